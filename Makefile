@@ -1,0 +1,45 @@
+# Everything a newcomer needs. `make` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## make .venv and install Manta into it
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup ## pretrain on scikit-learn's digits, evaluate, register, write the page (about two minutes)
+	$(BIN)/manta train jobs/recipes/digits.yaml --name $(DEMO)
+	@echo
+	@echo "Look at       manta-runs/$(DEMO)/report.html"
+	@echo "Load it       mlflow.set_tracking_uri('sqlite:///$(CURDIR)/manta-runs/mlflow.db')"
+	@echo "              mlflow.pyfunc.load_model('models:/manta-simclr-resnet10t@candidate').predict(uint8_images)"
+	@echo "Browse runs   $(BIN)/mlflow ui --backend-store-uri sqlite:///manta-runs/mlflow.db"
+	@echo "Your images   $(BIN)/manta train jobs/recipes/photos.yaml data.source=./photos"
+
+test: lint types ## lint, types, import contract, tests
+	$(BIN)/pytest
+
+lint: setup ## ruff and the import contract
+	$(BIN)/ruff check platform jobs tests benchmarks
+	$(BIN)/ruff format --check platform jobs tests benchmarks
+	$(BIN)/lint-imports
+
+types: setup ## mypy, strict
+	$(BIN)/mypy
+
+bench: setup ## every benchmark that fits a laptop
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove what is not in git, but for .venv and runs
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,12 @@
+"""ray job submit --working-dir . -- python jobs/pretrain.py RECIPE --name NAME [a.b=c ...]
+
+The same arguments as `manta train`; on a cluster give `--runs s3://...`, since nodes share no disk.
+"""
+
+import sys
+
+from manta.cli import main
+
+if __name__ == "__main__":
+    sys.argv = ["manta", "train", *sys.argv[1:]]
+    main()

@@ -1,0 +1,123 @@
+"""What flows from the data plane to an objective. Nothing here says "image".
+
+Labels are absent by construction: an objective cannot see what a batch cannot carry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Role = Literal["global", "local"]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One augmented view of each sample of a batch.
+
+    Attributes:
+        data: `[B, ...]`, what the encoder takes.
+        role: "global" views cover much of the sample, "local" ones a small part.
+        box: `[B, 4]` crop `(left, top, right, bottom)` in pixels of the source tensor, before the flip; or None.
+        flip: `[B]` bool, mirrored after the crop; or None.
+        mask: `[B, T]` bool, True for a token hidden from the encoder; every row hides equally many. Or None.
+    """
+
+    data: Tensor
+    role: Role = "global"
+    box: Tensor | None = None
+    flip: Tensor | None = None
+    mask: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> View:
+        moved = {
+            f.name: value.to(device, non_blocking=True)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The views of one rank's part of a global batch.
+
+    Attributes:
+        views: globals first, then locals, as `ViewNeeds` asked for.
+        index: `[B]` int64, each sample's stable index in its manifest.
+    """
+
+    views: list[View]
+    index: Tensor
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+    @property
+    def global_views(self) -> list[View]:
+        return [view for view in self.views if view.role == "global"]
+
+    @property
+    def local_views(self) -> list[View]:
+        return [view for view in self.views if view.role == "local"]
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch([view.to(device) for view in self.views], self.index.to(device, non_blocking=True))
+
+    def __iter__(self) -> Iterator[View]:
+        return iter(self.views)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewNeeds:
+    """What an objective asks of the view pipeline.
+
+    Attributes:
+        preset: the view preset that `views.preset: auto` means for this objective.
+        global_views, local_views: how many of each.
+        mask_ratio: fraction of tokens to hide in every view, or None for no masks.
+        mask_grid: `(rows, columns)` of the encoder's token grid; needed with `mask_ratio`.
+    """
+
+    preset: str = "simclr"
+    global_views: int = 2
+    local_views: int = 0
+    mask_ratio: float | None = None
+    mask_grid: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands. Everything scheduled is a pure function of it.
+
+    Attributes:
+        step: optimizer steps done before this one, from 0.
+        total_steps: of the whole run, at least 1.
+        seed: the run's seed, for draws that must not depend on the number of ranks.
+    """
+
+    step: int
+    total_steps: int
+    seed: int = 0
+
+    @property
+    def fraction(self) -> float:
+        """Of the run that is done, in [0, 1)."""
+        return self.step / self.total_steps
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What an objective may know of the data when it is built.
+
+    Attributes:
+        rows: samples in the manifest; sample indexes are below it.
+        image_size: side of a global view in pixels.
+    """
+
+    rows: int
+    image_size: int

@@ -1,0 +1,90 @@
+"""What `manta list` lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from manta.errors import ConfigError
+
+
+def entries(kind: str) -> list[dict[str, Any]]:
+    """One mapping a component, all with the same keys; JSON-able.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    listings = {
+        "objectives": _objectives,
+        "encoders": _encoders,
+        "evaluators": _evaluators,
+        "schedules": _schedules,
+        "sources": _sources,
+        "recipes": _recipes,
+    }
+    if kind not in listings:
+        raise ConfigError(f"nothing of the kind {kind!r} can be listed; one of {', '.join(listings)}")
+    return listings[kind]()
+
+
+def recipe_folder() -> Path:
+    """`jobs/recipes` of the working directory or, from elsewhere, of the checkout that Manta is installed from."""
+    here = Path("jobs/recipes")
+    return here if here.is_dir() else Path(__file__).resolve().parents[2] / "jobs" / "recipes"
+
+
+def _objectives() -> list[dict[str, Any]]:
+    from manta.objectives import OBJECTIVES
+
+    return [
+        {
+            "name": name,
+            "family": kind.family,
+            "exchange": kind.exchange.value,
+            "paper": f"{kind.paper.title} ({kind.paper.year})",
+            "reference": kind.paper.reference,
+            "source": kind.paper.source,
+        }
+        for name, kind in OBJECTIVES.items()
+    ]
+
+
+def _encoders() -> list[dict[str, Any]]:
+    from manta.encoders import names
+
+    return [{"name": name} for name in names()]
+
+
+def _evaluators() -> list[dict[str, Any]]:
+    from manta.evaluation import EVALUATORS
+
+    return [
+        {"name": name, "needs_labels": kind.needs_labels, "about": _first_line(kind)}
+        for name, kind in EVALUATORS.items()
+    ]
+
+
+def _schedules() -> list[dict[str, Any]]:
+    from manta.schedules import SCHEDULES
+
+    return [{"name": name, "about": _first_line(kind)} for name, kind in sorted(SCHEDULES.items())]
+
+
+def _sources() -> list[dict[str, Any]]:
+    from manta.data import SOURCES
+
+    return [{"name": name, "about": _first_line(kind)} for name, kind in SOURCES.items()]
+
+
+def _recipes() -> list[dict[str, Any]]:
+    found = []
+    for path in sorted(recipe_folder().glob("*.yaml")):
+        recipe = yaml.safe_load(path.read_text())
+        found.append({"name": path.stem, "path": str(path), "about": " ".join(recipe.get("description", "").split())})
+    return found
+
+
+def _first_line(component: Any) -> str:
+    return (component.__doc__ or "").strip().splitlines()[0] if component.__doc__ else ""

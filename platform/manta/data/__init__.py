@@ -1,0 +1,43 @@
+"""The data plane: sources -> ingest -> manifest -> plan -> stream.
+
+location = prepare("photos/", cache_dir="cache")
+manifest = open_dataset(location)
+plan = Plan(manifest, seed=0, batch_size=256)
+for batch in stream(manifest, plan, size=32, stop_step=10 * plan.steps_per_epoch):
+    batch.images, batch.index
+"""
+
+from manta.data._shards import Limits
+from manta.data.cache import DecodedCache
+from manta.data.decode import BadImage, decode, verify
+from manta.data.ingest import IngestReport, ingest, prepare
+from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
+from manta.data.plan import Plan, Segment
+from manta.data.sources import SOURCES, Sample, Source, open_source
+from manta.data.stream import LabelledBatch, RankBatch, read_split, split_rows, stream
+
+__all__ = [
+    "SOURCES",
+    "BadImage",
+    "DecodedCache",
+    "IngestReport",
+    "LabelledBatch",
+    "Limits",
+    "Manifest",
+    "Plan",
+    "RankBatch",
+    "Sample",
+    "Segment",
+    "Shard",
+    "Source",
+    "decode",
+    "ingest",
+    "is_dataset",
+    "open_dataset",
+    "open_source",
+    "prepare",
+    "read_split",
+    "split_rows",
+    "stream",
+    "verify",
+]

@@ -1,0 +1,39 @@
+"""How decoded images travel: one part of a batch is one row of a Ray Data block, its pixels one buffer.
+
+A row is never split by Ray Data, and its buffer is read out of the object store without a copy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from manta.data.read import Images, Rows
+
+
+def pack(number: int, indexes: Rows, images: Images, labels: Rows | None = None) -> pa.Table:
+    """One row: `number` says what the part belongs to."""
+    columns = {"number": pa.array([number]), "index": _cell(indexes), "images": _cell(images)}
+    if labels is not None:
+        columns["labels"] = _cell(labels)
+    return pa.table(columns)
+
+
+def unpack(block: pa.Table, row: int, size: int) -> tuple[int, Rows, Images]:
+    """`(number, indexes, [N, 3, size, size])`, read-only views of the block."""
+    indexes = np.frombuffer(block["index"][row].as_buffer(), dtype=np.int64)
+    images = np.frombuffer(block["images"][row].as_buffer(), dtype=np.uint8).reshape(len(indexes), 3, size, size)
+    return block["number"][row].as_py(), indexes, images
+
+
+def unpack_labels(block: pa.Table, row: int) -> Rows | None:
+    if "labels" not in block.column_names:
+        return None
+    return np.frombuffer(block["labels"][row].as_buffer(), dtype=np.int64)
+
+
+def _cell(array: Rows | Images) -> pa.Array:
+    """A column of one binary value over the array's own memory."""
+    buffer = pa.py_buffer(np.ascontiguousarray(array))
+    offsets = pa.py_buffer(np.array([0, buffer.size], dtype=np.int64))
+    return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, buffer])

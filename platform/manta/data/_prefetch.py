@@ -1,0 +1,97 @@
+"""An iterator that runs ahead in a thread."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from manta.data._engine import own_error
+
+T = TypeVar("T")
+_DONE = object()
+
+
+class Prefetched(Generic[T]):
+    """Items of `make()`, `depth` of them ready ahead. Starts at once; an error surfaces where its item would have.
+
+    It can be closed early, by `close`, by leaving a `with` block, or by being forgotten; the iterator that `make` gave
+    is closed in the thread that ran it.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[T]], depth: int) -> None:
+        self._queue: queue.Queue[object] = queue.Queue(maxsize=depth)
+        self._stop = threading.Event()
+        self._over = False
+        # The thread knows only the queue and the event, so that a forgotten iterator can be collected.
+        self._thread = threading.Thread(
+            target=_fill, args=(make, self._queue, self._stop), name="manta-prefetch", daemon=True
+        )
+        self._thread.start()
+
+    def __iter__(self) -> Prefetched[T]:
+        return self
+
+    def __next__(self) -> T:
+        if self._over:
+            raise StopIteration
+        item = self._queue.get()
+        if item is _DONE or isinstance(item, _Failure):
+            self.close()
+            if isinstance(item, _Failure):
+                raise (own_error(item.error) or item.error) from None
+            raise StopIteration
+        return item  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """Stops the thread and what it runs; harmless when repeated."""
+        self._over = True
+        self._stop.set()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout=30)
+
+    def __enter__(self) -> Prefetched[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self._stop.set()
+
+
+class _Failure:
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _fill(make: Callable[[], Iterator[T]], ready: queue.Queue[object], stop: threading.Event) -> None:
+    last: object = _DONE
+    try:
+        items = make()
+        try:
+            for item in items:
+                if not _put(ready, item, stop):
+                    return
+        finally:
+            if hasattr(items, "close"):
+                items.close()
+    except BaseException as error:
+        last = _Failure(error)
+    _put(ready, last, stop)
+
+
+def _put(ready: queue.Queue[object], item: object, stop: threading.Event) -> bool:
+    while not stop.is_set():
+        try:
+            ready.put(item, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False

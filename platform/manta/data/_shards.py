@@ -1,0 +1,258 @@
+"""The tasks of an ingest: read and verify samples into parcels, write parcels as Parquet shards.
+
+A parcel is a bounded Arrow table of consecutive samples, good and bad. It travels as one row of a Ray Data block (as
+Arrow IPC bytes), since Ray Data never splits a row: parcels stay what the source's order made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import pickle
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from manta.data._files import Place
+from manta.data.decode import BadImage, shrink, upright_rgb, verify
+from manta.data.manifest import SIZE_EDGES, Shard
+from manta.data.sources import Sample, Source
+from manta.errors import DataError
+
+PARCEL_ROWS = 256
+PARCEL_BYTES = 16 << 20
+_USUAL_MODES = ("RGB", "L", "P", "RGBA", "CMYK")  # any other is tried, since it may have no RGB form
+_MOMENT_ROWS = 32  # rows of each parcel that enter mean and standard deviation
+
+_PARCEL = pa.schema(
+    {
+        "bytes": pa.large_binary(),
+        "path": pa.string(),
+        "label": pa.int64(),
+        "reason": pa.string(),
+        "short": pa.int32(),
+        "moments": pa.list_(pa.float64()),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds an ingest's output.
+
+    Attributes:
+        max_side: shorter sides above it are shrunk to it and re-encoded; None keeps every byte.
+        max_pixels: above it an image is a decompression bomb.
+    """
+
+    max_side: int | None = 512
+    max_pixels: int = 178_956_970
+    shard_bytes: int = 64 << 20
+    shard_rows: int = 16_384
+    group_bytes: int = 8 << 20
+    group_rows: int = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A shard that is whole: its manifest entry, its part of the statistics, and where in the source it ended.
+
+    Attributes:
+        unit, taken: samples before the first `taken` of unit number `unit` are in this shard or an earlier one.
+        moments: sums over `moment_rows` images of the channels' means, then of their mean squares.
+    """
+
+    shard: Shard
+    first: int
+    unit: int
+    taken: int
+    labelled: int
+    bad: list[list[str]]
+    sizes: list[int]
+    moments: list[float]
+    moment_rows: int
+    digest: str
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Written:
+        content = json.loads(text)
+        return cls(shard=Shard(**content.pop("shard")), **content)
+
+
+def list_units(source: Source, skip: int) -> Iterator[dict[str, Any]]:
+    """Rows of `(unit number, unit)`, made while the source is being listed."""
+    try:
+        for number, unit in enumerate(source.units()):
+            if number >= skip:
+                yield {"number": np.array([number]), "unit": np.array([pickle.dumps(unit)], dtype=object)}
+    except OSError as error:
+        raise DataError(f"{source.place.url} cannot be listed: {error}") from None
+
+
+def read_unit(source: Source, number: int, unit: Any, limits: Limits, skip: int) -> Iterator[pa.Table]:
+    """Rows of one parcel each: `unit`, `taken` (samples of it so far), `good`, `size` (bytes), `parcel`."""
+    most_rows, most_bytes = min(PARCEL_ROWS, limits.shard_rows), min(PARCEL_BYTES, limits.shard_bytes)
+    rows: list[dict[str, Any]] = []
+    size = taken = moments = 0
+    for sample in source.read(unit):
+        taken += 1
+        if taken <= skip:
+            continue
+        row = _verified(sample, limits, want_moments=moments < _MOMENT_ROWS)
+        moments += row["moments"] is not None
+        size += len(row["bytes"] or b"")
+        rows.append(row)
+        if len(rows) >= most_rows or size >= most_bytes:
+            yield _parcel(rows, number, taken, size)
+            rows, size, moments = [], 0, 0
+    if rows:
+        yield _parcel(rows, number, taken, size)
+
+
+def _verified(sample: Sample, limits: Limits, *, want_moments: bool) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(_PARCEL.names)
+    row |= {"path": sample.path, "label": sample.label}
+    if sample.data is None:
+        return row | {"reason": sample.reason or "cannot be read"}
+    try:
+        image = verify(sample.data, max_pixels=limits.max_pixels)
+        short, data = min(image.size), sample.data
+        large = limits.max_side is not None and short > limits.max_side
+        if want_moments or large or image.mode not in _USUAL_MODES:
+            image = upright_rgb(image)
+        if want_moments:
+            row["moments"] = _moments(image)
+        if large and limits.max_side is not None:
+            data = shrink(image, limits.max_side)
+    except BadImage as error:
+        return row | {"reason": str(error), "moments": None}
+    return row | {"bytes": data, "short": short}
+
+
+def _moments(image: Image.Image) -> list[float]:
+    """Means of the channels, then of their squares, over at most about a quarter of a million pixels."""
+    every = max(1, math.isqrt(image.width * image.height // 2**18))
+    pixels = np.asarray(image)[::every, ::every].reshape(-1, 3).astype(np.float64) / 255
+    return [*pixels.mean(axis=0).tolist(), *np.square(pixels).mean(axis=0).tolist()]
+
+
+def _parcel(rows: list[dict[str, Any]], number: int, taken: int, size: int) -> pa.Table:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, _PARCEL) as writer:
+        writer.write_table(pa.Table.from_pylist(rows, schema=_PARCEL))
+    buffer = sink.getvalue()
+    offsets = pa.py_buffer(np.array([0, buffer.size], dtype=np.int64))
+    good = sum(row["reason"] is None for row in rows)
+    return pa.table(
+        {
+            "unit": [number],
+            "taken": [taken],
+            "good": [good],
+            "bad": [len(rows) - good],
+            "size": [size],
+            "parcel": pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, buffer]),
+        }
+    )
+
+
+def facts(block: pa.Table) -> list[dict[str, int]]:
+    """What the driver must know of the parcels of a block: everything but the images."""
+    return block.select(["unit", "taken", "good", "bad", "size"]).to_pylist()  # type: ignore[no-any-return]
+
+
+def write_shard(
+    out: Place, number: int, first: int, parcels: list[tuple[int, int]], limits: Limits, *blocks: pa.Table
+) -> Written:
+    """Writes a shard, then its record under `progress/`, which commits it.
+
+    Args:
+        first: index of the shard's first row.
+        parcels: `(block, row of the block)` of each parcel, in order.
+    """
+    picked = [blocks[block].column("parcel")[row].as_buffer() for block, row in parcels]
+    table = pa.concat_tables(pa.ipc.open_stream(buffer).read_all() for buffer in picked).combine_chunks()
+    last_block, last_row = parcels[-1]
+    end = blocks[last_block].slice(last_row, 1).to_pylist()[0]
+    is_good = pa.compute.is_null(table["reason"])
+    bad = table.filter(pa.compute.invert(is_good)).select(["path", "reason"]).to_pylist()
+    good = table.filter(is_good)
+    name = f"shard-{number:05d}.parquet"
+    groups, size = _write_parquet(out / name, good, first, limits)
+    moments = [row for row in good["moments"].to_pylist() if row is not None]
+    short = np.searchsorted(SIZE_EDGES, good["short"].to_numpy(), side="right") - 1
+    written = Written(
+        shard=Shard(name, good.num_rows, groups, size),
+        first=first,
+        unit=int(end["unit"]),
+        taken=int(end["taken"]),
+        labelled=good.num_rows - int(good["label"].null_count),
+        bad=[[row["path"], row["reason"]] for row in bad],
+        sizes=np.bincount(short, minlength=len(SIZE_EDGES)).tolist(),
+        moments=np.sum(np.array(moments).reshape(-1, 6), axis=0).tolist(),
+        moment_rows=len(moments),
+        digest=_digest(good),
+    )
+    with (out / "progress" / f"{number:05d}.json").writing() as file:
+        file.write(written.to_json())
+    return written
+
+
+def _write_parquet(place: Place, table: pa.Table, first: int, limits: Limits) -> tuple[list[int], int]:
+    """Rows of each row group, and bytes of all images. A table without rows makes no file."""
+    if table.num_rows == 0:
+        return [], 0
+    sizes = pa.compute.binary_length(table["bytes"]).to_numpy()
+    cuts = _cuts(sizes, limits)
+    encoded = table["bytes"].combine_chunks().cast(pa.binary()) if sizes.sum() < 2**31 else table["bytes"]
+    image = pa.StructArray.from_arrays([_plain(encoded), _plain(table["path"])], ["bytes", "path"])
+    columns = {"index": np.arange(first, first + table.num_rows, dtype=np.int64), "image": image}
+    if table["label"].null_count < table.num_rows:
+        columns["label"] = table["label"]
+    rows = pa.table(columns)
+    with (
+        place.writing() as file,
+        pq.ParquetWriter(
+            file, rows.schema, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=["index"]
+        ) as writer,
+    ):
+        for start, stop in pairwise(cuts):
+            writer.write_table(rows.slice(start, stop - start), row_group_size=stop - start)
+    return np.diff(cuts).tolist(), int(sizes.sum())
+
+
+def _plain(column: Any) -> Any:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _cuts(sizes: Any, limits: Limits) -> list[int]:
+    """Borders of row groups, each within the limits (a single larger image makes its own)."""
+    cuts, size = [0], 0
+    for row, length in enumerate(sizes.tolist()):
+        if row > cuts[-1] and (row - cuts[-1] >= limits.group_rows or size + length > limits.group_bytes):
+            cuts.append(row)
+            size = 0
+        size += length
+    return [*cuts, len(sizes)]
+
+
+def _digest(table: pa.Table) -> str:
+    """SHA-256 of the rows, each field led by its length so that no two tables run into the same bytes."""
+    digest = hashlib.sha256()
+    columns = (table["bytes"], table["path"], table["label"])
+    for batch in pa.table(columns, names=["bytes", "path", "label"]).to_batches():
+        for data, path, label in zip(batch[0], batch[1], batch[2].to_pylist(), strict=True):
+            image, name = data.as_buffer(), (path.as_py() or "").encode()
+            digest.update(b"%d,%d,%s;" % (image.size, len(name), str(label).encode()))
+            digest.update(image)
+            digest.update(name)
+    return digest.hexdigest()

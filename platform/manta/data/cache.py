@@ -1,0 +1,135 @@
+"""Decoded row groups in Ray's object store: decode once, then every epoch and every process reads them in place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import ray
+
+from manta.data import _blocks
+from manta.data._engine import cluster_cpus, default_tasks, generate, own_error, require_cpu
+from manta.data.manifest import Manifest
+from manta.data.plan import Plan
+from manta.data.read import Images, Rows, decode_rows, read_rows
+from manta.errors import DataError, ResourceError
+
+_GROUPS_PER_TASK = 16
+_FULL = 0.7  # of the object store that a cache may take; the rest is for batches on their way
+
+
+class DecodedCache:
+    """All rows of a plan, decoded at one size, as objects of this process.
+
+    It is filled in the background, in the order in which `epoch` needs the row groups, so a first batch does not wait
+    for the last row. Sent to another process it is complete, and lives as long as the process that built it.
+
+    Raises:
+        ResourceError: it would not fit.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        plan: Plan,
+        *,
+        size: int,
+        epoch: int = 0,
+        tasks: int | None = None,
+        cpus_per_task: float = 0.5,
+    ) -> None:
+        self.size = size
+        self.rows = plan.rows
+        self.digest = manifest.digest
+        self._starts = manifest.group_starts
+        self._places: dict[int, tuple[Any, int]] = {}  # row group -> (block, row of it)
+        self._failure: BaseException | None = None
+        self._changed = threading.Condition()
+        cluster_cpus()
+        need, have = plan.rows * 3 * size * size, ray.cluster_resources().get("object_store_memory", 0.0)
+        if need > _FULL * have:
+            raise ResourceError(
+                f"data.cache=memory needs {need / 2**20:.0f} MiB of an object store of {have / 2**20:.0f} MiB; set "
+                "data.cache=none, lower data.limit, or start Ray with --object-store-memory"
+            )
+        require_cpu(cpus_per_task)
+        groups = plan.groups_first_needed(epoch)
+        self._groups = len(groups)
+        work = (manifest, groups, tasks or default_tasks(), cpus_per_task)
+        threading.Thread(target=self._build, args=work, name="manta-cache", daemon=True).start()
+
+    def steps(self, indexes: Rows) -> Iterator[Images]:
+        """`[b, 3, size, size]` for each row of `[steps, b]` indexes, copied out of the store.
+
+        Waits for the row groups of all steps, if they are still being decoded.
+        """
+        groups = np.searchsorted(self._starts, indexes, side="right") - 1
+        offsets = indexes - self._starts[groups]
+        decoded = self._fetch(np.unique(groups).tolist())
+        for group, offset in zip(groups, offsets, strict=True):
+            out: Images = np.empty((len(group), 3, self.size, self.size), dtype=np.uint8)
+            for one in np.unique(group).tolist():
+                mine = np.flatnonzero(group == one)
+                out[mine] = decoded[one][offset[mine]]
+            yield out
+
+    def wait(self) -> None:
+        """Until every row is decoded."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._places) == self._groups or self._failure is not None)
+        self._raise()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.wait()
+        return {key: value for key, value in self.__dict__.items() if key != "_changed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state | {"_changed": threading.Condition()}
+
+    def _fetch(self, groups: list[int]) -> dict[int, Images]:
+        """Views into the object store."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._failure is not None or all(group in self._places for group in groups))
+        self._raise()
+        refs = list({self._places[group][0] for group in groups})
+        blocks = dict(zip(refs, ray.get(refs), strict=True))
+        views = {}
+        for group in groups:
+            ref, row = self._places[group]
+            _, _, views[group] = _blocks.unpack(blocks[ref], row, self.size)
+        return views
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise own_error(self._failure) or self._failure
+
+    def _build(self, manifest: Manifest, groups: Rows, tasks: int, cpus: float) -> None:
+        size, rows = self.size, self.rows
+
+        def decode(batch: dict[str, Any]) -> Iterator[Any]:
+            for start, stop in zip(batch["start"].tolist(), batch["stop"].tolist(), strict=True):
+                for group in groups[start:stop]:
+                    first, last = manifest.group_starts[group : group + 2]
+                    indexes = np.arange(first, min(last, rows))
+                    images = decode_rows(manifest, indexes, read_rows(manifest, indexes).data, size)
+                    yield _blocks.pack(int(group), indexes, images)
+
+        try:
+            cuts = range(0, len(groups), _GROUPS_PER_TASK)
+            items = [{"start": cut, "stop": min(cut + _GROUPS_PER_TASK, len(groups))} for cut in cuts]
+            dataset = generate(items, decode, block_bytes=1 << 20, cpus=cpus, tasks=tasks)
+            waiting = iter(groups.tolist())
+            for bundle in dataset.iter_internal_ref_bundles():
+                for entry in bundle.blocks:
+                    with self._changed:
+                        for row in range(entry.metadata.num_rows):
+                            self._places[next(waiting)] = entry.ref, row
+                        self._changed.notify_all()
+            if len(self._places) != self._groups:
+                raise DataError("the decoded cache is incomplete; set data.cache=none")
+        except BaseException as error:
+            with self._changed:
+                self._failure = error
+                self._changed.notify_all()

@@ -1,0 +1,269 @@
+"""Any source to canonical Parquet shards and a manifest: a Ray Data job that can be killed and run again.
+
+    units (listed while they are read) -> read + verify + shrink -> parcels -> shards -> manifest.json
+
+The driver sees references and row counts, never an image. Where shards and row groups are cut depends on the source
+and the limits alone, so the same source gives the same dataset on any cluster and after any number of interruptions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+from manta.data import _shards
+from manta.data._engine import cluster_cpus, generate, own_error, require_cpu
+from manta.data._files import Place
+from manta.data._shards import Limits, Written
+from manta.data.manifest import FILE, SIZE_EDGES, Manifest, is_dataset, open_dataset
+from manta.data.sources import Source, open_source
+from manta.errors import DataError
+
+Progress = Callable[[int, int], None]
+_WRITES_AT_ONCE = 4
+_LIST_CPUS = _WRITE_CPUS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What an ingest did.
+
+    Attributes:
+        resumed_rows: rows that an interrupted ingest had left; all of them if the dataset was finished already.
+    """
+
+    location: str
+    rows: int
+    quarantined: int
+    shards: int
+    digest: str
+    seconds: float
+    resumed_rows: int
+
+
+def ingest(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    max_side: int | None = 512,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Makes the dataset `out` of `source`, or finishes it.
+
+    Args:
+        max_side: larger images are stored as JPEG (quality 95) with this shorter side; None keeps every byte.
+        limits: bounds of shards and row groups; its `max_side` gives way to the argument.
+        progress: called with rows and quarantined images so far.
+
+    Raises:
+        DataError: the source cannot be read, every image of it is bad, or `out` holds something else.
+    """
+    began = time.monotonic()
+    place, adapter = Place.of(out), open_source(source)
+    bounds = Limits(**(asdict(limits or Limits()) | {"max_side": max_side}))
+    identity = {"source": adapter.place.url, "kind": adapter.kind, "state": _state(adapter), "limits": asdict(bounds)}
+    if is_dataset(place.url):
+        known = open_dataset(place.url)
+        _refuse_other(place, known.options, identity)
+        return _report(known, began, known.rows)
+    done = _committed(place, identity)
+    resumed = sum(item.shard.rows for item in done)
+    if progress and done:
+        progress(resumed, sum(len(item.bad) for item in done))
+    try:
+        done += _Job(adapter, place, bounds, done, progress).run()
+    except Exception as error:
+        mine = own_error(error)
+        if mine is not None:
+            raise mine from None
+        raise
+    manifest = _finish(place, adapter, identity, done)
+    return _report(manifest, began, resumed)
+
+
+def prepare(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str], progress: Progress | None = None) -> str:
+    """The location of the dataset for `source`: itself if it is one, else its ingest under `cache_dir`.
+
+    The name of the ingest tells the source and its cheap state, so that a changed source is ingested anew.
+    """
+    text = os.fspath(source)
+    if is_dataset(text):
+        return Place.of(text).url
+    adapter = open_source(text)
+    mark = hashlib.sha256(f"{adapter.place.url}\n{_state(adapter)}".encode()).hexdigest()[:12]
+    stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in adapter.place.name).strip("-")
+    out = Place.of(cache_dir) / f"{stem or adapter.kind}-{mark}.manta"
+    return ingest(text, out.url, progress=progress).location
+
+
+@dataclass
+class _Job:
+    """One attempt: what is committed already is skipped."""
+
+    source: Source
+    out: Place
+    limits: Limits
+    done: list[Written]
+    progress: Progress | None
+    waiting: list[tuple[Any, int]] = field(default_factory=list)  # (block, row of it) of parcels not yet in a shard
+    writes: deque[Any] = field(default_factory=deque)
+    rows: int = 0
+    size: int = 0
+
+    @property
+    def read_cpus(self) -> float:
+        """A CPU for each read, unless listing and writing would then find none on the only CPU."""
+        return 1.0 if cluster_cpus() >= 2 else 0.5
+
+    def run(self) -> list[Written]:
+        require_cpu(self.read_cpus)
+        number = len(self.done)
+        first = self.done[-1].first + self.done[-1].shard.rows if self.done else 0
+        good, bad = first, sum(len(item.bad) for item in self.done)
+        ask = ray.remote(num_cpus=0)(_shards.facts)
+        written: list[Written] = []
+        for ref in self._blocks():
+            for row, parcel in enumerate(ray.get(ask.remote(ref))):
+                rows, size = self.rows + parcel["good"], self.size + parcel["size"]
+                if self.waiting and (rows > self.limits.shard_rows or size > self.limits.shard_bytes):
+                    first += self._write(number, first)
+                    number += 1
+                self.waiting.append((ref, row))
+                self.rows += parcel["good"]
+                self.size += parcel["size"]
+                good, bad = good + parcel["good"], bad + parcel["bad"]
+            while len(self.writes) > _WRITES_AT_ONCE:
+                written.append(ray.get(self.writes.popleft()))
+            if self.progress:
+                self.progress(good, bad)
+        if self.waiting:
+            self._write(number, first)
+        return written + [ray.get(ref) for ref in self.writes]
+
+    def _blocks(self) -> Iterator[Any]:
+        source, limits = self.source, self.limits
+        unit, taken = (self.done[-1].unit, self.done[-1].taken) if self.done else (0, 0)
+
+        def listed(_: Any) -> Iterator[Any]:
+            yield from _shards.list_units(source, unit)
+
+        def read(batch: dict[str, Any]) -> Iterator[Any]:
+            for number, packed in zip(batch["number"].tolist(), batch["unit"], strict=True):
+                skip = taken if number == unit else 0
+                yield from _shards.read_unit(source, number, pickle.loads(packed), limits, skip)
+
+        units = generate([{"start": unit}], listed, block_bytes=1, cpus=_LIST_CPUS, tasks=1)
+        parcels = units.map_batches(read, batch_size=None, num_cpus=self.read_cpus)
+        # Listing and reading ask for different CPUs, so Ray Data does not fuse them into one task.
+        for bundle in parcels.iter_internal_ref_bundles():
+            for entry in bundle.blocks:
+                yield entry.ref
+
+    def _write(self, number: int, first: int) -> int:
+        """Starts the write of the waiting parcels and returns how many rows that makes."""
+        refs = list(dict.fromkeys(ref for ref, _ in self.waiting))
+        places = {ref: position for position, ref in enumerate(refs)}
+        parcels = [(places[ref], row) for ref, row in self.waiting]
+        write = ray.remote(num_cpus=_WRITE_CPUS)(_shards.write_shard)
+        self.writes.append(write.remote(self.out, number, first, parcels, self.limits, *refs))
+        rows, self.rows, self.size, self.waiting = self.rows, 0, 0, []
+        return rows
+
+
+def _state(source: Source) -> str:
+    return hashlib.sha256(json.dumps(source.identity()).encode()).hexdigest()[:16]
+
+
+def _refuse_other(out: Place, known: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for key, what in (("source", "another source"), ("kind", "another kind"), ("limits", "other limits")):
+        if known.get(key) != wanted[key]:
+            raise DataError(
+                f"{out.url} holds {what} ({known.get(key)}, not {wanted[key]}); give another folder or remove it"
+            )
+    if known.get("state") != wanted["state"]:
+        raise DataError(f"{wanted['source']} changed since {out.url} was begun; give another folder or remove it")
+
+
+def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
+    """The shards that an interrupted ingest of the same source left whole, up to the first gap."""
+    marker = out / "ingest.json"
+    if not marker.exists():
+        if out.exists() and (not out.is_dir() or next(out.entries(), None) is not None):
+            raise DataError(f"{out.url} exists and is not a Manta dataset; give a new folder")
+        (out / "progress").make()
+        with marker.writing() as file:
+            file.write(json.dumps(identity).encode())
+        return []
+    _refuse_other(out, json.loads(marker.read()), identity)
+    (out / "progress").make()
+    present = {name for name, _ in (out / "progress").entries()}
+    done: list[Written] = []
+    while (name := f"{len(done):05d}.json") in present:
+        done.append(Written.from_json((out / "progress" / name).read()))
+    return done
+
+
+def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Written]) -> Manifest:
+    """Quarantine first, the manifest last: a folder with a manifest is whole."""
+    bad = [row for item in done for row in item.bad]
+    rows = sum(item.shard.rows for item in done)
+    names = pa.schema({"path": pa.string(), "reason": pa.string()})
+    table = pa.Table.from_pylist([{"path": path, "reason": reason} for path, reason in bad], schema=names)
+    with (out / "quarantine.parquet").writing() as file:
+        pq.write_table(table, file)
+    if rows == 0:
+        example = f", as in {bad[0][0]}: {bad[0][1]}" if bad else ""
+        raise DataError(f"none of the {len(bad)} files of {source.place.url} is an image that can be read{example}")
+    moment_rows = sum(item.moment_rows for item in done)
+    sums = np.sum([item.moments for item in done], axis=0) / moment_rows
+    mean, std = sums[:3], np.sqrt(np.maximum(sums[3:] - sums[:3] ** 2, 0.0))
+    labelled = sum(item.labelled for item in done) == rows
+    manifest = Manifest(
+        location=out.url,
+        rows=rows,
+        labelled=labelled,
+        classes=source.classes() if labelled else None,
+        shards=[item.shard for item in done if item.shard.rows],
+        sizes={"edges": list(SIZE_EDGES), "counts": np.sum([item.sizes for item in done], axis=0).tolist()},
+        mean=mean.tolist(),
+        std=std.tolist(),
+        moment_rows=moment_rows,
+        source=source.place.url,
+        kind=source.kind,
+        quarantined=len(bad),
+        digest=hashlib.sha256("".join(item.digest for item in done).encode()).hexdigest(),
+        bytes=sum(item.shard.bytes for item in done),
+        options=identity,
+    )
+    with (out / FILE).writing() as file:
+        file.write(manifest.to_json().encode())
+    out.fs.rm((out / "progress").path, recursive=True)
+    for name, _ in list(out.entries()):
+        if name.endswith(".part"):  # what a killed attempt was writing
+            out.fs.rm((out / name).path)
+    return manifest
+
+
+def _report(manifest: Manifest, began: float, resumed: int) -> IngestReport:
+    return IngestReport(
+        location=manifest.location,
+        rows=manifest.rows,
+        quarantined=manifest.quarantined,
+        shards=len(manifest.shards),
+        digest=manifest.digest,
+        seconds=time.monotonic() - began,
+        resumed_rows=resumed,
+    )

@@ -1,0 +1,122 @@
+"""Rows of a dataset to decoded arrays: what runs in a decode task, or in process.
+
+A task holds the encoded bytes of the rows that it was asked for, one row group, and one part of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import starmap
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from manta.data._files import Place
+from manta.data.decode import BadImage, decode
+from manta.data.manifest import Manifest
+from manta.errors import DataError
+
+PART_BYTES = 64 << 20
+"""A batch larger than this, decoded, travels in parts."""
+
+_REMOTE_READS = 8
+Images = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Rows as they lie in the dataset, in the order in which they were asked for."""
+
+    data: list[bytes]
+    labels: list[int | None] | None
+
+
+def read_rows(manifest: Manifest, indexes: Rows, *, labels: bool = False) -> Encoded:
+    """Encoded rows. Each row group that is touched is read once, and the rest of it is let go."""
+    groups = np.searchsorted(manifest.group_starts, indexes, side="right") - 1
+    touched, inverse = np.unique(groups, return_inverse=True)
+    by_group = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    columns = ["image.bytes", "label"] if labels and manifest.labelled else ["image.bytes"]
+    data = [b""] * len(indexes)
+    numbers: list[int | None] = [None] * len(indexes)
+
+    def fetch(group: int, places: Rows) -> None:
+        path, number = manifest.find_group(group)
+        offsets = indexes[places] - manifest.group_starts[group]
+        table = _read_group(manifest.location, manifest.digest, path, number, columns).take(pa.array(offsets))
+        column = table["image"].combine_chunks().field("bytes")
+        for place, value in zip(places.tolist(), column.to_pylist(), strict=True):
+            data[place] = value
+        if "label" in columns:
+            for place, value in zip(places.tolist(), table["label"].to_pylist(), strict=True):
+                numbers[place] = value
+
+    jobs = zip(touched.tolist(), by_group, strict=True)
+    if Place(manifest.location).is_local:
+        for _ in starmap(fetch, jobs):
+            pass
+    else:
+        with ThreadPoolExecutor(_REMOTE_READS) as pool:
+            list(pool.map(lambda job: fetch(*job), jobs))
+    return Encoded(data, numbers if "label" in columns else None)
+
+
+def decode_rows(manifest: Manifest, indexes: Rows, data: list[bytes], size: int) -> Images:
+    """`[N, 3, size, size]`.
+
+    Raises:
+        DataError: a row that was good when it was ingested is not any more.
+    """
+    images = np.empty((len(data), 3, size, size), dtype=np.uint8)
+    for place, encoded in enumerate(data):
+        try:
+            images[place] = decode(encoded, size).transpose(2, 0, 1)
+        except BadImage as error:
+            raise DataError(
+                f"row {indexes[place]} of {manifest.location} was damaged after its ingest ({error}); ingest again"
+            ) from None
+    return images
+
+
+def decode_steps(manifest: Manifest, indexes: Rows, size: int) -> Iterator[tuple[int, Rows, Images]]:
+    """`(row of indexes, part of it, images)` for `[steps, batch]` indexes, in order, in parts of bounded size."""
+    steps, batch = indexes.shape
+    encoded = read_rows(manifest, indexes.reshape(-1)).data
+    part = rows_per_part(size)
+    for step in range(steps):
+        for start in range(0, batch, part):
+            stop = min(start + part, batch)
+            rows = indexes[step, start:stop]
+            here = slice(step * batch + start, step * batch + stop)
+            images = decode_rows(manifest, rows, encoded[here], size)
+            encoded[here] = [b""] * (stop - start)
+            yield step, rows, images
+
+
+def rows_per_part(size: int) -> int:
+    """How many decoded images make a part."""
+    return max(1, PART_BYTES // (3 * size * size))
+
+
+def _read_group(location: str, digest: str, path: str, group: int, columns: list[str]) -> pa.Table:
+    place = Place(location) / path
+    try:
+        footer = _footer(location, digest, path)
+        with place.open() as file:
+            table = pq.ParquetFile(file, metadata=footer, pre_buffer=not place.is_local)
+            return table.read_row_group(group, columns=columns, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{place.url} cannot be read: {str(error).splitlines()[0]}; is the dataset whole?") from None
+
+
+@lru_cache(maxsize=256)
+def _footer(location: str, digest: str, path: str) -> pq.FileMetaData:
+    """Kept per process; `digest` sets apart datasets that lay at the same place one after the other."""
+    with (Place(location) / path).open() as file:
+        return pq.read_metadata(file)

@@ -1,0 +1,71 @@
+"""A folder of image files: flat, nested, or one sub-folder per class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from manta.data._files import Place
+from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Sample, Source, chunks, read_files
+from manta.errors import DataError
+
+
+@SOURCES.register("folder")
+class Folder(Source):
+    """Every file that is not hidden is tried; what is no image goes to quarantine.
+
+    Labels are the sorted names of the sub-folders where the folder holds at least two of them and no file, and the
+    first of them holds files and no folder. Deeper or mixed trees are read whole and have no labels.
+    """
+
+    kind = "folder"
+
+    @classmethod
+    def claim(cls, place: Place) -> int:
+        return 1 if not place.is_glob and place.is_dir() else 0
+
+    @cached_property
+    def _class_names(self) -> list[str] | None:
+        names = []
+        for name, is_dir in self.place.entries():
+            if not is_dir:
+                return None
+            names.append(name)
+        names.sort()
+        if len(names) < 2 or any(is_dir for _, is_dir in (self.place / names[0]).entries()):
+            return None
+        return names
+
+    def classes(self) -> list[str] | None:
+        return self._class_names
+
+    def units(self) -> Iterator[list[tuple[str, int | None]]]:
+        empty = True
+        for unit in chunks(self._files(), FILES_PER_UNIT):
+            empty = False
+            yield unit
+        if empty:
+            raise DataError(f"{self.place.url} holds no file; point data.source at the folder that holds the images")
+
+    def read(self, unit: list[tuple[str, int | None]]) -> Iterator[Sample]:
+        yield from read_files((self.place / name, name, label) for name, label in unit)
+
+    def _files(self) -> Iterator[tuple[str, int | None]]:
+        classes = self._class_names
+        if classes is None:
+            yield from ((name, None) for name in _walk(self.place, ""))
+            return
+        for label, name in enumerate(classes):
+            yield from ((file, label) for file in _walk(self.place / name, f"{name}/"))
+
+
+def _walk(place: Place, prefix: str, depth: int = 0) -> Iterator[str]:
+    """Names of the files below, sorted within each folder. One folder's names are held at a time (per level)."""
+    if depth > 32:
+        raise DataError(f"{place.url} is nested deeper than 32 folders; look for a link that points to its own parent")
+    entries = sorted(place.entries())
+    for name, is_dir in entries:
+        if is_dir:
+            yield from _walk(place / name, f"{prefix}{name}/", depth + 1)
+        else:
+            yield f"{prefix}{name}"

@@ -1,0 +1,54 @@
+"""The errors that Manta raises on purpose.
+
+    MantaError
+    ├── ConfigError      a key, a value or a combination that cannot work
+    ├── DataError        a source that cannot be read, an empty or broken dataset
+    ├── RunError         a run's name, folder, lease or checkpoint is not as needed
+    ├── ResourceError    more CPUs, GPUs or memory asked for than can ever be had
+    ├── TrainingStopped  the watch ended a run: not finite, or collapsed
+    └── TrackingError    the tracking store or the registry refused
+
+A user sees the message as one line with exit status 2, so it says what to change.
+"""
+
+from __future__ import annotations
+
+
+class MantaError(Exception):
+    """Root of the tree. The message is one line and names the fix."""
+
+
+class ConfigError(MantaError):
+    """A configuration that cannot work."""
+
+
+class DataError(MantaError):
+    """A source or a dataset that cannot be used."""
+
+
+class RunError(MantaError):
+    """A run that cannot be started, resumed or found."""
+
+
+class ResourceError(MantaError):
+    """Resources that cannot ever be had here."""
+
+
+class TrainingStopped(MantaError):
+    """The watch stopped a run; `diagnosis` is the tag that the run carries."""
+
+    def __init__(self, message: str, *, diagnosis: str) -> None:
+        super().__init__(message)
+        self.diagnosis = diagnosis
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions cross process borders in Ray; the default reduce drops keyword arguments.
+        return (_rebuild_stopped, (str(self), self.diagnosis))
+
+
+def _rebuild_stopped(message: str, diagnosis: str) -> TrainingStopped:
+    return TrainingStopped(message, diagnosis=diagnosis)
+
+
+class TrackingError(MantaError):
+    """The tracking store or the model registry refused."""

@@ -1,0 +1,33 @@
+"""The equations: pure functions of tensors. No state, no communication, no engine.
+
+Every loss takes embeddings `[N, D]`, gives a scalar in float32 (float64 for float64) and says in its module how many
+ranks share it.
+"""
+
+from manta.functional._precision import full_precision, upcast
+from manta.functional.contrastive import dcl, nt_xent
+from manta.functional.distillation import dino, negative_cosine
+from manta.functional.masked import masked_patch_mse, patchify
+from manta.functional.redundancy import (
+    barlow_twins,
+    barlow_twins_terms,
+    cross_correlation,
+    vicreg,
+    vicreg_terms,
+)
+
+__all__ = [
+    "barlow_twins",
+    "barlow_twins_terms",
+    "cross_correlation",
+    "dcl",
+    "dino",
+    "full_precision",
+    "masked_patch_mse",
+    "negative_cosine",
+    "nt_xent",
+    "patchify",
+    "upcast",
+    "vicreg",
+    "vicreg_terms",
+]

@@ -1,0 +1,96 @@
+"""Losses that compare every sample with every other.
+
+Anchors are `z_a, z_b: [N, D]`. They are compared with themselves, or with a larger set of keys that holds them: rank
+`r` of `W` passes its own rows, every rank's rows as `keys_a, keys_b: [M, D]`, and `offset = r * N`, the place of its
+first row among them. The mean of the ranks' losses is then the loss of all M samples, for N x M work on each.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from manta.errors import ConfigError
+from manta.functional._checks import check_pair
+from manta.functional._precision import full_precision
+
+
+@full_precision
+def nt_xent(
+    z_a: Tensor,
+    z_b: Tensor,
+    *,
+    temperature: float,
+    keys_a: Tensor | None = None,
+    keys_b: Tensor | None = None,
+    offset: int = 0,
+) -> Tensor:
+    """Normalised temperature-scaled cross-entropy, mean over the 2N anchors (Chen et al. 2020, SimCLR, eq. 1)."""
+    cosines = _compare(z_a, z_b, keys_a, keys_b, offset)
+    positive = cosines.positive.repeat(2) / temperature
+    negatives = torch.logsumexp(cosines.negatives / temperature, dim=1)
+    return (torch.logaddexp(positive, negatives) - positive).mean()
+
+
+@full_precision
+def dcl(
+    z_a: Tensor,
+    z_b: Tensor,
+    *,
+    temperature: float,
+    sigma: float | None = None,
+    keys_a: Tensor | None = None,
+    keys_b: Tensor | None = None,
+    offset: int = 0,
+) -> Tensor:
+    """Decoupled contrastive loss, mean over the 2N anchors (Yeh et al. 2022, eq. 6).
+
+    The denominator is one log-sum-exp over the 2M - 2 negatives of both views, without the positive.
+
+    Args:
+        sigma: concentration of the negative von Mises-Fisher weights of the positives, whose mean over the M pairs
+            is 1 (eq. 7, "DCLW"); None weighs all alike.
+    """
+    cosines = _compare(z_a, z_b, keys_a, keys_b, offset)
+    positive = cosines.positive / temperature
+    if sigma is not None:
+        log_mean = torch.logsumexp(cosines.all_positives / sigma, dim=0) - math.log(len(cosines.all_positives))
+        positive = (2 - torch.exp(cosines.positive / sigma - log_mean)) * positive
+    negatives = torch.logsumexp(cosines.negatives / temperature, dim=1)
+    return negatives.mean() - positive.mean()
+
+
+class _Cosines(NamedTuple):
+    positive: Tensor  # [N] of each pair of anchors
+    all_positives: Tensor  # [M] of each pair of keys
+    negatives: Tensor  # [2N, 2M], -inf where the key is the anchor itself or its positive
+
+
+def _compare(z_a: Tensor, z_b: Tensor, keys_a: Tensor | None, keys_b: Tensor | None, offset: int) -> _Cosines:
+    check_pair(z_a, z_b)
+    a, b = F.normalize(z_a, dim=1), F.normalize(z_b, dim=1)
+    if keys_a is None or keys_b is None:
+        if keys_a is not keys_b or offset:
+            raise ConfigError("keys_a and keys_b go together, and an offset is a place among them")
+        k_a, k_b = a, b
+    else:
+        check_pair(keys_a, keys_b)
+        k_a, k_b = F.normalize(keys_a, dim=1), F.normalize(keys_b, dim=1)
+    if len(k_a) < 2:
+        raise ConfigError("a contrastive loss needs at least 2 samples in a batch; raise train.batch_size")
+    if not 0 <= offset <= len(k_a) - len(a):
+        raise ConfigError(f"{len(a)} anchors from row {offset} on are not among {len(k_a)} keys")
+
+    rows = torch.arange(offset, offset + len(a), device=a.device)
+    same_sample = rows[:, None] == torch.arange(len(k_a), device=a.device)
+    cosines = torch.cat([a, b]) @ torch.cat([k_a, k_b]).T
+    positive = (a * b).sum(1)
+    return _Cosines(
+        positive=positive,
+        all_positives=positive if keys_a is None else (k_a * k_b).sum(1),
+        negatives=cosines.masked_fill(same_sample.repeat(2, 2), -math.inf),
+    )

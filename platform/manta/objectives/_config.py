@@ -1,0 +1,57 @@
+"""Configs of objectives and of the parts that they share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from manta.schedules import Schedule, Scheduled
+
+
+class ObjectiveConfig(BaseModel):
+    """Base of every objective's config; `name` is its registry name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    name: str
+
+
+class HeadConfig(BaseModel):
+    """A projector or predictor: `layers - 1` hidden layers of `hidden` units, then `out`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    hidden: int = Field(default=512, ge=1)
+    out: int = Field(default=128, ge=1)
+    layers: int = Field(default=2, ge=1)
+    norm: Literal["batch", "layer", None] = "batch"
+    norm_out: bool = Field(default=False, description="normalise the output too, without a learnt affine")
+    activation: Literal["relu", "gelu"] = "relu"
+
+
+def _levels(scheduled: float | Schedule) -> dict[str, float]:
+    """The named values between which a schedule moves."""
+    if not isinstance(scheduled, Schedule):
+        return {"it": scheduled}
+    names = ["at", "start", "level", "end", *(["warmup_from"] if scheduled.warmup else [])]
+    return {name: getattr(scheduled, name) for name in names if hasattr(scheduled, name)}
+
+
+def _above_zero(scheduled: float | Schedule) -> float | Schedule:
+    for name, level in _levels(scheduled).items():
+        if not level > 0:
+            raise ValueError(f"must stay above 0, but {name} is {level:g}")
+    return scheduled
+
+
+def _fraction(scheduled: float | Schedule) -> float | Schedule:
+    for name, level in _levels(scheduled).items():
+        if not 0 <= level <= 1:
+            raise ValueError(f"must stay between 0 and 1, but {name} is {level:g}")
+    return scheduled
+
+
+Temperature = Annotated[Scheduled, AfterValidator(_above_zero)]
+"""A config field: a number above 0, or a schedule that stays there."""
+
+Momentum = Annotated[Scheduled, AfterValidator(_fraction)]
+"""A config field: how much of itself an average keeps at each step, in 0..1, or a schedule of it."""

@@ -1,0 +1,108 @@
+"""MAE: encode a quarter of the patches, decode the pixels of the rest (He et al. 2022)."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import torch
+from pydantic import Field, model_validator
+from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from manta.batch import Batch, DataFacts, Progress, ViewNeeds
+from manta.encoders import Encoder, TokenEncoder
+from manta.errors import ConfigError
+from manta.functional import masked_patch_mse, patchify
+from manta.objectives._base import OBJECTIVES, Objective, Paper
+from manta.objectives._config import ObjectiveConfig
+from manta.objectives._parts import freeze_unreached
+
+CHANNELS = 3
+
+
+class MAEConfig(ObjectiveConfig):
+    """Masked autoencoder."""
+
+    name: Literal["mae"] = "mae"
+    mask_ratio: float = Field(0.75, gt=0, lt=1, description="of the patches, hidden from the encoder")
+    decoder_dim: int = Field(128, ge=4, multiple_of=4, description="width of the decoder; 512 in the paper")
+    decoder_depth: int = Field(2, ge=1, description="blocks of the decoder; 8 in the paper")
+    decoder_heads: int = Field(4, ge=1, description="attention heads of the decoder")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> MAEConfig:
+        if self.decoder_dim % self.decoder_heads:
+            raise ValueError(f"decoder_dim {self.decoder_dim} is not a multiple of decoder_heads {self.decoder_heads}")
+        return self
+
+
+@OBJECTIVES.register("mae")
+class MAE(Objective[MAEConfig]):
+    """Per-patch normalised pixels of hidden patches from the visible ones."""
+
+    Config = MAEConfig
+    family = "masked"
+    paper = Paper("Masked Autoencoders Are Scalable Vision Learners", 2022, "arXiv:2111.06377, CVPR 2022")
+
+    def __init__(self, config: MAEConfig, encoder: Encoder, data: DataFacts) -> None:
+        super().__init__(config, encoder, data)
+        if not isinstance(encoder, TokenEncoder):
+            raise ConfigError(
+                "objective.name=mae needs an encoder with patch tokens, "
+                "such as encoder.name=vit_tiny_patch16_224 with encoder.stem=small"
+            )
+        patches = encoder.grid[0] * encoder.grid[1]
+        if round(config.mask_ratio * patches) in (0, patches):
+            raise ConfigError(
+                f"objective.mask_ratio {config.mask_ratio:g} hides none or all of the encoder's {patches} patches; "
+                "set encoder.stem=small or another ratio"
+            )
+        self.decoder = Decoder(encoder, config)
+        freeze_unreached(encoder, encoder.tokens(torch.zeros(1, CHANNELS, data.image_size, data.image_size)))
+
+    @property
+    def patches(self) -> TokenEncoder:
+        """The encoder, by what `__init__` has made sure of."""
+        return cast(TokenEncoder, self.encoder)
+
+    @property
+    def needs(self) -> ViewNeeds:
+        return ViewNeeds(preset="plain", global_views=1, mask_ratio=self.config.mask_ratio, mask_grid=self.patches.grid)
+
+    def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        (view,) = batch.global_views
+        if view.mask is None:
+            raise ConfigError("mae was given a view without a mask; build the views from the objective's `needs`")
+        hidden = view.mask
+        keep = (~hidden).nonzero()[:, 1].view(len(hidden), -1)
+        prediction = self.decoder(self.patches.tokens(view.data, keep), keep)
+        return {"loss": masked_patch_mse(prediction, patchify(view.data, self.patches.patch_size), hidden)}
+
+
+class Decoder(nn.Module):
+    """A narrow transformer over the encoder's tokens and, where patches were hidden, a learnt token."""
+
+    positions: Tensor
+
+    def __init__(self, encoder: TokenEncoder, config: MAEConfig) -> None:
+        super().__init__()
+        width, (height, length) = config.decoder_dim, encoder.patch_size
+        self.prefix_tokens = encoder.prefix_tokens
+        self.embed = nn.Linear(encoder.embed_dim, width)
+        self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, width), std=0.02))
+        self.register_buffer("positions", build_sincos2d_pos_embed(list(encoder.grid), width), persistent=False)
+        self.blocks = nn.Sequential(
+            *(Block(width, config.decoder_heads, qkv_bias=True) for _ in range(config.decoder_depth))
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, height * length * CHANNELS)
+
+    def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
+        """`[N, P + K, D]` and the places `[N, K]` of the K visible patches -> `[N, T, pixels of a patch]`."""
+        x = self.embed(tokens)
+        prefix, visible = x[:, : self.prefix_tokens], x[:, self.prefix_tokens :]
+        patches = self.mask_token.to(x.dtype).repeat(len(x), len(self.positions), 1)
+        patches = patches.scatter(1, keep.unsqueeze(-1).expand_as(visible), visible)
+        x = self.blocks(torch.cat([prefix, patches + self.positions.to(x.dtype)], dim=1))
+        return cast(Tensor, self.head(self.norm(x[:, self.prefix_tokens :])))

@@ -1,0 +1,103 @@
+"""Bars for long work, drawn on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+POLL_SECONDS = 0.5
+
+
+@contextlib.contextmanager
+def ingest_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """A callback `(rows, quarantined)` that draws a counter from its first call on."""
+    bar = Progress(
+        TextColumn("ingest"),
+        TextColumn("{task.completed:,.0f} images"),
+        TextColumn("{task.fields[aside]}"),
+        console=console,
+        transient=True,
+    )
+    task = bar.add_task("ingest", total=None, aside="")
+
+    def update(rows: int, quarantined: int) -> None:
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=rows, aside=f"{quarantined:,} set aside" if quarantined else "")
+
+    try:
+        yield update
+    finally:
+        bar.stop()
+
+
+def training_bar(console: Console) -> Callable[[Any, int], Callable[[], None]]:
+    """For `RunRequest.watch_folder`: follows a local run's metrics file with a bar."""
+
+    def watch(folder: Any, steps: int) -> Callable[[], None]:
+        if not folder.is_local:
+            return lambda: None
+        done = threading.Event()
+        thread = threading.Thread(
+            target=_follow, args=(console, folder.local / "metrics.jsonl", steps, done), daemon=True
+        )
+        thread.start()
+
+        def stop() -> None:
+            done.set()
+            thread.join(timeout=5)
+
+        return stop
+
+    return watch
+
+
+def _follow(console: Console, path: Any, steps: int, done: threading.Event) -> None:
+    bar = Progress(
+        TextColumn("train"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[numbers]}"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=not console.is_terminal,
+    )
+    task = bar.add_task("train", total=steps, numbers="starting workers")
+    shown: dict[str, float] = {}
+    offset = 0
+    with bar:
+        while not done.wait(POLL_SECONDS):
+            offset = _read_new(path, offset, shown)
+            if shown:
+                bar.update(task, completed=shown["step"], numbers=_describe(shown))
+
+
+def _read_new(path: Any, offset: int, shown: dict[str, float]) -> int:
+    """Merge the lines after `offset` into `shown`; returns the new offset. A resume may have cut the file."""
+    try:
+        size = path.stat().st_size
+        if size < offset:
+            offset = 0
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except OSError:
+        return offset
+    whole = data[: data.rfind(b"\n") + 1]
+    for line in whole.splitlines():
+        with contextlib.suppress(json.JSONDecodeError, KeyError):
+            entry = json.loads(line)
+            shown["step"] = entry["step"]
+            shown.update(entry["metrics"])
+    return offset + len(whole)
+
+
+def _describe(shown: dict[str, float]) -> str:
+    parts = [("loss", "loss {:.3f}"), ("knn_top1", "kNN {:.3f}"), ("images_per_second", "{:.0f} images/s")]
+    return "  ".join(text.format(shown[key]) for key, text in parts if key in shown)

@@ -1,0 +1,84 @@
+"""One registry class for objectives, encoders, evaluators, schedules and sources.
+
+A built-in registers itself by a decorator when its module is imported; the registry imports every module of
+its package on first use, so a new file needs no edit anywhere. A user's own package adds a component through an
+entry point in the group `manta.<kind>` whose value is the module to import.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from manta.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names to components of one kind.
+
+    Args:
+        kind: plural noun, as users type it in `manta list`; also the entry-point group `manta.<kind>`.
+        package: the package whose modules hold the built-ins.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self._package = package
+        self._components: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Class or function decorator. Registering a taken name is an error, so nothing is replaced silently."""
+
+        def add(component: T) -> T:
+            known = self._components.get(name)
+            if known is not None and getattr(known, "__qualname__", known) != getattr(
+                component, "__qualname__", component
+            ):
+                raise ConfigError(f"{self.kind}: the name {name!r} is registered twice; rename one of them")
+            self._components[name] = component
+            return component
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        try:
+            return self._components[name]
+        except KeyError:
+            near = difflib.get_close_matches(str(name), self._components, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(self)}"
+            raise ConfigError(f"no {self.kind.removesuffix('s')} is named {name!r}; {hint}") from None
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._components
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted(self._components))
+
+    def __len__(self) -> int:
+        self._load()
+        return len(self._components)
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        for name in self:
+            yield name, self._components[name]
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{self._package}.{module.name}")
+        for point in entry_points(group=f"manta.{self.kind}"):
+            point.load()

@@ -1,0 +1,114 @@
+"""report.html: one self-contained page about a run, readable offline and on a phone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from manta.report import _figures, _images
+from manta.report import _words as words
+from manta.report._folder import RunFolder, read
+from manta.report._samples import embedding_map, neighbour_rows
+from manta.report._summary import callout, facts, headline, measured_on, results, why_missing
+from manta.report.plots import view_rows
+
+_CURVES = {
+    "loss": "Loss",
+    "evaluation": "Evaluation during training",
+    "features": "Health of the features",
+    "schedules": "Schedules",
+    "throughput": "Throughput",
+}
+
+
+def write_report(run_dir: Path) -> Path:
+    """Writes `report.html` into a run's folder and returns its path. Missing pieces are named in the page.
+
+    Raises:
+        RunError: the folder does not exist or holds no run.
+    """
+    run = read(run_dir)
+    page = _environment().get_template("page.html").render(_context(run))
+    path = run_dir / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("manta.report", "template")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _context(run: RunFolder) -> dict[str, Any]:
+    return {
+        "name": run.name,
+        "description": run.setting("description") or "",
+        "state": words.STATES.get(str(run.run.get("status", "")).lower(), ("plain", "state unknown")),
+        "callout": callout(run),
+        "headline": headline(run),
+        "facts": facts(run),
+        "results": results(run),
+        "measured_on": measured_on(run),
+        "curves": _curves(run),
+        "views": _views(run),
+        "neighbours": neighbour_rows(run.samples),
+        "map": embedding_map(run.samples),
+        "missing": why_missing(run),
+        "config": words.without_secrets(run.config_text).strip(),
+        "load": _load_code(run),
+        "reproduce": _reproduce_code(run),
+    }
+
+
+def _curves(run: RunFolder) -> list[dict[str, str]]:
+    drawn = _figures.panels(run)
+    return [
+        {"title": title, "svg": _figures.svg(_figures.draw(run, drawn[name], _figures.MARKERS), _summary(run, name))}
+        for name, title in _CURVES.items()
+        if name in drawn
+    ]
+
+
+def _summary(run: RunFolder, figure: str) -> str:
+    """What a curve shows, for those who cannot see it."""
+    parts = []
+    for panel in _figures.panels(run)[figure]:
+        for metric in panel.metrics:
+            curve = run.curves.get(metric)
+            if curve is not None:
+                first, last = (words.number(float(curve.values[i]), metric) for i in (0, -1))
+                parts.append(f"{words.title(metric)} from {first} to {last}")
+    return f"{_CURVES[figure]}: " + "; ".join(parts)
+
+
+def _views(run: RunFolder) -> list[dict[str, Any]]:
+    return [
+        {"title": title, "images": [_images.data_uri(image) for image in images]}
+        for title, images in view_rows(run.views).items()
+    ]
+
+
+def _load_code(run: RunFolder) -> str | None:
+    """How to take the model home, or None when none was registered."""
+    uri = run.run.get("model_uri")
+    if not uri:
+        return None
+    lines = ["import mlflow", "import numpy as np", ""]
+    tracking = run.run.get("tracking_uri")
+    if tracking:
+        lines.append(f'mlflow.set_tracking_uri("{words.without_secrets(str(tracking))}")')
+    lines += [
+        f'model = mlflow.pyfunc.load_model("{uri}")',
+        "",
+        "images = np.zeros((2, 48, 64, 3), np.uint8)  # any size; preprocessing is inside the model",
+        "features = model.predict(images)             # one vector an image",
+    ]
+    return "\n".join(lines)
+
+
+def _reproduce_code(run: RunFolder) -> str:
+    commit = run.run.get("git_commit")
+    lines = [f"git checkout {commit}"] if commit else []
+    return "\n".join([*lines, f"manta train {run.path / 'experiment.yaml'} --name {run.name}-again"])

@@ -1,0 +1,161 @@
+"""Models in the registry: aliases, never stages. `candidate` is the last that a run offered."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from manta.errors import TrackingError
+from manta.tracking._client import explain, refusals
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+    from manta.serving import ExportedEncoder
+    from manta.tracking.tracker import Tracker
+
+CANDIDATE = "candidate"
+ENCODER_FOLDER = "encoder"
+"""Where in a model's files the folder of `manta.serving.save_encoder` lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredModel:
+    """A version in the registry; `uri` is what `mlflow.pyfunc.load_model` takes, by alias."""
+
+    name: str
+    version: str
+    uri: str
+
+
+def log_model(
+    tracker: Tracker,
+    run_id: str,
+    exported: ExportedEncoder,
+    *,
+    name: str,
+    encoder_folder: str | Path | None = None,
+    step: int = 0,
+    tags: Mapping[str, str] | None = None,
+) -> RegisteredModel:
+    """Log the encoder with its preprocessing as a graph (pt2: nothing in it is unpickled), register it, and give it the
+    alias `candidate`.
+
+    It takes uint8 images `[N, H, W, 3]` and gives float32 features `[N, D]`, for every N, H and W.
+
+    Args:
+        name: of the registered model; created at need.
+        encoder_folder: from `manta.serving.save_encoder`; goes along with the model, for fine-tuning.
+        step: optimizer steps behind the weights.
+        tags: of the version, such as the numbers that speak for it.
+
+    Raises:
+        TrackingError: the store refused, or the encoder cannot be traced.
+    """
+    client = tracker.client
+    with tempfile.TemporaryDirectory(prefix="manta-model-") as scratch:
+        with refusals("log the model", tracker.uri):
+            from mlflow.entities import LoggedModelOutput
+
+            logged = client.create_logged_model(
+                tracker.experiment_id, name=ENCODER_FOLDER, source_run_id=run_id, model_type="encoder"
+            )
+            folder = Path(scratch) / "model"
+            _save(exported, folder, logged=logged, run_id=run_id)
+            if encoder_folder is not None:
+                shutil.copytree(encoder_folder, folder / ENCODER_FOLDER)
+            client.log_model_artifacts(logged.model_id, str(folder))
+            client.finalize_logged_model(logged.model_id, "READY")
+            client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=step)])
+        with refusals(f"register the model {name!r}", tracker.uri):
+            number = _register(tracker, name, logged=logged, run_id=run_id, tags=tags)
+    return RegisteredModel(name, number, f"models:/{name}@{CANDIDATE}")
+
+
+def download_model(tracker: Tracker, uri: str, folder: str | Path) -> Path:
+    """Copy the files of `uri`, such as `models:/name@candidate`, to `folder`. Manta's own part is in `encoder/`.
+
+    Raises:
+        TrackingError: there is no such model.
+    """
+    _ = tracker.client
+    with refusals(f"download {uri}", tracker.uri):
+        from mlflow.artifacts import download_artifacts
+
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=tracker.uri, registry_uri=tracker.uri))
+
+
+def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_id: str) -> None:
+    """MLflow's folder of the model. The graph is bound to the CPU, where it loads on every machine."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns of its own type hints when pyfunc is imported
+        import mlflow.pyfunc
+        import mlflow.pytorch
+    from mlflow.models import Model, ModelSignature
+    from mlflow.models.model import MLMODEL_FILE_NAME
+    from mlflow.types import Schema, TensorSpec
+
+    # The archive's writer takes channels-last weights for slices of something larger.
+    module = copy.deepcopy(exported).cpu().to(memory_format=torch.contiguous_format).eval()
+    # Unnamed tensors: with a name, pyfunc would hand the model a dict.
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, module.embed_dim))]),
+    )
+    # A batch of one would be exported as a constant.
+    example = np.random.default_rng(0).integers(0, 256, (2, 20, 24, 3), dtype=np.uint8)
+    model = Model(
+        artifact_path=logged.artifact_location,
+        model_uuid=logged.model_id,
+        model_id=logged.model_id,
+        run_id=run_id,
+    )
+    # Given, since inferring them loads the model in another process for a quarter of a minute. Without "+cu130".
+    requirements = [f"{package}=={version(package).split('+')[0]}" for package in ("torch", "torchvision", "timm")]
+    try:
+        with torch.no_grad():
+            mlflow.pytorch.save_model(
+                module,
+                str(folder),
+                mlflow_model=model,
+                signature=signature,
+                input_example=example,
+                pip_requirements=requirements,
+                serialization_format="pt2",
+            )
+    except Exception as error:  # torch.export has many kinds, and an encoder that it cannot trace is the user's
+        raise TrackingError(f"the encoder cannot be exported as a graph: {explain(error)}") from error
+    # Without a device in the model's own configuration, MLflow asks for CUDA wherever there is one, and then refuses a
+    # graph whose weights are on the CPU.
+    model.flavors["python_function"]["config"] = {"device": "cpu"}
+    model.save(str(folder / MLMODEL_FILE_NAME))
+
+
+def _register(tracker: Tracker, name: str, *, logged: LoggedModel, run_id: str, tags: Mapping[str, str] | None) -> str:
+    from mlflow.exceptions import MlflowException
+
+    client = tracker.client
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    # A database store looks `models:/ID` up at MLflow's global URI, which is not ours to set; a server knows its own.
+    source = f"models:/{logged.model_id}" if tracker.uri.startswith("http") else logged.artifact_location
+    created = client.create_model_version(
+        name, source=source, run_id=run_id, model_id=logged.model_id, tags=dict(tags or {})
+    )
+    client.set_registered_model_alias(name, CANDIDATE, created.version)
+    return str(created.version)

@@ -1,0 +1,193 @@
+"""Runs: created and finished by the driver, fed by rank 0, found again by a resume."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from manta.errors import TrackingError
+from manta.tracking._client import connect, mask, metric_name, prepare, refusals, resolve_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+LONGEST_PARAM = 6000
+"""Characters of a parameter's value that MLflow's stores take."""
+LONGEST_DIGEST = 36
+PARAMS_A_REQUEST = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """What a run was trained on: `digest` of the manifest, `source` as the user wrote it."""
+
+    name: str
+    digest: str
+    source: str
+    rows: int | None = None
+
+
+class Tracker:
+    """A store and an experiment in it.
+
+    Args:
+        uri: of the store; None: MLFLOW_TRACKING_URI, else SQLite in `runs_dir`.
+        experiment: its name; created at need.
+        runs_dir: where the default store and the artifacts of a database store go.
+
+    Every method raises TrackingError where the store refuses or does not answer. Nothing connects before the first.
+    """
+
+    def __init__(self, uri: str | None = None, experiment: str = "manta", *, runs_dir: str | Path = "manta-runs"):
+        prepare()
+        self._runs_dir = Path(runs_dir).absolute()
+        self.uri = resolve_uri(uri, self._runs_dir)
+        self.experiment = experiment
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return connect(self.uri)
+        except (MlflowException, ImportError, OSError) as error:
+            raise TrackingError(f"no tracking store can be opened at {mask(self.uri)}: {error}") from error
+
+    @cached_property
+    def experiment_id(self) -> str:
+        with self._asking("open the experiment"):
+            found = self.client.get_experiment_by_name(self.experiment)
+            if found is None:
+                found = self._create_experiment()
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"the experiment {self.experiment!r} was deleted; restore it with `mlflow experiments restore "
+                f"--experiment-id {found.experiment_id}` or choose another tracking.experiment"
+            )
+        return str(found.experiment_id)
+
+    def create_run(
+        self,
+        name: str,
+        *,
+        config: Mapping[str, Any],
+        tags: Mapping[str, str] | None = None,
+        git_commit: str | None = None,
+        dataset: Dataset | None = None,
+        parent: str | None = None,
+    ) -> str:
+        """Start a run and write down what it is made from.
+
+        Args:
+            config: nested; its leaves become parameters with dotted names. What is too long for the store is cut.
+            git_commit: of the code that runs.
+            parent: id of the run that this one is a trial of.
+
+        Returns:
+            the run's id.
+        """
+        from mlflow.entities import Param
+
+        all_tags = {"mlflow.source.name": "manta", "mlflow.source.type": "LOCAL", **(tags or {})}
+        if git_commit is not None:
+            all_tags["mlflow.source.git.commit"] = git_commit
+        if parent is not None:
+            all_tags["mlflow.parentRunId"] = parent
+        params = [Param(key, value) for key, value in flatten(config).items()]
+        experiment_id = self.experiment_id
+        with self._asking("create the run"):
+            run_id = str(self.client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id)
+            for start in range(0, len(params), PARAMS_A_REQUEST):
+                self.client.log_batch(run_id, params=params[start : start + PARAMS_A_REQUEST])
+            if dataset is not None:
+                self._log_dataset(run_id, dataset)
+        return run_id
+
+    def resume(self, run_id: str) -> None:
+        """Mark a run that ended, or whose driver died, as running again."""
+        with self._asking(f"resume the run {run_id}"):
+            self.client.update_run(run_id, status="RUNNING")
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        with self._asking("tag the run"):
+            self.client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def finish(self, run_id: str, status: Status = "FINISHED") -> None:
+        with self._asking("finish the run"):
+            self.client.set_terminated(run_id, status=status)
+
+    def log_artifact(self, run_id: str, path: str | Path, *, folder: str | None = None) -> None:
+        """Upload one file, or a folder with its name, into the run's `folder`."""
+        with self._asking(f"upload {path}"):
+            self.client.log_artifact(run_id, str(path), folder)
+
+    def log_artifacts(self, run_id: str, path: str | Path, *, folder: str | None = None) -> None:
+        """Upload what is in the local folder `path` into the run's `folder`."""
+        with self._asking(f"upload {path}"):
+            self.client.log_artifacts(run_id, str(path), folder)
+
+    def run_url(self, run_id: str) -> str | None:
+        """The run's page; None for a store that no server is in front of (`mlflow ui` puts one there)."""
+        if not self.uri.startswith(("http://", "https://")):
+            return None
+        return f"{mask(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+
+    def _asking(self, doing: str) -> AbstractContextManager[None]:
+        _ = self.client  # a store that cannot be opened says so itself
+        return refusals(doing, self.uri)
+
+    def _create_experiment(self) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            created = self.client.create_experiment(self.experiment, artifact_location=self._artifacts())
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return self.client.get_experiment_by_name(self.experiment)  # another run was a moment earlier
+        return self.client.get_experiment(created)
+
+    def _artifacts(self) -> str | None:
+        """Where artifacts go; None leaves it to a server. MLflow's own default is the working directory."""
+        if self.uri.startswith("sqlite:///"):
+            return Path(self.uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
+        if self.uri.startswith(("http://", "https://", "databricks")):
+            return None
+        return (self._runs_dir / "mlartifacts").as_uri()
+
+    def _log_dataset(self, run_id: str, dataset: Dataset) -> None:
+        from mlflow.entities import Dataset as Entity
+        from mlflow.entities import DatasetInput, InputTag
+
+        entity = Entity(
+            name=dataset.name,
+            digest=dataset.digest[:LONGEST_DIGEST],
+            source_type="manta",
+            source=json.dumps({"source": dataset.source, "digest": dataset.digest}),
+            profile=json.dumps({"num_rows": dataset.rows}),
+        )
+        tag = InputTag("mlflow.data.context", "training")
+        self.client.log_inputs(run_id, [DatasetInput(entity, [tag])])
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """`{"a": {"b": 1}} -> {"a.b": "1"}`; mappings inside lists are numbered, other lists become JSON."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+            value = {str(number): item for number, item in enumerate(value)}
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{name}.")
+            continue
+        text = json.dumps(value, default=str) if isinstance(value, (Mapping, list, tuple)) else str(value)
+        flat[metric_name(name)] = text if len(text) <= LONGEST_PARAM else f"{text[: LONGEST_PARAM - 3]}..."
+    return flat

@@ -1,0 +1,66 @@
+"""What a run leaves for its report: a contact sheet of views, samples with their features, the evaluation."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import torch
+
+from manta.config import Experiment
+from manta.data import RankBatch
+from manta.training.assess import Assessment
+from manta.training.folder import RunFolder
+from manta.views import Views
+
+SHEET_ROWS = 8
+
+
+def save_views(folder: RunFolder, views: Views, batch: RankBatch, seed: int) -> None:
+    """`artifacts/views.npz`: a few images and the views that the first step saw of them."""
+    rows = min(SHEET_ROWS, len(batch.images))
+    seen = views(
+        batch.images[:rows],
+        batch.index[:rows],
+        seed=seed,
+        step=batch.step,
+        rows=slice(0, rows),
+        global_batch=len(batch.images),
+    )
+    sheet: dict[str, Any] = {"source": batch.images[:rows].permute(0, 2, 3, 1).numpy()}
+    for number, view in enumerate(seen.views):
+        pixels = views.denormalise(view.data).mul(255).round().to(torch.uint8)
+        sheet[f"view_{number}"] = pixels.permute(0, 2, 3, 1).numpy()
+    _save_npz(folder, sheet, "artifacts", "views.npz")
+
+
+def save_assessment(
+    folder: RunFolder, experiment: Experiment, assessment: Assessment, metrics: dict[str, float], *, step: int
+) -> None:
+    """`evaluation.json` and `artifacts/samples.npz`."""
+    trained = assessment.features[""]
+    rows = assessment.sampled
+    samples: dict[str, Any] = {"thumbnails": assessment.thumbnails, "index": assessment.index[rows]}
+    for name, features in assessment.features.items():
+        samples[f"{name}_features" if name else "features"] = features.queries.numpy()[rows]
+    if trained.query_labels is not None:
+        samples["labels"] = trained.query_labels.numpy()[rows]
+    _save_npz(folder, samples, "artifacts", "samples.npz")
+    folder.write_json(
+        {
+            "step": step,
+            "metrics": metrics,
+            "settings": {entry.name: entry.model_dump() for entry in experiment.evaluation.evaluators},
+            "bank_rows": len(trained.bank),
+            "query_rows": len(trained.queries),
+            "labelled": trained.labelled,
+        },
+        "evaluation.json",
+    )
+
+
+def _save_npz(folder: RunFolder, arrays: dict[str, Any], *parts: str) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    folder.write(buffer.getvalue(), *parts)

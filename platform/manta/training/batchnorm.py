@@ -1,0 +1,86 @@
+"""BatchNorm over the global batch, on any backend.
+
+With local statistics the loss depends on how many ranks share a batch. PyTorch's SyncBatchNorm needs a GPU; this one
+runs on gloo too, so the same experiment gives the same curve on a laptop and on a cluster.
+"""
+
+from __future__ import annotations
+
+
+from typing import Any, TypeVar, cast
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from manta.objectives import Communicator, Exchange
+
+M = TypeVar("M", bound=nn.Module)
+_COMM = Communicator(Exchange.STATISTICS)
+
+
+class _GlobalStatistics:
+    """Mixin before a BatchNorm class: its training statistics are those of all ranks' rows."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = cast(Any, self)
+        if not norm.training and norm.running_mean is not None:
+            return cast(Tensor, super().forward(x))  # type: ignore[misc]
+        axes = [0, *range(2, x.ndim)]
+        shape = [1, -1, *[1] * (x.ndim - 2)]
+        wide = x if x.dtype == torch.float64 else x.float()
+        mean = _COMM.mean(wide.mean(axes))
+        centred = wide - mean.view(shape)
+        variance = _COMM.mean(centred.square().mean(axes))
+        if norm.training and norm.track_running_stats:
+            _update_running(norm, mean.detach(), variance.detach(), rows=x.numel() // x.shape[1] * _COMM.world)
+        out = centred * torch.rsqrt(variance + norm.eps).view(shape)
+        if norm.affine:
+            out = out * norm.weight.view(shape) + norm.bias.view(shape)
+        return _activate(norm, out.to(x.dtype))
+
+
+@torch.no_grad()
+def _update_running(norm: Any, mean: Tensor, variance: Tensor, *, rows: int) -> None:
+    norm.num_batches_tracked += 1
+    momentum = norm.momentum if norm.momentum is not None else 1.0 / float(norm.num_batches_tracked)
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), momentum)
+    unbiased = variance * rows / max(rows - 1, 1)
+    norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), momentum)
+
+
+def _activate(norm: Any, x: Tensor) -> Tensor:
+    """timm fuses dropout and activation into its norm layers."""
+    for part in ("drop", "act"):
+        layer = getattr(norm, part, None)
+        if isinstance(layer, nn.Module):
+            x = layer(x)
+    return x
+
+
+_classes: dict[type[nn.Module], type[nn.Module]] = {}
+
+
+def _synchronised_class(kind: type[nn.Module]) -> type[nn.Module]:
+    """One subclass for each class, so that equal layers stay of one type."""
+    if kind not in _classes:
+        _classes[kind] = type(f"Synchronised{kind.__name__}", (_GlobalStatistics, kind), {})
+    return _classes[kind]
+
+
+def synchronise(module: M) -> M:
+    """Make every BatchNorm below `module` use global statistics, in place; parameters and state keep their names.
+
+    On CUDA PyTorch's fused SyncBatchNorm is used (timm's conversion, which keeps fused activations).
+    """
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return module
+    if any(parameter.is_cuda for parameter in module.parameters()):
+        from timm.layers import convert_sync_batchnorm
+
+        return cast(M, convert_sync_batchnorm(module))
+    for child in module.modules():
+        if isinstance(child, _BatchNorm) and not isinstance(child, _GlobalStatistics):
+            object.__setattr__(child, "__class__", _synchronised_class(type(child)))
+    return module

@@ -1,0 +1,388 @@
+"""What each Ray Train worker runs: stream, step, log, watch, checkpoint, evaluate."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+import resource
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from manta import encoders, objectives
+from manta.batch import DataFacts
+from manta.config import Experiment, from_mapping
+from manta.data import Manifest, Plan, RankBatch, open_dataset, stream
+from manta.data.stream import Executor
+from manta.errors import RunError, TrainingStopped
+from manta.tracking import MetricLog, SystemSampler
+from manta.training.artifacts import save_assessment, save_views
+from manta.training.assess import Assessment, Rows, assess, evaluators_of
+from manta.training.checkpoint import Checkpoints, new_manifest, snapshot
+from manta.training.folder import Lease, RunFolder
+from manta.training.step import TrainStep
+from manta.training.watch import Watch, look_features
+
+DRAIN_SECONDS = 20.0
+"""How long a finished run waits for the tracking server to take the last metrics."""
+ONLINE_BANK, ONLINE_QUERIES = 5_000, 1_000
+"""Rows that evaluations during training use; the final one uses `EvaluationConfig`'s limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the driver hands to its workers; plain data, since it crosses machines.
+
+    Attributes:
+        experiment: resolved, as plain data.
+        dataset: location of the ingested dataset.
+        folder: URL of the run's folder.
+        attempt: the lease's.
+        run_id, tracking_uri: of the MLflow run.
+        started: wall-clock time at which the user's command started.
+        threads: torch threads of a worker.
+        decode_tasks: at a time, for each worker.
+    """
+
+    experiment: dict[str, Any]
+    dataset: str
+    folder: str
+    attempt: str
+    run_id: str
+    tracking_uri: str
+    started: float
+    threads: int | None = None
+    decode_tasks: int | None = None
+    executor: Executor = "ray"
+
+
+def train_loop(task: dict[str, Any]) -> dict[str, Any] | None:
+    """The worker function. Returns the run's numbers on rank 0; a stop by the watch is a result, not a crash."""
+    worker = Worker(Task(**task))
+    try:
+        with SystemSampler(worker.log) if worker.log is not None else contextlib.nullcontext():
+            return worker.run()
+    finally:
+        worker.close()
+
+
+class Worker:
+    """One rank of a run."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.experiment: Experiment = from_mapping(task.experiment)
+        config = self.experiment.train
+        self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if self.distributed else (0, 1)
+        self.device = _device()
+        if task.threads is not None:
+            torch.set_num_threads(task.threads)
+        seed_everything(config.seed)
+        self.manifest: Manifest = open_dataset(task.dataset)
+        self.plan = plan_of(self.experiment, self.manifest)
+        self.total_steps = total_steps(self.experiment, self.plan)
+        self.step = TrainStep(
+            self.experiment,
+            build_objective(self.experiment, self.manifest).to(self.device),
+            device=self.device,
+            total_steps=self.total_steps,
+        )
+        self.folder = RunFolder(task.folder)
+        self.lease = Lease(self.folder, task.attempt)
+        self.checkpoints = Checkpoints(
+            self.folder, self.lease, keep_last=config.keep_last, select=self.experiment.evaluation.select
+        )
+        self.watch = Watch(self.experiment.watch)
+        self.clock = Clock(started=task.started)
+        self.log = self._open_log() if self.rank == 0 else None
+        self.last_metrics: dict[str, float] = {}
+        self.assessed = False
+
+    def run(self) -> dict[str, Any] | None:
+        """Train from the newest checkpoint to the end, then evaluate."""
+        start = self._restore()
+        stopped: TrainingStopped | None = None
+        done = start
+        try:
+            for batch in self._batches(start):
+                self.clock.batch_ready()
+                terms = self.step(batch.images, batch.index, batch.step)
+                done = batch.step + 1
+                self._after(batch, terms, done)
+                if done == 1 and self.rank == 0:
+                    save_views(self.folder, self.step.views, batch, self.experiment.train.seed)
+                self.clock.step_done(self.experiment.train.batch_size)
+        except TrainingStopped as error:
+            stopped = error
+        if stopped is None:
+            self._save(done)
+        self.checkpoints.wait()
+        if stopped is not None:
+            return self._result(done, None, {}, stopped)
+        assessment = self._assess(final=True)
+        metrics: dict[str, float] = {}
+        if assessment is not None:
+            metrics = assessment.metrics(evaluators_of(self.experiment.evaluation))
+            self._write(done, metrics, force=True)
+            save_assessment(self.folder, self.experiment, assessment, metrics, step=done)
+        return self._result(done, assessment, metrics, None)
+
+    def close(self) -> None:
+        if self.log is not None:
+            self.log.close(timeout=DRAIN_SECONDS)
+
+    def _batches(self, start: int) -> Iterator[RankBatch]:
+        config = self.experiment.data
+        return stream(
+            self.task.dataset,
+            self.plan,
+            rank=self.rank,
+            world=self.world,
+            size=config.canonical_size,
+            start_step=start,
+            stop_step=self.total_steps,
+            executor=self.task.executor,
+            cache=config.cache,
+            tasks=self.task.decode_tasks,
+        )
+
+    def _after(self, batch: RankBatch, terms: dict[str, Tensor], done: int) -> None:
+        """Everything between two steps, each at its cadence."""
+        config = self.experiment.train
+        saves = done % self._checkpoint_every == 0 and done < self.total_steps
+        if done % config.log_every == 0 or saves or done in (1, self.total_steps):
+            numbers = self._numbers(terms)
+            self.watch.check_finite(numbers, done)
+            digest = float(zlib.crc32(batch.index.numpy().tobytes()) & 0xFFFFFF)
+            self._write(done, numbers | self.clock.rates() | {"batch_digest": digest})
+            self.last_metrics = numbers
+        if self.watch.due(done):
+            self._write(done, self.watch.look(self._look(batch.images), done))
+        saved = self._evaluate_if_due(done)
+        if saves and not saved:
+            self._save(done)
+
+    def _evaluate_if_due(self, done: int) -> bool:
+        """Whether a checkpoint was saved, since selection needs one for each evaluation."""
+        per_epoch = self.plan.steps_per_epoch
+        due = evaluators_of(self.experiment.evaluation, epoch=done / per_epoch, span=1 / per_epoch)
+        if not due or done == self.total_steps:
+            return False
+        with self.clock.paused():
+            assessment = self._assess(final=False)
+            if assessment is not None:
+                metrics = assessment.metrics(due)
+                self._write(done, metrics, force=True)
+                self.last_metrics = self.last_metrics | metrics
+            if self.experiment.evaluation.select not in self._shared(self.last_metrics):
+                return False
+            self._save(done)
+            return True
+
+    def _assess(self, *, final: bool) -> Assessment | None:
+        limits = self.experiment.evaluation
+        subjects = {"": self.step.objective.exported}
+        if final or not self.assessed:  # the untrained encoder's numbers on the same rows do not change
+            subjects["random"] = self._untrained()
+        self.assessed = True
+        bank_rows = limits.bank_rows if final else min(ONLINE_BANK, limits.bank_rows)
+        query_rows = limits.query_rows if final else min(ONLINE_QUERIES, limits.query_rows)
+        return assess(
+            subjects,
+            Rows(self.manifest, self.plan, "bank", bank_rows),
+            Rows(self.manifest, self.plan, "held_out", query_rows),
+            prepare=self.step.views.plain,
+            size=self.experiment.data.canonical_size,
+            device=self.device,
+            executor=self.task.executor,
+        )
+
+    def _untrained(self) -> encoders.Encoder:
+        """The encoder as it was before the first step: the same seed gives the same weights."""
+        state = torch.get_rng_state()
+        fresh = untrained_encoder(self.experiment).to(self.device)
+        torch.set_rng_state(state)
+        return fresh
+
+    def _restore(self) -> int:
+        """Load the newest whole checkpoint; returns the steps done."""
+        newest = self.checkpoints.latest()
+        if newest is None:
+            if self.log is not None:
+                self.log.rewind(0)
+            return 0
+        expected = self.experiment.fingerprint()
+        if newest.fingerprint != expected:
+            raise RunError(
+                f"run {self.folder.name!r} was trained with another configuration ({newest.fingerprint}, now "
+                f"{expected}); resume it without overrides, or start a run of another --name"
+            )
+        self.checkpoints.load(newest).restore(self.step.objective, self.step.optimizer)
+        self.last_metrics = newest.metrics
+        if self.log is not None:
+            self.log.rewind(newest.step)
+        return newest.step
+
+    def _save(self, done: int) -> None:
+        state = snapshot(self.step.objective, self.step.optimizer, done)
+        if state is not None:
+            manifest = new_manifest(
+                done,
+                steps_per_epoch=self.plan.steps_per_epoch,
+                total_steps=self.total_steps,
+                fingerprint=self.experiment.fingerprint(),
+                run_id=self.task.run_id,
+                metrics=self.last_metrics,
+            )
+            self.checkpoints.save(state, manifest)
+
+    @property
+    def _checkpoint_every(self) -> int:
+        return self.experiment.train.checkpoint_every or self.plan.steps_per_epoch
+
+    def _numbers(self, terms: dict[str, Tensor]) -> dict[str, float]:
+        """Terms as plain numbers, averaged over ranks: the global batch's."""
+        names = sorted(terms)
+        values = torch.stack([terms[name].detach().float().to(self.device) for name in names])
+        if self.distributed:
+            dist.all_reduce(values)
+            values /= self.world
+        return dict(zip(names, values.tolist(), strict=True))
+
+    def _look(self, images: Tensor) -> Tensor:
+        prepared = self.step.views.plain(images[: max(256 // self.world, 1)].to(self.device))
+        features = look_features(self.step.objective.exported, prepared)
+        if not self.distributed:
+            return features
+        parts = [torch.empty_like(features) for _ in range(self.world)]
+        dist.all_gather(parts, features.contiguous())
+        return torch.cat(parts)
+
+    def _shared(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Rank 0's metrics on every rank, so that all decide alike."""
+        if not self.distributed:
+            return metrics
+        box = [metrics]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def _write(self, done: int, numbers: dict[str, float], *, force: bool = False) -> None:
+        if self.log is not None:
+            self.lease.verify(at_most_every=0.0 if force else 5.0)
+            self.log.log(done, numbers)
+
+    def _open_log(self) -> MetricLog:
+        return MetricLog(self.folder.local / "metrics.jsonl", uri=self.task.tracking_uri, run_id=self.task.run_id)
+
+    def _result(
+        self, done: int, assessment: Assessment | None, metrics: dict[str, float], stopped: TrainingStopped | None
+    ) -> dict[str, Any] | None:
+        if self.rank != 0:
+            return None
+        return {
+            "steps": done,
+            "epochs": done / self.plan.steps_per_epoch,
+            "total_steps": self.total_steps,
+            **self.clock.summary(),
+            "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "loss": self.last_metrics.get("loss"),
+            "metrics": metrics,
+            "metrics_pending": self.log.close(timeout=DRAIN_SECONDS) if self.log is not None else 0,
+            "stopped": None if stopped is None else {"diagnosis": stopped.diagnosis, "message": str(stopped)},
+        }
+
+
+class Clock:
+    """Where the time went. Rates leave out the first step (start-up) and evaluations."""
+
+    def __init__(self, *, started: float) -> None:
+        self.started = started
+        self.first_step: float | None = None
+        self.images = 0
+        self.busy = self.waited = 0.0
+        self._mark = time.perf_counter()
+        self._wait = self._pause = 0.0
+
+    def batch_ready(self) -> None:
+        self._wait = time.perf_counter() - self._mark
+
+    def step_done(self, images: int) -> None:
+        now = time.perf_counter()
+        if self.first_step is None:
+            self.first_step = time.time() - self.started
+        else:
+            self.images += images
+            self.busy += now - self._mark - self._pause
+            self.waited += self._wait
+        self._pause = 0.0
+        self._mark = now
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time in here is not training."""
+        start = time.perf_counter()
+        yield
+        self._pause += time.perf_counter() - start
+
+    def rates(self) -> dict[str, float]:
+        if self.busy == 0:
+            return {}
+        return {"images_per_second": self.images / self.busy, "input_wait_fraction": self.waited / self.busy}
+
+    def summary(self) -> dict[str, float | None]:
+        none: dict[str, float | None] = {"images_per_second": None, "input_wait_fraction": None}
+        return none | self.rates() | {"first_step_seconds": self.first_step}
+
+
+def build_objective(experiment: Experiment, manifest: Manifest) -> objectives.Objective[Any]:
+    """Encoder and objective, initialised from the run's seed."""
+    facts = DataFacts(rows=manifest.rows, image_size=experiment.data.image_size)
+    return objectives.build(experiment.objective, untrained_encoder(experiment), facts)
+
+
+def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
+    """The encoder as every run of this experiment starts with it."""
+    torch.manual_seed(experiment.train.seed)
+    return encoders.build(experiment.encoder, image_size=experiment.data.image_size)
+
+
+def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:
+    """The order of samples."""
+    return Plan(
+        manifest,
+        seed=experiment.train.seed,
+        batch_size=experiment.train.batch_size,
+        limit=experiment.data.limit,
+        holdout=experiment.evaluation.holdout,
+        shuffle_rows=experiment.data.shuffle_rows,
+    )
+
+
+def total_steps(experiment: Experiment, plan: Plan) -> int:
+    """Optimizer steps of the whole run."""
+    return max(math.ceil(experiment.train.epochs * plan.steps_per_epoch), 1)
+
+
+def seed_everything(seed: int) -> None:
+    """Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _device() -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    import ray.train.torch
+
+    device: torch.device = ray.train.torch.get_device()
+    return device

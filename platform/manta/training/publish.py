@@ -1,0 +1,140 @@
+"""What follows training: the exported model, its registration, the report, the summary."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from manta.batch import ViewNeeds
+from manta.config import Experiment
+from manta.data import Manifest
+from manta.encoders import Encoder
+from manta.errors import RunError, TrackingError
+from manta.report import write_plots, write_report
+from manta.serving import ExportedEncoder, save_encoder
+from manta.tracking import Tracker, log_model
+from manta.training.checkpoint import CheckpointManifest, Checkpoints
+from manta.training.folder import RunFolder
+from manta.training.loop import build_objective
+from manta.views import Views
+
+
+def publish(
+    folder: RunFolder,
+    experiment: Experiment,
+    manifest: Manifest,
+    tracker: Tracker,
+    run_id: str,
+    result: dict[str, Any],
+    *,
+    model: bool,
+    notify: Callable[[str], None],
+) -> dict[str, Any]:
+    """Everything after the last step. A tracking server that is away costs the upload, not the run.
+
+    Returns:
+        The summary.
+    """
+    checkpoints = Checkpoints(folder, None)
+    newest = checkpoints.latest()
+    summary = {
+        "name": folder.name,
+        "run_id": run_id,
+        **{key: value for key, value in result.items() if key not in ("stopped", "total_steps")},
+        "metrics": {k: v for k, v in result["metrics"].items() if math.isfinite(v)},
+        "checkpoint": checkpoints.path(newest) if newest is not None else None,
+        "model_uri": None,
+        "report": folder.join("report.html"),
+    }
+    facts: dict[str, Any] = {"steps": result["steps"]}
+    if model and newest is not None:
+        notify("exporting the encoder")
+        encoder = exported_encoder(folder, experiment, manifest, newest)
+        facts["parameters"] = sum(p.numel() for p in encoder.parameters())
+        try:
+            summary["model_uri"] = _register(folder, experiment, tracker, run_id, encoder, result)
+        except TrackingError as error:
+            notify(f"the model was not registered: {error}")
+    if model:
+        facts["status"] = "finished"
+    folder.update_json(facts | {"model_uri": summary["model_uri"]}, "run.json")
+    notify("writing the report")
+    if folder.is_local:
+        write_plots(folder.local)
+        write_report(folder.local)
+    try:
+        _upload(folder, tracker, run_id)
+        if model:
+            tracker.finish(run_id, "FINISHED")
+    except TrackingError as error:
+        notify(f"the tracking server does not have everything; all of it is in {folder.url}: {error}")
+    if model:
+        folder.write_json(summary, "summary.json")
+    return summary
+
+
+def exported_encoder(
+    folder: RunFolder, experiment: Experiment, manifest: Manifest, checkpoint: CheckpointManifest
+) -> Encoder:
+    """The encoder that a checkpoint of a run holds, on the CPU, in evaluation mode.
+
+    Raises:
+        RunError: the checkpoint does not fit the configuration.
+    """
+    objective = build_objective(experiment, manifest)
+    state = Checkpoints(folder, None).load(checkpoint)
+    try:
+        objective.load_state_dict(state.weights | state.state["extra"])
+    except RuntimeError as error:
+        raise RunError(f"checkpoint at step {checkpoint.step} does not fit this experiment: {error}") from error
+    return objective.exported.eval()
+
+
+def export(experiment: Experiment, encoder: Encoder) -> ExportedEncoder:
+    """The encoder behind the preprocessing that its evaluation used."""
+    size = experiment.data.image_size
+    views = Views(experiment.views, ViewNeeds(), image_size=size)
+    return ExportedEncoder(encoder, size, views.mean, views.std, resize=experiment.data.canonical_size)
+
+
+def _register(
+    folder: RunFolder,
+    experiment: Experiment,
+    tracker: Tracker,
+    run_id: str,
+    encoder: Encoder,
+    result: dict[str, Any],
+) -> str | None:
+    """Save the encoder's folder and log, register and alias the model; its URI, or None if registering is off."""
+    exported = export(experiment, encoder)
+    with tempfile.TemporaryDirectory(prefix="manta-encoder-") as scratch:
+        saved = save_encoder(exported, Path(scratch) / "encoder", config=experiment.encoder)
+        for file in saved.folder.iterdir():
+            folder.write(file.read_bytes(), "encoder", file.name)
+        if not experiment.tracking.register_model:
+            return None
+        registered = log_model(
+            tracker,
+            run_id,
+            exported,
+            name=experiment.tracking.register_as or f"manta-{experiment.objective.name}-{experiment.encoder.name}",
+            encoder_folder=saved.folder,
+            step=result["steps"],
+            tags={name: f"{value:.6g}" for name, value in result["metrics"].items()},
+        )
+    return registered.uri
+
+
+def _upload(folder: RunFolder, tracker: Tracker, run_id: str) -> None:
+    """Small things that people look at go to the run; checkpoints stay where they are and are pointed to."""
+    tracker.set_tags(run_id, {"manta.folder": folder.url, "manta.checkpoints": folder.join("checkpoints")})
+    if not folder.is_local:
+        return
+    for name in ("experiment.yaml", "evaluation.json", "report.html"):
+        if folder.exists(name):
+            tracker.log_artifact(run_id, folder.local / name)
+    if folder.exists("plots"):
+        tracker.log_artifacts(run_id, folder.local / "plots", folder="plots")

@@ -1,0 +1,129 @@
+"""One optimizer step. No Ray, no files: views, forward, backward, update."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from manta.batch import Batch, Progress
+from manta.config import Experiment
+from manta.objectives import Objective
+from manta.training.batchnorm import synchronise
+from manta.training.optimizer import build_optimizer, set_schedules
+from manta.views import Views
+
+
+class TrainStep:
+    """What happens to one batch on one rank.
+
+    Args:
+        experiment: the run's description.
+        objective: on `device`.
+        total_steps: optimizer steps of the whole run.
+    """
+
+    def __init__(
+        self, experiment: Experiment, objective: Objective[Any], *, device: torch.device, total_steps: int
+    ) -> None:
+        config = experiment.train
+        self.experiment = experiment
+        self.device = device
+        self.total_steps = total_steps
+        self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self.rank = dist.get_rank() if self.distributed else 0
+        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        if config.channels_last:
+            objective.to(memory_format=torch.channels_last)
+        self.objective = synchronise(objective)
+        if config.compile:
+            self.objective.encoder.compile()
+        self.model: nn.Module = self._parallel() if self.distributed else self.objective
+        self.views = Views(experiment.views, objective.needs, image_size=experiment.data.image_size)
+        self.optimizer = build_optimizer(self.objective, experiment.optimizer)
+        self.precision = resolve_precision(config.precision, device)
+
+    def __call__(self, images: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:
+        """Train on this rank's rows of global batch `step`.
+
+        Args:
+            images: `[b, 3, S, S]` uint8 on any device.
+            index: `[b]` int64.
+
+        Returns:
+            Detached scalars on the device, by name: "loss", the objective's terms, "gradient_norm", and floats of
+            the schedules.
+        """
+        config = self.experiment.train
+        progress = Progress(step, self.total_steps, config.seed)
+        images = images.to(self.device, non_blocking=True)
+        index = index.to(self.device, non_blocking=True)
+        scheduled = set_schedules(self.optimizer, self.experiment.optimizer, step, self.total_steps)
+        terms: dict[str, Tensor] = {}
+        for batch, last in self._micro_batches(images, index, progress):
+            with self._maybe_unsynchronised(last), self.autocast():
+                found = self.model(batch, progress)
+                (found["loss"] / config.accumulate).backward()
+            for name, value in found.items():
+                share = value.detach() / config.accumulate
+                terms[name] = terms[name] + share if name in terms else share
+        limit = config.clip if config.clip is not None else float("inf")
+        terms["gradient_norm"] = nn.utils.clip_grad_norm_(self.objective.parameters(), limit)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.objective.after_step(progress)
+        return terms | {name: torch.tensor(value) for name, value in scheduled.items()}
+
+    def autocast(self) -> contextlib.AbstractContextManager[None]:
+        """Mixed precision as configured."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def _micro_batches(self, images: Tensor, index: Tensor, progress: Progress) -> Iterator[tuple[Batch, bool]]:
+        parts = self.experiment.train.accumulate
+        rows = images.shape[0]
+        size = rows // parts
+        for part in range(parts):
+            start = part * size
+            batch = self.views(
+                images[start : start + size],
+                index[start : start + size],
+                seed=progress.seed,
+                step=progress.step,
+                rows=slice(self.rank * rows + start, self.rank * rows + start + size),
+                global_batch=self.experiment.train.batch_size,
+            )
+            views = [replace(view, data=view.data.contiguous(memory_format=self.memory_format)) for view in batch]
+            yield Batch(views, batch.index), part == parts - 1
+
+    def _parallel(self) -> DistributedDataParallel:
+        return DistributedDataParallel(
+            self.objective,
+            device_ids=[self.device.index] if self.device.type == "cuda" else None,
+            broadcast_buffers=False,  # statistics are synchronised, teachers follow the same rule on every rank
+            gradient_as_bucket_view=True,
+        )
+
+    def _maybe_unsynchronised(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        if isinstance(self.model, DistributedDataParallel) and not last:
+            return self.model.no_sync()
+        return contextlib.nullcontext()
+
+
+def resolve_precision(precision: str, device: torch.device) -> Literal["bf16", "float32"]:
+    """ "auto" is bf16 where the hardware multiplies in it, else float32."""
+    if precision == "auto":
+        return "bf16" if _multiplies_bf16(device) else "float32"
+    return "bf16" if precision == "bf16" else "float32"
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

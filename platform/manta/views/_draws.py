@@ -1,0 +1,187 @@
+"""Every random number of a step's views, drawn for the global batch on the CPU and turned into what kernels take.
+
+A rank takes its rows of the numbers, so that a sample's views do not depend on how many ranks there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from manta.views._config import ViewSpec
+
+ASPECT = (3 / 4, 4 / 3)
+"""Width over height of a crop, as in Inception and every method since."""
+BLUR_SIGMA = (0.1, 2.0)
+"""Pixels, as in SimCLR."""
+LUMA = (0.299, 0.587, 0.114)
+_NUMBERS = 18  # uniform numbers that one view of one sample takes
+
+_GREY = torch.tensor([LUMA] * 3, dtype=torch.float64)
+_EYE = torch.eye(3, dtype=torch.float64)
+_YIQ = torch.tensor([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)], dtype=torch.float64)
+_QUARTER = torch.tensor([[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)  # (I, Q) by 90 degrees, red to green
+_HUE_QUARTER = torch.linalg.inv(_YIQ) @ _QUARTER @ _YIQ
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Parameters of V views of B samples: float64 on the CPU as drawn, float32 where the images are.
+
+    Attributes:
+        box: `[V, B, 4]`, left, top, right, bottom in source pixels; whole numbers.
+        flip: `[V, B]` bool.
+        sigma: `[V, B]` of the blur in pixels of the view; 0 for none.
+        solarize: `[V, B]` bool.
+        colour: `[V, B, 3, 3]`, what maps a pixel's deviation from the mean colour.
+        shift: `[V, B, 3, 3]`, what, times the mean colour, is added to `colour @ pixel`.
+    """
+
+    box: Tensor
+    flip: Tensor
+    sigma: Tensor
+    solarize: Tensor
+    colour: Tensor
+    shift: Tensor
+
+    def to(self, device: torch.device) -> Draws:
+        """In float32 on `device`, by one transfer that the host does not wait for."""
+        parts = [self.box, self.flip, self.sigma, self.solarize, self.colour.flatten(2), self.shift.flatten(2)]
+        packed = torch.cat([part.float().reshape(*part.shape[:2], -1) for part in parts], dim=-1)
+        packed = packed.pin_memory() if device.type == "cuda" else packed
+        there = packed.to(device, non_blocking=True)
+        box, flip, sigma, solarize, colour, shift = torch.split(there, [4, 1, 1, 1, 9, 9], dim=-1)
+        return Draws(
+            box=box,
+            flip=flip.squeeze(-1) > 0,
+            sigma=sigma.squeeze(-1),
+            solarize=solarize.squeeze(-1) > 0,
+            colour=colour.reshape(self.colour.shape),
+            shift=shift.reshape(self.shift.shape),
+        )
+
+
+def generator(seed: int, step: int) -> torch.Generator:
+    """The stream of random numbers of one step."""
+    state = int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0])
+    return torch.Generator().manual_seed(state)
+
+
+def draw(
+    specs: Sequence[ViewSpec],
+    *,
+    source: tuple[int, int],
+    rows: slice,
+    global_batch: int,
+    stream: torch.Generator,
+) -> Draws:
+    """Parameters of `rows` of the global batch, for sources of `(height, width)` pixels.
+
+    In float64, to be rounded last, so that they are the same bits whichever rows are asked for: vectorised functions
+    differ in a last bit between the rows of a full vector and the rest.
+    """
+    u = torch.rand(_NUMBERS, len(specs), global_batch, generator=stream, dtype=torch.float64)[..., rows]
+    area, aspect, left, top, flip, jittered, grey, blurred, sigma, solarize = u[:10]
+    box = crop_boxes(area, aspect, left, top, crop=_column(specs, "crop"), source=source)
+
+    amount = _column(specs, "jitter")
+    low, high = (1 - amount).clamp_(min=0), 1 + amount
+    low[3], high[3] = -amount[3], amount[3]
+    drawn = torch.lerp(low, high, u[10:14])
+    neutral = torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64).view(4, 1, 1)
+    factors = torch.where(jittered < _column(specs, "jitter_prob"), drawn, neutral)
+    colour, mean_colour = colour_maps(factors, u[14:18].argsort(0), grey < _column(specs, "grayscale"))
+
+    sigma = torch.lerp(torch.full_like(sigma, BLUR_SIGMA[0]), torch.full_like(sigma, BLUR_SIGMA[1]), sigma)
+    return Draws(
+        box=box,
+        flip=flip < _column(specs, "flip"),
+        sigma=torch.where(blurred < _column(specs, "blur"), sigma, 0.0),
+        solarize=solarize < _column(specs, "solarize"),
+        colour=colour,
+        shift=mean_colour - colour,
+    )
+
+
+def draw_masks(
+    tokens: int, *, hidden: int, rows: slice, global_batch: int, stream: torch.Generator, device: torch.device
+) -> Tensor:
+    """`[B, tokens]` bool with exactly `hidden` True in every row, every such set equally likely."""
+    order = torch.rand(global_batch, tokens, generator=stream)[rows]
+    order = (order.pin_memory() if device.type == "cuda" else order).to(device, non_blocking=True)
+    chosen = order.argsort(dim=1, stable=True)[:, :hidden]
+    return torch.zeros_like(order, dtype=torch.bool).scatter_(1, chosen, True)
+
+
+def crop_boxes(
+    area: Tensor, aspect: Tensor, left: Tensor, top: Tensor, *, crop: Tensor, source: tuple[int, int]
+) -> Tensor:
+    """`[..., 4]` boxes of whole pixels inside a `(height, width)` source, from uniform numbers in [0, 1).
+
+    The area is uniform in `crop` (a pair of bounds); the aspect is log-uniform over those of `ASPECT` with which that
+    area fits. torchvision draws again until both fit, and so gets large crops more rarely than it was asked for. A
+    source so long that no such aspect fits gets the nearest that does.
+    """
+    height, width = source
+    pixels = torch.lerp(crop[0], crop[1], area) * (height * width)
+    narrowest, widest = pixels / height**2, width**2 / pixels
+    low = narrowest.clamp(min=ASPECT[0]).minimum(widest)
+    high = widest.clamp(max=ASPECT[1]).maximum(narrowest)
+    ratio = torch.lerp(low.log(), high.log(), aspect).exp()
+    w = (pixels * ratio).sqrt().round().clamp(1, width)
+    h = (pixels / ratio).sqrt().round().clamp(1, height)
+    x, y = (left * (width - w + 1)).floor(), (top * (height - h + 1)).floor()
+    return torch.stack([x, y, x + w, y + h], dim=-1)
+
+
+def colour_maps(factors: Tensor, order: Tensor, grey: Tensor) -> tuple[Tensor, Tensor]:
+    """Jitter in a per-sample order, then grayscale, as two linear maps `[..., 3, 3]`.
+
+    Brightness, saturation and hue are linear in colour; contrast adds a share of the mean's grey. So deviations from
+    the mean colour see one product of matrices, the mean another, and no image is needed to compose them: a pixel p
+    of an image of mean m becomes `A (p - m) + S m`.
+
+    Args:
+        factors: `[4, ...]` brightness, contrast, saturation, hue (turns).
+        order: `[4, ...]` a permutation of 0..3: the operation that comes first, second, ...
+        grey: `[...]` bool.
+
+    Returns:
+        A and S.
+    """
+    brightness, contrast, saturation, hue = factors[..., None, None]
+    scale = brightness * _EYE
+    saturate = _GREY + saturation * (_EYE - _GREY)
+    rotate = hue_rotation(hue)
+    deviation = torch.stack([scale, contrast * _EYE, saturate, rotate])
+    mean = torch.stack([scale, _GREY + contrast * (_EYE - _GREY), saturate, rotate])
+    maps = torch.stack([deviation, mean], dim=1)  # operation, deviation or mean, ..., 3, 3
+
+    def at(position: int) -> Tensor:
+        chosen = order[position][None, None, ..., None, None].expand(1, *maps.shape[1:])
+        return maps.gather(0, chosen)[0]
+
+    composed = at(3) @ at(2) @ at(1) @ at(0)
+    composed = torch.where(grey[..., None, None], _GREY @ composed, composed)
+    return composed[0], composed[1]
+
+
+def hue_rotation(turns: Tensor) -> Tensor:
+    """`[..., 1, 1]` turns to `[..., 3, 3]`: rotates the chroma plane of YIQ and keeps the luma, as DALI does.
+
+    torchvision shifts the hue of HSV instead, which is not linear and keeps the largest channel.
+    """
+    angle = 2 * math.pi * turns
+    rotation: Tensor = _GREY + angle.cos() * (_EYE - _GREY) + angle.sin() * _HUE_QUARTER
+    return rotation
+
+
+def _column(specs: Sequence[ViewSpec], name: str) -> Tensor:
+    """`[V, 1]` of a number of the specs, `[n, V, 1]` of a tuple of n numbers."""
+    values = torch.tensor([getattr(spec, name) for spec in specs], dtype=torch.float64)
+    return values.movedim(-1, 0).unsqueeze(-1) if values.ndim == 2 else values.unsqueeze(-1)

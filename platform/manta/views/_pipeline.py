@@ -1,0 +1,102 @@
+"""From a canonical uint8 batch to the views of an objective."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from manta.batch import Batch, View, ViewNeeds
+from manta.errors import ConfigError
+from manta.views._config import IMAGENET_MEAN, IMAGENET_STD, ViewsConfig, ViewSpec, specify
+from manta.views._draws import draw, draw_masks, generator
+from manta.views._kernels import recolour, resample, solarize
+
+
+class Views:
+    """The view pipeline of a run. Everything happens on the device of the images, in float32, and waits for nothing.
+
+    Args:
+        config: the user's.
+        needs: the objective's.
+        image_size: side of a global view in pixels.
+    """
+
+    def __init__(self, config: ViewsConfig, needs: ViewNeeds, *, image_size: int) -> None:
+        if needs.mask_ratio is not None and needs.mask_grid is None:
+            raise ConfigError("this objective masks tokens, which the encoder lacks; choose a vision transformer")
+        self.specs = specify(config, needs, image_size=image_size)
+        self.needs = needs
+        self.image_size = image_size
+        self.mean = config.mean or IMAGENET_MEAN
+        self.std = config.std or IMAGENET_STD
+        self._on_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Tensor, index: Tensor, *, seed: int, step: int, rows: slice | None = None, global_batch: int
+    ) -> Batch:
+        """The views of this rank's part of the global batch.
+
+        Args:
+            images: `[B, 3, H, W]` uint8.
+            index: `[B]` int64, stable indexes of the samples.
+            seed, step: decide every draw, together with a sample's row of the global batch.
+            rows: which rows of the global batch these are; None for all.
+            global_batch: samples of the whole step, over all ranks and micro-batches.
+        """
+        rows = slice(0, global_batch) if rows is None else rows
+        if len(range(*rows.indices(global_batch))) != len(images):
+            raise ValueError(f"{len(images)} images are not rows {rows.start}:{rows.stop} of {global_batch}")
+        device, (height, width) = images.device, images.shape[-2:]
+        stream = generator(seed, step)
+        draws = draw(self.specs, source=(height, width), rows=rows, global_batch=global_batch, stream=stream).to(device)
+        views = []
+        with torch.autocast(device.type, enabled=False):
+            pixels = images.float().div_(255)
+            for i, spec in enumerate(self.specs):
+                sigma = draws.sigma[i] if spec.blur > 0 else None
+                data = resample(pixels, draws.box[i], draws.flip[i], sigma, size=spec.size)
+                data = recolour(data, draws.colour[i], draws.shift[i])
+                if spec.solarize > 0:
+                    data = solarize(data, draws.solarize[i])
+                mask = self._mask(spec, rows, global_batch, stream, device)
+                views.append(View(self._normalise(data), spec.role, draws.box[i], draws.flip[i], mask))
+        return Batch(views, index)
+
+    @torch.no_grad()
+    def plain(self, images: Tensor) -> Tensor:
+        """`[B, 3, H, W]` uint8 to what the encoder takes when it is evaluated: resized and normalised."""
+        pixels = images.float().div_(255)
+        size = (self.image_size, self.image_size)
+        if pixels.shape[-2:] != size:
+            pixels = interpolate(pixels, size, mode="bilinear", antialias=True)
+        return self._normalise(pixels)
+
+    def denormalise(self, data: Tensor) -> Tensor:
+        """`[B, 3, h, w]` of a view back to colours in [0, 1], to be looked at."""
+        mean, std = self._constants(data.device)
+        return (data.float() * std + mean).clamp_(0, 1)
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        mean, std = self._constants(pixels.device)
+        return pixels.sub_(mean).div_(std)
+
+    def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation, `[3, 1, 1]`; kept, since the host waits for a copy to a device."""
+        if device not in self._on_device:
+            mean, std = (torch.tensor(values).view(3, 1, 1).to(device) for values in (self.mean, self.std))
+            self._on_device[device] = mean, std
+        return self._on_device[device]
+
+    def _mask(
+        self, spec: ViewSpec, rows: slice, global_batch: int, stream: torch.Generator, device: torch.device
+    ) -> Tensor | None:
+        if self.needs.mask_ratio is None or self.needs.mask_grid is None:
+            return None
+        # Local views have as many fewer tokens along a side as they have fewer pixels.
+        height, width = (side * spec.size // self.image_size for side in self.needs.mask_grid)
+        hidden = round(self.needs.mask_ratio * height * width)
+        return draw_masks(
+            height * width, hidden=hidden, rows=rows, global_batch=global_batch, stream=stream, device=device
+        )

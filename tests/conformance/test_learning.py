@@ -1,0 +1,100 @@
+"""A short run of every registered objective on digits: it learns, and does not collapse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+import torch
+import torch.nn.functional as F
+from objective_kit import NAMES, SIZE, VIEWS, batch_of, labels, objective_of, pictures, trained
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor, nn
+
+from manta.batch import Batch, DataFacts, Progress, ViewNeeds
+from manta.encoders import Encoder
+from manta.functional.spectrum import feature_std, rankme
+from manta.objectives import Objective, ObjectiveConfig, Paper
+from manta.views import Views
+
+STEPS, BATCH, LR = 30, 64, 1e-3
+BANK = 900
+
+
+@dataclass(frozen=True)
+class Quality:
+    std: float
+    rank: float
+    knn: float
+
+    def collapsed_from(self, untrained: Quality) -> bool:
+        return self.std < 0.5 * untrained.std or self.rank < 0.6 * untrained.rank
+
+
+@torch.no_grad()
+def quality(objective: Objective[Any]) -> Quality:
+    """Of the exported encoder, on digits that are not augmented."""
+    encoder = objective.exported.eval()
+    plain = Views(VIEWS, objective.needs, image_size=SIZE).plain
+    features = F.normalize(torch.cat([encoder(plain(part)) for part in pictures().split(256)]), dim=1)
+    objective.train()
+    neighbours = KNeighborsClassifier(20, metric="cosine").fit(features[:BANK], labels()[:BANK])
+    score = neighbours.score(features[BANK:], labels()[BANK:])
+    return Quality(feature_std(features), rankme(features), float(score))
+
+
+def short_run(objective: Objective[Any]) -> tuple[Quality, Quality, list[float]]:
+    before = quality(objective)
+    batches = (batch_of(objective, BATCH, step=step, start=step * BATCH) for step in range(STEPS))
+    losses = trained(objective, batches, lr=LR)
+    return before, quality(objective), losses
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_short_run_learns_and_does_not_collapse(name: str) -> None:
+    before, after, losses = short_run(objective_of(name))
+    assert all(loss == loss for loss in losses)
+    assert not after.collapsed_from(before), (before, after)
+    learnt = sum(losses[-5:]) < 0.97 * sum(losses[:5])
+    assert learnt or after.knn > before.knn + 0.02, (losses, before, after)
+
+
+class AttractionConfig(ObjectiveConfig):
+    name: Literal["attraction"] = "attraction"
+
+
+class Attraction(Objective[AttractionConfig]):
+    """Views attract and nothing repels: all samples fall together. Not registered."""
+
+    Config = AttractionConfig
+    family = "non-contrastive"
+    paper = Paper("none", 2000, "none")
+
+    @property
+    def needs(self) -> ViewNeeds:
+        return ViewNeeds()
+
+    def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        a, b = self.fused(self.encoder, batch.global_views)
+        return {"loss": (a - b).square().mean() + (a - b.roll(1, 0)).square().mean()}
+
+
+class Bare(Encoder):
+    """Pixels through two layers, without the BatchNorm that hinders a collapse."""
+
+    embed_dim = 32
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 64), nn.ReLU(), nn.Linear(64, 32))
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+def test_a_collapse_would_be_seen() -> None:
+    objective = Attraction(AttractionConfig(), Bare(), DataFacts(rows=len(pictures()), image_size=SIZE))
+    before, after, _ = short_run(objective)
+    assert after.collapsed_from(before), (before, after)

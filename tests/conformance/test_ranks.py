@@ -1,0 +1,134 @@
+"""Every registered objective on 2 and 4 gloo ranks under DistributedDataParallel: the same gradients, the same state.
+
+The reference is one process with the global batch. Everything is in float64, so that what differs is a mistake.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from objective_kit import NAMES, batch_of, objective_of, progress_at, rows_of
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from manta.objectives import OBJECTIVES, Exchange, Objective
+from manta.training.batchnorm import synchronise
+
+ROWS, STEPS = 8, 2
+WORLDS = (2, 4)
+UNGATHERED = "simclr without its gather"
+WEIGHTED = "dcl with sigma"
+SUBJECTS = (*NAMES, WEIGHTED)
+Record = dict[str, Any]
+
+
+def subject(name: str) -> Objective[Any]:
+    """The objective; or DCL's weighted form; or SimCLR within its rank only, which the test must catch."""
+    if name == WEIGHTED:
+        return objective_of("dcl", sigma=0.5, dtype=torch.float64)
+    if name != UNGATHERED:
+        return objective_of(name, dtype=torch.float64)
+    objective = objective_of("simclr", dtype=torch.float64)
+    objective.gathered = lambda z_a, z_b: {}  # type: ignore[method-assign]
+    return objective
+
+
+def run(name: str, rank: int, world: int) -> Record:
+    """Some steps on this rank's rows: each step's loss and gradients, and the state after them."""
+    objective = synchronise(subject(name))
+    model: nn.Module = objective
+    if world > 1:
+        model = DistributedDataParallel(objective, broadcast_buffers=False)
+    trainable = {key: value for key, value in objective.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.SGD(trainable.values(), lr=0.01)
+    size = ROWS // world
+    losses, gradients = [], []
+    for step in range(STEPS):
+        batch = rows_of(
+            batch_of(objective, ROWS, step=step, dtype=torch.float64), slice(rank * size, (rank + 1) * size)
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss = model(batch, progress_at(step))["loss"]
+        loss.backward()
+        gradients.append({key: value.grad.clone() for key, value in trainable.items() if value.grad is not None})
+        losses.append(loss.item())
+        optimizer.step()
+        objective.after_step(progress_at(step))
+    return {"losses": losses, "gradients": gradients, "state": objective.state_dict()}
+
+
+def worker(rank: int, world: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
+    records = {name: run(name, rank, world) for name in (*SUBJECTS, UNGATHERED)}
+    torch.save(records, f"{folder}/{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, Record]:
+    return {name: run(name, 0, 1) for name in (*SUBJECTS, UNGATHERED)}
+
+
+@pytest.fixture(scope="module", params=WORLDS, ids=lambda world: f"{world}-ranks")
+def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Record]]:
+    """Each rank's records of all objectives, from one set of processes."""
+    folder, world = tmp_path_factory.mktemp("ranks"), request.param
+    # A fork server imports the heavy packages once for all ranks of all worlds.
+    multiprocessing.set_forkserver_preload(["torch", "timm", "sklearn.datasets"])
+    mp.start_processes(worker, args=(world, str(folder)), nprocs=world, start_method="forkserver")
+    return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(world)]
+
+
+def error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """The largest relative error of a tensor; those far smaller than the whole count relative to a part of it."""
+    assert found.keys() == expected.keys()
+    numbers = {key: value for key, value in expected.items() if value.is_floating_point()}
+    whole = torch.stack([value.norm() for value in numbers.values()]).norm()
+    return max(
+        float((found[key] - value).norm() / torch.maximum(value.norm(), 1e-3 * whole)) for key, value in numbers.items()
+    )
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_ranks_have_the_gradients_of_the_global_batch(
+    name: str, alone: dict[str, Record], together: list[dict[str, Record]]
+) -> None:
+    for record in (records[name] for records in together):
+        for found, expected in zip(record["gradients"], alone[name]["gradients"], strict=True):
+            assert error(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_mean_of_the_ranks_losses_is_the_global_batchs(
+    name: str, alone: dict[str, Record], together: list[dict[str, Record]]
+) -> None:
+    for step in range(STEPS):
+        mean = sum(records[name]["losses"][step] for records in together) / len(together)
+        assert mean == pytest.approx(alone[name]["losses"][step], rel=1e-9)
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_all_ranks_end_in_the_state_of_one_process(
+    name: str, alone: dict[str, Record], together: list[dict[str, Record]]
+) -> None:
+    """Teachers, centres and running statistics are not broadcast, so each rank must come to them by itself."""
+    for record in (records[name] for records in together):
+        assert error(record["state"], alone[name]["state"]) < 1e-8
+
+
+def test_a_missing_gather_would_be_seen(alone: dict[str, Record], together: list[dict[str, Record]]) -> None:
+    found, expected = together[0][UNGATHERED]["gradients"][0], alone[UNGATHERED]["gradients"][0]
+    assert error(found, expected) > 1e-2
+
+
+def test_every_kind_of_exchange_is_tried() -> None:
+    """So that the communicator's three operations stay covered."""
+    assert {OBJECTIVES[name].exchange for name in NAMES} == set(Exchange)

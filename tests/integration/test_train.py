@@ -1,0 +1,152 @@
+"""The main job, as a user runs it: raw images in, evaluated and registered encoder out."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from command import TINY, manta, manta_running, metrics, trajectory, wait_until
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = str(ROOT / "jobs/recipes/digits.yaml")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A short run on digits with two overrides, its folder and its summary."""
+    folder = tmp_path_factory.mktemp("train")
+    words = [*TINY[:-1], "train.epochs=6", "objective.temperature=0.3", "train.log_every=5"]
+    done = manta(folder, "train", RECIPE, *words, "--name", "short", "--summary", "summary.json")
+    return folder, json.loads((folder / "summary.json").read_text()), done
+
+
+def test_the_summary_says_what_happened(finished):
+    folder, summary, _ = finished
+    assert summary["name"] == "short"
+    assert summary["steps"] == 66
+    assert summary["epochs"] == pytest.approx(6)
+    assert 0 < summary["input_wait_fraction"] < 1
+    assert summary["images_per_second"] > 1
+    assert summary["first_step_seconds"] > 0
+    assert summary["peak_rss_bytes"] > 1e8
+    assert np.isfinite(summary["loss"])
+    assert (Path(summary["checkpoint"]) / "manifest.json").exists()
+    assert summary["metrics_pending"] == 0
+    assert (folder / "manta-runs/short/report.html").stat().st_size > 50_000
+
+
+def test_pretraining_beats_the_untrained_encoder(finished):
+    _, summary, _ = finished
+    trained, untrained = summary["metrics"]["knn_top1"], summary["metrics"]["random_knn_top1"]
+    assert 0 < untrained < trained <= 1
+    assert summary["metrics"]["rankme"] > summary["metrics"]["random_rankme"] > 0
+
+
+def test_the_registered_model_loads_and_takes_images_of_any_size(finished, monkeypatch):
+    folder, summary, _ = finished
+    assert summary["model_uri"] == "models:/manta-simclr-resnet10t@candidate"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/manta-runs/mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/manta-runs/mlflow.db")
+    model = mlflow.pyfunc.load_model(summary["model_uri"])
+    for shape in ((1, 8, 8, 3), (3, 40, 30, 3)):
+        features = model.predict(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+        assert np.asarray(features).shape == (shape[0], 512)
+        assert np.isfinite(features).all()
+
+
+def test_mlflow_has_the_run(finished):
+    folder, summary, _ = finished
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/manta-runs/mlflow.db")
+    run = client.get_run(summary["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["objective.temperature"] == "0.3"
+    assert run.data.metrics["knn_top1"] == pytest.approx(summary["metrics"]["knn_top1"])
+    losses = {m.step: m.value for m in client.get_metric_history(summary["run_id"], "loss")}
+    assert losses == {step: m["loss"] for step, m in metrics(folder / "manta-runs/short").items() if "loss" in m}
+    assert {a.path for a in client.list_artifacts(summary["run_id"])} >= {"experiment.yaml", "report.html", "plots"}
+
+
+def test_an_evaluation_of_the_run_gives_the_same_numbers(finished):
+    folder, summary, _ = finished
+    data = json.loads((folder / "manta-runs/short/run.json").read_text())["dataset"]
+    manta(folder, "evaluate", "short", "--data", data, "--summary", "e.json")
+    found = json.loads((folder / "e.json").read_text())
+    assert found["query_rows"] > 100
+    assert found["metrics"]["knn_top1"] > found["metrics"]["random_knn_top1"]
+    manta(folder, "evaluate", summary["model_uri"], "--data", data, "--bank", data, "--summary", "m.json")
+    assert json.loads((folder / "m.json").read_text())["metrics"]["knn_top1"] > 0.9
+
+
+def test_two_workers_see_the_same_batches_and_the_same_loss(finished):
+    folder, _, _ = finished
+    words = [*TINY, "train.epochs=0.5", "optimizer.lr=1e-4"]
+    manta(folder, "train", RECIPE, *words, "--name", "one")
+    manta(folder, "train", RECIPE, *words, "resources.workers=2", "--name", "two")
+    one, two = (metrics(folder / "manta-runs" / name) for name in ("one", "two"))
+    for step in (1, 2, 3):
+        assert two[step]["loss"] == pytest.approx(one[step]["loss"], rel=2e-4)
+        assert two[step]["gradient_norm"] == pytest.approx(one[step]["gradient_norm"], rel=2e-3)
+
+
+def test_corrupt_files_are_listed_and_the_run_finishes(tmp_path):
+    photos = tmp_path / "photos"
+    generator, bad = random.Random(0), set()
+    for number in range(300):
+        path = photos / f"class{number % 3}" / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        if number % 100 == 7:
+            data = path.read_bytes()
+            path.write_bytes(generator.choice([b"", data[: len(data) // 2], b"not an image"]))
+            bad.add(path.name)
+    words = ["data.source=photos", *TINY[1:2], *TINY[3:], "train.epochs=1"]
+    manta(tmp_path, "train", RECIPE, *words, "--name", "photos")
+    listed = pq.read_table(next((tmp_path / "manta-runs/datasets").glob("*/quarantine.parquet"))).to_pylist()
+    assert {Path(row["path"]).name for row in listed} == bad
+    assert all(row["reason"] for row in listed)
+    assert json.loads((tmp_path / "manta-runs/photos/run.json").read_text())["rows"] == 297
+
+
+def test_a_tracking_server_that_dies_costs_no_metrics(tmp_path):
+    port = 20_000 + os.getpid() % 20_000
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
+         "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "artifacts")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_for_port(port)
+        env = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+        words = [*TINY, "train.epochs=8"]
+        with manta_running(tmp_path, "train", RECIPE, *words, "--name", "lonely", env=env) as command:
+            run = tmp_path / "manta-runs/lonely"
+            wait_until(lambda: max(metrics(run), default=0) >= 5, command)
+            os.killpg(server.pid, 9)
+            output, _ = command.communicate(timeout=200)
+        assert command.returncode == 0, output
+        assert sorted(trajectory(run)) == list(range(1, 81))
+        assert "metrics.jsonl" in output
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, 9)
+        server.wait()
+
+
+def wait_for_port(port: int) -> None:
+    import socket
+
+    for _ in range(600):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the tracking server did not start")

@@ -1,0 +1,84 @@
+"""SimSiam's and BYOL's cosine, and DINO's cross-entropy, against the papers' formulas."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from manta.errors import ConfigError
+from manta.functional import dino, negative_cosine
+
+
+def pair(n: int = 6, d: int = 5) -> tuple[Tensor, Tensor]:
+    stream = torch.Generator().manual_seed(0)
+    a, b = torch.randn(2, n, d, generator=stream, dtype=torch.float64)
+    return a, b
+
+
+def dino_by_loops(student: Tensor, teacher: Tensor, t_s: float, t_t: float, center: Tensor) -> float:
+    """Caron et al. 2021, eq. 1 and 2 with algorithm 1's centre: H(P_t, P_s) = -sum P_t log P_s."""
+    total = 0.0
+    for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
+        p_t = [math.exp((x - c) / t_t) for x, c in zip(t, center.tolist(), strict=True)]
+        p_s = [math.exp(x / t_s) for x in s]
+        total -= sum(p / sum(p_t) * math.log(q / sum(p_s)) for p, q in zip(p_t, p_s, strict=True))
+    return total / len(student)
+
+
+def test_negative_cosine_is_the_papers() -> None:
+    p, z = pair()
+    expected = -sum(float(x @ y / (x.norm() * y.norm())) for x, y in zip(p, z, strict=True)) / len(p)
+    assert float(negative_cosine(p, z)) == pytest.approx(expected, rel=1e-12)
+    distance = ((p / p.norm(dim=1, keepdim=True) - z / z.norm(dim=1, keepdim=True)) ** 2).sum(1).mean()
+    assert float(2 + 2 * negative_cosine(p, z)) == pytest.approx(float(distance), rel=1e-12)  # BYOL, eq. 2
+
+
+def test_negative_cosine_known_answers() -> None:
+    eye = torch.eye(2, dtype=torch.float64)
+    assert float(negative_cosine(eye, 3 * eye)) == -1
+    assert float(negative_cosine(eye, -eye)) == 1
+    assert float(negative_cosine(eye, eye.flip(0))) == 0
+
+
+@pytest.mark.parametrize(("t_s", "t_t"), [(0.1, 0.04), (1.0, 1.0)])
+def test_dino_is_the_papers(t_s: float, t_t: float) -> None:
+    student, teacher = pair()
+    center = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    found = dino(student, teacher, student_temperature=t_s, teacher_temperature=t_t, center=center)
+    assert float(found) == pytest.approx(dino_by_loops(student, teacher, t_s, t_t, center), rel=1e-12)
+
+
+def test_dino_known_answers() -> None:
+    student, teacher = pair()
+    flat = torch.zeros(6, 5, dtype=torch.float64)
+    zero = torch.zeros(5, dtype=torch.float64)
+    one = {"student_temperature": 1.0, "teacher_temperature": 1.0}
+    assert float(dino(flat, teacher, center=zero, **one)) == pytest.approx(math.log(5))  # a student that knows nothing
+    same = float(dino(teacher, teacher, center=zero, **one))  # entropy of the teacher, the least that can be had
+    entropy = torch.distributions.Categorical(logits=teacher).entropy().mean()
+    assert same == pytest.approx(float(entropy), rel=1e-12)
+    assert float(dino(student, teacher, center=zero, **one)) > same
+    # A centre that equals the teacher's common output leaves it uniform, so that no prototype wins everywhere.
+    common = teacher[:1].expand(6, -1)
+    uniform = -torch.log_softmax(student, 1).mean(1).mean()
+    assert float(dino(student, common, center=teacher[0], **one)) == pytest.approx(float(uniform), rel=1e-12)
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    a, b = (z.requires_grad_() for z in pair(4, 3))
+    center = torch.ones(3, dtype=torch.float64)
+    assert torch.autograd.gradcheck(negative_cosine, (a, b))
+    assert torch.autograd.gradcheck(
+        lambda s, t: dino(s, t, student_temperature=0.5, teacher_temperature=0.3, center=center), (a, b)
+    )
+
+
+def test_shapes_that_torch_would_broadcast_are_errors() -> None:
+    p, z = pair()
+    with pytest.raises(ConfigError, match="one shape"):
+        negative_cosine(p, z[:1])
+    with pytest.raises(ConfigError, match="one shape"):
+        dino(p, z[:1], student_temperature=1.0, teacher_temperature=1.0, center=torch.zeros(5))

@@ -1,0 +1,50 @@
+"""Rules of the house that a file can break by existing."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from manta.batch import Batch, View
+from manta.catalogue import entries
+from manta.config import load
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_platform_never_becomes_a_package():
+    assert not (ROOT / "platform" / "__init__.py").exists(), "it would shadow the standard library's platform"
+
+
+def test_no_file_grows_past_400_lines():
+    files = [*ROOT.glob("platform/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*.py")]
+    assert len(files) > 30
+    assert [f"{f}: {n}" for f in files if (n := len(f.read_text().splitlines())) > 400] == []
+
+
+def test_jobs_stay_entry_points():
+    jobs = list(ROOT.glob("jobs/*.py"))
+    assert {job.stem for job in jobs} >= {"pretrain", "evaluate"}
+    assert all(len(job.read_text().splitlines()) <= 20 for job in jobs)
+
+
+def test_a_batch_cannot_carry_labels():
+    assert {f.name for f in fields(Batch)} == {"views", "index"}
+    assert {f.name for f in fields(View)} == {"data", "role", "box", "flip", "mask"}
+
+
+@pytest.mark.parametrize("recipe", sorted(ROOT.glob("jobs/recipes/*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_loads_and_says_what_it_is_for(recipe):
+    experiment = load(recipe)
+    assert len(experiment.description) > 40
+    assert load(recipe, ["train.epochs=1"]).train.epochs == 1
+
+
+def test_everything_that_can_be_listed_is():
+    for kind in ("objectives", "encoders", "evaluators", "schedules", "sources", "recipes"):
+        rows = entries(kind)
+        assert rows, kind
+        assert all(row.keys() == rows[0].keys() for row in rows)
+    assert {"simclr", "dcl", "byol", "barlow_twins", "vicreg", "dino", "mae"} <= {
+        row["name"] for row in entries("objectives")
+    }

@@ -1,0 +1,66 @@
+"""The manifest on disk and the numbering of row groups."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
+from manta.errors import DataError
+
+
+def manifest(location: str, shards: list[list[int]]) -> Manifest:
+    made = [Shard(f"shard-{n:05d}.parquet", sum(groups), groups, 10) for n, groups in enumerate(shards)]
+    return Manifest(
+        location=location,
+        rows=sum(shard.rows for shard in made),
+        labelled=True,
+        classes=["cat", "dog"],
+        shards=made,
+        sizes={"edges": [1, 16], "counts": [0, 5]},
+        mean=[0.1, 0.2, 0.3],
+        std=[0.4, 0.5, 0.6],
+        moment_rows=5,
+        source="/photos",
+        kind="folder",
+        quarantined=1,
+        digest="ab" * 32,
+        bytes=20,
+    )
+
+
+def test_round_trip_and_move(tmp_path: Path) -> None:
+    made = manifest("somewhere else", [[3, 2], [4]])
+    (tmp_path / "manifest.json").write_text(made.to_json())
+    read = open_dataset(tmp_path)
+    assert read.location == str(tmp_path)
+    assert read.to_json() == made.to_json()
+    assert is_dataset(tmp_path)
+    assert not is_dataset(tmp_path / "nothing")
+
+
+def test_row_groups_are_numbered_over_all_shards() -> None:
+    made = manifest("", [[3, 2], [4], [1, 1, 5]])
+    assert made.group_starts.tolist() == [0, 3, 5, 9, 10, 11, 16]
+    where = [(shard.path, group) for shard in made.shards for group in range(len(shard.row_groups))]
+    assert [made.find_group(number) for number in range(6)] == where
+    assert np.diff(made.group_starts).sum() == made.rows
+
+
+def test_what_is_no_dataset(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is not an ingested dataset; run `manta ingest"):
+        open_dataset(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(DataError, match="cannot be read"):
+        open_dataset(tmp_path)
+    content = json.loads(manifest("", [[1]]).to_json())
+    (tmp_path / "manifest.json").write_text(json.dumps(content | {"version": 99}))
+    with pytest.raises(DataError, match="not of version 1"):
+        open_dataset(tmp_path)
+    del content["digest"]
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="lacks digest"):
+        open_dataset(tmp_path)
