@@ -41,14 +41,13 @@ def config_of(name: str, **overrides: Any) -> ObjectiveConfig:
 
 def objective_of(name: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **overrides: Any) -> Objective[Any]:
     """The objective around the first encoder that it accepts, initialised from `seed`, in train mode."""
-    config, facts, refusals = config_of(name, **overrides), DataFacts(rows=len(pictures()), image_size=SIZE), []
+    config, facts = config_of(name, **overrides), DataFacts(rows=len(pictures()), image_size=SIZE)
+    refusals = []
     for backbone in ENCODERS:
         torch.manual_seed(seed)
         encoder = encoders.build(backbone, image_size=SIZE)
         try:
-            objective = objectives.build(
-                config_of(name, **overrides), encoder, DataFacts(rows=len(pictures()), image_size=SIZE)
-            )
+            objective = objectives.build(config, encoder, facts)
         except ConfigError as refusal:
             refusals.append(str(refusal))
             continue

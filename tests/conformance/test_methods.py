@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from objective_kit import SIZE, VIT, batch_of, config_of, objective_of, pictures, progress_at
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from manta import encoders, objectives
 from manta.batch import Batch, DataFacts
 from manta.encoders import EncoderConfig
 from manta.errors import ConfigError
-from manta.functional import dcl, nt_xent
+from manta.functional import barlow_twins, dcl, nt_xent, vicreg
 from manta.objectives import OBJECTIVES, Communicator, Exchange, HeadConfig, Objective, mlp
 from manta.schedules import Cosine, Linear
 
@@ -45,10 +46,45 @@ def test_dcl_weighs_by_sigma_when_it_is_set() -> None:
     assert abs(expected - dcl(*projections(objective, batch), temperature=0.1).item()) > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("name", "teacher", "student"), [("byol", "teacher.0", "encoder"), ("dino", "teacher", "encoder")]
-)
-def test_a_teacher_follows_by_its_scheduled_momentum(name: str, teacher: str, student: str) -> None:
+def test_statistics_losses_are_their_equations_with_the_configured_weights() -> None:
+    for name, weights, equation in (
+        ("barlow_twins", {"lambda_": 0.02}, barlow_twins),
+        ("vicreg", {"invariance": 3.0, "variance": 5.0, "covariance": 7.0}, vicreg),
+    ):
+        objective = objective_of(name, dtype=torch.float64, **weights)
+        batch = batch_of(objective, 8, dtype=torch.float64)
+        loss = objective(batch, progress_at(0))["loss"].item()
+        assert loss == pytest.approx(equation(*projections(objective, batch), **weights).item(), rel=1e-9)
+
+
+def test_byol_predicts_the_teachers_projection_of_the_other_view() -> None:
+    objective = objective_of("byol", dtype=torch.float64)
+    with torch.no_grad():
+        next(objective.encoder.parameters()).mul_(-1.0)  # now student and teacher differ
+    batch = batch_of(objective, 8, dtype=torch.float64)
+    p_a, p_b = objective.predictor(torch.cat(projections(objective, batch))).chunk(2)
+    z_a, z_b = objective.teacher(torch.cat([view.data for view in batch])).chunk(2)
+    expected = 0.0
+    for p, z in ((p_a, z_b), (p_b, z_a)):
+        expected += (F.normalize(p, dim=1) - F.normalize(z, dim=1)).square().sum(1).mean().item()
+    assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_dino_compares_every_view_with_every_other_global_one() -> None:
+    objective = objective_of("dino", local_views=1, dtype=torch.float64)
+    batch = batch_of(objective, 8, dtype=torch.float64)
+    large, small = torch.cat([view.data for view in batch.global_views]), batch.local_views[0].data
+    t = objective.teacher_head(objective.teacher(large)).chunk(2)
+    s = [*objective.head(objective.encoder(large)).chunk(2), objective.head(objective.encoder(small))]
+    targets = [torch.softmax(x / 0.07, 1) for x in t]  # the warm-up is over
+    pairs = [(0, 1), (0, 2), (1, 0), (1, 2)]
+    expected = [-(targets[i] * torch.log_softmax(s[j] / 0.1, 1)).sum(1).mean().item() for i, j in pairs]
+    loss = objective(batch, progress_at(30))["loss"].item()
+    assert loss == pytest.approx(sum(expected) / 4, rel=1e-9)
+
+
+@pytest.mark.parametrize(("name", "teacher"), [("byol", "teacher.0"), ("dino", "teacher")])
+def test_a_teacher_follows_by_its_scheduled_momentum(name: str, teacher: str) -> None:
     objective = objective_of(name, momentum=Linear(start=0.9, end=1.0), dtype=torch.float64)
     with torch.no_grad():
         for value in objective.encoder.parameters():

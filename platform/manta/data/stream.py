@@ -2,8 +2,8 @@
 
     items (epoch, segment, steps) -> one decode task each -> parts of batches -> prefetch thread -> RankBatch
 
-Items are chained in legs, each one Ray Dataset of up to 1,000 items whatever the epochs. The next leg is started while
-the last item of this one is on its way, so nothing stalls between epochs.
+Items are chained in legs, each one Ray Dataset of up to 128 items whatever the epochs. The next leg is started while
+the last two items of this one are on their way, so nothing stalls between epochs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Executor = Literal["ray", "local"]
 Split = Literal["bank", "held_out"]
-ITEMS_PER_LEG = 1000
+ITEMS_PER_LEG = 128  # Ray Data is slow to start on thousands: 1,000 items cost a second or two
 _ITEM_BYTES = 256 << 20  # decoded; a task of more would keep its first batch waiting and the store full
 _SPLIT_ROWS, _SPLIT_BATCH = 2048, 512
 T_co = TypeVar("T_co", covariant=True)
@@ -274,9 +274,9 @@ class _Legs:
             try:
                 while running is not None:
                     left = sum(item.stop - item.first for item in leg) * self.parts_per_step
-                    soon = (leg[-1].stop - leg[-1].first) * self.parts_per_step
+                    late = sum(item.stop - item.first for item in leg[-2:]) * self.parts_per_step
                     for part in running:
-                        if left == soon:
+                        if left == late:
                             leg = list(islice(items, ITEMS_PER_LEG))
                             upcoming = starter.submit(self._started, leg) if leg else None
                         left -= 1

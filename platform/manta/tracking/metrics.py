@@ -108,7 +108,8 @@ class MetricLog:
 
     def _open(self) -> None:
         """Go on from what the file says."""
-        self._file = open(self.path, "ab")  # noqa: SIM115 - open as long as the run is
+        # Open as long as the run is; unbuffered, so that a full disk does not come up again when it is closed.
+        self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         self._shipped = Shipped.load(self._shipped_path)
         self._shipped.offset = min(self._shipped.offset, self.path.stat().st_size)
         self._last = {}
