@@ -63,7 +63,8 @@ def compare(data: str, rounds: int, scratch: Path) -> None:
         manta_rate = middle[f"manta {precision}"]
         print(f"manta / limit    {precision:<8} {manta_rate / middle[f'limit {precision}']:.2f}   (wanted 0.85)")
         print(f"manta / lightly  {precision:<8} {manta_rate / middle['lightly float32']:.2f}   (wanted {floor})")
-    print(f"waiting for input {statistics.median(waits):.1%}; first step after {statistics.median(firsts):.1f} s (wanted 20)")
+    first = statistics.median(firsts) if firsts else float("nan")
+    print(f"waiting for input {statistics.median(waits):.1%}; first step after {first:.1f} s (wanted 20)")
 
 
 def part(name: str, data: str, precision: str) -> float:
@@ -94,10 +95,12 @@ def limit(precision: str) -> float:
     from manta import encoders, objectives
     from manta.batch import DataFacts
     from manta.config import load
+    from manta.training.memory import keep_freed_memory
     from manta.training.step import TrainStep
 
     torch.set_num_threads(THREADS)
     torch.manual_seed(0)
+    keep_freed_memory()  # as a training worker does
     experiment = load(RECIPE, [f"train.precision={precision}", f"train.batch_size={BATCH}"])
     encoder = encoders.build(experiment.encoder, image_size=SIZE)
     objective = objectives.build(experiment.objective, encoder, DataFacts(50_000, SIZE))

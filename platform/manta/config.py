@@ -44,7 +44,9 @@ class DataConfig(_Section):
     image_size: int = Field(32, ge=8, description="side of a global view in pixels")
     decode_size: int | None = Field(None, ge=8, description="side of the decoded image; None: set by image_size")
     limit: int | None = Field(None, ge=1, description="first N rows of the manifest")
-    cache: Literal["none", "memory"] = Field("none", description="memory: keep decoded images in the object store")
+    cache: Literal["none", "memory"] = Field(
+        "none", description="memory: decode once and keep images in the object store, for each worker"
+    )
     cache_dir: str | None = Field(None, description="where a raw source is ingested to; None: beside the runs")
     shuffle_rows: int = Field(4096, ge=1, description="rows mixed with one another, from many shards")
     decode_tasks: int | None = Field(None, ge=1, description="decode tasks per worker at a time; None: by the CPUs")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -48,7 +49,9 @@ class Registry(Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        self._load()
+        self._load_one(name)
+        if name not in self._components:
+            self._load()
         try:
             return self._components[name]
         except KeyError:
@@ -57,6 +60,9 @@ class Registry(Generic[T]):
             raise ConfigError(f"no {self.kind.removesuffix('s')} is named {name!r}; {hint}") from None
 
     def __contains__(self, name: object) -> bool:
+        self._load_one(str(name))
+        if name in self._components:
+            return True
         self._load()
         return name in self._components
 
@@ -71,6 +77,13 @@ class Registry(Generic[T]):
     def items(self) -> Iterator[tuple[str, T]]:
         for name in self:
             yield name, self._components[name]
+
+    def _load_one(self, name: str) -> None:
+        """Import the module that has the component's name, if there is one: all of a kind can take seconds."""
+        if not self._loaded and name.isidentifier() and not name.startswith("_") and name not in self._components:
+            module = f"{self._package}.{name}"
+            if importlib.util.find_spec(module) is not None:
+                importlib.import_module(module)
 
     def _load(self) -> None:
         if self._loaded:

@@ -28,7 +28,9 @@ TINY = [
 ]
 
 
-def manta(folder: Path, *words: str, env: dict[str, str] | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+def manta(
+    folder: Path, *words: str, env: dict[str, str] | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
     """`manta ...` in `folder`, to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "manta.cli", *words],

@@ -4,100 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import suppress
 from math import inf, isnan, nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
+from tracking_server import Server
 
-from manta.encoders import Encoder, EncoderConfig, build
 from manta.errors import RunError, TrackingError
-from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.tracking import (
     Dataset,
     MetricLog,
     SystemSampler,
     Tracker,
-    download_model,
-    log_model,
     read_metrics,
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_uri_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite store with its tables made, which takes seconds; tests copy it."""
-    folder = tmp_path_factory.mktemp("store")
-    assert Tracker(f"sqlite:///{folder}/mlflow.db", "nothing").experiment_id
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def tracker(migrated: Path, tmp_path: Path) -> Tracker:
-    """The default store: `<runs_dir>/mlflow.db`."""
-    (tmp_path / "runs").mkdir()
-    shutil.copy(migrated, tmp_path / "runs" / "mlflow.db")
-    return Tracker(runs_dir=tmp_path / "runs")
-
-
-class Server:
-    """A real `mlflow server` on one port, in its own process group."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.folder = folder
-        self.uri = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        with open(self.folder / "server.log", "ab") as log:
-            self._process = subprocess.Popen(
-                command, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True
-            )
-        for _ in range(1200):
-            with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5):
-                return
-            assert self._process.poll() is None, (self.folder / "server.log").read_text()
-            time.sleep(0.1)
-        raise AssertionError("the server does not start")
-
-    def stop(self) -> None:
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-
-@pytest.fixture(scope="session")
-def server(migrated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("server")
-    shutil.copy(migrated, folder / "mlflow.db")
-    running = Server(folder)
-    running.start()
-    yield running
-    running.stop()
 
 
 def points(tracker: Tracker, run_id: str, name: str) -> list[tuple[int, float]]:
@@ -368,90 +292,3 @@ def test_a_server_that_never_comes_back_leaves_the_points_in_the_file(
     assert len(said) == 1
     assert str(log.path) in said[0]
     assert "does not answer" in said[0]
-
-
-# Models
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportedEncoder, Path]:
-    torch.manual_seed(0)
-    config = EncoderConfig(name="resnet10t", stem="small")
-    encoder = build(config, image_size=32).to(memory_format=torch.channels_last)
-    module = ExportedEncoder(encoder, 32, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
-    folder = tmp_path_factory.mktemp("encoder")
-    save_encoder(module, folder, config=config)
-    return module, folder
-
-
-def assert_model_serves(uri: str, module: ExportedEncoder) -> None:
-    import mlflow.pyfunc
-
-    model = mlflow.pyfunc.load_model(uri)
-    for shape in [(1, 32, 32, 3), (3, 20, 24, 3), (2, 100, 60, 3)]:
-        images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-        with torch.no_grad():
-            expected = module(torch.from_numpy(images)).numpy()
-        np.testing.assert_allclose(model.predict(images), expected, atol=1e-4, rtol=1e-4)
-    with pytest.raises(mlflow.exceptions.MlflowException):
-        model.predict(np.zeros((1, 8, 8, 3)))  # the signature holds it to uint8
-
-
-def test_a_model_goes_round(
-    tracker: Tracker, exported: tuple[ExportedEncoder, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module, folder = exported
-    module.encoder.train()
-    run_id = tracker.create_run("model", config={})
-    log_model(tracker, run_id, module, name="manta-test", step=3)
-    assert module.encoder.training  # the caller's module is as it was
-    module.eval()
-    found = log_model(
-        tracker, run_id, module, name="manta-test", encoder_folder=folder, step=7, tags={"knn_top1": "0.9"}
-    )
-    assert (found.name, found.version, found.uri) == ("manta-test", "2", "models:/manta-test@candidate")
-    version = tracker.client.get_model_version_by_alias("manta-test", "candidate")
-    assert (str(version.version), version.run_id, version.tags["knn_top1"]) == ("2", run_id, "0.9")
-    outputs = tracker.client.get_run(run_id).outputs.model_outputs
-    assert sorted(output.step for output in outputs) == [3, 7]
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)
-    # A machine with a GPU asks for CUDA unless the model says otherwise, and then refuses a graph made on the CPU.
-    monkeypatch.setenv("MLFLOW_DEFAULT_PREDICTION_DEVICE", "cuda")
-    assert_model_serves(found.uri, module)
-
-    local = download_model(tracker, found.uri, tmp_path / "download")
-    requirements = (local / "requirements.txt").read_text()
-    assert all(f"{package}==" in requirements for package in ("torch", "torchvision", "timm", "mlflow"))
-    images = torch.randint(0, 256, (2, 40, 30, 3), dtype=torch.uint8)
-    with torch.no_grad():
-        torch.testing.assert_close(load_exported(local / "encoder")(images), module(images))
-    with pytest.raises(TrackingError, match="cannot download models:/nothing@candidate"):
-        download_model(tracker, "models:/nothing@candidate", tmp_path / "none")
-
-
-def test_a_model_goes_round_through_a_server(
-    server: Server, exported: tuple[ExportedEncoder, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    module, folder = exported
-    module.eval()
-    tracker = Tracker(server.uri, runs_dir=tmp_path)
-    run_id = tracker.create_run("model", config={})
-    found = log_model(tracker, run_id, module, name="served", encoder_folder=folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    assert_model_serves(found.uri, module)
-    assert (server.folder / "artifacts").is_dir()
-
-
-def test_an_encoder_that_cannot_be_traced_is_one_line(tracker: Tracker) -> None:
-    class Capricious(Encoder):
-        embed_dim = 3
-
-        def embed(self, x: torch.Tensor) -> torch.Tensor:
-            return x.mean((2, 3)) if x.sum().item() > 0 else x.amax((2, 3))
-
-    module = ExportedEncoder(Capricious(), 32, (0, 0, 0), (1, 1, 1))
-    run_id = tracker.create_run("untraceable", config={})
-    with pytest.raises(TrackingError, match="cannot be exported as a graph") as caught:
-        log_model(tracker, run_id, module, name="untraceable")
-    assert "\n" not in str(caught.value)

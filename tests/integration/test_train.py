@@ -1,11 +1,7 @@
 """The main job, as a user runs it: raw images in, evaluated and registered encoder out."""
 
 import json
-import os
 import random
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -14,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from command import TINY, manta, manta_running, metrics, trajectory, wait_until
 from PIL import Image
+from tracking_server import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "jobs/recipes/digits.yaml")
@@ -117,36 +114,18 @@ def test_corrupt_files_are_listed_and_the_run_finishes(tmp_path):
 
 
 def test_a_tracking_server_that_dies_costs_no_metrics(tmp_path):
-    port = 20_000 + os.getpid() % 20_000
-    server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-         "--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", str(tmp_path / "artifacts")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    server = Server(tmp_path)
+    server.start()
     try:
-        wait_for_port(port)
-        env = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+        env = {"MLFLOW_TRACKING_URI": server.uri}
         words = [*TINY, "train.epochs=8"]
         with manta_running(tmp_path, "train", RECIPE, *words, "--name", "lonely", env=env) as command:
             run = tmp_path / "manta-runs/lonely"
             wait_until(lambda: max(metrics(run), default=0) >= 5, command)
-            os.killpg(server.pid, 9)
-            output, _ = command.communicate(timeout=200)
-        assert command.returncode == 0, output
-        assert sorted(trajectory(run)) == list(range(1, 81))
-        assert "metrics.jsonl" in output
+            server.stop()
+            output, _ = command.communicate(timeout=250)
     finally:
-        if server.poll() is None:
-            os.killpg(server.pid, 9)
-        server.wait()
-
-
-def wait_for_port(port: int) -> None:
-    import socket
-
-    for _ in range(600):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise AssertionError("the tracking server did not start")
+        server.stop()
+    assert command.returncode == 0, output
+    assert sorted(trajectory(run)) == list(range(1, 81))
+    assert "metrics.jsonl" in output

@@ -25,9 +25,7 @@ def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
 
 
 def manifest(step: int, **metrics: float) -> CheckpointManifest:
-    return new_manifest(
-        step, steps_per_epoch=10, total_steps=100, fingerprint="f", run_id="r", metrics=dict(metrics)
-    )
+    return new_manifest(step, steps_per_epoch=10, total_steps=100, fingerprint="f", run_id="r", metrics=dict(metrics))
 
 
 def saved(folder: RunFolder, step: int, **metrics: float) -> Checkpoints:

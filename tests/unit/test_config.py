@@ -69,7 +69,11 @@ def test_precision_has_its_usual_names(alias):
 
 def test_the_fingerprint_sees_what_changes_training_and_nothing_else():
     base = from_mapping(MINIMAL).fingerprint()
-    for change in ({"train": {"seed": 1}}, {"views": {"strength": 0.5}}, {"objective": {"name": "dcl", "temperature": 1}}):
+    for change in (
+        {"train": {"seed": 1}},
+        {"views": {"strength": 0.5}},
+        {"objective": {"name": "dcl", "temperature": 1}},
+    ):
         assert from_mapping(MINIMAL | change).fingerprint() != base
     for change in (
         {"train": {"checkpoint_every": 7, "log_every": 1}},

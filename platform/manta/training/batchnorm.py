@@ -6,7 +6,6 @@ runs on gloo too, so the same experiment gives the same curve on a laptop and on
 
 from __future__ import annotations
 
-
 from typing import Any, TypeVar, cast
 
 import torch

@@ -21,6 +21,8 @@ SETTINGS = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_worker_prestart": "0",  # idle workers start while training does, on the same cores
+    "RAY_prestart_worker_first_driver": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep the user's CUDA_VISIBLE_DEVICES in processes without a GPU
 }
 
@@ -85,7 +87,9 @@ def allot(experiment: Experiment) -> Allotment:
     here = max(math.ceil(wanted.workers / max(len(nodes), 1)), 1)
     threads = wanted.threads_per_worker or max(cores // here, 1)
     spare = max(cpus - wanted.workers * each, DECODE_CPUS)
-    tasks = experiment.data.decode_tasks or max(min(int(spare / DECODE_CPUS / wanted.workers), cores), 1)
+    # Training on CPUs shares the cores with decoding, and one task feeds it; a GPU wants all that are free.
+    most = cores if gpu else max(cores // 4, 1)
+    tasks = experiment.data.decode_tasks or max(min(int(spare / DECODE_CPUS / wanted.workers), most), 1)
     return Allotment(wanted.workers, gpu, each, threads, tasks)
 
 

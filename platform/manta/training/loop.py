@@ -28,6 +28,7 @@ from manta.training.artifacts import save_assessment, save_views
 from manta.training.assess import Assessment, Rows, assess, evaluators_of
 from manta.training.checkpoint import Checkpoints, new_manifest, snapshot
 from manta.training.folder import Lease, RunFolder
+from manta.training.memory import keep_freed_memory
 from manta.training.step import TrainStep
 from manta.training.watch import Watch, look_features
 
@@ -86,6 +87,8 @@ class Worker:
         self.device = _device()
         if task.threads is not None:
             torch.set_num_threads(task.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         seed_everything(config.seed)
         self.manifest: Manifest = open_dataset(task.dataset)
         self.plan = plan_of(self.experiment, self.manifest)

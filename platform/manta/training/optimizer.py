@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers
 from torch import nn
 
 from manta.config import OptimizerConfig
@@ -21,6 +20,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     Raises:
         ConfigError: timm knows no such optimizer, or refuses an argument.
     """
+    from timm.optim import create_optimizer_v2, list_optimizers  # timm takes over a second; a driver may not need it
+
     if config.name not in list_optimizers():
         raise ConfigError(f"optimizer.name: timm has no optimizer {config.name!r}; try adamw, sgd, lars, lamb or muon")
     decayed: list[nn.Parameter] = []

@@ -18,6 +18,8 @@ from typing import Any
 
 import yaml
 
+from manta import encoders, objectives
+from manta.batch import DataFacts
 from manta.config import Experiment, from_mapping
 from manta.data import Manifest, open_dataset, prepare
 from manta.errors import MantaError, RunError, TrackingError, TrainingStopped
@@ -26,7 +28,8 @@ from manta.tracking.tracker import Status
 from manta.training.folder import Lease, RunFolder
 from manta.training.launch import Allotment, allot, connect, logical_cpus
 from manta.training.loop import Task, plan_of, total_steps, train_loop
-from manta.training.publish import publish
+from manta.training.optimizer import build_optimizer
+from manta.views import Views
 
 Notify = Callable[[str], None]
 IngestProgress = Callable[[int, int], None]
@@ -64,11 +67,13 @@ def train(request: RunRequest) -> dict[str, Any]:
         request.notify(f"run {folder.name!r} is already finished")
         return dict(folder.read_json("summary.json"))
     tracker = Tracker(experiment=experiment.tracking.experiment, runs_dir=default_store(request.runs))
-    with ThreadPoolExecutor(1) as background:
-        # MLflow's import and its first migration take seconds; Ray's start hides them.
-        opening = background.submit(_known_run_or_check, folder, tracker)
+    with ThreadPoolExecutor(2) as background:
+        # Ray's start, MLflow's import and first migration, and timm's import take seconds each: side by side.
         request.notify("starting Ray")
-        connect(cpus=logical_cpus(experiment))
+        checking = background.submit(preflight, experiment)
+        opening = background.submit(_known_run_or_check, folder, tracker)
+        connect(cpus=logical_cpus(experiment))  # in this thread: Ray's processes die with the thread that starts them
+        checking.result()
         allotment = allot(experiment)
         cache = experiment.data.cache_dir or default_cache(request.runs)
         dataset = prepare(experiment.data.source, cache, progress=request.ingest_progress)
@@ -100,6 +105,8 @@ def train(request: RunRequest) -> dict[str, Any]:
     finally:
         if stop_watching is not None:
             stop_watching()
+    from manta.training.publish import publish  # plots and export: seconds of imports that workers need not wait for
+
     if (stopped := result["stopped"]) is not None:
         folder.update_json({"status": "stopped", "diagnosis": stopped["diagnosis"]}, "run.json")
         with contextlib.suppress(TrackingError):
@@ -108,6 +115,18 @@ def train(request: RunRequest) -> dict[str, Any]:
         _fail(folder, tracker, run_id, "FAILED", status="stopped")
         raise TrainingStopped(stopped["message"], diagnosis=stopped["diagnosis"])
     return publish(folder, experiment, manifest, tracker, run_id, result, model=True, notify=request.notify)
+
+
+def preflight(experiment: Experiment) -> None:
+    """Build what a worker will build, so that what cannot work is said now and once.
+
+    Raises:
+        ConfigError: the encoder, the objective or the optimizer refuses its configuration, or the other's.
+    """
+    encoder = encoders.build(experiment.encoder, image_size=experiment.data.image_size)
+    objective = objectives.build(experiment.objective, encoder, DataFacts(1_000, experiment.data.image_size))
+    Views(experiment.views, objective.needs, image_size=experiment.data.image_size)
+    build_optimizer(objective, experiment.optimizer)
 
 
 def default_store(runs: str) -> str:
