@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types bench clean
+.PHONY: help setup demo test lint types chromium bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,8 +27,13 @@ demo: setup ## pretrain on scikit-learn's digits, evaluate, register, write the 
 	@echo "Browse runs   $(BIN)/mlflow ui --backend-store-uri sqlite:///manta-runs/mlflow.db"
 	@echo "Your images   $(BIN)/manta train jobs/recipes/photos.yaml data.source=./photos"
 
-test: lint types ## lint, types, import contract, tests
-	$(BIN)/pytest
+test: lint types chromium ## lint, types, import contract, tests
+	$(BIN)/pytest $$(command -v chromium >/dev/null || echo "--ignore=tests/browser")
+
+chromium: # the report page is tested in a real browser
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || echo "NOTE: no chromium and no right to install it: tests/browser is not run (Debian: apt-get install chromium)"
 
 lint: setup ## ruff and the import contract
 	$(BIN)/ruff check platform jobs tests benchmarks

@@ -92,6 +92,7 @@ class ResourcesConfig(_Section):
 
     workers: int = Field(1, ge=1)
     gpu: Literal["auto"] | bool = "auto"
+    autoscaling: bool = Field(False, description="the cluster may grow: wait for what is missing now")
     cpus_per_worker: float | None = Field(None, gt=0, description="logical CPUs a worker holds; None: by the machine")
     threads_per_worker: int | None = Field(None, ge=1, description="torch threads; None: by the machine")
 

@@ -12,7 +12,7 @@ from manta.batch import DataFacts
 from manta.config import Experiment
 from manta.data import open_dataset
 from manta.errors import DataError
-from manta.training.loop import plan_of, total_steps
+from manta.training.build import plan_of, total_steps
 from manta.training.step import resolve_precision
 
 OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}

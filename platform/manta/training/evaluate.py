@@ -19,9 +19,9 @@ from manta.errors import RunError
 from manta.serving import load_exported
 from manta.tracking import Tracker, download_model
 from manta.training.assess import Rows, assess, evaluators_of
+from manta.training.build import untrained_encoder
 from manta.training.checkpoint import Checkpoints
 from manta.training.launch import connect
-from manta.training.loop import untrained_encoder
 from manta.training.publish import exported_encoder
 from manta.training.run import default_cache, default_store, find_run, load_experiment
 from manta.views import Views

@@ -6,6 +6,7 @@ import json
 import os
 import posixpath
 import socket
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -85,6 +86,17 @@ class RunFolder:
 
     def remove(self, *parts: str) -> None:
         self.fs.rm(self.join(*parts), recursive=True)
+
+
+def local_copy(folder: RunFolder, name: str, *companions: str) -> Path:
+    """Where the file `name` of a run can be appended to: in a local folder itself, else in a copy on this machine."""
+    if folder.is_local:
+        return folder.local / name
+    scratch = Path(tempfile.mkdtemp(prefix="manta-run-"))
+    for file in (name, *companions):
+        if folder.exists(file):
+            (scratch / file).write_bytes(folder.read(file))
+    return scratch / name
 
 
 class Lease:

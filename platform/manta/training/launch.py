@@ -70,15 +70,14 @@ def allot(experiment: Experiment) -> Allotment:
     cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
     gpu = gpus >= wanted.workers if wanted.gpu == "auto" else bool(wanted.gpu)
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    autoscales = _autoscales()
-    if gpu and gpus < wanted.workers and not autoscales:
+    if gpu and gpus < wanted.workers and not wanted.autoscaling:
         raise ResourceError(
             f"resources.workers={wanted.workers} with resources.gpu=true needs {wanted.workers} GPUs and the cluster "
             f"has {gpus:g}; lower resources.workers, or set resources.gpu=auto"
         )
     each = wanted.cpus_per_worker or 1.0
     needed = wanted.workers * each + DECODE_CPUS
-    if needed > cpus and not autoscales:
+    if needed > cpus and not wanted.autoscaling:
         raise ResourceError(
             f"resources.workers={wanted.workers} needs {needed:g} logical CPUs ({each:g} a worker and {DECODE_CPUS:g} "
             f"for decoding) and the cluster has {cpus:g}; lower resources.workers or resources.cpus_per_worker"
@@ -98,11 +97,6 @@ def logical_cpus(experiment: Experiment) -> float:
     wanted = experiment.resources
     tasks = experiment.data.decode_tasks or 1
     return wanted.workers * (wanted.cpus_per_worker or 1.0) + wanted.workers * tasks * DECODE_CPUS + 1
-
-
-def _autoscales() -> bool:
-    """Whether more nodes may come, so that what is missing now is no error."""
-    return os.environ.get("MANTA_AUTOSCALING", "") == "1"
 
 
 def _probe(address: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
-import random
 import resource
 import time
 import zlib
@@ -12,22 +10,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from manta import encoders, objectives
-from manta.batch import DataFacts
+from manta import encoders
 from manta.config import Experiment, from_mapping
-from manta.data import Manifest, Plan, RankBatch, open_dataset, stream
+from manta.data import Manifest, RankBatch, open_dataset, stream
 from manta.data.stream import Executor
 from manta.errors import RunError, TrainingStopped
 from manta.tracking import MetricLog, SystemSampler
 from manta.training.artifacts import save_assessment, save_views
 from manta.training.assess import Assessment, Rows, assess, evaluators_of
+from manta.training.build import build_objective, plan_of, seed_everything, total_steps, untrained_encoder
 from manta.training.checkpoint import Checkpoints, new_manifest, snapshot
-from manta.training.folder import Lease, RunFolder
+from manta.training.folder import Lease, RunFolder, local_copy
 from manta.training.memory import keep_freed_memory
 from manta.training.step import TrainStep
 from manta.training.watch import Watch, look_features
@@ -131,12 +128,13 @@ class Worker:
         self.checkpoints.wait()
         if stopped is not None:
             return self._result(done, None, {}, stopped)
-        assessment = self._assess(final=True)
+        assessment = self._assess(final=True) if self.plan.held_out_rows else None
         metrics: dict[str, float] = {}
         if assessment is not None:
             metrics = assessment.metrics(evaluators_of(self.experiment.evaluation))
             self._write(done, metrics, force=True)
             save_assessment(self.folder, self.experiment, assessment, metrics, step=done)
+            self._mirror_log()
         return self._result(done, assessment, metrics, None)
 
     def close(self) -> None:
@@ -178,7 +176,7 @@ class Worker:
         """Whether a checkpoint was saved, since selection needs one for each evaluation."""
         per_epoch = self.plan.steps_per_epoch
         due = evaluators_of(self.experiment.evaluation, epoch=done / per_epoch, span=1 / per_epoch)
-        if not due or done == self.total_steps:
+        if not due or done == self.total_steps or not self.plan.held_out_rows:
             return False
         with self.clock.paused():
             assessment = self._assess(final=False)
@@ -247,6 +245,15 @@ class Worker:
                 metrics=self.last_metrics,
             )
             self.checkpoints.save(state, manifest)
+        self._mirror_log()
+
+    def _mirror_log(self) -> None:
+        """A log beside a run folder on an object store is written on this machine; what resumes needs it there."""
+        if self.log is None or self.folder.is_local:
+            return
+        for path in (self.log.path, self.log.path.with_suffix(".shipped")):
+            if path.exists():
+                self.folder.write(path.read_bytes(), path.name)
 
     @property
     def _checkpoint_every(self) -> int:
@@ -284,7 +291,8 @@ class Worker:
             self.log.log(done, numbers)
 
     def _open_log(self) -> MetricLog:
-        return MetricLog(self.folder.local / "metrics.jsonl", uri=self.task.tracking_uri, run_id=self.task.run_id)
+        path = local_copy(self.folder, "metrics.jsonl", "metrics.shipped")
+        return MetricLog(path, uri=self.task.tracking_uri, run_id=self.task.run_id)
 
     def _result(
         self, done: int, assessment: Assessment | None, metrics: dict[str, float], stopped: TrainingStopped | None
@@ -344,42 +352,6 @@ class Clock:
     def summary(self) -> dict[str, float | None]:
         none: dict[str, float | None] = {"images_per_second": None, "input_wait_fraction": None}
         return none | self.rates() | {"first_step_seconds": self.first_step}
-
-
-def build_objective(experiment: Experiment, manifest: Manifest) -> objectives.Objective[Any]:
-    """Encoder and objective, initialised from the run's seed."""
-    facts = DataFacts(rows=manifest.rows, image_size=experiment.data.image_size)
-    return objectives.build(experiment.objective, untrained_encoder(experiment), facts)
-
-
-def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
-    """The encoder as every run of this experiment starts with it."""
-    torch.manual_seed(experiment.train.seed)
-    return encoders.build(experiment.encoder, image_size=experiment.data.image_size)
-
-
-def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:
-    """The order of samples."""
-    return Plan(
-        manifest,
-        seed=experiment.train.seed,
-        batch_size=experiment.train.batch_size,
-        limit=experiment.data.limit,
-        holdout=experiment.evaluation.holdout,
-        shuffle_rows=experiment.data.shuffle_rows,
-    )
-
-
-def total_steps(experiment: Experiment, plan: Plan) -> int:
-    """Optimizer steps of the whole run."""
-    return max(math.ceil(experiment.train.epochs * plan.steps_per_epoch), 1)
-
-
-def seed_everything(seed: int) -> None:
-    """Python, NumPy and torch."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def _device() -> torch.device:

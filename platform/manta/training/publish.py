@@ -16,9 +16,9 @@ from manta.errors import RunError, TrackingError
 from manta.report import write_plots, write_report
 from manta.serving import ExportedEncoder, save_encoder
 from manta.tracking import Tracker, log_model
+from manta.training.build import build_objective
 from manta.training.checkpoint import CheckpointManifest, Checkpoints
 from manta.training.folder import RunFolder
-from manta.training.loop import build_objective
 from manta.views import Views
 
 

@@ -25,9 +25,10 @@ from manta.data import Manifest, open_dataset, prepare
 from manta.errors import MantaError, RunError, TrackingError, TrainingStopped
 from manta.tracking import Dataset, Tracker
 from manta.tracking.tracker import Status
+from manta.training.build import plan_of, total_steps
 from manta.training.folder import Lease, RunFolder
 from manta.training.launch import Allotment, allot, connect, logical_cpus
-from manta.training.loop import Task, plan_of, total_steps, train_loop
+from manta.training.loop import Task, train_loop
 from manta.training.optimizer import build_optimizer
 from manta.views import Views
 
