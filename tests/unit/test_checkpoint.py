@@ -12,7 +12,7 @@ from torch import nn
 
 from manta.errors import RunError
 from manta.training.checkpoint import CheckpointManifest, Checkpoints, Snapshot, folder_name, new_manifest, snapshot
-from manta.training.folder import Lease, RunFolder
+from manta.training.folder import Lease, RunFolder, local_copy
 
 
 def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -149,3 +149,21 @@ def test_a_new_rank_keeps_its_own_generators(tmp_path):
     expected = torch.get_rng_state()
     Snapshot(1, state.weights, replace(state).state | {"generators": []}).restore(model, optimizer)
     assert torch.equal(torch.get_rng_state(), expected)
+
+
+def test_an_object_store_serves_as_well_as_a_disk():
+    folder = RunFolder("memory://manta-tests/run")
+    saved(folder, 5, knn_top1=0.5)
+    checkpoints = saved(folder, 9, knn_top1=0.4)
+    assert [m.step for m in checkpoints.committed()] == [5, 9]
+    newest = checkpoints.latest()
+    assert newest is not None
+    model, optimizer = trained()
+    with torch.no_grad():
+        model[0].weight.zero_()
+    checkpoints.load(newest).restore(model, optimizer)
+    assert torch.equal(model[0].weight, trained()[0][0].weight)
+    log = local_copy(folder, "metrics.jsonl")
+    assert not log.exists()
+    folder.write(b"{}\n", "metrics.jsonl")
+    assert local_copy(folder, "metrics.jsonl").read_bytes() == b"{}\n"

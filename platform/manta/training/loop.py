@@ -18,7 +18,7 @@ from manta import encoders
 from manta.config import Experiment, from_mapping
 from manta.data import Manifest, RankBatch, open_dataset, stream
 from manta.data.stream import Executor
-from manta.errors import RunError, TrainingStopped
+from manta.errors import MantaError, RunError, TrainingStopped
 from manta.tracking import MetricLog, SystemSampler
 from manta.training.artifacts import save_assessment, save_views
 from manta.training.assess import Assessment, Rows, assess, evaluators_of
@@ -64,12 +64,19 @@ class Task:
 
 def train_loop(task: dict[str, Any]) -> dict[str, Any] | None:
     """The worker function. Returns the run's numbers on rank 0; a stop by the watch is a result, not a crash."""
-    worker = Worker(Task(**task))
     try:
-        with SystemSampler(worker.log) if worker.log is not None else contextlib.nullcontext():
-            return worker.run()
-    finally:
-        worker.close()
+        worker = Worker(Task(**task))
+        try:
+            with SystemSampler(worker.log) if worker.log is not None else contextlib.nullcontext():
+                return worker.run()
+        finally:
+            worker.close()
+    except MantaError as error:
+        # What the user must mend does not mend itself: returned, so that Ray does not try again. Among several ranks
+        # it is raised, since the others would wait for this one.
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            raise
+        return {"error": {"kind": type(error).__name__, "message": str(error)}}
 
 
 class Worker:

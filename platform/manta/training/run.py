@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from manta import encoders, objectives
+from manta import encoders, errors, objectives
 from manta.batch import DataFacts
 from manta.config import Experiment, from_mapping
 from manta.data import Manifest, open_dataset, prepare
@@ -250,7 +250,10 @@ def _fit(task: Task, experiment: Experiment, allotment: Allotment, folder: RunFo
         raise
     except Exception as error:
         raise _as_user_error(error, folder) from error
-    return dict(result.return_value)
+    found = dict(result.return_value)
+    if (failed := found.get("error")) is not None:
+        raise getattr(errors, failed["kind"], RunError)(failed["message"])
+    return found
 
 
 def _as_user_error(error: Exception, folder: RunFolder) -> Exception:
@@ -261,7 +264,7 @@ def _as_user_error(error: Exception, folder: RunFolder) -> Exception:
         while cause is not None:
             if isinstance(cause, MantaError):
                 return cause
-            cause = getattr(cause, "cause", None) or cause.__cause__
+            cause = getattr(cause, "_base_exc", None) or getattr(cause, "cause", None) or cause.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()]
     folder.write(str(error).encode(), "error.txt")
     last = lines[-1].strip() if lines else type(error).__name__

@@ -1,0 +1,101 @@
+"""The training step in one process: accumulation, clipping, schedules, precision."""
+
+import pytest
+import torch
+
+from manta import encoders, objectives
+from manta.batch import DataFacts
+from manta.config import Experiment, from_mapping
+from manta.training.step import TrainStep, resolve_precision
+
+CPU = torch.device("cpu")
+
+
+def experiment(weight_decay: float = 0.5, **train: object) -> Experiment:
+    return from_mapping(
+        {
+            "data": {"source": "digits", "image_size": 16},
+            "encoder": {"name": "resnet10t"},
+            "objective": {"name": "vicreg"},
+            "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": weight_decay, "schedule": {"name": "linear"}},
+            "train": {"batch_size": 16, "precision": "float32", **train},
+        }
+    )
+
+
+def step_of(config: Experiment) -> TrainStep:
+    torch.manual_seed(0)
+    encoder = encoders.build(config.encoder, image_size=16)
+    return TrainStep(
+        config, objectives.build(config.objective, encoder, DataFacts(100, 16)), device=CPU, total_steps=10
+    )
+
+
+def images() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8, generator=generator), torch.arange(16)
+
+
+def test_the_same_step_twice_is_the_same_step():
+    first, second = (step_of(experiment())(*images(), 0) for _ in range(2))
+    assert {k: float(v) for k, v in first.items()} == {k: float(v) for k, v in second.items()}
+
+
+def test_the_schedule_moves_the_rate_and_reports_it():
+    step = step_of(experiment())
+    assert float(step(*images(), 0)["lr"]) == pytest.approx(0.1)
+    assert float(step(*images(), 5)["lr"]) == pytest.approx(0.05)
+    assert {group["lr"] for group in step.optimizer.param_groups} == {pytest.approx(0.05)}
+
+
+def test_norms_and_biases_are_not_decayed():
+    step = step_of(experiment())
+    decay = {group["decayed"]: group for group in step.optimizer.param_groups}
+    assert decay[True]["weight_decay"] == 0.5
+    assert decay[False]["weight_decay"] == 0.0
+    assert all(p.ndim <= 1 for p in decay[False]["params"])
+    assert all(p.ndim > 1 for p in decay[True]["params"])
+
+
+def test_clipping_bounds_the_update():
+    moved = []
+    for clip in (None, 1e-3):
+        step = step_of(experiment(weight_decay=0.0, clip=clip))
+        before = [p.detach().clone() for p in step.objective.parameters()]
+        step(*images(), 0)
+        after = step.objective.parameters()
+        moved.append(sum(float((p - b).detach().square().sum()) for p, b in zip(after, before, strict=True)))
+    assert moved[1] ** 0.5 == pytest.approx(0.1 * 1e-3, rel=1e-2)
+    assert moved[0] > 100 * moved[1]
+
+
+def test_accumulated_micro_batches_average_their_gradients():
+    """With a loss over micro-batches, two of the same rows give the gradient of one of them."""
+    pixels, index = images()
+    twice = step_of(experiment(accumulate=2))
+    twice.views = FixedViews(twice.views)
+    once = step_of(experiment())
+    once.views = FixedViews(once.views)
+    half = torch.cat([pixels[:8], pixels[:8]]), torch.cat([index[:8], index[:8]])
+    a = twice(*half, 0)
+    b = once(pixels[:8], index[:8], 0)
+    assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
+    assert float(a["gradient_norm"]) == pytest.approx(float(b["gradient_norm"]), rel=1e-4)
+
+
+class FixedViews:
+    """Every micro-batch gets the draws of the first rows."""
+
+    def __init__(self, views: object) -> None:
+        self.views = views
+
+    def __call__(self, images, index, *, seed, step, rows, global_batch):  # type: ignore[no-untyped-def]
+        return self.views(images, index, seed=seed, step=step, rows=slice(0, len(images)), global_batch=global_batch)
+
+
+def test_precision_by_name():
+    assert resolve_precision("float32", CPU) == "float32"
+    assert resolve_precision("bf16", CPU) == "bf16"
+    fast = torch.cpu.get_capabilities()
+    expected = "bf16" if fast.get("amx_bf16") or fast.get("avx512_bf16") else "float32"
+    assert resolve_precision("auto", CPU) == expected
