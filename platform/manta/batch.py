@@ -39,7 +39,7 @@ class View:
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), Tensor)
         }
-        return replace(self, **moved)
+        return replace(self, **moved)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ def load(recipe: str | Path | None, overrides: Iterable[str] = ()) -> Experiment
         resolved = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(f"overrides cannot be applied: {' '.join(str(error).split())}") from None
-    return from_mapping(resolved)  # type: ignore[arg-type]
+    return from_mapping(resolved)
 
 
 def from_mapping(tree: Mapping[str, Any]) -> Experiment:

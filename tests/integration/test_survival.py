@@ -21,7 +21,7 @@ def whole(folder):
     """The curve of a run that nothing happened to."""
     manta(folder, "train", RECIPE, *SETTINGS, "--name", "whole")
     curve = trajectory(folder / "manta-runs/whole")
-    assert sorted(curve) == list(range(1, 81))
+    assert sorted(curve) == list(range(1, 89))
     return curve
 
 
@@ -43,7 +43,7 @@ def test_a_killed_driver_is_resumed_where_it_was(folder, whole):
         for relative in family:
             if relative.is_running():
                 relative.kill()
-    assert max(trajectory(run)) < 80
+    assert max(trajectory(run)) < 88
     refused = manta(folder, "train", RECIPE, *SETTINGS, "--name", "driver", check=False)
     assert refused.returncode == 2
     assert "--resume" in refused.stderr

@@ -2,6 +2,8 @@
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -47,16 +49,21 @@ def test_pretraining_beats_the_untrained_encoder(finished):
     assert summary["metrics"]["rankme"] > summary["metrics"]["random_rankme"] > 0
 
 
-def test_the_registered_model_loads_and_takes_images_of_any_size(finished, monkeypatch):
+AS_A_USER = """
+import mlflow, numpy as np
+mlflow.set_tracking_uri("sqlite:///manta-runs/mlflow.db")
+model = mlflow.pyfunc.load_model("models:/manta-simclr-resnet10t@candidate")
+for shape in ((1, 8, 8, 3), (3, 40, 30, 3)):
+    features = np.asarray(model.predict(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)))
+    print(features.shape, features.dtype, np.isfinite(features).all(), features.std() > 0)
+"""
+
+
+def test_the_registered_model_loads_and_takes_images_of_any_size(finished):
     folder, summary, _ = finished
     assert summary["model_uri"] == "models:/manta-simclr-resnet10t@candidate"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/manta-runs/mlflow.db")
-    mlflow.set_tracking_uri(f"sqlite:///{folder}/manta-runs/mlflow.db")
-    model = mlflow.pyfunc.load_model(summary["model_uri"])
-    for shape in ((1, 8, 8, 3), (3, 40, 30, 3)):
-        features = model.predict(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
-        assert np.asarray(features).shape == (shape[0], 512)
-        assert np.isfinite(features).all()
+    done = subprocess.run([sys.executable, "-c", AS_A_USER], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["(1, 512) float32 True True", "(3, 512) float32 True True"]
 
 
 def test_mlflow_has_the_run(finished):
@@ -88,9 +95,9 @@ def test_two_workers_see_the_same_batches_and_the_same_loss(finished):
     manta(folder, "train", RECIPE, *words, "--name", "one")
     manta(folder, "train", RECIPE, *words, "resources.workers=2", "--name", "two")
     one, two = (metrics(folder / "manta-runs" / name) for name in ("one", "two"))
-    for step in (1, 2, 3):
+    assert two[1]["gradient_norm"] == pytest.approx(one[1]["gradient_norm"], rel=1e-3)
+    for step in (1, 2, 3, 4, 5):  # float32: the exact comparison, in float64, is in tests/conformance/test_ranks.py
         assert two[step]["loss"] == pytest.approx(one[step]["loss"], rel=2e-4)
-        assert two[step]["gradient_norm"] == pytest.approx(one[step]["gradient_norm"], rel=2e-3)
 
 
 def test_corrupt_files_are_listed_and_the_run_finishes(tmp_path):
@@ -127,5 +134,5 @@ def test_a_tracking_server_that_dies_costs_no_metrics(tmp_path):
     finally:
         server.stop()
     assert command.returncode == 0, output
-    assert sorted(trajectory(run)) == list(range(1, 81))
+    assert sorted(trajectory(run)) == list(range(1, 89))
     assert "metrics.jsonl" in output

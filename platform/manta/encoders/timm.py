@@ -20,12 +20,14 @@ SMALL_GRID = 8
 class TimmEncoder(Encoder):
     """A timm backbone without its classifier."""
 
-    def __init__(self, model: nn.Module) -> None:
+    model: Any  # a timm model, which has more than nn.Module promises
+
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         # Some families widen the pooled vector behind the last feature map (MobileNetV3's 1x1 head).
-        self.dense_dim = int(model.num_features)
-        self.embed_dim = int(getattr(model, "head_hidden_size", None) or model.num_features)
+        self.dense_dim = int(self.model.num_features)
+        self.embed_dim = int(getattr(model, "head_hidden_size", None) or self.dense_dim)
 
     @staticmethod
     def create(config: EncoderConfig, *, image_size: int) -> TimmEncoder:
@@ -53,7 +55,7 @@ class TimmConvNet(TimmEncoder):
     """Convolutional networks and hierarchical transformers: a pooled vector and a feature map."""
 
     def feature_map(self, x: Tensor) -> Tensor:
-        features = self.model.forward_features(x)  # type: ignore[operator]
+        features = self.model.forward_features(x)
         if features.ndim == 4 and features.shape[1] != self.dense_dim:  # Swin and friends: [N, h, w, D]
             features = features.permute(0, 3, 1, 2)
         return cast(Tensor, features)
@@ -62,7 +64,7 @@ class TimmConvNet(TimmEncoder):
 class TimmTransformer(TimmEncoder):
     """Vision transformers: tokens, and a feature map made of them."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__(model)
         embed: Any = model.patch_embed
         self.patch_size: tuple[int, int] = tuple(embed.patch_size)
@@ -70,7 +72,7 @@ class TimmTransformer(TimmEncoder):
 
     @property
     def prefix_tokens(self) -> int:
-        return int(self.model.num_prefix_tokens)  # type: ignore[arg-type]
+        return int(self.model.num_prefix_tokens)
 
     def tokens(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         model: Any = self.model
@@ -87,7 +89,7 @@ class TimmTransformer(TimmEncoder):
     def feature_map(self, x: Tensor) -> Tensor:
         patches = self.tokens(x)[:, self.prefix_tokens :]
         rows, columns = x.shape[-2] // self.patch_size[0], x.shape[-1] // self.patch_size[1]
-        return patches.transpose(1, 2).unflatten(2, (rows, columns))
+        return patches.transpose(1, 2).reshape(len(x), self.dense_dim, rows, columns)
 
 
 def arguments(config: EncoderConfig, *, image_size: int) -> dict[str, Any]:

@@ -92,7 +92,26 @@ def download_model(tracker: Tracker, uri: str, folder: str | Path) -> Path:
         from mlflow.artifacts import download_artifacts
 
         Path(folder).mkdir(parents=True, exist_ok=True)
-        return Path(download_artifacts(uri, dst_path=str(folder), tracking_uri=tracker.uri, registry_uri=tracker.uri))
+        location = _location(tracker, uri)
+        return Path(download_artifacts(location, dst_path=str(folder), tracking_uri=tracker.uri))
+
+
+def _location(tracker: Tracker, uri: str) -> str:
+    """Where the files of `models:/name@alias`, `models:/name/version` or `models:/id` lie. MLflow itself looks names up
+    in its global store, whichever it is told."""
+    client = tracker.client
+    target = uri.removeprefix("models:/").strip("/")
+    if "@" in target:
+        name, alias = target.rsplit("@", 1)
+        target = str(client.get_model_version_by_alias(name, alias).source)
+    elif "/" in target:
+        name, number = target.rsplit("/", 1)
+        target = str(client.get_model_version(name, number).source)
+    else:
+        target = f"models:/{target}"
+    if target.startswith("models:/"):
+        target = str(client.get_logged_model(target.removeprefix("models:/")).artifact_location)
+    return target
 
 
 def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_id: str) -> None:

@@ -23,4 +23,4 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, _PAD_BYTES))
-    return min(mallopt(option, value) for option, value in settings) == 1
+    return bool(min(mallopt(option, value) for option, value in settings) == 1)
