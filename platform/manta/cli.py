@@ -88,7 +88,8 @@ def train(
         _write(summary, plan)
         out.print(experiment.to_yaml(), end="", markup=False, highlight=False)
         for key, value in plan.items():
-            out.print(f"# {key}: {value}", markup=False, highlight=False)
+            known = "known once the source is ingested (manta ingest)" if value is None else value
+            out.print(f"# {key}: {known}", markup=False, highlight=False)
         return
     from manta.progress import ingest_bar, training_bar
     from manta.training.run import RunRequest, write_summary

@@ -136,3 +136,17 @@ def test_a_tracking_server_that_dies_costs_no_metrics(tmp_path):
     assert command.returncode == 0, output
     assert sorted(trajectory(run)) == list(range(1, 89))
     assert "metrics.jsonl" in output
+
+
+def test_a_dry_run_says_what_it_would_take_and_starts_nothing(finished):
+    folder, summary, _ = finished
+    words = [*TINY, "train.epochs=6", "--dry-run"]
+    known = manta(folder, "train", RECIPE, *words, "--summary", "dry.json")
+    plan = json.loads((folder / "dry.json").read_text())
+    assert (plan["rows"], plan["steps"], plan["batch_per_worker"]) == (1797, summary["steps"], 64)
+    assert plan["parameters"] > plan["encoder_parameters"] > 4_000_000
+    assert plan["estimated_memory_bytes_per_worker"] > 4 * 4 * plan["parameters"]
+    assert "temperature: 0.2" in known.stdout
+    elsewhere = manta(folder, "train", RECIPE, *words, "--runs", "elsewhere")
+    assert "steps: known once the source is ingested" in elsewhere.stdout
+    assert not (folder / "elsewhere").exists()

@@ -10,7 +10,7 @@ for batch in stream(manifest, plan, size=32, stop_step=10 * plan.steps_per_epoch
 from manta.data._shards import Limits
 from manta.data.cache import DecodedCache
 from manta.data.decode import BadImage, decode, verify
-from manta.data.ingest import IngestReport, ingest, prepare
+from manta.data.ingest import IngestReport, ingest, prepare, prepared
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
 from manta.data.plan import Plan, Segment
 from manta.data.sources import SOURCES, Sample, Source, open_source
@@ -36,6 +36,7 @@ __all__ = [
     "open_dataset",
     "open_source",
     "prepare",
+    "prepared",
     "read_split",
     "split_rows",
     "stream",

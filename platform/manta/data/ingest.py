@@ -95,9 +95,15 @@ def ingest(
 
 
 def prepare(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str], progress: Progress | None = None) -> str:
-    """The location of the dataset for `source`: itself if it is one, else its ingest under `cache_dir`.
+    """The location of the dataset for `source`: itself if it is one, else its ingest under `cache_dir`."""
+    location = prepared(source, cache_dir)
+    return location if is_dataset(location) else ingest(source, location, progress=progress).location
 
-    The name of the ingest tells the source and its cheap state, so that a changed source is ingested anew.
+
+def prepared(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str]) -> str:
+    """Where `prepare` puts the dataset, whether it is there yet or not.
+
+    The name of an ingest tells the source and its cheap state, so that a changed source is ingested anew.
     """
     text = os.fspath(source)
     if is_dataset(text):
@@ -105,8 +111,7 @@ def prepare(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str], p
     adapter = open_source(text)
     mark = hashlib.sha256(f"{adapter.place.url}\n{_state(adapter)}".encode()).hexdigest()[:12]
     stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in adapter.place.name).strip("-")
-    out = Place.of(cache_dir) / f"{stem or adapter.kind}-{mark}.manta"
-    return ingest(text, out.url, progress=progress).location
+    return (Place.of(cache_dir) / f"{stem or adapter.kind}-{mark}.manta").url
 
 
 @dataclass

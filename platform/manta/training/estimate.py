@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from manta import encoders, objectives
 from manta.batch import DataFacts
 from manta.config import Experiment
-from manta.data import open_dataset
-from manta.errors import DataError
+from manta.data import is_dataset, open_dataset, prepared
 from manta.training.build import plan_of, total_steps
+from manta.training.folder import default_cache
 from manta.training.step import resolve_precision
 
 OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
@@ -20,7 +20,7 @@ OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
 
 
 def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
-    """Parameters, steps and memory. Steps are None while the source is not ingested."""
+    """Parameters, steps and memory. Rows and steps are None while the source is not ingested: nothing is started."""
     size = experiment.data.image_size
     encoder = encoders.build(experiment.encoder, image_size=size)
     objective = objectives.build(experiment.objective, encoder, DataFacts(rows=1_000, image_size=size))
@@ -66,9 +66,8 @@ def activation_elements(encoder: nn.Module, size: int) -> int:
 
 
 def _steps(experiment: Experiment, runs: str) -> tuple[int | None, int | None]:
-    source = experiment.data.source
-    try:
-        manifest = open_dataset(source)
-    except DataError:
+    location = prepared(experiment.data.source, experiment.data.cache_dir or default_cache(runs))
+    if not is_dataset(location):
         return None, None
+    manifest = open_dataset(location)
     return total_steps(experiment, plan_of(experiment, manifest)), manifest.rows

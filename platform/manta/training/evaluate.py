@@ -21,9 +21,10 @@ from manta.tracking import Tracker, download_model
 from manta.training.assess import Rows, assess, evaluators_of
 from manta.training.build import untrained_encoder
 from manta.training.checkpoint import Checkpoints
+from manta.training.folder import default_cache
 from manta.training.launch import connect
 from manta.training.publish import exported_encoder
-from manta.training.run import default_cache, default_store, find_run, load_experiment
+from manta.training.run import default_store, find_run, load_experiment
 from manta.views import Views
 
 

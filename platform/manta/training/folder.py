@@ -88,6 +88,11 @@ class RunFolder:
         self.fs.rm(self.join(*parts), recursive=True)
 
 
+def default_cache(runs: str) -> str:
+    """Where raw sources are ingested to."""
+    return RunFolder(runs).join("datasets")
+
+
 def local_copy(folder: RunFolder, name: str, *companions: str) -> Path:
     """Where the file `name` of a run can be appended to: in a local folder itself, else in a copy on this machine."""
     if folder.is_local:

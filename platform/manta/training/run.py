@@ -26,7 +26,7 @@ from manta.errors import MantaError, RunError, TrackingError, TrainingStopped
 from manta.tracking import Dataset, Tracker
 from manta.tracking.tracker import Status
 from manta.training.build import plan_of, total_steps
-from manta.training.folder import Lease, RunFolder
+from manta.training.folder import Lease, RunFolder, default_cache
 from manta.training.launch import Allotment, allot, connect, logical_cpus
 from manta.training.loop import Task, train_loop
 from manta.training.optimizer import build_optimizer
@@ -134,11 +134,6 @@ def default_store(runs: str) -> str:
     """Where MLflow keeps runs when no server is named: beside a local runs folder."""
     folder = RunFolder(runs)
     return folder.path if folder.is_local else os.path.abspath("manta-runs")
-
-
-def default_cache(runs: str) -> str:
-    """Where raw sources are ingested to."""
-    return RunFolder(runs).join("datasets")
 
 
 def find_run(runs: str, name: str) -> RunFolder:
