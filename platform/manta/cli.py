@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 console = Console(stderr=True)
 out = Console()
+INTERRUPTED = 130
 
 Runs = Annotated[str, typer.Option("--runs", envvar="MANTA_RUNS", help="Folder or URL that holds the runs.")]
 Summary = Annotated[Optional[Path], typer.Option("--summary", help="Write the result here as JSON.")]  # noqa: UP045
@@ -176,15 +177,16 @@ def doctor(runs: Runs = "manta-runs", as_json: AsJson = False) -> None:
 def main() -> None:
     """Entry point: a user's error is one line and exit status 2."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # typer returns the code of an Exit, and 130 for Ctrl-C
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
     except MantaError as error:
         console.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
         sys.exit(2)
-    except typer.Exit as exit_:
-        sys.exit(exit_.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         console.print("stopped; the last checkpoint is kept: the same command with --name and --resume goes on")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except _usage_errors() as error:
         error.show()
         sys.exit(error.exit_code)

@@ -48,3 +48,13 @@ def test_everything_that_can_be_listed_is():
     assert {"simclr", "dcl", "byol", "barlow_twins", "vicreg", "dino", "mae"} <= {
         row["name"] for row in entries("objectives")
     }
+
+
+def test_exit_codes_reach_the_shell(monkeypatch):
+    from manta import cli
+
+    for words, code in ((["list", "schedules"], 0), (["list", "nonsense"], 2), (["train", "--nope"], 2)):
+        monkeypatch.setattr("sys.argv", ["manta", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == code, words

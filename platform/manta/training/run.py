@@ -241,6 +241,8 @@ def _fit(task: Task, experiment: Experiment, allotment: Allotment, folder: RunFo
     )
     try:
         result = trainer.fit()
+    except SystemExit:  # Ray Train's own handler of Ctrl-C ends the workers and then exits
+        raise KeyboardInterrupt from None
     except MantaError:
         raise
     except Exception as error:
