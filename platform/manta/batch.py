@@ -6,7 +6,7 @@ Labels are absent by construction: an objective cannot see what a batch cannot c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -34,12 +34,11 @@ class View:
     mask: Tensor | None = None
 
     def to(self, device: torch.device | str) -> View:
-        moved = {
-            f.name: value.to(device, non_blocking=True)
-            for f in fields(self)
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
-        return replace(self, **moved)  # type: ignore[arg-type]
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        data = self.data.to(device, non_blocking=True)
+        return replace(self, data=data, box=move(self.box), flip=move(self.flip), mask=move(self.mask))
 
 
 @dataclass(frozen=True, slots=True)
