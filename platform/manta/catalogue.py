@@ -23,6 +23,7 @@ def entries(kind: str) -> list[dict[str, Any]]:
         "schedules": _schedules,
         "sources": _sources,
         "recipes": _recipes,
+        "spaces": _spaces,
     }
     if kind not in listings:
         raise ConfigError(f"nothing of the kind {kind!r} can be listed; one of {', '.join(listings)}")
@@ -31,8 +32,17 @@ def entries(kind: str) -> list[dict[str, Any]]:
 
 def recipe_folder() -> Path:
     """`jobs/recipes` of the working directory or, from elsewhere, of the checkout that Manta is installed from."""
-    here = Path("jobs/recipes")
-    return here if here.is_dir() else Path(__file__).resolve().parents[2] / "jobs" / "recipes"
+    return _shipped("jobs/recipes")
+
+
+def space_folder() -> Path:
+    """`search_spaces`, found as the recipes are."""
+    return _shipped("search_spaces")
+
+
+def _shipped(folder: str) -> Path:
+    here = Path(folder)
+    return here if here.is_dir() else Path(__file__).resolve().parents[2] / folder
 
 
 def _objectives() -> list[dict[str, Any]]:
@@ -79,10 +89,18 @@ def _sources() -> list[dict[str, Any]]:
 
 
 def _recipes() -> list[dict[str, Any]]:
+    return _described(recipe_folder())
+
+
+def _spaces() -> list[dict[str, Any]]:
+    return _described(space_folder())
+
+
+def _described(folder: Path) -> list[dict[str, Any]]:
     found = []
-    for path in sorted(recipe_folder().glob("*.yaml")):
-        recipe = yaml.safe_load(path.read_text())
-        found.append({"name": path.stem, "path": str(path), "about": " ".join(recipe.get("description", "").split())})
+    for path in sorted(folder.glob("*.yaml")):
+        tree = yaml.safe_load(path.read_text())
+        found.append({"name": path.stem, "path": str(path), "about": " ".join(tree.get("description", "").split())})
     return found
 
 

@@ -22,31 +22,51 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Self-supervised pretraining and tuning on Ray.\n\n"
-    "Start with `manta doctor`, then `manta train jobs/recipes/digits.yaml`.",
+    help="Pretrain image encoders without labels, find the settings that suit your data, and hand on the best one.\n\n"
+    "First `manta doctor`: is this machine ready? Then `manta train digits --name first`: two minutes on two cores, no "
+    "download; its page is `manta-runs/first/report.html`. Then your own: `manta train dcl-cifar10 "
+    "data.source=./photos --dry-run` says what it would take.\n\n"
+    "A wrong word is answered in one line, with status 2. `manta COMMAND --help` shows examples.",
 )
 console = Console(stderr=True)
 out = Console()
 INTERRUPTED = 130
 
-Runs = Annotated[str, typer.Option("--runs", envvar="MANTA_RUNS", help="Folder or URL that holds the runs.")]
-Summary = Annotated[Optional[Path], typer.Option("--summary", help="Write the result here as JSON.")]  # noqa: UP045
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Runs = Annotated[
+    str, typer.Option("--runs", envvar="MANTA_RUNS", help="Folder or URL (s3://bucket/runs) that holds the runs.")
+]
+Summary = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--summary", help="Write the result here as JSON, accuracies as fractions of 1."),
+]
+Trials = Annotated[Optional[int], typer.Option(min=1, help="Trials in all; the space has a default.")]  # noqa: UP045
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 @app.command()
 def ingest(
-    source: Annotated[str, typer.Argument(help="Image folder, Parquet, WebDataset tars, a file list, or 'digits'.")],
-    target: Annotated[str, typer.Argument(help="Folder or URL for the dataset, such as photos.manta.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A folder of images (sub-folders are classes), Parquet files, WebDataset tars, a list of files (.txt, "
+            ".csv), or 'digits'. Patterns in quotes ('data/*.parquet') and URLs work too."
+        ),
+    ],
+    target: Annotated[str, typer.Argument(help="Folder or URL of the dataset to write, such as photos.manta.")],
     max_side: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Shrink images whose shorter side is larger (re-encoded as JPEG); 0 keeps all as they are."),
+        typer.Option(
+            help="Shrink images whose shorter side has more pixels than this, as JPEG; 0 keeps all as they are."
+        ),
     ] = 512,
     summary: Summary = None,
 ) -> None:
-    """Turn any source into shuffled-ready Parquet shards and a manifest.
+    """Turn images from anywhere into a dataset that training can stream: Parquet shards and a manifest.
 
+    `train` does so by itself at its first sight of a source; this is for doing it ahead, elsewhere or once for many.
     Bad images are set aside in `quarantine.parquet` with the reason. An interrupted ingest goes on where it stopped.
+
+    Example: `manta ingest ./photos ./photos.manta`, then `manta train dcl-cifar10 data.source=./photos.manta`
     """
     from manta.data import ingest as run_ingest
     from manta.progress import ingest_bar
@@ -63,21 +83,44 @@ def ingest(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe (YAML); `manta list recipes` shows those that ship.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe: a YAML file, or the name of one that ships (`manta list recipes`).")
+    ],
     overrides: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(help="Changes to it: data.source=./photos train.epochs=3 objective.temperature=0.2 ..."),
     ] = None,
-    name: Annotated[Optional[str], typer.Option(help="Name of the run; made up from the recipe if not given.")] = None,  # noqa: UP045
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of this --name.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done, and start nothing.")] = False,
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Name of the run and its folder; by default objective, encoder and time."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run of this --name from its last checkpoint.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print every setting with its value, the steps and the memory it takes; start nothing."
+        ),
+    ] = False,
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Pretrain an encoder without labels, evaluate it, and register it.
+    """Pretrain an encoder without labels, evaluate it against the untrained one, and register it in MLflow.
 
-    Any field of the recipe can be overridden as `section.key=value`. Ctrl-C is safe: `--resume` goes on from the last
-    checkpoint.
+    Any setting of the recipe can be changed as `section.key=value`; `--dry-run` lists them all. Batch sizes count
+    images over all workers, image sizes are pixels, epochs may be fractions. Ctrl-C is safe.
+
+    Examples:
+
+    - `manta train digits --name first` needs no data of yours and takes two minutes on two cores
+
+    - `manta train dcl-cifar10 data.source=./photos data.image_size=96 train.epochs=50 --name photos`
+
+    - `manta train dcl-cifar10 data.source=./photos ... --name photos --resume` after it was stopped or killed
+
+    Afterwards: `manta-runs/photos/report.html` is the page, `mlflow ui --backend-store-uri
+    sqlite:///manta-runs/mlflow.db` shows all runs, `manta evaluate photos --data ...` tries other data.
     """
     from manta.config import load
 
@@ -115,17 +158,106 @@ def train(
 
 
 @app.command()
+def tune(
+    space: Annotated[str, typer.Argument(help="A search space (YAML); `manta list spaces` shows those that ship.")],
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(help="Changes: of the recipe (data.source=./photos), or of the study (study.metric=rankme)."),
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", help="The recipe that the space varies.")] = ...,  # type: ignore[assignment]
+    name: Annotated[Optional[str], typer.Option(help="Name of the study; made up from the space if not given.")] = None,  # noqa: UP045
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the study of this --name.")] = False,
+    trials: Trials = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Then train the winner at the recipe's budget and register it.")
+    ] = False,
+    runs: Runs = "manta-runs",
+    summary: Summary = None,
+) -> None:
+    """Search for the configuration that suits your data, with labels or without.
+
+    Trial 0 is the recipe itself; the others vary what the space names, and the bad ones are stopped early. Without
+    labels say what to trust: `study.metric=rankme` (or lidar, alpha_req, silhouette). A killed study goes on by
+    `--resume` and runs no trial twice.
+
+    Example: `manta tune temperature --recipe dcl-cifar10 data.source=./photos --name t1 --trials 24`
+
+    Afterwards: `manta study t1` shows it, and `manta train manta-runs/t1/best.yaml` trains the winner.
+    """
+    from manta.config import load
+    from manta.progress import ingest_bar, study_bar
+    from manta.tuning.driver import search
+    from manta.tuning.publish import publish
+    from manta.tuning.study import StudyRequest, changes_from
+
+    changes, words = changes_from(overrides or [])
+    experiment = load(_recipe(recipe), words)
+    if trials is not None:
+        changes["trials"] = trials
+    with ingest_bar(console) as ingest_progress, study_bar(console) as watch:
+        found, record = search(
+            StudyRequest(
+                space=_space(space),
+                recipe=experiment,
+                runs=runs,
+                name=name,
+                resume=resume,
+                changes=changes,
+                notify=_say,
+                ingest_progress=ingest_progress,
+                watch=watch,
+            )
+        )
+    _write(summary, publish(found, record, notify=_say))
+    _print_study(record)
+    best = found.folder.join("best.yaml")
+    out.print(f"page        {found.folder.join('study.html')}", highlight=False, soft_wrap=True)
+    if register:
+        train(best, name=f"{found.folder.name}-best", runs=runs)
+    else:
+        out.print(f"next        manta train {best}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def study(
+    name: Annotated[str, typer.Argument(help="Name of the study, or its folder.")],
+    runs: Runs = "manta-runs",
+    summary: Summary = None,
+) -> None:
+    """Show a study, running or not: its trials, its best, what mattered. Writes study.html anew."""
+    from manta.tuning.publish import look
+    from manta.tuning.publish import summary as summarise
+
+    record = look(runs, name)
+    _write(summary, summarise(record))
+    _print_study(record)
+
+
+@app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A run's name or folder, or a registered model (models:/name@alias).")],
-    data: Annotated[str, typer.Option("--data", help="What to evaluate on: any source, or an ingested dataset.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="A run's name or folder, or a registered model (models:/manta-dcl-resnet10t@candidate)."),
+    ],
+    data: Annotated[
+        str, typer.Option("--data", help="What to evaluate on: whatever `manta ingest` takes, or an ingested dataset.")
+    ],
     bank: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Labelled data that probes learn from; without it, 9 in 10 rows of --data."),
+        typer.Option(
+            help="Labelled data that kNN and the linear probe learn from, such as a training split; by default 9 in 10 "
+            "rows of --data, and the others are scored."
+        ),
     ] = None,
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Evaluate frozen features: kNN, linear probe, effective rank; beside them the untrained encoder's."""
+    """Evaluate frozen features: kNN, linear probe, effective rank; beside them the untrained encoder's.
+
+    Accuracies are fractions of 1, and need labels; ranks do not.
+
+    Example: `manta evaluate photos --bank ./train.manta --data ./test.manta --summary test.json`
+    """
     from manta.progress import ingest_bar
     from manta.training.evaluate import evaluate_model
 
@@ -137,10 +269,15 @@ def evaluate(
 
 @app.command("list")
 def list_components(
-    kind: Annotated[str, typer.Argument(help="objectives, encoders, evaluators, schedules, sources or recipes.")],
+    kind: Annotated[
+        str, typer.Argument(help="objectives, encoders, evaluators, schedules, sources, recipes or spaces.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """What can be named in a recipe."""
+    """What can be named in a recipe or on the command line.
+
+    Example: `manta list recipes`
+    """
     from manta.catalogue import entries
 
     rows = entries(kind)
@@ -158,7 +295,10 @@ def list_components(
 
 @app.command()
 def doctor(runs: Runs = "manta-runs", as_json: AsJson = False) -> None:
-    """Check versions, devices, Ray, the tracking store and free disk, and say how to mend what is wrong."""
+    """Check versions, devices, Ray, the tracking store and free disk, and say how to mend what is wrong.
+
+    Starts nothing and writes nothing. The exit status is 1 if something is bad.
+    """
     from manta.doctor import checks
 
     found = checks(runs)
@@ -185,11 +325,22 @@ def main() -> None:
         console.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        console.print("stopped; the last checkpoint is kept: the same command with --name and --resume goes on")
+        console.print("; ".join(["stopped", *_kept(sys.argv[1:])]), soft_wrap=True)
         sys.exit(INTERRUPTED)
     except _usage_errors() as error:
         error.show()
         sys.exit(error.exit_code)
+
+
+def _kept(words: list[str]) -> list[str]:
+    """What an interrupted command leaves, and how to go on."""
+    again = "the same command with --name and --resume goes on"
+    hints = {
+        "train": f"the last checkpoint is kept: {again}",
+        "tune": f"finished trials are kept: {again}",
+        "ingest": "whole shards are kept: the same command goes on",
+    }
+    return [hints[word] for word in words[:1] if word in hints]
 
 
 def _usage_errors() -> Any:
@@ -216,6 +367,16 @@ def _recipe(name: str) -> Path:
     from manta.catalogue import recipe_folder
 
     return recipe_folder() / f"{name}.yaml"
+
+
+def _space(name: str) -> Path:
+    """A path, or the name of a search space that ships."""
+    path = Path(name)
+    if path.exists() or path.suffix:
+        return path
+    from manta.catalogue import space_folder
+
+    return space_folder() / f"{name}.yaml"
 
 
 def _command_started() -> float:
@@ -247,6 +408,12 @@ def _print_metrics(metrics: dict[str, float], note: str) -> None:
         out.print(f"[dim]{note}[/]", highlight=False)
 
 
+def _print_study(record: Any) -> None:
+    from manta.tuning.show import study_table
+
+    out.print(study_table(record))
+
+
 def _print_result(found: dict[str, Any]) -> None:
     _print_metrics(found["metrics"], "")
     rows = {
@@ -261,7 +428,7 @@ def _print_result(found: dict[str, Any]) -> None:
     if found.get("metrics_pending"):
         out.print(
             f"{found['metrics_pending']} metric points did not reach the tracking server; they are kept in "
-            f"{Path(found['report']).parent / 'metrics.jsonl'}",
+            f"{found['report'].rpartition('/')[0]}/metrics.jsonl",
             soft_wrap=True,
         )
 

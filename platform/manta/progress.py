@@ -101,3 +101,47 @@ def _read_new(path: Any, offset: int, shown: dict[str, float]) -> int:
 def _describe(shown: dict[str, float]) -> str:
     parts = [("loss", "loss {:.3f}"), ("knn_top1", "kNN {:.3f}"), ("images_per_second", "{:.0f} images/s")]
     return "  ".join(text.format(shown[key]) for key, text in parts if key in shown)
+
+
+@contextlib.contextmanager
+def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
+    """For `StudyRequest.watch`: a line for each trial, above a bar with the best so far and the time left."""
+    bar = Progress(
+        TextColumn("trials"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[best]}"),
+        console=console,
+        transient=True,
+    )
+    task = bar.add_task("trials", total=None, best="")
+
+    def update(standing: Any) -> None:
+        trial, best = standing.trial, standing.best
+        bar.update(
+            task,
+            completed=standing.done,
+            total=standing.asked,
+            best="" if best is None else f"best {best.value:.4g} in trial {best.number}",
+        )
+        if not bar.live.is_started:
+            bar.start()
+        console.print(_trial_line(trial), highlight=False, markup=False)
+
+    try:
+        yield update
+    finally:
+        bar.stop()
+
+
+def _trial_line(trial: Any) -> str:
+    value = "" if trial.value is None else f"{trial.value:.4g}"
+    given = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+    name = f"trial {trial.number}" + (" (recipe)" if trial.default else "")
+    text = f"{name:<17} {trial.state:<8} {value:<7} {trial.epochs:>5.3g} epochs {trial.seconds:>5.0f} s  {given}"
+    return f"{text}  {trial.reason}" if trial.state == "failed" else text
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

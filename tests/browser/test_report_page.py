@@ -51,7 +51,7 @@ def chromium(profile: Path, page: Path, *flags: str) -> str:
     program = shutil.which("chromium")
     assert program, "these tests need Debian's package chromium"
     command = [program, *QUIET, f"--user-data-dir={profile}", *flags, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=180, check=True).stdout
 
 
 def ask(folder: Path, page: Path, question: str, *flags: str) -> dict[str, Any]:

@@ -47,7 +47,9 @@ def manta(
 
 
 @contextmanager
-def manta_running(folder: Path, *words: str, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
+def manta_running(
+    folder: Path, *words: str, env: dict[str, str] | None = None, new_session: bool = False
+) -> Iterator[subprocess.Popen[str]]:
     """`manta ...` in `folder`, killed with all that it started if it has not ended."""
     process = subprocess.Popen(
         [sys.executable, "-m", "manta.cli", *words],
@@ -56,6 +58,7 @@ def manta_running(folder: Path, *words: str, env: dict[str, str] | None = None) 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=new_session,
     )
     family: list[psutil.Process] = []
     try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
@@ -34,12 +35,14 @@ class Features:
         bank: `[M, D]` float32.
         queries: `[Q, D]` float32.
         bank_labels, query_labels: `[M]` and `[Q]` int64, or None where the data have no labels.
+        views: `[n, V, D]` float32 of V augmented views of n of the query rows, or None where nobody asked for them.
     """
 
     bank: Tensor
     queries: Tensor
     bank_labels: Tensor | None = None
     query_labels: Tensor | None = None
+    views: Tensor | None = None
 
     @property
     def labelled(self) -> bool:
@@ -61,6 +64,10 @@ class Evaluator(ABC, Generic[C]):
     def __init__(self, config: C) -> None:
         self.config = config
 
+    def views_wanted(self) -> tuple[int, int] | None:
+        """`(rows, views)`: of how many query rows how many augmented views `compute` needs; None for none."""
+        return None
+
     @abstractmethod
     def compute(self, features: Features) -> dict[str, float]:
         """Named numbers; plain Python floats."""
@@ -75,9 +82,19 @@ def build(config: EvaluatorConfig) -> Evaluator[Any]:
 
 
 def evaluate(evaluators: Iterable[Evaluator[Any]], features: Features) -> dict[str, float]:
-    """All numbers of all evaluators that can be had: those that need labels are passed over without them."""
+    """All numbers of all evaluators that can be had: those that need labels or views are passed over without them."""
     numbers: dict[str, float] = {}
     for evaluator in evaluators:
-        if features.labelled or not evaluator.needs_labels:
+        lacks_labels = evaluator.needs_labels and not features.labelled
+        lacks_views = evaluator.views_wanted() is not None and features.views is None
+        if not (lacks_labels or lacks_views):
             numbers |= evaluator.compute(features)
     return numbers
+
+
+def some(features: Tensor, rows: int, *, seed: int) -> Tensor:
+    """At most `rows` of `[N, D]` features, drawn at random: the first ones of sorted data are of one kind."""
+    if len(features) <= rows:
+        return features
+    drawn = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))[:rows]
+    return features[drawn.to(features.device)]

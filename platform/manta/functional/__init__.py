@@ -15,18 +15,23 @@ from manta.functional.redundancy import (
     vicreg,
     vicreg_terms,
 )
+from manta.functional.spectrum import alpha_req, feature_std, lidar, rankme
 
 __all__ = [
+    "alpha_req",
     "barlow_twins",
     "barlow_twins_terms",
     "cross_correlation",
     "dcl",
     "dino",
+    "feature_std",
     "full_precision",
+    "lidar",
     "masked_patch_mse",
     "negative_cosine",
     "nt_xent",
     "patchify",
+    "rankme",
     "upcast",
     "vicreg",
     "vicreg_terms",

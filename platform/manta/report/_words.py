@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 TITLES = {
@@ -13,6 +15,10 @@ TITLES = {
     "linear_top5": "Linear probe top-5 accuracy",
     "rankme": "Effective rank",
     "feature_std": "Feature spread",
+    "alpha_req": "Decay of the spectrum",
+    "alpha_req_gap": "Spectrum's decay from 1",
+    "lidar": "LiDAR rank",
+    "silhouette": "Silhouette of clusters",
     "feature_rank": "Effective rank in a training batch",
     "loss": "Loss",
     "lr": "Learning rate",
@@ -24,6 +30,10 @@ TITLES = {
 
 NOTES = {
     "rankme": "RankMe: how many dimensions the features use",
+    "alpha_req": "alpha-ReQ: best near 1",
+    "alpha_req_gap": "alpha-ReQ: how far the decay is from 1",
+    "lidar": "how many directions tell augmented samples apart",
+    "silhouette": "in a UMAP of the features",
     "feature_std": "1 is even over the sphere, 0 is collapsed",
 }
 
@@ -114,6 +124,30 @@ def explain(diagnosis: str | None) -> str:
         if any(key in words for key in keys):
             return meaning
     return ""
+
+
+def setting(value: Any) -> str:
+    """A configuration value in a table; numbers that a search drew keep four significant digits."""
+    if isinstance(value, list | tuple):
+        return " ".join(map(setting, value))
+    if value is None or isinstance(value, bool):
+        return {None: "off", True: "yes", False: "no"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def short_paths(paths: Iterable[str], longest: int = 24) -> dict[str, str]:
+    """Dotted path -> its last two parts, or as many as tell it from the others; cut at the front beyond `longest`."""
+    parts = {path: path.split(".") for path in sorted(set(paths))}
+    short: dict[str, str] = {}
+    for kept in range(2, 1 + max(2, *map(len, parts.values()), 0)):
+        repeated = Counter(short.values())
+        short = {
+            path: short[path] if repeated[short.get(path, "")] == 1 else ".".join(names[-kept:])
+            for path, names in parts.items()
+        }
+    cut = {path: name if len(name) <= longest else "…" + name[1 - longest :] for path, name in short.items()}
+    repeated = Counter(cut.values())
+    return {path: name if repeated[name] == 1 else short[path] for path, name in cut.items()}
 
 
 def without_secrets(text: str) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from manta.report import _figures, _images
 from manta.report import _words as words
 from manta.report._folder import RunFolder, read
 from manta.report._samples import embedding_map, neighbour_rows
 from manta.report._summary import callout, facts, headline, measured_on, results, why_missing
+from manta.report._template import render
 from manta.report.plots import view_rows
 
 _CURVES = {
@@ -23,25 +22,22 @@ _CURVES = {
 }
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, *, url: str | None = None) -> Path:
     """Writes `report.html` into a run's folder and returns its path. Missing pieces are named in the page.
+
+    Args:
+        url: where the run lives, if `run_dir` is a copy of it.
 
     Raises:
         RunError: the folder does not exist or holds no run.
     """
     run = read(run_dir)
-    page = _environment().get_template("page.html").render(_context(run))
     path = run_dir / "report.html"
-    path.write_text(page, encoding="utf-8")
+    path.write_text(render("page.html", _context(run, url or str(run_dir))), encoding="utf-8")
     return path
 
 
-def _environment() -> Environment:
-    loader = PackageLoader("manta.report", "template")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-
-def _context(run: RunFolder) -> dict[str, Any]:
+def _context(run: RunFolder, home: str) -> dict[str, Any]:
     return {
         "name": run.name,
         "description": run.setting("description") or "",
@@ -58,7 +54,7 @@ def _context(run: RunFolder) -> dict[str, Any]:
         "missing": why_missing(run),
         "config": words.without_secrets(run.config_text).strip(),
         "load": _load_code(run),
-        "reproduce": _reproduce_code(run),
+        "reproduce": _reproduce_code(run, home),
     }
 
 
@@ -108,7 +104,11 @@ def _load_code(run: RunFolder) -> str | None:
     return "\n".join(lines)
 
 
-def _reproduce_code(run: RunFolder) -> str:
+def _reproduce_code(run: RunFolder, home: str) -> str:
     commit = run.run.get("git_commit")
     lines = [f"git checkout {commit}"] if commit else []
-    return "\n".join([*lines, f"manta train {run.path / 'experiment.yaml'} --name {run.name}-again"])
+    recipe = f"{home}/experiment.yaml"
+    if "://" in home:  # recipes are read from disks
+        lines.append(f"# experiment.yaml is the configuration below, and {words.without_secrets(recipe)}")
+        recipe = "experiment.yaml"
+    return "\n".join([*lines, f"manta train {recipe} --name {run.name}-again"])

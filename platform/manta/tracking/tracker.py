@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -119,6 +120,14 @@ class Tracker:
 
         with self._asking("tag the run"):
             self.client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+
+    def log_metrics(self, run_id: str, values: Mapping[str, float]) -> None:
+        """Numbers without a step; a run's own curves go through `MetricLog`."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with self._asking("log metrics"):
+            self.client.log_batch(run_id, metrics=[Metric(metric_name(k), v, now, 0) for k, v in values.items()])
 
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:
         with self._asking("finish the run"):

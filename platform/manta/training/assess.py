@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import count
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,19 +15,25 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manta.batch import ViewNeeds
 from manta.config import EvaluationConfig
-from manta.data import Manifest, Plan, read_split
+from manta.data import LabelledBatch, Manifest, Plan, read_split, split_rows
 from manta.data.stream import Executor, Split
 from manta.encoders import Encoder
 from manta.errors import DataError
 from manta.evaluation import Evaluator, Features, evaluate
+from manta.views import Views, ViewsConfig
 
 SAMPLES = 400
 """Held-out images kept for the report."""
 THUMBNAIL = 64
 """Largest side of a kept image, in pixels."""
+VIEW_BATCH = 256
+"""Images that are augmented at a time."""
 
 Found = dict[str, list[Tensor]]
+Augment = Callable[[Tensor, Tensor, int], Tensor]
+"""uint8 `[B, 3, S, S]`, index `[B]` and the number of the draw -> one augmented view of each, `[B, C, s, s]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,13 @@ class Rows:
     limit: int
 
 
+class Reader(Protocol):
+    """Where rows come from."""
+
+    def __call__(self, rows: Rows) -> Iterator[LabelledBatch]:
+        """This rank's part of `split_rows`, in order."""
+
+
 @torch.no_grad()
 def assess(
     encoders: Mapping[str, Encoder],
@@ -74,6 +89,9 @@ def assess(
     size: int,
     device: torch.device,
     executor: Executor = "ray",
+    read: Reader | None = None,
+    augment: Augment | None = None,
+    views: tuple[int, int] | None = None,
 ) -> Assessment | None:
     """Embed both sets of rows with every encoder, decoding each image once.
 
@@ -83,48 +101,49 @@ def assess(
         encoders: by name; put into evaluation mode meanwhile.
         prepare: uint8 `[B, 3, S, S]` -> what an encoder takes.
         size: side of decoded images.
+        read: None decodes the rows, by `executor`.
+        augment: makes the views of `Features.views`; without it there are none.
+        views: `(rows, views)` that evaluators want; the rows are drawn from the queries.
     """
+    distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+    rank, world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
     modes = {name: encoder.training for name, encoder in encoders.items()}
     for encoder in encoders.values():
         encoder.eval()
-    reader = _Reader(encoders, prepare, size, device, executor)
-    parts = {"bank": reader.read(bank, samples=0), "queries": reader.read(queries, samples=SAMPLES)}
+    read = read or partial(_decoded, size=size, rank=rank, world=world, executor=executor)
+    embedder = _Embedder(encoders, prepare, augment, device, read, rank, world)
+    parts = {
+        "bank": embedder.embed(bank),
+        "queries": embedder.embed(queries, samples=SAMPLES, views=views),
+    }
     for name, encoder in encoders.items():
         encoder.train(modes[name])
-    if reader.world > 1:
-        parts = _collect(parts, reader.world)
-    return None if reader.rank != 0 else _assemble(parts, list(encoders))
+    if world > 1:
+        parts = _collect(parts, world)
+    return None if rank != 0 else _assemble(parts, list(encoders))
 
 
-class _Reader:
+@dataclass(frozen=True, slots=True)
+class _Embedder:
     """One rank's pass over rows: features of every encoder, labels, indexes, and a few images."""
 
-    def __init__(
-        self,
-        encoders: Mapping[str, Encoder],
-        prepare: Callable[[Tensor], Tensor],
-        size: int,
-        device: torch.device,
-        executor: Executor,
-    ) -> None:
-        self.encoders, self.prepare, self.size, self.device, self.executor = encoders, prepare, size, device, executor
-        distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
+    encoders: Mapping[str, Encoder]
+    prepare: Callable[[Tensor], Tensor]
+    augment: Augment | None
+    device: torch.device
+    read: Reader
+    rank: int
+    world: int
 
-    def read(self, rows: Rows, *, samples: int) -> Found:
-        """Tensors by name: `features:<encoder>`, "index", "labels", "images", and "sampled": of which rows."""
+    def embed(self, rows: Rows, *, samples: int = 0, views: tuple[int, int] | None = None) -> Found:
+        """Tensors by name: `features:<encoder>`, `views:<encoder>`, "index", "labels", "images", and "sampled": of
+        which rows."""
         found: Found = {key: [] for key in ("index", "labels", "images", "sampled", *map(_key, self.encoders))}
+        chosen = None if views is None or self.augment is None else self._draw(rows, views[0])
+        kept: list[tuple[Tensor, Tensor]] = []
         wanted = -(-samples // self.world)
-        for batch in read_split(
-            rows.manifest,
-            rows.plan,
-            rows.split,
-            limit=rows.limit,
-            size=self.size,
-            rank=self.rank,
-            world=self.world,
-            executor=self.executor,
-        ):
+        seen = 0
+        for batch in self.read(rows):
             prepared = self.prepare(batch.images.to(self.device, non_blocking=True))
             for name, encoder in self.encoders.items():
                 found[_key(name)].append(encoder.embed(prepared).float().cpu())
@@ -134,7 +153,53 @@ class _Reader:
             found["images"].append(_thumbnails(batch.images[:wanted]))
             found["sampled"].append(torch.arange(len(batch.index)) < wanted)
             wanted = max(wanted - len(batch.index), 0)
+            if chosen is not None:
+                here = chosen[seen : seen + len(batch.index)]
+                kept.append((batch.images[here], batch.index[here]))
+            seen += len(batch.index)
+        if views is not None and self.augment is not None:
+            found |= self._embed_views(kept, self.augment, views[1])
         return found
+
+    def _draw(self, rows: Rows, wanted: int) -> Tensor:
+        """Which of this rank's rows are among the `wanted` ones of all ranks, bool: the same ones at every call."""
+        total = len(split_rows(rows.plan, rows.split, rows.limit))
+        drawn = np.zeros(total, dtype=np.bool_)
+        drawn[np.random.default_rng(0).permutation(total)[:wanted]] = True
+        return torch.from_numpy(np.array_split(drawn, self.world)[self.rank])
+
+    def _embed_views(self, kept: list[tuple[Tensor, Tensor]], augment: Augment, views: int) -> Found:
+        """`[b, views, D]` of each batch and encoder. Batches are of a size of their own, on which draws depend."""
+        found: Found = {_key(name, "views"): [] for name in self.encoders}
+        images, index = (torch.cat(parts) for parts in zip(*kept, strict=True)) if kept else (torch.empty(0),) * 2
+        numbers = count(self.rank, self.world)  # no two batches have the same draws
+        for start in range(0, len(images), VIEW_BATCH):
+            pixels, samples = (part[start : start + VIEW_BATCH].to(self.device) for part in (images, index))
+            features: Found = {name: [] for name in self.encoders}
+            for _ in range(views):
+                view = augment(pixels, samples, next(numbers))
+                for name, encoder in self.encoders.items():
+                    features[name].append(encoder.embed(view).float().cpu())
+            for name, parts in features.items():
+                found[_key(name, "views")].append(torch.stack(parts, dim=1))
+        return found
+
+
+def augmentation(views: ViewsConfig, image_size: int) -> Augment:
+    """What `assess` augments with: SimCLR's preset, whatever the run's own views are, so that runs can be compared."""
+    config = ViewsConfig(preset="simclr", mean=views.mean, std=views.std)
+    pipeline = Views(config, ViewNeeds(global_views=1), image_size=image_size)
+
+    def augment(images: Tensor, index: Tensor, draw: int) -> Tensor:
+        return pipeline(images, index, seed=0, step=draw, global_batch=len(images)).views[0].data
+
+    return augment
+
+
+def views_wanted(evaluators: Iterable[Evaluator[Any]]) -> tuple[int, int] | None:
+    """`assess`'s `views`: as many as suffice for all."""
+    wanted = [needs for evaluator in evaluators if (needs := evaluator.views_wanted()) is not None]
+    return (max(rows for rows, _ in wanted), max(views for _, views in wanted)) if wanted else None
 
 
 def evaluators_of(config: EvaluationConfig, *, epoch: float | None = None, span: float = 0.0) -> list[Evaluator[Any]]:
@@ -149,7 +214,7 @@ def evaluators_of(config: EvaluationConfig, *, epoch: float | None = None, span:
 
 def _assemble(parts: dict[str, Found], names: list[str]) -> Assessment:
     def joined(split: str, key: str) -> Tensor | None:
-        tensors = parts[split][key]
+        tensors = parts[split].get(key)
         return torch.cat(tensors) if tensors else None
 
     features = {}
@@ -159,7 +224,9 @@ def _assemble(parts: dict[str, Found], names: list[str]) -> Assessment:
             raise DataError(
                 "there are no rows to evaluate on; raise evaluation.holdout, or give `manta evaluate` more data"
             )
-        features[name] = Features(bank, queries, joined("bank", "labels"), joined("queries", "labels"))
+        features[name] = Features(
+            bank, queries, joined("bank", "labels"), joined("queries", "labels"), joined("queries", _key(name, "views"))
+        )
     queries_found = {key: torch.cat(parts["queries"][key]).numpy() for key in ("index", "images", "sampled")}
     thumbnails = np.ascontiguousarray(queries_found["images"].transpose(0, 2, 3, 1))
     return Assessment(features, queries_found["index"], thumbnails, np.flatnonzero(queries_found["sampled"]))
@@ -175,8 +242,14 @@ def _collect(parts: dict[str, Found], world: int) -> dict[str, Found]:
     }
 
 
-def _key(encoder: str) -> str:
-    return f"features:{encoder}"
+def _decoded(rows: Rows, *, size: int, rank: int, world: int, executor: Executor) -> Iterator[LabelledBatch]:
+    return read_split(
+        rows.manifest, rows.plan, rows.split, limit=rows.limit, size=size, rank=rank, world=world, executor=executor
+    )
+
+
+def _key(encoder: str, what: str = "features") -> str:
+    return f"{what}:{encoder}"
 
 
 def _thumbnails(images: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import random
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -133,7 +134,7 @@ class Checkpoints:
 
     def best(self) -> CheckpointManifest | None:
         """The one with the largest selection metric; the newest if none was evaluated."""
-        scored = [m for m in self.committed() if self.select in m.metrics]
+        scored = [m for m in self.committed() if math.isfinite(m.metrics.get(self.select, math.nan))]
         return max(scored, key=lambda m: (m.metrics[self.select], m.step)) if scored else self.latest()
 
     def load(self, manifest: CheckpointManifest) -> Snapshot:

@@ -18,7 +18,7 @@ from manta.encoders import Encoder
 from manta.errors import RunError
 from manta.serving import load_exported
 from manta.tracking import Tracker, download_model
-from manta.training.assess import Rows, assess, evaluators_of
+from manta.training.assess import Augment, Rows, assess, augmentation, evaluators_of, views_wanted
 from manta.training.build import untrained_encoder
 from manta.training.checkpoint import Checkpoints
 from manta.training.folder import default_cache
@@ -30,13 +30,18 @@ from manta.views import Views
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is evaluated: encoders by name ("" is the one asked for), and how images are made ready for them."""
+    """What is evaluated: encoders by name ("" is the one asked for), and how images are made ready for them.
+
+    Attributes:
+        augment: makes augmented views, for the evaluators that want them; None where it is not known how.
+    """
 
     name: str
     encoders: dict[str, Encoder]
     prepare: Callable[[Tensor], Tensor]
     size: int
     evaluation: EvaluationConfig
+    augment: Augment | None = None
 
 
 def evaluate_model(
@@ -78,7 +83,17 @@ def evaluate_model(
         note = f"probes learn from {{bank}} rows of {bank} and are scored on {{queries}} rows of {data}"
     notify(f"evaluating {subject.name}")
     encoders = {name: encoder.to(device) for name, encoder in subject.encoders.items()}
-    found = assess(encoders, learnt, asked, prepare=subject.prepare, size=subject.size, device=device)
+    evaluators = evaluators_of(limits)
+    found = assess(
+        encoders,
+        learnt,
+        asked,
+        prepare=subject.prepare,
+        size=subject.size,
+        device=device,
+        augment=subject.augment,
+        views=views_wanted(evaluators),
+    )
     if found is None:
         raise RunError("evaluation runs in one process; start it outside of a distributed job")
     counts = {"bank": len(found.features[""].bank), "queries": len(found.features[""].queries)}
@@ -86,7 +101,7 @@ def evaluate_model(
         "name": subject.name,
         "data": data,
         "digest": manifest.digest,
-        "metrics": found.metrics(evaluators_of(limits)),
+        "metrics": found.metrics(evaluators),
         "settings": {entry.name: entry.model_dump() for entry in limits.evaluators},
         "bank_rows": counts["bank"],
         "query_rows": counts["queries"],
@@ -111,6 +126,7 @@ def _subject(model: str, runs: str) -> Subject:
         views.plain,
         experiment.data.canonical_size,
         experiment.evaluation,
+        augmentation(experiment.views, experiment.data.image_size),
     )
 
 

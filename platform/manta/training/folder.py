@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
+import psutil
 from fsspec.implementations.local import LocalFileSystem
 
 from manta.errors import RunError
+
+CLOCK_SLACK = 60.0
+"""Seconds that two readings of this machine's clock may disagree by."""
 
 
 class RunFolder:
@@ -144,3 +148,26 @@ class Lease:
                 "this attempt stops without writing"
             )
         self._checked = now
+
+
+def status(folder: RunFolder) -> str:
+    """What a run is doing: run.json's word, but "interrupted" where that is "running" and its process is gone.
+
+    A killed process cannot write that it was. What runs on another machine is taken at its word.
+    """
+    stated = str(folder.read_json("run.json").get("status", "unknown"))
+    if stated != "running" or not folder.exists(Lease.FILE):
+        return stated
+    holder = folder.read_json(Lease.FILE)
+    if holder["host"] != socket.gethostname():
+        return stated
+    return stated if _lives(holder["pid"], holder["time"]) else "interrupted"
+
+
+def _lives(pid: int, since: float) -> bool:
+    """Whether the process that had this id at the time `since` still has it."""
+    try:
+        process = psutil.Process(pid)
+        return bool(process.status() != psutil.STATUS_ZOMBIE and process.create_time() < since + CLOCK_SLACK)
+    except psutil.Error:
+        return False

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import resource
-import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,17 +16,20 @@ from torch import Tensor
 
 from manta import encoders
 from manta.config import Experiment, from_mapping
-from manta.data import Manifest, RankBatch, open_dataset, stream
+from manta.data import Manifest, RankBatch, open_dataset
 from manta.data.stream import Executor
 from manta.errors import MantaError, RunError, TrainingStopped
+from manta.evaluation import Evaluator
 from manta.tracking import MetricLog, SystemSampler
 from manta.training.artifacts import save_assessment, save_views
-from manta.training.assess import Assessment, Rows, assess, evaluators_of
+from manta.training.assess import Assessment, Rows, assess, augmentation, evaluators_of, views_wanted
 from manta.training.build import build_objective, plan_of, seed_everything, total_steps, untrained_encoder
-from manta.training.checkpoint import Checkpoints, new_manifest, snapshot
+from manta.training.checkpoint import CheckpointManifest, Checkpoints, new_manifest, snapshot
+from manta.training.clock import Clock
 from manta.training.folder import Lease, RunFolder, local_copy
 from manta.training.memory import keep_freed_memory
 from manta.training.step import TrainStep
+from manta.training.supply import Streamed, Supply
 from manta.training.watch import Watch, look_features
 
 DRAIN_SECONDS = 20.0
@@ -48,6 +51,8 @@ class Task:
         started: wall-clock time at which the user's command started.
         threads: torch threads of a worker.
         decode_tasks: at a time, for each worker.
+        device: None: the GPU that Ray Train gives, or the CPU.
+        trial: one of a study: evaluated at its own cadence only, on few rows, the last step included.
     """
 
     experiment: dict[str, Any]
@@ -60,6 +65,21 @@ class Task:
     threads: int | None = None
     decode_tasks: int | None = None
     executor: Executor = "ray"
+    device: str | None = None
+    trial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A point of a run at which it was evaluated.
+
+    Attributes:
+        step: optimizer steps done.
+        metrics: the evaluators' numbers, on rank 0.
+    """
+
+    step: int
+    metrics: dict[str, float]
 
 
 def train_loop(task: dict[str, Any]) -> dict[str, Any] | None:
@@ -67,7 +87,7 @@ def train_loop(task: dict[str, Any]) -> dict[str, Any] | None:
     try:
         worker = Worker(Task(**task))
         try:
-            with SystemSampler(worker.log) if worker.log is not None else contextlib.nullcontext():
+            with worker.sampling():
                 return worker.run()
         finally:
             worker.close()
@@ -80,21 +100,26 @@ def train_loop(task: dict[str, Any]) -> dict[str, Any] | None:
 
 
 class Worker:
-    """One rank of a run."""
+    """One rank of a run.
 
-    def __init__(self, task: Task) -> None:
+    Args:
+        supply: of images; by default a stream of this worker's own.
+    """
+
+    def __init__(self, task: Task, supply: Supply | None = None) -> None:
         self.task = task
         self.experiment: Experiment = from_mapping(task.experiment)
         config = self.experiment.train
         self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if self.distributed else (0, 1)
-        self.device = _device()
+        self.device = torch.device(task.device) if task.device is not None else _device()
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         if self.device.type == "cpu":
             keep_freed_memory()
         seed_everything(config.seed)
         self.manifest: Manifest = open_dataset(task.dataset)
+        self.supply = supply or Streamed(self.manifest, self.experiment, task.executor, task.decode_tasks)
         self.plan = plan_of(self.experiment, self.manifest)
         self.total_steps = total_steps(self.experiment, self.plan)
         self.step = TrainStep(
@@ -113,58 +138,71 @@ class Worker:
         self.log = self._open_log() if self.rank == 0 else None
         self.last_metrics: dict[str, float] = {}
         self.assessed = False
+        self.done = 0
 
     def run(self) -> dict[str, Any] | None:
         """Train from the newest checkpoint to the end, then evaluate."""
-        start = self._restore()
         stopped: TrainingStopped | None = None
-        done = start
         try:
-            for batch in self._batches(start):
-                self.clock.batch_ready()
-                terms = self.step(batch.images, batch.index, batch.step)
-                done = batch.step + 1
-                self._after(batch, terms, done)
-                if done == 1 and self.rank == 0:
-                    save_views(self.folder, self.step.views, batch, self.experiment.train.seed)
-                self.clock.step_done(self.experiment.train.batch_size)
+            for _ in self.train():
+                pass
+            self._save(self.done)
         except TrainingStopped as error:
             stopped = error
-        if stopped is None:
-            self._save(done)
         self.checkpoints.wait()
-        if stopped is not None:
-            return self._result(done, None, {}, stopped)
-        assessment = self._assess(final=True) if self.plan.held_out_rows else None
+        everything = evaluators_of(self.experiment.evaluation)
+        assessment = self._assess(everything, final=True) if stopped is None and self.plan.held_out_rows else None
         metrics: dict[str, float] = {}
         if assessment is not None:
-            metrics = assessment.metrics(evaluators_of(self.experiment.evaluation))
-            self._write(done, metrics, force=True)
-            save_assessment(self.folder, self.experiment, assessment, metrics, step=done)
+            metrics = assessment.metrics(everything)
+            self._write(self.done, metrics, force=True)
+            save_assessment(self.folder, self.experiment, assessment, metrics, step=self.done)
             self._mirror_log()
-        return self._result(done, assessment, metrics, None)
+        return self._result(metrics, stopped)
 
-    def close(self) -> None:
-        if self.log is not None:
-            self.log.close(timeout=DRAIN_SECONDS)
+    def train(self, source: tuple[Checkpoints, CheckpointManifest] | None = None) -> Generator[Rung]:
+        """Train to the last step, from the newest checkpoint or from one of another run.
 
-    def _batches(self, start: int) -> Iterator[RankBatch]:
-        config = self.experiment.data
-        return stream(
-            self.task.dataset,
-            self.plan,
-            rank=self.rank,
-            world=self.world,
-            size=config.canonical_size,
-            start_step=start,
-            stop_step=self.total_steps,
-            executor=self.task.executor,
-            cache=config.cache,
-            tasks=self.task.decode_tasks,
+        Yields:
+            each evaluation during training, the checkpoint of which is being written by then.
+
+        Raises:
+            TrainingStopped: the watch ended it.
+        """
+        self.done = self._restore() if source is None else self._take_over(*source)
+        batches = self.supply.batches(
+            self.plan, rank=self.rank, world=self.world, start=self.done, stop=self.total_steps
         )
+        with contextlib.closing(batches):
+            for batch in batches:
+                self.clock.batch_ready()
+                terms = self.step(batch.images, batch.index, batch.step)
+                self.done = batch.step + 1
+                metrics = self._after(batch, terms, self.done)
+                if self.done == 1 and self.rank == 0 and not self.task.trial:
+                    save_views(self.folder, self.step.views, batch, self.experiment.train.seed)
+                self.clock.step_done(self.experiment.train.batch_size)
+                if metrics is not None:
+                    yield Rung(self.done, metrics)
 
-    def _after(self, batch: RankBatch, terms: dict[str, Tensor], done: int) -> None:
-        """Everything between two steps, each at its cadence."""
+    def sampling(self) -> contextlib.AbstractContextManager[Any]:
+        """Rank 0 logs how busy the machine is meanwhile."""
+        return SystemSampler(self.log) if self.log is not None else contextlib.nullcontext()
+
+    def agreed(self, go_on: bool) -> bool:
+        """What rank 0 says, on every rank."""
+        if not self.distributed:
+            return go_on
+        box = [go_on]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def close(self, timeout: float = DRAIN_SECONDS) -> None:
+        if self.log is not None:
+            self.log.close(timeout=timeout)
+
+    def _after(self, batch: RankBatch, terms: dict[str, Tensor], done: int) -> dict[str, float] | None:
+        """Everything between two steps, each at its cadence. Returns the numbers of an evaluation."""
         config = self.experiment.train
         saves = done % self._checkpoint_every == 0 and done < self.total_steps
         if done % config.log_every == 0 or saves or done in (1, self.total_steps):
@@ -175,31 +213,31 @@ class Worker:
             self.last_metrics = numbers
         if self.watch.due(done):
             self._write(done, self.watch.look(self._look(batch.images), done))
-        saved = self._evaluate_if_due(done)
-        if saves and not saved:
+        metrics = self._evaluate_if_due(done)
+        if saves or metrics is not None:
             self._save(done)
+        return metrics
 
-    def _evaluate_if_due(self, done: int) -> bool:
-        """Whether a checkpoint was saved, since selection needs one for each evaluation."""
+    def _evaluate_if_due(self, done: int) -> dict[str, float] | None:
+        """The numbers, empty on other ranks than 0; None where nothing was due."""
         per_epoch = self.plan.steps_per_epoch
         due = evaluators_of(self.experiment.evaluation, epoch=done / per_epoch, span=1 / per_epoch)
-        if not due or done == self.total_steps or not self.plan.held_out_rows:
-            return False
+        assessed_later = done == self.total_steps and not self.task.trial
+        if not due or assessed_later or not self.plan.held_out_rows:
+            return None
+        metrics: dict[str, float] = {}
         with self.clock.paused():
-            assessment = self._assess(final=False)
+            assessment = self._assess(due, final=False)
             if assessment is not None:
                 metrics = assessment.metrics(due)
                 self._write(done, metrics, force=True)
                 self.last_metrics = self.last_metrics | metrics
-            if self.experiment.evaluation.select not in self._shared(self.last_metrics):
-                return False
-            self._save(done)
-            return True
+        return metrics
 
-    def _assess(self, *, final: bool) -> Assessment | None:
+    def _assess(self, evaluators: list[Evaluator[Any]], *, final: bool) -> Assessment | None:
         limits = self.experiment.evaluation
         subjects = {"": self.step.objective.exported}
-        if final or not self.assessed:  # the untrained encoder's numbers on the same rows do not change
+        if final or not (self.assessed or self.task.trial):  # the untrained encoder's numbers do not change
             subjects["random"] = self._untrained()
         self.assessed = True
         bank_rows = limits.bank_rows if final else min(ONLINE_BANK, limits.bank_rows)
@@ -211,7 +249,9 @@ class Worker:
             prepare=self.step.views.plain,
             size=self.experiment.data.canonical_size,
             device=self.device,
-            executor=self.task.executor,
+            read=partial(self.supply.read, rank=self.rank, world=self.world),
+            augment=augmentation(self.experiment.views, self.experiment.data.image_size),
+            views=views_wanted(evaluators),
         )
 
     def _untrained(self) -> encoders.Encoder:
@@ -225,8 +265,7 @@ class Worker:
         """Load the newest whole checkpoint; returns the steps done."""
         newest = self.checkpoints.latest()
         if newest is None:
-            if self.log is not None:
-                self.log.rewind(0)
+            self._rewind(0)
             return 0
         expected = self.experiment.fingerprint()
         if newest.fingerprint != expected:
@@ -234,11 +273,18 @@ class Worker:
                 f"run {self.folder.name!r} was trained with another configuration ({newest.fingerprint}, now "
                 f"{expected}); resume it without overrides, or start a run of another --name"
             )
-        self.checkpoints.load(newest).restore(self.step.objective, self.step.optimizer)
-        self.last_metrics = newest.metrics
+        return self._take_over(self.checkpoints, newest)
+
+    def _take_over(self, checkpoints: Checkpoints, checkpoint: CheckpointManifest) -> int:
+        """Go on from a checkpoint, perhaps of another run; returns the steps done."""
+        checkpoints.load(checkpoint).restore(self.step.objective, self.step.optimizer)
+        self.last_metrics = checkpoint.metrics
+        self._rewind(checkpoint.step)
+        return checkpoint.step
+
+    def _rewind(self, step: int) -> None:
         if self.log is not None:
-            self.log.rewind(newest.step)
-        return newest.step
+            self.log.rewind(step)
 
     def _save(self, done: int) -> None:
         state = snapshot(self.step.objective, self.step.optimizer, done)
@@ -284,14 +330,6 @@ class Worker:
         dist.all_gather(parts, features.contiguous())
         return torch.cat(parts)
 
-    def _shared(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Rank 0's metrics on every rank, so that all decide alike."""
-        if not self.distributed:
-            return metrics
-        box = [metrics]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
-
     def _write(self, done: int, numbers: dict[str, float], *, force: bool = False) -> None:
         if self.log is not None:
             self.lease.verify(at_most_every=0.0 if force else 5.0)
@@ -301,14 +339,12 @@ class Worker:
         path = local_copy(self.folder, "metrics.jsonl", "metrics.shipped")
         return MetricLog(path, uri=self.task.tracking_uri, run_id=self.task.run_id)
 
-    def _result(
-        self, done: int, assessment: Assessment | None, metrics: dict[str, float], stopped: TrainingStopped | None
-    ) -> dict[str, Any] | None:
+    def _result(self, metrics: dict[str, float], stopped: TrainingStopped | None) -> dict[str, Any] | None:
         if self.rank != 0:
             return None
         return {
-            "steps": done,
-            "epochs": done / self.plan.steps_per_epoch,
+            "steps": self.done,
+            "epochs": self.done / self.plan.steps_per_epoch,
             "total_steps": self.total_steps,
             **self.clock.summary(),
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
@@ -317,48 +353,6 @@ class Worker:
             "metrics_pending": self.log.close(timeout=DRAIN_SECONDS) if self.log is not None else 0,
             "stopped": None if stopped is None else {"diagnosis": stopped.diagnosis, "message": str(stopped)},
         }
-
-
-class Clock:
-    """Where the time went. Rates leave out the first step (start-up) and evaluations."""
-
-    def __init__(self, *, started: float) -> None:
-        self.started = started
-        self.first_step: float | None = None
-        self.images = 0
-        self.busy = self.waited = 0.0
-        self._mark = time.perf_counter()
-        self._wait = self._pause = 0.0
-
-    def batch_ready(self) -> None:
-        self._wait = time.perf_counter() - self._mark
-
-    def step_done(self, images: int) -> None:
-        now = time.perf_counter()
-        if self.first_step is None:
-            self.first_step = time.time() - self.started
-        else:
-            self.images += images
-            self.busy += now - self._mark - self._pause
-            self.waited += self._wait
-        self._pause = 0.0
-        self._mark = now
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Time in here is not training."""
-        start = time.perf_counter()
-        yield
-        self._pause += time.perf_counter() - start
-
-    def rates(self) -> dict[str, float]:
-        if self.busy == 0:
-            return {}
-        return {"images_per_second": self.images / self.busy, "input_wait_fraction": self.waited / self.busy}
-
-    def summary(self) -> dict[str, float | None]:
-        none: dict[str, float | None] = {"images_per_second": None, "input_wait_fraction": None}
-        return none | self.rates() | {"first_step_seconds": self.first_step}
 
 
 def _device() -> torch.device:

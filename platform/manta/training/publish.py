@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,18 @@ from manta.serving import ExportedEncoder, save_encoder
 from manta.tracking import Tracker, log_model
 from manta.training.build import build_objective
 from manta.training.checkpoint import CheckpointManifest, Checkpoints
-from manta.training.folder import RunFolder
+from manta.training.folder import RunFolder, status
 from manta.views import Views
+
+PIECES = (
+    "experiment.yaml",
+    "run.json",
+    "metrics.jsonl",
+    "evaluation.json",
+    "artifacts/samples.npz",
+    "artifacts/views.npz",
+)
+"""What plots and page are drawn from."""
 
 
 def publish(
@@ -47,7 +58,7 @@ def publish(
         "metrics": {k: v for k, v in result["metrics"].items() if math.isfinite(v)},
         "checkpoint": checkpoints.path(newest) if newest is not None else None,
         "model_uri": None,
-        "report": folder.join("report.html"),
+        "report": f"{folder.url}/report.html",
     }
     facts: dict[str, Any] = {"steps": result["steps"]}
     if model and newest is not None:
@@ -62,18 +73,40 @@ def publish(
         facts["status"] = "finished"
     folder.update_json(facts | {"model_uri": summary["model_uri"]}, "run.json")
     notify("writing the report")
-    if folder.is_local:
-        write_plots(folder.local)
-        write_report(folder.local)
-    try:
-        _upload(folder, tracker, run_id)
-        if model:
-            tracker.finish(run_id, "FINISHED")
-    except TrackingError as error:
-        notify(f"the tracking server does not have everything; all of it is in {folder.url}: {error}")
+    with pages(folder) as drawn:
+        try:
+            _upload(folder, drawn, tracker, run_id)
+            if model:
+                tracker.finish(run_id, "FINISHED")
+        except TrackingError as error:
+            notify(f"the tracking server does not have everything; all of it is in {folder.url}: {error}")
     if model:
         folder.write_json(summary, "summary.json")
     return summary
+
+
+@contextmanager
+def pages(folder: RunFolder) -> Iterator[Path]:
+    """Draw report.html and plots/ of any run, ended or not, and put them into its folder.
+
+    Yields:
+        a local folder that holds them and the small files that they were drawn from, for as long as the context.
+    """
+    with tempfile.TemporaryDirectory(prefix="manta-pages-") as scratch:
+        copy = Path(scratch) / folder.name
+        copy.mkdir()
+        for piece in PIECES:
+            try:
+                data = folder.read(piece)
+            except FileNotFoundError:  # a run can end before it writes one; the page says so
+                continue
+            (copy / piece).parent.mkdir(exist_ok=True)
+            (copy / piece).write_bytes(data)
+        if (copy / "run.json").exists():
+            RunFolder(copy).update_json({"status": status(folder)}, "run.json")
+        for path in (*write_plots(copy), write_report(copy, url=folder.url)):
+            folder.write(path.read_bytes(), *path.relative_to(copy).parts)
+        yield copy
 
 
 def exported_encoder(
@@ -128,13 +161,11 @@ def _register(
     return registered.uri
 
 
-def _upload(folder: RunFolder, tracker: Tracker, run_id: str) -> None:
+def _upload(folder: RunFolder, drawn: Path, tracker: Tracker, run_id: str) -> None:
     """Small things that people look at go to the run; checkpoints stay where they are and are pointed to."""
     tracker.set_tags(run_id, {"manta.folder": folder.url, "manta.checkpoints": folder.join("checkpoints")})
-    if not folder.is_local:
-        return
     for name in ("experiment.yaml", "evaluation.json", "report.html"):
-        if folder.exists(name):
-            tracker.log_artifact(run_id, folder.local / name)
-    if folder.exists("plots"):
-        tracker.log_artifacts(run_id, folder.local / "plots", folder="plots")
+        if (drawn / name).exists():
+            tracker.log_artifact(run_id, drawn / name)
+    if (drawn / "plots").exists():
+        tracker.log_artifacts(run_id, drawn / "plots", folder="plots")

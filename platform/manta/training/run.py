@@ -195,7 +195,7 @@ def _open_run(
             folder.name,
             config=experiment.model_dump(mode="json"),
             tags=experiment.tracking.tags,
-            git_commit=_git_commit(),
+            git_commit=git_commit(),
             dataset=Dataset(folder.name, manifest.digest, experiment.data.source, manifest.rows),
         )
     else:
@@ -209,7 +209,7 @@ def _open_run(
         "status": "running",
         "diagnosis": None,
         "fingerprint": experiment.fingerprint(),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "created": known.get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
         "dataset": dataset,
         "digest": manifest.digest,
@@ -276,7 +276,7 @@ def _fail(folder: RunFolder, tracker: Tracker, run_id: str, mlflow_status: Statu
         tracker.finish(run_id, mlflow_status)
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     try:
         found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -53,6 +53,7 @@ class Watch:
         """
         found = {"feature_std": feature_std(features), "feature_rank": rankme(features)}
         std, rank = found["feature_std"], found["feature_rank"]
+        self.check_finite(found, step)
         collapsed = not std >= self.config.min_std or not rank >= self.config.min_rank
         self.below = self.below + 1 if collapsed else 0
         if self.below >= self.config.patience:

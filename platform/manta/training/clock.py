@@ -1,0 +1,49 @@
+"""Where a run's time goes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+
+class Clock:
+    """Where the time went. Rates leave out the first step (start-up) and evaluations."""
+
+    def __init__(self, *, started: float) -> None:
+        self.started = started
+        self.first_step: float | None = None
+        self.images = 0
+        self.busy = self.waited = 0.0
+        self._mark = time.perf_counter()
+        self._wait = self._pause = 0.0
+
+    def batch_ready(self) -> None:
+        self._wait = time.perf_counter() - self._mark
+
+    def step_done(self, images: int) -> None:
+        now = time.perf_counter()
+        if self.first_step is None:
+            self.first_step = time.time() - self.started
+        else:
+            self.images += images
+            self.busy += now - self._mark - self._pause
+            self.waited += self._wait
+        self._pause = 0.0
+        self._mark = now
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time in here is not training."""
+        start = time.perf_counter()
+        yield
+        self._pause += time.perf_counter() - start
+
+    def rates(self) -> dict[str, float]:
+        if self.busy == 0:
+            return {}
+        return {"images_per_second": self.images / self.busy, "input_wait_fraction": self.waited / self.busy}
+
+    def summary(self) -> dict[str, float | None]:
+        none: dict[str, float | None] = {"images_per_second": None, "input_wait_fraction": None}
+        return none | self.rates() | {"first_step_seconds": self.first_step}

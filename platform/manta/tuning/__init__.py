@@ -1,0 +1,1 @@
+"""Tuning: a space of configurations, searched by Optuna under Ray Tune."""

@@ -1,0 +1,67 @@
+"""What follows each trial of a study, and what people see of it meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from manta.errors import TrackingError
+from manta.tracking import Tracker
+from manta.training.folder import RunFolder
+from manta.tuning.record import TrialRecord
+from manta.tuning.search import Outcome
+
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Of a study, after a trial.
+
+    Attributes:
+        trial: the one that ended.
+        done, asked: trials.
+        best: so far; None while none is complete.
+    """
+
+    trial: TrialRecord
+    done: int
+    asked: int
+    best: TrialRecord | None
+
+
+class Aftercare:
+    """Closes what a trial left open, beside the search: its run in MLflow, its folder, its checkpoints.
+
+    A trial that was stopped or failed is not gone on with, so its checkpoints are removed.
+    """
+
+    def __init__(self, tracker: Tracker, trials: RunFolder) -> None:
+        self.tracker, self.trials = tracker, trials
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="manta-aftercare")
+
+    def trial_ended(self, trial: TrialRecord, outcome: Outcome) -> None:
+        self._pool.submit(self._settle, trial, outcome)
+
+    def close(self) -> None:
+        """Wait until all is done."""
+        self._pool.shutdown(wait=True)
+
+    def _settle(self, trial: TrialRecord, outcome: Outcome) -> None:
+        name = f"{trial.number:04d}"
+        if self.trials.exists(name, "run.json"):
+            self.trials.update_json({"status": outcome.state, "reason": outcome.reason}, name, "run.json")
+        if outcome.state != "complete" and self.trials.exists(name, CHECKPOINTS):
+            with contextlib.suppress(OSError):  # its process may be writing one still
+                self.trials.remove(name, CHECKPOINTS)
+        if trial.run_id is None:
+            return
+        tags = {"manta.state": outcome.state} | ({"manta.reason": outcome.reason} if outcome.reason else {})
+        with contextlib.suppress(TrackingError):
+            self.tracker.set_tags(trial.run_id, tags)
+            self.tracker.finish(trial.run_id, "FAILED" if outcome.state == "failed" else "FINISHED")
+
+
+Watch = Callable[[Standing], None]

@@ -1,0 +1,152 @@
+"""What a study leaves: best.yaml, trials.parquet, study.html, a summary, and all of it in MLflow."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from manta.config import Experiment
+from manta.errors import RunError, TrackingError
+from manta.report.study import write_study_page
+from manta.tracking import Tracker
+from manta.training.run import Notify
+from manta.tuning.metrics import REFERENCE, kendall
+from manta.tuning.plots import figures, importances
+from manta.tuning.record import StudyRecord
+from manta.tuning.study import Study, open_study
+
+BEST, PAGE, TABLE = "best.yaml", "study.html", "trials.parquet"
+
+
+def publish(study: Study, record: StudyRecord, *, notify: Notify) -> dict[str, Any]:
+    """Write everything; a tracking server that is away costs the upload, not the study.
+
+    Returns:
+        The summary.
+
+    Raises:
+        RunError: no trial came to its end.
+    """
+    folder = study.folder.local
+    best = record.best
+    if best is not None:
+        study.folder.write(winner(study, record).to_yaml().encode(), BEST)
+    _table(record).to_parquet(folder / TABLE)
+    write_page(study, record)
+    tracker = Tracker(study.saved["tracking_uri"], study.recipe.tracking.experiment)
+    run_id = study.saved["study_run_id"]
+    try:
+        for name in (BEST, PAGE, TABLE, "space.yaml"):
+            if study.folder.exists(name):
+                tracker.log_artifact(run_id, folder / name)
+        if best is not None:
+            tags = {"manta.best_trial": str(best.number), "manta.best_run": best.run_id or ""}
+            tracker.set_tags(run_id, tags)
+            tracker.log_metrics(run_id, {f"best_{key}": value for key, value in best.values.items()})
+        tracker.finish(run_id, "FINISHED" if best is not None else "FAILED")
+    except TrackingError as error:
+        notify(f"the tracking server does not have everything; all of it is in {folder}: {error}")
+    if best is None:
+        reasons = sorted({trial.reason for trial in record.trials if trial.reason})
+        raise RunError(f"no trial of {record.name!r} came to its end: {'; '.join(reasons[:3])}")
+    return summary(record)
+
+
+def summary(record: StudyRecord) -> dict[str, Any]:
+    """What `--summary` writes."""
+    keys = ("number", "params", "state", "value", "values", "epochs", "seconds", "run_id", "reason")
+
+    def entry(trial: Any) -> dict[str, Any]:
+        return {key: value for key, value in asdict(trial).items() if key in keys}
+
+    default = record.default
+    return {
+        "name": record.name,
+        "study_run_id": record.study_run_id,
+        "metric": record.metrics,
+        "trials": [entry(trial) for trial in record.trials],
+        "best": None if record.best is None else entry(record.best),
+        "default_value": None if default is None else default.value,
+        "front": [trial.number for trial in record.front] if len(record.metrics) > 1 else None,
+        "kendall": trust(record),
+    }
+
+
+def winner(study: Study, record: StudyRecord) -> Experiment:
+    """The best trial's configuration as a recipe, at the recipe's own budget.
+
+    Raises:
+        RunError: no trial came to its end.
+    """
+    best = record.best
+    if best is None:
+        raise RunError(f"study {record.name!r} has no trial that came to its end yet")
+    drawn = study.drawn(best.number)
+    found = study.recipe if drawn is None else study.space.apply(study.recipe, drawn)
+    said = f"Trial {best.number} of study {record.name}: {record.metrics[0]} {best.value:.4g}"
+    against = record.default
+    if against is not None and against.value is not None and not best.default:
+        said += f", the recipe's own configuration {against.value:.4g}"
+    return found.model_copy(update={"description": f"{said}. {study.recipe.description}".strip()})
+
+
+def trust(record: StudyRecord) -> dict[str, float | None]:
+    """Kendall's tau of each label-free metric with kNN over the whole trials; none without labels."""
+    if not record.labelled:
+        return {}
+    return dict(kendall([trial.values for trial in record.complete], REFERENCE))
+
+
+def write_page(study: Study, record: StudyRecord) -> Path:
+    """study.html."""
+    taus = trust(record)
+    found = study.load()
+    plots, shares = figures(found, record, taus), importances(found, record)
+    return write_study_page(study.folder.local, record, plots, shares, taus, storage=study.storage_url)
+
+
+def look(runs: str, name: str) -> StudyRecord:
+    """A study as it stands, running or not; its page is written anew.
+
+    Raises:
+        RunError: there is none of that name.
+    """
+    study = open_study(runs, name)
+    record = study.record(study.trials())
+    write_page(study, record)
+    if record.best is not None:
+        study.folder.write(winner(study, record).to_yaml().encode(), BEST)
+    return record
+
+
+def _table(record: StudyRecord) -> pd.DataFrame:
+    """One row a trial; parameters and metrics are columns."""
+    rows = []
+    for trial in record.trials:
+        row: dict[str, Any] = {
+            "number": trial.number,
+            "state": trial.state,
+            "value": math.nan if trial.value is None else trial.value,
+            "epochs": trial.epochs,
+            "seconds": trial.seconds,
+            "run_id": trial.run_id,
+            "reason": trial.reason,
+            "default": trial.default,
+        }
+        row |= {f"values/{key}": value for key, value in trial.values.items()}
+        row |= {f"params/{key}": _plain(value) for key, value in trial.params.items()}
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    for column in table:  # a choice may be a number in one trial and a word in the next
+        if table[column].map(type).nunique() > 1 and not pd.api.types.is_numeric_dtype(table[column]):
+            table[column] = table[column].map(lambda value: None if pd.isna(value) else str(value))
+    return table
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (int, float, bool, str)) else json.dumps(value)

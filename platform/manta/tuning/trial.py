@@ -1,0 +1,291 @@
+"""One trial: a run of the recipe with some values changed, which ends when the scheduler says so.
+
+With one worker it trains in its own actor, which then takes the next trial; with several it is a Ray Train run.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from ray import tune
+
+from manta.config import Experiment, from_mapping
+from manta.data import Manifest, open_dataset
+from manta.errors import MantaError, TrackingError, TrainingStopped
+from manta.tracking import Tracker
+from manta.training.build import plan_of, total_steps
+from manta.training.checkpoint import CheckpointManifest, Checkpoints
+from manta.training.folder import Lease, RunFolder
+from manta.training.loop import Rung, Task, Worker
+from manta.training.memory import release_freed_memory
+from manta.training.supply import Shared
+from manta.tuning.group import Group
+from manta.tuning.metrics import metric, with_evaluators
+from manta.tuning.search import RESOURCE
+from manta.tuning.settings import Unit
+from manta.tuning.space import Space
+
+RUNGS = "rungs.json"
+OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memory")
+POINTER = "manta.json"
+DRAIN_SECONDS = 5.0
+"""How long a trial that ended waits for the tracking server to take its last metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyTask:
+    """What every trial of a study is told.
+
+    Attributes:
+        recipe: the experiment that the space varies, as plain data.
+        dataset: location of the ingested dataset.
+        folder: URL of the folder that trials have theirs in.
+        metrics: names, first first.
+        compare: further metrics, which a whole trial ends with.
+        unit, every, whole: of the resource; between evaluations; of a whole trial.
+        shared: decoded rows for all trials; None: each streams its own.
+        workers, cpus, gpus, threads: of a trial.
+        memory: bytes that its process may add to what it has at the start.
+        keep: checkpoints of a running trial.
+    """
+
+    name: str
+    recipe: dict[str, Any]
+    space: Space
+    dataset: str
+    folder: str
+    metrics: list[str]
+    compare: list[str]
+    unit: Unit
+    every: int
+    whole: int
+    tracking_uri: str
+    tracking_experiment: str
+    parent_run: str
+    shared: Shared | None
+    workers: int
+    cpus: float
+    gpus: float
+    threads: int
+    memory: int | None
+    keep: int
+
+    def experiment(self, drawn: Mapping[str, Any] | None, manifest: Manifest) -> Experiment:
+        """The trial's own: the recipe's with the drawn values (None: as it is), the study's budget and metrics."""
+        recipe = from_mapping(self.recipe)
+        experiment = recipe if drawn is None else self.space.apply(recipe, drawn)
+        per_epoch = plan_of(experiment, manifest).steps_per_epoch
+        in_epochs = 1.0 if self.unit == "epochs" else 1 / per_epoch
+        # Half a step less, since steps are rounded up.
+        epochs = float(self.whole) if self.unit == "epochs" else (self.whole - 0.5) / per_epoch
+        train = experiment.train.model_copy(update={"epochs": epochs, "keep_last": self.keep})
+        experiment = experiment.model_copy(update={"train": train})
+        chosen = [metric(name) for name in self.metrics]
+        measured = with_evaluators(experiment, chosen, every=self.every * in_epochs)
+        known = {one.evaluator for one in chosen}
+        others = [one for one in map(metric, self.compare) if one.evaluator not in known]
+        at_end = with_evaluators(experiment, others, every=self.whole * in_epochs).evaluation.evaluators
+        evaluation = measured.evaluation.model_copy(update={"evaluators": [*measured.evaluation.evaluators, *at_end]})
+        return measured.model_copy(update={"evaluation": evaluation})
+
+
+class StudyTrial(tune.Trainable):
+    """What Ray Tune drives. Config: `number` and `drawn` (parameter name -> value, or None for the recipe as it is)."""
+
+    def setup(self, config: dict[str, Any], *, task: StudyTask) -> None:
+        self.task = task
+        if task.memory is not None:
+            used = psutil.Process().memory_info().vms
+            resource.setrlimit(resource.RLIMIT_AS, (used + task.memory, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        self.attempt = Attempt(task, config["number"], config["drawn"])
+
+    def step(self) -> dict[str, Any]:
+        return self.attempt.step()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.attempt.close()
+        if self.attempt.out_of_memory:  # or the next trial would fail for it
+            release_freed_memory()
+        self.attempt = Attempt(self.task, new_config["number"], new_config["drawn"])
+        return True
+
+    def cleanup(self) -> None:
+        self.attempt.close()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """A pointer: Manta's own checkpoint is on disk."""
+        Path(checkpoint_dir, POINTER).write_text(json.dumps(self.attempt.pointer()))
+
+    def load_checkpoint(self, checkpoint: str) -> None:
+        """Its own after a pause; another trial's where PBT copies a better one."""
+        self.attempt.take_over(json.loads(Path(checkpoint, POINTER).read_text()))
+
+
+class Attempt:
+    """One trial in this process: opened at its first step, closed at its end or when it is stopped."""
+
+    def __init__(self, task: StudyTask, number: int, drawn: Mapping[str, Any] | None) -> None:
+        self.task, self.number, self.drawn = task, number, drawn
+        self.folder = RunFolder(f"{task.folder}/{number:04d}")
+        self.results: list[dict[str, Any]] = []
+        self.worker: Worker | Group | None = None
+        self.run_id: str | None = None
+        self.out_of_memory = False
+        self._started, self._before = time.monotonic(), 0.0
+        self._source: dict[str, Any] | None = None
+        self._rungs: Generator[dict[str, Any]] | None = None
+        self._open_things = ExitStack()
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next evaluation. A trial that fails says why in its result: the study goes on."""
+        try:
+            if self._rungs is None:
+                self._rungs = self._advance()
+            return next(self._rungs)
+        except TrainingStopped as error:
+            return self._failed(f"{error.diagnosis}: {error}")
+        except Exception as error:
+            text = " ".join(str(error).split())
+            self.out_of_memory = isinstance(error, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY)
+            kind = "out of memory" if self.out_of_memory else type(error).__name__
+            return self._failed(f"{kind}: {text if len(text) <= 300 else f'{text[:300]}...'}")
+
+    def close(self) -> None:
+        """Let go of everything. What was trained stays in the folder."""
+        if self._rungs is not None:
+            self._rungs.close()
+        self._open_things.close()
+        self.worker = None
+
+    def pointer(self) -> dict[str, Any]:
+        """Where this trial stands, for another to go on from."""
+        if isinstance(self.worker, Worker):
+            self.worker.checkpoints.wait()
+        return {"folder": self.folder.url, "step": self.results[-1]["step"], "results": self.results}
+
+    def take_over(self, pointer: dict[str, Any]) -> None:
+        self.close()
+        self._source = pointer
+
+    def _advance(self) -> Generator[dict[str, Any]]:
+        self._started = time.monotonic()
+        manifest = open_dataset(self.task.dataset)
+        source, past = self._past()
+        for result in past:
+            self.results.append(result)
+            yield result
+        if past and past[-1]["done"]:
+            return
+        experiment = self.task.experiment(self.drawn, manifest)
+        self._before = past[-1]["seconds"] if past else self._before
+        plan = plan_of(experiment, manifest)
+        total = total_steps(experiment, plan)
+        self.worker = worker = self._worker(experiment)
+        with closing(worker.train(source)) as rungs:
+            for rung in rungs:
+                self.results.append(self._result(rung, total, plan.steps_per_epoch))
+                self.folder.write_json(self.results, RUNGS)
+                yield self.results[-1]
+
+    def _past(self) -> tuple[tuple[Checkpoints, CheckpointManifest] | None, list[dict[str, Any]]]:
+        """The checkpoint to start from, where it is another trial's, and the results that Tune must hear again."""
+        if self._source is not None:
+            donor = Checkpoints(RunFolder(self._source["folder"]), None)
+            found = next((m for m in donor.committed() if m.step == self._source["step"]), None)
+            if found is None:
+                raise MantaError(f"the checkpoint of step {self._source['step']} of {donor.folder.url} is gone")
+            if self.folder.exists(RUNGS):
+                self._before = self.folder.read_json(RUNGS)[-1]["seconds"]
+            self.results = list(self._source["results"])
+            return (donor, found), []
+        newest = Checkpoints(self.folder, None).latest()
+        if newest is None or not self.folder.exists(RUNGS):
+            return None, []
+        past = [result for result in self.folder.read_json(RUNGS) if result["step"] <= newest.step]
+        if past:
+            self.drawn = past[-1]["drawn"]  # PBT may have changed it
+        return None, past
+
+    def _worker(self, experiment: Experiment) -> Worker | Group:
+        """Built, with its run in MLflow and its folder; closed by `close`."""
+        task = self.task
+        tracker = Tracker(task.tracking_uri, task.tracking_experiment)
+        self.run_id = self._open_run(experiment, tracker)
+        self.folder.write(experiment.to_yaml().encode(), "experiment.yaml")
+        lease = Lease.take(self.folder)
+        order = Task(
+            experiment=experiment.model_dump(mode="json"),
+            dataset=task.dataset,
+            folder=self.folder.url,
+            attempt=lease.attempt,
+            run_id=self.run_id,
+            tracking_uri=tracker.uri,
+            started=time.time(),
+            threads=task.threads,
+            decode_tasks=1,
+            device="cuda" if torch.cuda.is_available() and not task.workers > 1 else None,
+            trial=True,
+        )
+        if task.workers > 1:
+            return Group(order, task.shared, workers=task.workers, cpus=task.cpus, gpus=task.gpus)
+        worker = Worker(order, task.shared)
+        self._open_things.callback(worker.close, DRAIN_SECONDS)
+        self._open_things.callback(worker.checkpoints.wait)
+        self._open_things.enter_context(worker.sampling())
+        return worker
+
+    def _open_run(self, experiment: Experiment, tracker: Tracker) -> str:
+        """The trial's run in MLflow, a child of the study's: the one that it had, or a new one."""
+        if self.folder.exists("run.json"):
+            run_id = str(self.folder.read_json("run.json")["run_id"])
+            with suppress(TrackingError):  # its metrics wait in the folder until the server is back
+                tracker.resume(run_id)
+            return run_id
+        run_id = tracker.create_run(
+            f"{self.task.name}-{self.number:04d}",
+            config=experiment.model_dump(mode="json"),
+            tags={"manta.study": self.task.name, "manta.trial": str(self.number)},
+            parent=self.task.parent_run,
+        )
+        facts = {"name": f"{self.task.name}/trials/{self.number:04d}", "run_id": run_id, "status": "running"}
+        self.folder.write_json(facts | {"dataset": self.task.dataset, "tracking_uri": tracker.uri}, "run.json")
+        return run_id
+
+    def _result(self, rung: Rung, total: int, per_epoch: int) -> dict[str, Any]:
+        values = {name: value for name, value in rung.metrics.items() if value == value}
+        epochs = rung.step / per_epoch
+        return {
+            RESOURCE: rung.step if self.task.unit == "steps" else round(epochs),
+            "step": rung.step,
+            "epochs": epochs,
+            "seconds": self._seconds(),
+            "run_id": self.run_id,
+            "drawn": self.drawn,
+            "values": values,
+            "done": rung.step >= total,
+            **{name: values[name] for name in self.task.metrics if name in values},
+        }
+
+    def _seconds(self) -> float:
+        """Spent on this trial, in earlier attempts too."""
+        return self._before + time.monotonic() - self._started
+
+    def _failed(self, reason: str) -> dict[str, Any]:
+        last = self.results[-1] if self.results else {}
+        known = {key: last[key] for key in (RESOURCE, "epochs") if key in last}
+        return known | {
+            "seconds": self._seconds(),
+            "values": last.get("values", {}),
+            "run_id": self.run_id,
+            "failed": reason,
+            "done": True,
+        }

@@ -1,0 +1,153 @@
+"""What evaluators get to see: rows from any reader, and augmented views of some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from manta.batch import ViewNeeds
+from manta.data import LabelledBatch, Manifest, Plan, Shard, split_rows
+from manta.encoders import Encoder
+from manta.evaluation import Features, build
+from manta.evaluation.lidar import LiDARConfig
+from manta.evaluation.rank import RankConfig
+from manta.training.assess import Assessment, Augment, Rows, _Embedder, assess, augmentation, views_wanted
+from manta.views import Views, ViewsConfig
+
+DIGITS = load_digits()
+ROWS, SIZE = len(DIGITS.images), 8
+FACTS = {"labelled": True, "classes": None, "sizes": {}, "mean": [], "std": [], "moment_rows": 0, "source": ""}
+MANIFEST = Manifest(
+    location="", rows=ROWS, shards=[Shard("", ROWS, [ROWS], 0)], kind="", quarantined=0, digest="", bytes=0, **FACTS
+)
+PLAN = Plan(MANIFEST, seed=0, batch_size=64, holdout=0.2)
+BANK, QUERIES = Rows(MANIFEST, PLAN, "bank", 300), Rows(MANIFEST, PLAN, "held_out", 300)
+
+
+class Flat(Encoder):
+    """Pixels as features; refuses to be asked in training mode."""
+
+    embed_dim = 3 * SIZE * SIZE
+
+    def embed(self, x: Tensor) -> Tensor:
+        assert not self.training
+        return x.flatten(1)
+
+
+def images_of(index: Tensor) -> Tensor:
+    pixels = np.rint(DIGITS.images[index.numpy()] * (255 / 16)).astype(np.uint8)
+    return torch.from_numpy(pixels)[:, None].repeat(1, 3, 1, 1)
+
+
+def reader(batch: int) -> Callable[[Rows], Iterator[LabelledBatch]]:
+    def read(rows: Rows) -> Iterator[LabelledBatch]:
+        for index in torch.from_numpy(split_rows(rows.plan, rows.split, rows.limit)).split(batch):
+            yield LabelledBatch(images_of(index), index, torch.from_numpy(DIGITS.target[index.numpy()]))
+
+    return read
+
+
+def assessed(
+    *, augment: Augment | None = None, views: tuple[int, int] | None = None, batch: int = 128, **encoders: Encoder
+) -> Assessment:
+    found = assess(
+        encoders or {"": Flat()},
+        BANK,
+        QUERIES,
+        prepare=lambda images: images.float() / 255,
+        size=SIZE,
+        device=torch.device("cpu"),
+        read=reader(batch),
+        augment=augment,
+        views=views,
+    )
+    assert found is not None
+    return found
+
+
+def named(images: Tensor, index: Tensor, draw: int) -> Tensor:
+    """A "view" that says of what it was made."""
+    return torch.stack([index.float(), images.float().mean((1, 2, 3)), torch.full((len(index),), float(draw))], dim=1)
+
+
+def test_rows_come_from_the_reader_that_is_handed_in() -> None:
+    encoder = Flat().train()
+    found = assessed(batch=70, **{"": encoder, "random": Flat()})
+    assert encoder.training
+    assert list(found.features) == ["", "random"]
+    features, rows = found.features[""], torch.from_numpy(split_rows(PLAN, "held_out", 300))
+    assert torch.equal(torch.from_numpy(found.index), rows)
+    torch.testing.assert_close(features.queries, images_of(rows).flatten(1) / 255)
+    assert features.query_labels is not None
+    assert np.array_equal(features.query_labels.numpy(), DIGITS.target[rows.numpy()])
+    assert len(features.bank) == 300
+    assert features.views is None
+    assert found.sampled.tolist() == list(range(300))
+    assert np.array_equal(found.thumbnails[7].transpose(2, 0, 1), images_of(rows[7:8])[0].numpy())
+
+
+def test_views_are_of_rows_drawn_from_all_queries_each_with_its_own_draws() -> None:
+    views = assessed(augment=named, views=(280, 3)).features[""].views
+    assert views is not None
+    assert views.shape == (280, 3, 3)
+    index, shade, draw = views.unbind(-1)
+    held_out = split_rows(PLAN, "held_out", 300)
+    assert torch.equal(index[:, 0], index[:, 2])
+    chosen = index[:, 0].long()
+    assert len(set(chosen.tolist())) == 280
+    assert set(chosen.tolist()) <= set(held_out.tolist())
+    torch.testing.assert_close(shade[:, 1], images_of(chosen).float().mean((1, 2, 3)))
+    assert draw[:256].unique(dim=0).tolist() == [[0, 1, 2]]
+    assert draw[256:].unique(dim=0).tolist() == [[3, 4, 5]]
+    few = assessed(augment=named, views=(30, 2)).features[""].views
+    assert few is not None
+    assert few.shape == (30, 2, 3)
+    assert few[:, 0, 0].max() > np.quantile(held_out, 0.8)
+    assert assessed(augment=named, views=(1000, 2)).features[""].views.shape == (300, 2, 3)  # type: ignore[union-attr]
+    assert assessed(augment=named).features[""].views is None
+    assert assessed(views=(10, 2)).features[""].views is None
+
+
+def test_views_do_not_depend_on_the_readers_batches() -> None:
+    augment = augmentation(ViewsConfig(), SIZE)
+    one, other = (assessed(augment=augment, views=(60, 4), batch=batch).features[""].views for batch in (300, 37))
+    assert one is not None
+    assert other is not None
+    assert torch.equal(one, other)
+    assert build(LiDARConfig(rows=60, views=4)).compute(Features(one[:, 0], one[:, 0], views=one))["lidar"] > 1.5
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_draw_the_rows_that_one_would(world: int) -> None:
+    def drawn(rank: int, ranks: int) -> Tensor:
+        embedder = _Embedder({}, lambda images: images, None, torch.device("cpu"), reader(10), rank, ranks)
+        return embedder._draw(QUERIES, 50)
+
+    parts = [drawn(rank, world) for rank in range(world)]
+    assert torch.equal(torch.cat(parts), drawn(0, 1))
+    assert drawn(0, 1).sum() == 50
+    assert all(part.any() for part in parts)
+
+
+def test_every_objective_is_augmented_like_simclr() -> None:
+    images, index = images_of(torch.arange(20)), torch.arange(20)
+    mean, std = (0.1, 0.1, 0.1), (0.2, 0.2, 0.2)
+    expected = Views(ViewsConfig(mean=mean, std=std), ViewNeeds(global_views=1), image_size=12)
+    view = expected(images, index, seed=0, step=3, global_batch=20).views[0].data
+    for preset in ("plain", "byol", "auto"):
+        augment = augmentation(ViewsConfig(preset=preset, mean=mean, std=std), 12)
+        assert torch.equal(augment(images, index, 3), view)
+    assert not torch.equal(augment(images, index, 4), view)
+    gentle = augmentation(ViewsConfig(strength=0, mean=mean, std=std), SIZE)
+    torch.testing.assert_close(gentle(images, index, 0), (images / 255 - 0.1) / 0.2, atol=1e-4, rtol=1e-4)
+
+
+def test_the_largest_wish_for_views_suffices_for_all() -> None:
+    wishes = [LiDARConfig(rows=100, views=20), RankConfig(), LiDARConfig(rows=400, views=5)]
+    assert views_wanted(map(build, wishes)) == (400, 20)
+    assert views_wanted([build(RankConfig())]) is None

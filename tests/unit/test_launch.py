@@ -1,0 +1,65 @@
+"""What a start leaves out, and what Ctrl-C becomes. No cluster is needed."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from ray import cloudpickle
+from ray.train import RunConfig
+from ray.train.v2._internal.execution.controller import TrainController
+
+from manta.training.launch import Allotment, interruptible
+from manta.training.trainer import LoneTrainer, enter, make_trainer
+
+LOAD = """
+import sys
+from ray import cloudpickle
+cloudpickle.loads(sys.stdin.buffer.read())
+print(sorted({"torch", "torchvision", "timm", "mlflow"} & set(sys.modules)))
+"""
+
+
+def trainer(tmp_path, *, workers: int = 1, gpu: bool = False, own_cluster: bool = True):
+    allotment = Allotment(workers, gpu, cpus=1.0, threads=2, decode_tasks=1)
+    return make_trainer({"a": 1}, allotment, RunConfig(name="x", storage_path=str(tmp_path)), own_cluster=own_cluster)
+
+
+def callbacks(trainer) -> set[str]:
+    return {type(callback).__name__ for callback in trainer._create_default_callbacks()}
+
+
+def test_a_lone_worker_has_no_idle_processes_about_it(tmp_path):
+    lone, usual = trainer(tmp_path), trainer(tmp_path, own_cluster=False)
+    assert callbacks(usual) - callbacks(lone) == {"DatasetsCallback", "PlacementGroupCleanerCallback"}
+    assert callbacks(lone) >= {"BackendSetupCallback", "AcceleratorSetupCallback"}
+    assert lone.scaling_config.num_workers == 1
+    assert lone.scaling_config.resources_per_worker == {"CPU": 1.0}
+
+
+@pytest.mark.parametrize("changes", [{"workers": 2}, {"gpu": True}, {"own_cluster": False}])
+def test_others_get_all_of_ray_train(tmp_path, changes):
+    found = trainer(tmp_path, **changes)
+    assert type(found).__name__ == "TorchTrainer"
+    assert not isinstance(found, LoneTrainer)
+    assert found.scaling_config.use_gpu is changes.get("gpu", False)
+
+
+def test_neither_controller_nor_worker_imports_torch_to_begin_with(tmp_path):
+    lone = trainer(tmp_path)
+    sent = (TrainController, lone.train_run_context, lone._create_default_callbacks(), enter)
+    done = subprocess.run([sys.executable, "-c", LOAD], input=cloudpickle.dumps(sent), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "[]"
+
+
+def test_what_ray_train_makes_of_ctrl_c_does_not_stay():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+    with pytest.raises(ValueError, match="mine"), interruptible():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise ValueError("mine")
+    assert signal.getsignal(signal.SIGINT) is before
+
