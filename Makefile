@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+POSTGRES := ls /usr/lib/postgresql/*/bin/postgres $$(command -v postgres) >/dev/null 2>&1
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types chromium bench clean
+.PHONY: help setup demo test lint types chromium postgres bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,13 +28,19 @@ demo: setup ## pretrain on scikit-learn's digits, evaluate, register, write the 
 	@echo "Browse runs   $(BIN)/mlflow ui --backend-store-uri sqlite:///manta-runs/mlflow.db"
 	@echo "Your images   $(BIN)/manta train jobs/recipes/photos.yaml data.source=./photos"
 
-test: lint types chromium ## lint, types, import contract, tests
-	$(BIN)/pytest $$(command -v chromium >/dev/null || echo "--ignore=tests/browser")
+test: lint types chromium postgres ## lint, types, import contract, tests
+	$(BIN)/pytest $$(command -v chromium >/dev/null || echo "--ignore=tests/browser") \
+	  $$($(POSTGRES) || echo "--ignore=tests/integration/test_postgres.py")
 
 chromium: # the report page is tested in a real browser
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
 	  || echo "NOTE: no chromium and no right to install it: tests/browser is not run (Debian: apt-get install chromium)"
+
+postgres: # studies are tested in a real database
+	@$(POSTGRES) || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } \
+	  || echo "NOTE: no PostgreSQL and no right to install it: test_postgres.py is not run (Debian: apt-get install postgresql)"
 
 lint: setup ## ruff and the import contract
 	$(BIN)/ruff check platform jobs tests benchmarks

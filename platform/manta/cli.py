@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from manta.errors import MantaError
+from manta.printing import (
+    console,
+    out,
+    print_checks,
+    print_components,
+    print_error,
+    print_metrics,
+    print_result,
+    print_study,
+    say,
+)
 
 app = typer.Typer(
     name="manta",
@@ -28,8 +36,6 @@ app = typer.Typer(
     "data.source=./photos --dry-run` says what it would take.\n\n"
     "A wrong word is answered in one line, with status 2. `manta COMMAND --help` shows examples.",
 )
-console = Console(stderr=True)
-out = Console()
 INTERRUPTED = 130
 
 Runs = Annotated[
@@ -147,14 +153,14 @@ def train(
                 name=name,
                 resume=resume,
                 started=_command_started(),
-                notify=_say,
+                notify=say,
                 ingest_progress=ingest_progress,
                 watch_folder=training_bar(console),
             )
         )
     if summary is not None:
         write_summary(found, summary)
-    _print_result(found)
+    print_result(found)
 
 
 @app.command()
@@ -203,13 +209,14 @@ def tune(
                 name=name,
                 resume=resume,
                 changes=changes,
-                notify=_say,
+                notify=say,
                 ingest_progress=ingest_progress,
                 watch=watch,
             )
         )
-    _write(summary, publish(found, record, notify=_say))
-    _print_study(record)
+    result = publish(found, record, notify=say)
+    _write(summary, result)
+    print_study(record, result)
     best = found.folder.join("best.yaml")
     out.print(f"page        {found.folder.join('study.html')}", highlight=False, soft_wrap=True)
     if register:
@@ -226,11 +233,10 @@ def study(
 ) -> None:
     """Show a study, running or not: its trials, its best, what mattered. Writes study.html anew."""
     from manta.tuning.publish import look
-    from manta.tuning.publish import summary as summarise
 
-    record = look(runs, name)
-    _write(summary, summarise(record))
-    _print_study(record)
+    record, found = look(runs, name)
+    _write(summary, found)
+    print_study(record, found)
 
 
 @app.command()
@@ -262,9 +268,9 @@ def evaluate(
     from manta.training.evaluate import evaluate_model
 
     with ingest_bar(console) as progress:
-        found = evaluate_model(model, data, bank=bank, runs=runs, notify=_say, progress=progress)
+        found = evaluate_model(model, data, bank=bank, runs=runs, notify=say, progress=progress)
     _write(summary, found)
-    _print_metrics(found["metrics"], found["note"])
+    print_metrics(found["metrics"], found["note"])
 
 
 @app.command("list")
@@ -283,14 +289,8 @@ def list_components(
     rows = entries(kind)
     if as_json:
         print(json.dumps(rows, indent=2))
-        return
-    if not rows:
-        out.print(f"no {kind} found here")
-        return
-    table = Table(*rows[0], box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list) else str(v or "") for v in row.values()))
-    out.print(table)
+    else:
+        print_components(kind, rows)
 
 
 @app.command()
@@ -305,11 +305,7 @@ def doctor(runs: Runs = "manta-runs", as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([asdict(check) for check in found], indent=2))
     else:
-        table = Table("", "check", "found", "mend", box=None, header_style="bold")
-        marks = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
-        for check in found:
-            table.add_row(marks[check.status], check.name, check.found, check.mend or "")
-        out.print(table)
+        print_checks(found)
     if any(check.status == "bad" for check in found):
         raise typer.Exit(1)
 
@@ -322,7 +318,7 @@ def main() -> None:
             raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except MantaError as error:
-        console.print(f"[bold red]error:[/] {_plain(error)}", soft_wrap=True)
+        print_error(error)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         console.print("; ".join(["stopped", *_kept(sys.argv[1:])]), soft_wrap=True)
@@ -353,12 +349,6 @@ def _usage_errors() -> Any:
     return (click.ClickException, _click.exceptions.ClickException)
 
 
-def _plain(error: Exception) -> str:
-    from rich.markup import escape
-
-    return escape(" ".join(str(error).split()))
-
-
 def _recipe(name: str) -> Path:
     """A path, or the name of a recipe that ships."""
     path = Path(name)
@@ -386,51 +376,11 @@ def _command_started() -> float:
     return float(psutil.Process(os.getpid()).create_time())
 
 
-def _say(message: str) -> None:
-    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {message}", highlight=False)
-
-
 def _write(path: Path | None, value: dict[str, Any]) -> None:
     if path is not None:
         from manta.training.run import write_summary
 
         write_summary(value, path)
-
-
-def _print_metrics(metrics: dict[str, float], note: str) -> None:
-    table = Table("", "trained", "untrained", box=None, header_style="bold")
-    for name, value in metrics.items():
-        if not name.startswith("random_"):
-            other = metrics.get(f"random_{name}")
-            table.add_row(name, f"{value:.4g}", "" if other is None else f"{other:.4g}")
-    out.print(table)
-    if note:
-        out.print(f"[dim]{note}[/]", highlight=False)
-
-
-def _print_study(record: Any) -> None:
-    from manta.tuning.show import study_table
-
-    out.print(study_table(record))
-
-
-def _print_result(found: dict[str, Any]) -> None:
-    _print_metrics(found["metrics"], "")
-    rows = {
-        "checkpoint": found["checkpoint"],
-        "model": found["model_uri"],
-        "report": found["report"],
-        "images/s": f"{found['images_per_second']:.0f}" if found["images_per_second"] else None,
-    }
-    for key, value in rows.items():
-        if value:
-            out.print(f"{key:<11} {value}", highlight=False, soft_wrap=True)
-    if found.get("metrics_pending"):
-        out.print(
-            f"{found['metrics_pending']} metric points did not reach the tracking server; they are kept in "
-            f"{found['report'].rpartition('/')[0]}/metrics.jsonl",
-            soft_wrap=True,
-        )
 
 
 if __name__ == "__main__":

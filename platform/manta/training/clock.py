@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Where the time went. Rates leave out the first step (start-up) and evaluations."""
+    """Where the time went. Rates leave out the first step (start-up) and evaluations, which are `away`."""
 
     def __init__(self, *, started: float) -> None:
         self.started = started
         self.first_step: float | None = None
         self.images = 0
-        self.busy = self.waited = 0.0
+        self.busy = self.waited = self.away = 0.0
         self._mark = time.perf_counter()
         self._wait = self._pause = 0.0
 
@@ -38,6 +38,7 @@ class Clock:
         start = time.perf_counter()
         yield
         self._pause += time.perf_counter() - start
+        self.away += time.perf_counter() - start
 
     def rates(self) -> dict[str, float]:
         if self.busy == 0:

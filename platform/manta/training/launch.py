@@ -74,7 +74,8 @@ def connect(*, cpus: float = 0.0) -> bool:
     try:
         ray.init(**options)
     except Exception as error:  # Ray raises plain ones too
-        raise ResourceError(f"Ray could not {doing}: {error}; `manta doctor` shows what is wrong") from error
+        said = str(error).rstrip(". ")
+        raise ResourceError(f"Ray could not {doing}: {said}; `manta doctor` shows what is wrong") from error
     return address == "local"
 
 

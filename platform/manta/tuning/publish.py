@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -37,7 +36,7 @@ def publish(study: Study, record: StudyRecord, *, notify: Notify) -> dict[str, A
     if best is not None:
         study.folder.write(winner(study, record).to_yaml().encode(), BEST)
     _table(record).to_parquet(folder / TABLE)
-    write_page(study, record)
+    shares = write_page(study, record)
     tracker = Tracker(study.saved["tracking_uri"], study.recipe.tracking.experiment)
     run_id = study.saved["study_run_id"]
     try:
@@ -54,10 +53,10 @@ def publish(study: Study, record: StudyRecord, *, notify: Notify) -> dict[str, A
     if best is None:
         reasons = sorted({trial.reason for trial in record.trials if trial.reason})
         raise RunError(f"no trial of {record.name!r} came to its end: {'; '.join(reasons[:3])}")
-    return summary(record)
+    return summary(record, shares)
 
 
-def summary(record: StudyRecord) -> dict[str, Any]:
+def summary(record: StudyRecord, shares: dict[str, float]) -> dict[str, Any]:
     """What `--summary` writes."""
     keys = ("number", "params", "state", "value", "values", "epochs", "seconds", "run_id", "reason")
 
@@ -73,6 +72,7 @@ def summary(record: StudyRecord) -> dict[str, Any]:
         "best": None if record.best is None else entry(record.best),
         "default_value": None if default is None else default.value,
         "front": [trial.number for trial in record.front] if len(record.metrics) > 1 else None,
+        "importances": shares,
         "kendall": trust(record),
     }
 
@@ -102,26 +102,27 @@ def trust(record: StudyRecord) -> dict[str, float | None]:
     return dict(kendall([trial.values for trial in record.complete], REFERENCE))
 
 
-def write_page(study: Study, record: StudyRecord) -> Path:
-    """study.html."""
+def write_page(study: Study, record: StudyRecord) -> dict[str, float]:
+    """study.html. Returns the parameters' importances."""
     taus = trust(record)
     found = study.load()
     plots, shares = figures(found, record, taus), importances(found, record)
-    return write_study_page(study.folder.local, record, plots, shares, taus, storage=study.storage_url)
+    write_study_page(study.folder.local, record, plots, shares, taus, storage=study.storage_url)
+    return shares
 
 
-def look(runs: str, name: str) -> StudyRecord:
-    """A study as it stands, running or not; its page is written anew.
+def look(runs: str, name: str) -> tuple[StudyRecord, dict[str, Any]]:
+    """A study as it stands, running or not, and its summary; its page is written anew.
 
     Raises:
         RunError: there is none of that name.
     """
     study = open_study(runs, name)
     record = study.record(study.trials())
-    write_page(study, record)
+    shares = write_page(study, record)
     if record.best is not None:
         study.folder.write(winner(study, record).to_yaml().encode(), BEST)
-    return record
+    return record, summary(record, shares)
 
 
 def _table(record: StudyRecord) -> pd.DataFrame:

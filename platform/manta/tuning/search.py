@@ -35,7 +35,7 @@ ATTRIBUTE = "manta."
 FAILED_CONSTRAINT = "trains"
 MOST_REJECTED = 200
 RESOURCE = "resource"
-NOTED = (RESOURCE, "epochs", "seconds", "overhead_seconds", "run_id")
+NOTED = (RESOURCE, "epochs", "seconds", "training_seconds", "evaluation_seconds", "run_id")
 """What a trial's result holds beside its numbers."""
 
 
@@ -247,16 +247,17 @@ class Obituary(Callback):
         self.search = search
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.search.died(trial.trial_id, cause_of_death(trial.get_pickled_error()))
+        self.search.died(trial.trial_id, cause_of_death(trial.get_pickled_error(), trial.get_error()))
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-def cause_of_death(error: BaseException | None) -> str:
+def cause_of_death(error: BaseException | None, trace: str | None = None) -> str:
     """In a line; what Ray says of a lost actor is a page."""
     if error is None:
-        return "its process is gone"
+        said = [line.strip() for line in (trace or "").splitlines() if line.strip()]
+        return f"its process failed: {said[-1]}" if said else "its process is gone"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
     memory = next((line for line in lines if "memory" in line.lower() and "oom" in str(error).lower()), None)
@@ -299,13 +300,15 @@ def make_sampler(name: SamplerName, *, seed: int, trials: int, conditional: bool
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=max(min(trials // 3, 50), 4))
 
 
-def open_storage(url: str) -> optuna.storages.BaseStorage:
+def open_storage(url: str) -> optuna.storages.RDBStorage:
     """
     Raises:
         ConfigError: the database cannot be opened.
     """
     try:
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    except ImportError:
+        raise ConfigError(f"study.storage={mask(url)} needs a driver; pip install 'manta-ssl[postgres]'") from None
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise ConfigError(

@@ -33,7 +33,7 @@ def study_table(record: StudyRecord) -> Table:
             f"{trial.epochs:.4g}",
             words.duration(trial.seconds),
             Text(" ".join(f"{names[path]}={words.setting(value)}" for path, value in trial.params.items())),
-            Text(trial.reason or ""),
+            Text((trial.reason or "") if trial.state == "failed" else ""),
             style="bold" if is_best else None,
         )
     return table

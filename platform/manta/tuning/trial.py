@@ -6,6 +6,7 @@ With one worker it trains in its own actor, which then takes the next trial; wit
 from __future__ import annotations
 
 import json
+import logging
 import resource
 import time
 from collections.abc import Generator, Mapping
@@ -33,6 +34,8 @@ from manta.tuning.metrics import metric, with_evaluators
 from manta.tuning.search import RESOURCE
 from manta.tuning.settings import Unit
 from manta.tuning.space import Space
+
+_log = logging.getLogger(__name__)
 
 RUNGS = "rungs.json"
 OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memory")
@@ -160,11 +163,18 @@ class Attempt:
             return self._failed(f"{kind}: {text if len(text) <= 300 else f'{text[:300]}...'}")
 
     def close(self) -> None:
-        """Let go of everything. What was trained stays in the folder."""
-        if self._rungs is not None:
-            self._rungs.close()
-        self._open_things.close()
-        self.worker = None
+        """Let go of everything, whatever happens: what goes wrong here is not the next trial's fault.
+
+        What was trained stays in the folder; of a trial that was stopped, the checkpoint that is being written may be
+        removed meanwhile.
+        """
+        try:
+            if self._rungs is not None:
+                self._rungs.close()
+            self._open_things.close()
+        except Exception as error:
+            _log.warning("trial %d was not closed properly: %s", self.number, error)
+        self.worker = self._rungs = None
 
     def pointer(self) -> dict[str, Any]:
         """Where this trial stands, for another to go on from."""
@@ -268,12 +278,20 @@ class Attempt:
             "step": rung.step,
             "epochs": epochs,
             "seconds": self._seconds(),
+            **self._times(),
             "run_id": self.run_id,
             "drawn": self.drawn,
             "values": values,
             "done": rung.step >= total,
             **{name: values[name] for name in self.task.metrics if name in values},
         }
+
+    def _times(self) -> dict[str, float]:
+        """What of the seconds of this attempt went into steps and into evaluations; the rest is overhead."""
+        if not isinstance(self.worker, Worker):
+            return {}
+        clock = self.worker.clock
+        return {"training_seconds": clock.busy, "evaluation_seconds": clock.away}
 
     def _seconds(self) -> float:
         """Spent on this trial, in earlier attempts too."""

@@ -1,0 +1,179 @@
+"""What tuning costs: epochs to the same kNN, overhead of a trial, memory of trials that share the data.
+
+    python benchmarks/tune.py [--seeds 5] [--part epochs|overhead|memory]
+
+epochs    TPE with ASHA against random search without stopping: epochs spent until a trial reaches what random search
+          reached at its end, over several seeds. Both know nothing of the recipe: its own trial is not counted.
+overhead  one trial at a time with one worker: wall time from the end of one trial to the end of the next, less its
+          training steps and its evaluations.
+memory    object store and private memory that ten processes add when they read the decoded data, against one.
+
+Everything runs on scikit-learn's digits in this process's own Ray cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+RECIPE = Path(__file__).resolve().parents[1] / "jobs/recipes/digits.yaml"
+QUICK = ["data.image_size=16", "encoder.stem=small", "train.batch_size=64", "train.precision=float32"]
+SPACE = """
+space:
+  objective.temperature: {type: float, low: 0.03, high: 3.0, log: true}
+  optimizer.lr: {type: float, low: 1.0e-6, high: 3.0e-2, log: true}
+  views.strength: {type: float, low: 0.0, high: 2.0}
+"""
+WHOLE, RANDOM_TRIALS, ASHA_TRIALS = 9, 12, 36
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--part", choices=("epochs", "overhead", "memory"), action="append")
+    words = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "space.yaml").write_text(SPACE)
+        for part in words.part or ("memory", "overhead", "epochs"):
+            {"epochs": lambda: epochs(folder, words.seeds), "overhead": lambda: overhead(folder), "memory": memory}[
+                part
+            ]()
+
+
+def study(folder: Path, name: str, **changes: object) -> object:
+    """The record of a study, and its Optuna trials."""
+    from manta.config import load
+    from manta.tuning.driver import search
+    from manta.tuning.study import StudyRequest
+
+    recipe = load(RECIPE, [*QUICK, "data.limit=900"])
+    request = StudyRequest(folder / "space.yaml", recipe, str(folder / "runs"), name=name, changes={**changes})
+    return search(request)
+
+
+def epochs(folder: Path, seeds: int) -> None:
+    """Print epochs to the target for each seed, and the median ratio."""
+    ratios = []
+    for seed in range(seeds):
+        common = {"seed": seed, "compare": [], "scheduler.max": WHOLE}
+        _, random = study(folder, f"random-{seed}", sampler="random", trials=RANDOM_TRIALS, **common, **_off())  # type: ignore[misc]
+        _, asha = study(folder, f"asha-{seed}", sampler="tpe", trials=ASHA_TRIALS, **common)  # type: ignore[misc]
+        target = max(trial.value for trial in random.complete if not trial.default)
+        spent = {name: until(record, target) for name, record in (("random", random), ("tpe+asha", asha))}
+        reached = spent["tpe+asha"] is not None
+        ratios.append(spent["tpe+asha"] / spent["random"] if reached else float("inf"))
+        print(f"seed {seed}: target kNN {target:.3f}, epochs {spent}, ratio {ratios[-1]:.2f}", flush=True)
+    print(f"epochs to the same kNN, TPE+ASHA / random: median {statistics.median(ratios):.2f} (wanted at most 0.5)")
+
+
+def until(record: object, target: float) -> float | None:
+    """Epochs of all trials up to the first that reaches the target; None if none does. The recipe's is left out."""
+    spent = 0.0
+    for trial in record.trials:  # type: ignore[attr-defined]
+        if trial.default:
+            continue
+        good = [resource for resource, value in sorted(trial.rungs.items()) if value >= target]
+        if good:
+            return spent + good[0]
+        spent += trial.epochs
+    return None
+
+
+def overhead(folder: Path) -> None:
+    """Print the median over trials after the first."""
+    found, record = study(
+        folder, "overhead", sampler="random", trials=8, **{"resources.concurrent": 1, "scheduler.max": 1}, **_off()
+    )  # type: ignore[misc]
+    trials = [trial for trial in found.load().trials if trial.number]
+    ends = [trial.datetime_complete for trial in found.load().trials]
+    rest = []
+    for before, trial in zip(ends, trials, strict=False):
+        noted = trial.user_attrs
+        wall = (trial.datetime_complete - before).total_seconds()
+        rest.append(wall - noted["manta.training_seconds"] - noted["manta.evaluation_seconds"])
+    print(f"overhead of a trial: median {statistics.median(rest):.2f} s, all {[round(value, 2) for value in rest]}")
+    print("(wanted at most 1.5 s; the first step of a trial, which warms up, counts as overhead here)")
+    assert len(record.complete) == 8
+
+
+def memory() -> None:
+    """Print what ten readers add against one."""
+    import ray
+
+    from manta.config import load
+    from manta.data import prepare
+    from manta.training.launch import connect
+
+    connect(cpus=12)
+    with tempfile.TemporaryDirectory() as cache:
+        recipe = load(RECIPE, ["data.image_size=64"])
+        dataset = prepare(recipe.data.source, cache)
+        added = {count: _added(ray, recipe, dataset, count) for count in (1, 10)}
+    print(f"memory for data: one trial {added[1]:.0f} MiB, ten {added[10]:.0f} MiB, ratio {added[10] / added[1]:.2f}")
+    print("(wanted at most 1.3: the object store, and what each process adds while it reads an epoch)")
+
+
+def _added(ray: object, recipe: object, dataset: str, count: int) -> float:
+    from manta.training.supply import Shared
+
+    before = _stored()
+    shared = Shared.decode(recipe, dataset, bank=500, queries=200)  # type: ignore[arg-type]
+    shared.cache.wait()
+    actor = ray.remote(num_cpus=1)(_Reader)  # type: ignore[attr-defined]
+    readers = [actor.remote() for _ in range(count)]
+    ray.get([reader.warm.remote(recipe) for reader in readers])  # type: ignore[attr-defined]
+    private = sum(ray.get([reader.read.remote(shared) for reader in readers]))  # type: ignore[attr-defined]
+    stored = _stored() - before
+    for reader in readers:
+        ray.kill(reader)  # type: ignore[attr-defined]
+    return stored + private
+
+
+def _stored() -> float:
+    """MiB in the object store."""
+    from ray._private.internal_api import memory_summary
+
+    found = re.search(r"Plasma memory usage (\d+) MiB", memory_summary(stats_only=True))
+    if found is None:
+        raise SystemExit("Ray's memory summary has changed; mend this benchmark")
+    return float(found[1])
+
+
+class _Reader:
+    """A process that reads an epoch, as a trial does."""
+
+    def warm(self, recipe: object) -> None:
+        import torch  # noqa: F401
+
+        import manta.training.loop  # noqa: F401
+
+        self.recipe = recipe
+
+    def read(self, shared: object) -> float:
+        """MiB of private memory that reading adds at its end."""
+        import psutil
+
+        from manta.training.build import plan_of
+
+        before = psutil.Process().memory_full_info().uss
+        plan = plan_of(self.recipe, shared.manifest)  # type: ignore[arg-type, attr-defined]
+        for batch in shared.batches(plan, rank=0, world=1, start=0, stop=plan.steps_per_epoch):  # type: ignore[attr-defined]
+            last = batch
+        after = psutil.Process().memory_full_info().uss
+        del last
+        return (after - before) / 2**20
+
+
+def _off() -> dict[str, object]:
+    return {"scheduler.name": "none"}
+
+
+if __name__ == "__main__":
+    main()

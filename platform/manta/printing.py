@@ -1,0 +1,97 @@
+"""What commands print: results on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from manta.doctor import Check
+
+console = Console(stderr=True)
+out = Console()
+_MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
+
+
+def say(message: str) -> None:
+    """One stage of a long command, with the time of day."""
+    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {message}", highlight=False)
+
+
+def print_error(error: Exception) -> None:
+    """On one line."""
+    console.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
+
+
+def print_components(kind: str, rows: list[dict[str, Any]]) -> None:
+    """What `manta.catalogue.entries` gives, as a table."""
+    if not rows:
+        out.print(f"no {kind} found here")
+        return
+    table = Table(*rows[0], box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list) else str(v or "") for v in row.values()))
+    out.print(table)
+
+
+def print_checks(found: Iterable[Check]) -> None:
+    """The doctor's findings."""
+    table = Table("", "check", "found", "mend", box=None, header_style="bold")
+    for check in found:
+        table.add_row(_MARKS[check.status], check.name, check.found, check.mend or "")
+    out.print(table)
+
+
+def print_metrics(metrics: dict[str, float], note: str = "") -> None:
+    """Trained beside untrained."""
+    table = Table("", "trained", "untrained", box=None, header_style="bold")
+    for name, value in metrics.items():
+        if not name.startswith("random_"):
+            other = metrics.get(f"random_{name}")
+            table.add_row(name, f"{value:.4g}", "" if other is None else f"{other:.4g}")
+    out.print(table)
+    if note:
+        out.print(f"[dim]{note}[/]", highlight=False)
+
+
+def print_result(found: dict[str, Any]) -> None:
+    """A run's summary."""
+    print_metrics(found["metrics"])
+    rate = found["images_per_second"]
+    print_rows(
+        {
+            "checkpoint": found["checkpoint"],
+            "model": found["model_uri"],
+            "report": found["report"],
+            "images/s": f"{rate:.0f}" if rate else None,
+        }
+    )
+    if found.get("metrics_pending"):
+        out.print(
+            f"{found['metrics_pending']} metric points did not reach the tracking server; they are kept in "
+            f"{found['report'].rpartition('/')[0]}/metrics.jsonl",
+            soft_wrap=True,
+        )
+
+
+def print_rows(rows: dict[str, str | None]) -> None:
+    """A name and a value on each line; what is missing is left out."""
+    for key, value in rows.items():
+        if value:
+            out.print(f"{key:<11} {value}", highlight=False, soft_wrap=True)
+
+
+def print_study(record: Any, found: dict[str, Any]) -> None:
+    """A study's trials, what mattered, and what to trust without labels."""
+    from manta.tuning.show import importance_table, study_table
+
+    out.print(study_table(record))
+    if found["importances"]:
+        out.print(importance_table(found["importances"]))
+    for name, tau in found["kendall"].items():
+        out.print(f"Kendall's tau of {name} with knn_top1 over whole trials: {tau:.2f}", highlight=False)
