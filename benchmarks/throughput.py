@@ -170,8 +170,8 @@ def image_bytes(data: str, count: int) -> list[bytes]:
     return found[:count]
 
 
-def draw(folder: Path) -> str:
-    """16,000 JPEGs of coloured noise blobs."""
+def draw(folder: Path, count: int = 16_000) -> str:
+    """JPEGs of coloured noise blobs."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -179,7 +179,7 @@ def draw(folder: Path) -> str:
 
     generator = np.random.default_rng(0)
     rows = []
-    for number in range(16_000):
+    for number in range(count):
         small = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
         buffer = io.BytesIO()
         small.resize((SIZE, SIZE), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 from ray import cloudpickle
@@ -52,14 +53,22 @@ def test_neither_controller_nor_worker_imports_torch_to_begin_with(tmp_path):
     assert done.stdout.decode().strip() == "[]"
 
 
+def fit(then: Callable[[], None]) -> None:
+    """Leaves a handler behind as Ray Train does."""
+    with interruptible():
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+        then()
+
+
+def fail() -> None:
+    raise ValueError("mine")
+
+
 def test_what_ray_train_makes_of_ctrl_c_does_not_stay():
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt), interruptible():
-        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        fit(lambda: signal.raise_signal(signal.SIGINT))
     assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(ValueError, match="mine"), interruptible():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise ValueError("mine")
+    with pytest.raises(ValueError, match="mine"):
+        fit(fail)
     assert signal.getsignal(signal.SIGINT) is before
-

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Executor = Literal["ray", "local"]
 Split = Literal["bank", "held_out"]
 ITEMS_PER_LEG = 128  # Ray Data is slow to start on thousands: 1,000 items cost a second or two
+CACHED_AHEAD = 2  # batches; copying one is quick, and every trial of a study holds its own
 _ITEM_BYTES = 256 << 20  # decoded; a task of more would keep its first batch waiting and the store full
 _SPLIT_ROWS, _SPLIT_BATCH = 2048, 512
 T_co = TypeVar("T_co", covariant=True)
@@ -116,7 +117,7 @@ def stream(
         epoch, _ = plan.locate(start_step)
         cache = DecodedCache(manifest, plan, size=size, epoch=epoch, tasks=tasks, cpus_per_task=cpus_per_task)
     if isinstance(cache, DecodedCache):
-        return Prefetched(partial(_from_cache, cache, plan, rank, world, items), prefetch)
+        return Prefetched(partial(_from_cache, cache, plan, rank, world, items), min(prefetch, CACHED_AHEAD))
     decode = partial(_decode_item, manifest, plan, rank, world, size)
     if executor == "local":
         return _batches((part for item in items() for part in decode(item)), plan.batch_size // world, size)

@@ -13,6 +13,7 @@ class Clock:
     def __init__(self, *, started: float) -> None:
         self.started = started
         self.first_step: float | None = None
+        self._warm = False
         self.images = 0
         self.busy = self.waited = self.away = 0.0
         self._mark = time.perf_counter()
@@ -21,10 +22,15 @@ class Clock:
     def batch_ready(self) -> None:
         self._wait = time.perf_counter() - self._mark
 
-    def step_done(self, images: int) -> None:
-        now = time.perf_counter()
+    def stepped(self) -> None:
+        """The optimizer has taken a step; what is looked at between two steps follows."""
         if self.first_step is None:
             self.first_step = time.time() - self.started
+
+    def step_done(self, images: int) -> None:
+        now = time.perf_counter()
+        if not self._warm:
+            self._warm = True
         else:
             self.images += images
             self.busy += now - self._mark - self._pause

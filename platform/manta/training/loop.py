@@ -177,6 +177,7 @@ class Worker:
             for batch in batches:
                 self.clock.batch_ready()
                 terms = self.step(batch.images, batch.index, batch.step)
+                self.clock.stepped()
                 self.done = batch.step + 1
                 metrics = self._after(batch, terms, self.done)
                 if self.done == 1 and self.rank == 0 and not self.task.trial:

@@ -26,9 +26,9 @@ from manta.errors import MantaError, RunError, TrackingError, TrainingStopped
 from manta.tracking import Dataset, Tracker
 from manta.tracking.tracker import Status
 from manta.training.build import plan_of, total_steps
-from manta.training.folder import Lease, RunFolder, default_cache
-from manta.training.launch import Allotment, allot, connect, logical_cpus
-from manta.training.loop import Task, train_loop
+from manta.training.folder import Lease, RunFolder, default_cache, status
+from manta.training.launch import Allotment, allot, connect, interruptible, logical_cpus, start_ahead
+from manta.training.loop import Task
 from manta.training.optimizer import build_optimizer
 from manta.views import Views
 
@@ -73,7 +73,8 @@ def train(request: RunRequest) -> dict[str, Any]:
         request.notify("starting Ray")
         checking = background.submit(preflight, experiment)
         opening = background.submit(_known_run_or_check, folder, tracker)
-        connect(cpus=logical_cpus(experiment))  # in this thread: Ray's processes die with the thread that starts them
+        own = connect(cpus=logical_cpus(experiment))  # in this thread, with which Ray's processes die
+        start_ahead()
         checking.result()
         allotment = allot(experiment)
         cache = experiment.data.cache_dir or default_cache(request.runs)
@@ -99,9 +100,12 @@ def train(request: RunRequest) -> dict[str, Any]:
     request.notify(f"training {folder.name!r}: {steps} steps on {allotment.workers} worker(s)")
     stop_watching = request.watch_folder(folder, steps) if request.watch_folder else None
     try:
-        result = _fit(task, experiment, allotment, folder)
-    except BaseException as error:
-        _fail(folder, tracker, run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        result = _fit(task, experiment, allotment, folder, own_cluster=own)
+    except KeyboardInterrupt:
+        _fail(folder, tracker, run_id, "KILLED", status="interrupted")
+        raise
+    except BaseException:
+        _fail(folder, tracker, run_id, "FAILED")
         raise
     finally:
         if stop_watching is not None:
@@ -144,7 +148,8 @@ def find_run(runs: str, name: str) -> RunFolder:
     for candidate in (RunFolder(f"{runs.rstrip('/')}/{name}"), RunFolder(name)):
         if candidate.exists("run.json") and candidate.exists("experiment.yaml"):
             return candidate
-    known = [entry for entry in RunFolder(runs).list() if RunFolder(f"{runs}/{entry}").exists("run.json")]
+    entries = {entry: RunFolder(f"{runs}/{entry}") for entry in RunFolder(runs).list()}
+    known = [f"{entry} ({status(folder)})" for entry, folder in entries.items() if folder.exists("run.json")]
     hint = f"runs here: {', '.join(known[-8:])}" if known else f"{runs} holds no runs yet"
     raise RunError(f"no run named {name!r} in {runs}; {hint}")
 
@@ -174,7 +179,10 @@ def _open_folder(request: RunRequest) -> tuple[RunFolder, Experiment]:
             )
         return folder, experiment
     if exists:
-        raise RunError(f"run {name!r} exists in {request.runs}; go on with it by --resume, or choose another --name")
+        doing = f" ({status(folder)})" if folder.exists("run.json") else ""
+        raise RunError(
+            f"run {name!r} exists in {request.runs}{doing}; go on with it by --resume, or choose another --name"
+        )
     return folder, experiment
 
 
@@ -220,29 +228,24 @@ def _open_run(
     return str(run_id)
 
 
-def _fit(task: Task, experiment: Experiment, allotment: Allotment, folder: RunFolder) -> dict[str, Any]:
+def _fit(
+    task: Task, experiment: Experiment, allotment: Allotment, folder: RunFolder, *, own_cluster: bool
+) -> dict[str, Any]:
     """Ray Train around the loop. A lost worker restarts the group, which goes on from the newest checkpoint."""
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train import FailureConfig, RunConfig
+
+    from manta.training.trainer import make_trainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    resources = {"CPU": allotment.cpus} | ({"GPU": 1} if allotment.gpu else {})
-    trainer = TorchTrainer(
-        train_loop,
-        train_loop_config=asdict(task),
-        scaling_config=ScalingConfig(
-            num_workers=allotment.workers, use_gpu=allotment.gpu, resources_per_worker=resources
-        ),
-        run_config=RunConfig(
-            name=f"attempt-{task.attempt}",
-            storage_path=folder.join("ray") if folder.is_local else f"{folder.url}/ray",
-            failure_config=FailureConfig(max_failures=experiment.train.max_failures),
-        ),
+    config = RunConfig(
+        name=f"attempt-{task.attempt}",
+        storage_path=folder.join("ray") if folder.is_local else f"{folder.url}/ray",
+        failure_config=FailureConfig(max_failures=experiment.train.max_failures),
     )
+    trainer = make_trainer(asdict(task), allotment, config, own_cluster=own_cluster)
     try:
-        result = trainer.fit()
-    except SystemExit:  # Ray Train's own handler of Ctrl-C ends the workers and then exits
-        raise KeyboardInterrupt from None
+        with interruptible():
+            result = trainer.fit()
     except MantaError:
         raise
     except Exception as error:

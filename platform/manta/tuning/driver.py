@@ -33,6 +33,8 @@ from manta.tuning.study import Study, StudyRequest, merged, new_folder, open_fol
 from manta.tuning.trial import StudyTask, StudyTrial
 
 TRIALS = "trials"
+SCRATCH = "tune"
+"""Ray Tune's own files, of which nothing is needed afterwards."""
 LOST_PROCESSES = 2
 """How often a trial whose process died is started again, from its last checkpoint."""
 TUNE = {
@@ -114,12 +116,13 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
     left = searcher.left
     if left == 0:
         return known()
-    past = [trial for trial in known() if trial.state in ("complete", "pruned")]
+    ended_before = [trial for trial in known() if trial.state not in ("running", "waiting")]
+    aftercare.settle(ended_before)
+    past = [trial for trial in ended_before if trial.state != "failed"]
     first = study.metrics[0]
     scheduler = make_scheduler(settings.scheduler, first, whole, space=study.space, past=past)
     task = _task(study, portion, _shared(study.recipe, dataset, request.notify), dataset, tracker)
     resources = tune.with_resources(tune.with_parameters(StudyTrial, task=task), portion.request)
-    scratch = f"tune-{uuid.uuid4().hex[:8]}"
     tuner = tune.Tuner(
         resources,
         tune_config=tune.TuneConfig(
@@ -130,8 +133,8 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
-            name=scratch,
-            storage_path=study.folder.path if study.folder.is_local else study.folder.url,
+            name=uuid.uuid4().hex[:8],
+            storage_path=study.folder.join(SCRATCH),
             failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
             verbose=0,
             callbacks=[Obituary(searcher)],
@@ -146,8 +149,7 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
         tuner.fit()
     finally:
         aftercare.close()
-        if study.folder.is_local:
-            shutil.rmtree(study.folder.local / scratch, ignore_errors=True)
+        shutil.rmtree(study.folder.local / SCRATCH, ignore_errors=True)
     return known()
 
 

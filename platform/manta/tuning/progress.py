@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -40,28 +40,41 @@ class Aftercare:
 
     def __init__(self, tracker: Tracker, trials: RunFolder) -> None:
         self.tracker, self.trials = tracker, trials
+        self._spent: list[str] = []
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="manta-aftercare")
+
+    def settle(self, past: Iterable[TrialRecord]) -> None:
+        """See to trials that ended in an earlier attempt, the driver of which may have been killed right then."""
+        for trial in past:
+            self._pool.submit(self._settle, trial, Outcome(trial.state, trial.reason, trial.values))
 
     def trial_ended(self, trial: TrialRecord, outcome: Outcome) -> None:
         self._pool.submit(self._settle, trial, outcome)
 
     def close(self) -> None:
-        """Wait until all is done."""
+        """Wait until all is done. A trial that was stopped may have finished writing a checkpoint meanwhile."""
         self._pool.shutdown(wait=True)
+        for name in self._spent:
+            self._remove_checkpoints(name)
 
     def _settle(self, trial: TrialRecord, outcome: Outcome) -> None:
         name = f"{trial.number:04d}"
         if self.trials.exists(name, "run.json"):
             self.trials.update_json({"status": outcome.state, "reason": outcome.reason}, name, "run.json")
-        if outcome.state != "complete" and self.trials.exists(name, CHECKPOINTS):
-            with contextlib.suppress(OSError):  # its process may be writing one still
-                self.trials.remove(name, CHECKPOINTS)
+        if outcome.state != "complete":
+            self._spent.append(name)
+            self._remove_checkpoints(name)
         if trial.run_id is None:
             return
         tags = {"manta.state": outcome.state} | ({"manta.reason": outcome.reason} if outcome.reason else {})
         with contextlib.suppress(TrackingError):
             self.tracker.set_tags(trial.run_id, tags)
             self.tracker.finish(trial.run_id, "FAILED" if outcome.state == "failed" else "FINISHED")
+
+    def _remove_checkpoints(self, name: str) -> None:
+        with contextlib.suppress(OSError):  # it is being written to
+            if self.trials.exists(name, CHECKPOINTS):
+                self.trials.remove(name, CHECKPOINTS)
 
 
 Watch = Callable[[Standing], None]
