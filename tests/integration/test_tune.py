@@ -214,6 +214,17 @@ space:
     assert all(0.05 <= params["objective.temperature"] <= 1.0 for params in ended.values())
 
 
+def test_speed_as_a_second_metric_gives_a_front_under_median_stopping(folder: Path) -> None:
+    settings = [*QUICK, "study.scheduler.name=median", "study.scheduler.max=2"]
+    words = ["tune", SPACE, "--recipe", RECIPE, *settings, "study.metric=[knn_top1,images_per_second]"]
+    manta(folder, *words, "--name", "front", "--trials", "4", "--summary", "front.json")
+    found = summary_of(folder, "front")
+    assert {trial["state"] for trial in found["trials"]} <= {"complete", "pruned"}
+    assert all(trial["values"]["images_per_second"] > 0 for trial in found["trials"])
+    assert found["front"]
+    assert set(found["front"]) <= {trial["number"] for trial in found["trials"] if trial["state"] == "complete"}
+
+
 def test_what_can_never_run_is_refused_before_anything_starts(folder: Path) -> None:
     words = ["tune", SPACE, "--recipe", RECIPE, *QUICK]
     for change, message in [

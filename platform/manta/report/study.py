@@ -29,6 +29,7 @@ def write_study_page(
     taus: Mapping[str, float | None],
     *,
     storage: str | None = None,
+    url: str | None = None,
 ) -> Path:
     """Writes `study.html` into a study's folder and returns its path.
 
@@ -39,14 +40,17 @@ def write_study_page(
         taus: metric that needs no labels -> Kendall's tau with kNN over the complete trials, 1 where both order them
             alike from worst to best; None where it cannot be had.
         storage: URL of Optuna's database; None where it is not known.
+        url: of the study's folder, where `folder` is a copy of it.
     """
     path = folder / "study.html"
-    path.write_text(render("study.html", _context(folder, record, figures, importances, taus, storage)), "utf-8")
+    path.write_text(
+        render("study.html", _context(url or str(folder), record, figures, importances, taus, storage)), "utf-8"
+    )
     return path
 
 
 def _context(
-    folder: Path,
+    folder: str,
     record: StudyLike,
     figures: Mapping[str, Figure | str],
     importances: Mapping[str, float],
@@ -73,7 +77,7 @@ def _context(
         "front": _study.trial_table(record, record.front) if plural else None,
         "trials": _study.trial_table(record, record.trials),
         "failures": _study.failures(record),
-        "train": f"manta train {folder / 'best.yaml'} --name {record.name}-best",
+        "train": f"manta train {folder}/best.yaml --name {record.name}-best",
         "dashboard": None if storage is None else f"optuna-dashboard {words.without_secrets(storage)}",
         "plotly": get_plotlyjs() if drawn else "",
     }

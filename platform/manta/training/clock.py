@@ -38,6 +38,10 @@ class Clock:
         self._pause = 0.0
         self._mark = now
 
+    def go_on(self) -> None:
+        """What happened since the last step was not this run's doing."""
+        self._mark = time.perf_counter()
+
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Time in here is not training."""

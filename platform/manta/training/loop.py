@@ -75,7 +75,7 @@ class Rung:
 
     Attributes:
         step: optimizer steps done.
-        metrics: the evaluators' numbers, on rank 0.
+        metrics: the evaluators' numbers, on rank 0, and the rates.
     """
 
     step: int
@@ -184,7 +184,8 @@ class Worker:
                     save_views(self.folder, self.step.views, batch, self.experiment.train.seed)
                 self.clock.step_done(self.experiment.train.batch_size)
                 if metrics is not None:
-                    yield Rung(self.done, metrics)
+                    yield Rung(self.done, metrics | self.clock.rates())
+                    self.clock.go_on()
 
     def sampling(self) -> contextlib.AbstractContextManager[Any]:
         """Rank 0 logs how busy the machine is meanwhile."""

@@ -95,7 +95,8 @@ class Shared:
         plan = plan_of(experiment, manifest)
         cache = DecodedCache(manifest, plan, size=experiment.data.canonical_size)
         labels: dict[int, int] = {}
-        for split, limit in (("bank", bank), ("held_out", queries)):
+        limits = experiment.evaluation
+        for split, limit in (("bank", min(bank, limits.bank_rows)), ("held_out", min(queries, limits.query_rows))):
             rows = split_rows(plan, "bank" if split == "bank" else "held_out", limit)
             found = read_rows(manifest, rows, labels=True).labels
             if found is not None:

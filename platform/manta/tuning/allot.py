@@ -45,11 +45,10 @@ def share(settings: StudySettings, recipe: Experiment) -> Share:
     wanted, workers = settings.resources, recipe.resources.workers
     have = ray.cluster_resources()
     cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
-    each_gpu = wanted.gpus if wanted.gpus is not None else (1.0 if gpus and recipe.resources.gpu is not False else 0.0)
+    asked_gpu = recipe.resources.gpu is True or (recipe.resources.gpu == "auto" and gpus > 0)
+    each_gpu = wanted.gpus if wanted.gpus is not None else float(asked_gpu)
     each = workers * wanted.cpus + (DRIVER_CPUS if workers > 1 else 0.0)
-    fits = math.floor((cpus - DECODE_CPUS) / each)
-    if each_gpu:
-        fits = min(fits, math.floor(gpus / (workers * each_gpu)))
+    fits = min(math.floor((cpus - DECODE_CPUS) / each), _places(wanted.cpus, each_gpu) // workers)
     if recipe.resources.autoscaling:
         if wanted.concurrent is None:
             raise ConfigError(
@@ -65,9 +64,38 @@ def share(settings: StudySettings, recipe: Experiment) -> Share:
     threads = recipe.resources.threads_per_worker or max(int(cores / (concurrent * workers)), 1)
     if os.environ.get("RAY_ADDRESS"):
         threads = recipe.resources.threads_per_worker or max(int(wanted.cpus), 1)
+    if workers > 1 and wanted.memory_gib is not None:
+        raise ConfigError("study.resources.memory_gib limits trials of one worker; drop it, or resources.workers")
+    if settings.scheduler.name == "pbt" and workers == 1:
+        # No more than these fit at a time; PBT pauses some for others.
+        room = (cpus - DECODE_CPUS) / concurrent
+        return Share(concurrent, {"CPU": max(wanted.cpus, room), "GPU": each_gpu}, wanted.cpus, each_gpu, threads)
     if workers > 1:
         return Share(concurrent, {"CPU": DRIVER_CPUS}, wanted.cpus, each_gpu, threads)
     return Share(concurrent, {"CPU": wanted.cpus, "GPU": each_gpu}, wanted.cpus, each_gpu, threads)
+
+
+def check_reach(tracking_uri: str) -> None:
+    """
+    Raises:
+        ResourceError: trials on other machines could not reach the tracking store.
+    """
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
+    if nodes > 1 and tracking_uri.startswith("sqlite"):
+        raise ResourceError(
+            f"the cluster has {nodes} nodes, and the tracking store is a file on this one; set MLFLOW_TRACKING_URI to "
+            "a server, and --runs to a URL or a disk that all of them see"
+        )
+
+
+def _places(cpus: float, gpus: float) -> int:
+    """Workers that the nodes hold: one cannot be spread over two."""
+    found = 0
+    for node in ray.nodes():
+        if node["Alive"]:
+            here = math.floor(node["Resources"].get("CPU", 0.0) / cpus)
+            found += min(here, math.floor(node["Resources"].get("GPU", 0.0) / gpus)) if gpus else here
+    return found
 
 
 def _check(fits: int, settings: StudySettings, recipe: Experiment, have: str, each: float, each_gpu: float) -> None:

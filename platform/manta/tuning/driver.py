@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import uuid
 from collections.abc import Iterator
 
@@ -16,12 +15,12 @@ from manta.data import open_dataset, prepare
 from manta.errors import ConfigError, ResourceError, TrackingError
 from manta.tracking import Tracker
 from manta.training.build import plan_of
-from manta.training.folder import RunFolder, default_cache
+from manta.training.folder import Lease, RunFolder, default_cache
 from manta.training.launch import connect
 from manta.training.loop import ONLINE_BANK, ONLINE_QUERIES
 from manta.training.run import Notify, default_store, preflight
 from manta.training.supply import Shared
-from manta.tuning.allot import Share, share
+from manta.tuning.allot import Share, check_reach, share
 from manta.tuning.ledger import records
 from manta.tuning.metrics import REFERENCE, metric, metrics_for
 from manta.tuning.progress import Aftercare, Standing
@@ -57,7 +56,7 @@ def search(request: StudyRequest) -> tuple[Study, StudyRecord]:
     changes = request.changes or {}
     settings = settings_from(merged(section.values, changes), None if changes else section.error)
     whole = whole_of(settings, request.recipe)
-    folder = new_folder(request)
+    folder = new_folder(request, settings.storage)
     request.notify("starting Ray")
     for key, value in TUNE.items():
         os.environ.setdefault(key, value)
@@ -66,6 +65,8 @@ def search(request: StudyRequest) -> tuple[Study, StudyRecord]:
     connect()
     preflight(request.recipe)
     portion = share(settings, request.recipe)
+    tracker = Tracker(experiment=request.recipe.tracking.experiment, runs_dir=default_store(request.runs))
+    check_reach(tracker.uri)
     cache = request.recipe.data.cache_dir or default_cache(request.runs)
     dataset = prepare(request.recipe.data.source, cache, progress=request.ingest_progress)
     manifest = open_dataset(dataset)
@@ -75,7 +76,6 @@ def search(request: StudyRequest) -> tuple[Study, StudyRecord]:
     metrics = metrics_for(settings.metric, manifest.labelled)
     for name in settings.compare:
         metric(name)
-    tracker = Tracker(experiment=request.recipe.tracking.experiment, runs_dir=default_store(request.runs))
     saved = open_folder(folder, request, settings, whole, manifest, dataset, tracker)
     study = Study(folder, space, settings, request.recipe, metrics, saved)
     with _running(tracker, saved["study_run_id"]):
@@ -89,7 +89,10 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
 
     from manta.tuning.schedulers import make_scheduler
 
-    settings, whole, aftercare = study.settings, study.saved["whole"], Aftercare(tracker, _trials(study.folder))
+    settings, whole = study.settings, study.saved["whole"]
+    pbt = settings.scheduler.name == "pbt"
+    aftercare = Aftercare(tracker, _trials(study.folder), keep=pbt)
+    lease = Lease.take(study.folder)
 
     def known() -> list[TrialRecord]:
         return records(searcher.study, study.space, study.metrics)
@@ -112,12 +115,14 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
         asked=settings.trials,
         whole=whole,
         on_end=ended,
+        guard=lambda: lease.verify(at_most_every=1.0),
     )
     left = searcher.left
-    if left == 0:
-        return known()
     ended_before = [trial for trial in known() if trial.state not in ("running", "waiting")]
     aftercare.settle(ended_before)
+    if left == 0:
+        aftercare.close()
+        return known()
     past = [trial for trial in ended_before if trial.state != "failed"]
     first = study.metrics[0]
     scheduler = make_scheduler(settings.scheduler, first, whole, space=study.space, past=past)
@@ -129,12 +134,12 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
             search_alg=searcher,
             scheduler=scheduler,
             num_samples=left,
-            max_concurrent_trials=portion.concurrent,
+            max_concurrent_trials=None if pbt else portion.concurrent,  # PBT's population is all of its trials
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex[:8],
-            storage_path=study.folder.join(SCRATCH),
+            storage_path=study.folder.join(SCRATCH) if study.folder.is_local else f"{study.folder.url}/{SCRATCH}",
             failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
             verbose=0,
             callbacks=[Obituary(searcher)],
@@ -147,9 +152,13 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
     )
     try:
         tuner.fit()
+    except BaseException:
+        aftercare.interrupted(trial for trial in known() if trial.state == "running")
+        raise
     finally:
         aftercare.close()
-        shutil.rmtree(study.folder.local / SCRATCH, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            study.folder.remove(SCRATCH)
     return known()
 
 

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from manta.tuning.metrics import Metric
 from manta.tuning.record import TrialRecord
 from manta.tuning.record import TrialState as State
-from manta.tuning.search import ATTRIBUTE, RESOURCE, rejected
+from manta.tuning.search import ATTRIBUTE, rejected
 from manta.tuning.space import Space
 
 
@@ -22,16 +22,13 @@ def _record(trial: FrozenTrial, space: Space, metrics: list[Metric]) -> TrialRec
     state = _state(trial)
     values = {str(name): float(value) for name, value in noted.get("values", {}).items()}
     first = values.get(metrics[0].name)
-    rungs = {float(step): value for step, value in trial.intermediate_values.items()}
-    if not rungs and first is not None and RESOURCE in noted:
-        rungs = {float(noted[RESOURCE]): first}
     return TrialRecord(
         number=trial.number,
         params={} if noted.get("inside") is False else space.values(noted.get("drawn") or trial.params),
         state=state,
         value=None if state == "failed" else first,
         values=values,
-        rungs=rungs,
+        rungs={float(step): value for step, value in noted.get("rungs", {}).items()},
         epochs=float(noted.get("epochs", 0.0)),
         seconds=float(noted.get("seconds", 0.0)),
         run_id=noted.get("run_id"),

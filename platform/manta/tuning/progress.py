@@ -36,10 +36,13 @@ class Aftercare:
     """Closes what a trial left open, beside the search: its run in MLflow, its folder, its checkpoints.
 
     A trial that was stopped or failed is not gone on with, so its checkpoints are removed.
+
+    Args:
+        keep: until the end, since others may take them over.
     """
 
-    def __init__(self, tracker: Tracker, trials: RunFolder) -> None:
-        self.tracker, self.trials = tracker, trials
+    def __init__(self, tracker: Tracker, trials: RunFolder, *, keep: bool = False) -> None:
+        self.tracker, self.trials, self.keep = tracker, trials, keep
         self._spent: list[str] = []
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="manta-aftercare")
 
@@ -57,19 +60,36 @@ class Aftercare:
         for name in self._spent:
             self._remove_checkpoints(name)
 
+    def interrupted(self, running: Iterable[TrialRecord]) -> None:
+        """The driver stops, and these with it; a resume goes on with them."""
+        for trial in running:
+            run_id = self._run_id(trial)
+            if run_id is not None:
+                with contextlib.suppress(TrackingError):
+                    self.tracker.finish(run_id, "KILLED")
+
+    def _run_id(self, trial: TrialRecord) -> str | None:
+        """A trial that died before its first rung has told its run to its folder only."""
+        name = f"{trial.number:04d}"
+        if trial.run_id is None and self.trials.exists(name, "run.json"):
+            return str(self.trials.read_json(name, "run.json")["run_id"])
+        return trial.run_id
+
     def _settle(self, trial: TrialRecord, outcome: Outcome) -> None:
         name = f"{trial.number:04d}"
         if self.trials.exists(name, "run.json"):
             self.trials.update_json({"status": outcome.state, "reason": outcome.reason}, name, "run.json")
         if outcome.state != "complete":
             self._spent.append(name)
-            self._remove_checkpoints(name)
-        if trial.run_id is None:
+            if not self.keep:
+                self._remove_checkpoints(name)
+        run_id = self._run_id(trial)
+        if run_id is None:
             return
         tags = {"manta.state": outcome.state} | ({"manta.reason": outcome.reason} if outcome.reason else {})
         with contextlib.suppress(TrackingError):
-            self.tracker.set_tags(trial.run_id, tags)
-            self.tracker.finish(trial.run_id, "FAILED" if outcome.state == "failed" else "FINISHED")
+            self.tracker.set_tags(run_id, tags)
+            self.tracker.finish(run_id, "FAILED" if outcome.state == "failed" else "FINISHED")
 
     def _remove_checkpoints(self, name: str) -> None:
         with contextlib.suppress(OSError):  # it is being written to

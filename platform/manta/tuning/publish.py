@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import tempfile
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -31,25 +34,27 @@ def publish(study: Study, record: StudyRecord, *, notify: Notify) -> dict[str, A
     Raises:
         RunError: no trial came to its end.
     """
-    folder = study.folder.local
     best = record.best
+    files = {TABLE: _parquet(record)}
     if best is not None:
-        study.folder.write(winner(study, record).to_yaml().encode(), BEST)
-    _table(record).to_parquet(folder / TABLE)
-    shares = write_page(study, record)
+        files[BEST] = winner(study, record).to_yaml().encode()
+    files[PAGE], shares = page(study, record)
+    for name, data in files.items():
+        study.folder.write(data, name)
     tracker = Tracker(study.saved["tracking_uri"], study.recipe.tracking.experiment)
     run_id = study.saved["study_run_id"]
     try:
-        for name in (BEST, PAGE, TABLE, "space.yaml"):
-            if study.folder.exists(name):
-                tracker.log_artifact(run_id, folder / name)
+        with tempfile.TemporaryDirectory(prefix="manta-study-") as scratch:
+            for name, data in (files | {"space.yaml": study.folder.read("space.yaml")}).items():
+                Path(scratch, name).write_bytes(data)
+            tracker.log_artifacts(run_id, scratch)
         if best is not None:
             tags = {"manta.best_trial": str(best.number), "manta.best_run": best.run_id or ""}
             tracker.set_tags(run_id, tags)
             tracker.log_metrics(run_id, {f"best_{key}": value for key, value in best.values.items()})
         tracker.finish(run_id, "FINISHED" if best is not None else "FAILED")
     except TrackingError as error:
-        notify(f"the tracking server does not have everything; all of it is in {folder}: {error}")
+        notify(f"the tracking server does not have everything; all of it is in {study.folder.url}: {error}")
     if best is None:
         reasons = sorted({trial.reason for trial in record.trials if trial.reason})
         raise RunError(f"no trial of {record.name!r} came to its end: {'; '.join(reasons[:3])}")
@@ -102,13 +107,15 @@ def trust(record: StudyRecord) -> dict[str, float | None]:
     return dict(kendall([trial.values for trial in record.complete], REFERENCE))
 
 
-def write_page(study: Study, record: StudyRecord) -> dict[str, float]:
-    """study.html. Returns the parameters' importances."""
+def page(study: Study, record: StudyRecord) -> tuple[bytes, dict[str, float]]:
+    """study.html, and the parameters' importances."""
     taus = trust(record)
     found = study.load()
     plots, shares = figures(found, record, taus), importances(found, record)
-    write_study_page(study.folder.local, record, plots, shares, taus, storage=study.storage_url)
-    return shares
+    with tempfile.TemporaryDirectory(prefix="manta-study-") as scratch:
+        url = study.folder.path if study.folder.is_local else study.folder.url
+        written = write_study_page(Path(scratch), record, plots, shares, taus, storage=study.storage_url, url=url)
+        return written.read_bytes(), shares
 
 
 def look(runs: str, name: str) -> tuple[StudyRecord, dict[str, Any]]:
@@ -119,13 +126,14 @@ def look(runs: str, name: str) -> tuple[StudyRecord, dict[str, Any]]:
     """
     study = open_study(runs, name)
     record = study.record(study.trials())
-    shares = write_page(study, record)
+    text, shares = page(study, record)
+    study.folder.write(text, PAGE)
     if record.best is not None:
         study.folder.write(winner(study, record).to_yaml().encode(), BEST)
     return record, summary(record, shares)
 
 
-def _table(record: StudyRecord) -> pd.DataFrame:
+def _parquet(record: StudyRecord) -> bytes:
     """One row a trial; parameters and metrics are columns."""
     rows = []
     for trial in record.trials:
@@ -146,7 +154,9 @@ def _table(record: StudyRecord) -> pd.DataFrame:
     for column in table:  # a choice may be a number in one trial and a word in the next
         if table[column].map(type).nunique() > 1 and not pd.api.types.is_numeric_dtype(table[column]):
             table[column] = table[column].map(lambda value: None if pd.isna(value) else str(value))
-    return table
+    buffer = io.BytesIO()
+    table.to_parquet(buffer)
+    return buffer.getvalue()
 
 
 def _plain(value: Any) -> Any:

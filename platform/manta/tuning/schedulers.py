@@ -19,7 +19,7 @@ from ray.tune.schedulers import (
 from manta.errors import ConfigError
 from manta.tuning.metrics import Metric
 from manta.tuning.record import TrialRecord
-from manta.tuning.search import RESOURCE
+from manta.tuning.search import REPEATED, RESOURCE
 from manta.tuning.settings import SchedulerConfig
 from manta.tuning.space import Parameter, Space
 
@@ -37,7 +37,7 @@ def make_scheduler(
     """
     match config.name:
         case "asha":
-            asha = AsyncHyperBandScheduler(
+            asha = Asha(
                 time_attr=RESOURCE,
                 metric=metric.name,
                 mode=metric.mode,
@@ -48,9 +48,7 @@ def make_scheduler(
             _replay(asha, past, metric)
             return asha
         case "median":
-            median = MedianStoppingRule(
-                time_attr=RESOURCE, metric=metric.name, mode=metric.mode, grace_period=config.min
-            )
+            median = Median(time_attr=RESOURCE, metric=metric.name, mode=metric.mode, grace_period=config.min)
             _replay(median, past, metric)
             return median
         case "pbt":
@@ -62,9 +60,33 @@ def make_scheduler(
                 hyperparam_mutations={"drawn": _mutations(space)},
                 custom_explore_fn=lambda explored: _inside(space, explored),
                 log_config=False,
+                require_attrs=False,  # a trial that failed has no metric
             )
         case "none":
             return FIFOScheduler()
+
+
+class _Heeding:
+    """A trial that goes on after its process died repeats its rungs: they count, and decide nothing a second time."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision: str = super().on_trial_result(tune_controller, trial, result)  # type: ignore[misc]
+        return TrialScheduler.CONTINUE if result.get(REPEATED) else decision
+
+
+class Asha(_Heeding, AsyncHyperBandScheduler):
+    """Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"."""
+
+
+class Median(_Heeding, MedianStoppingRule):
+    """Golovin et al. 2017, "Google Vizier", section 3.2. A trial without the metric is no sample; none is paused."""
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        if self._metric in result and self._time_attr in result:
+            super().on_trial_complete(tune_controller, trial, result)
+
+    def _on_insufficient_samples(self, tune_controller: Any, trial: Any, time: float) -> str:
+        return str(TrialScheduler.CONTINUE)
 
 
 class Population(PopulationBasedTraining):
@@ -72,6 +94,11 @@ class Population(PopulationBasedTraining):
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         super().on_trial_add(SimpleNamespace(search_alg=None), trial)
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if result.get(REPEATED):
+            return str(TrialScheduler.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         config, operations = super()._get_new_config(trial, trial_to_clone)

@@ -34,7 +34,7 @@ ATTRIBUTE = "manta."
 """Prefix of user attributes: state, reason, run_id, values, epochs, seconds, default."""
 FAILED_CONSTRAINT = "trains"
 MOST_REJECTED = 200
-RESOURCE = "resource"
+RESOURCE, REPEATED = "resource", "repeated"
 NOTED = (RESOURCE, "epochs", "seconds", "training_seconds", "evaluation_seconds", "run_id")
 """What a trial's result holds beside its numbers."""
 
@@ -55,6 +55,7 @@ class StudySearch(OptunaSearch):
         metrics: what is optimised.
         whole: the resource of a trial that was not stopped.
         on_end: told the number and the outcome of each trial.
+        guard: raises where another driver has taken the study over; asked before anything is written.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class StudySearch(OptunaSearch):
         asked: int,
         whole: int,
         on_end: Callable[[int, Outcome], None] = lambda _number, _outcome: None,
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         self.space, self.recipe, self.metrics = space, recipe, metrics
         self.sampler_name, self.seed, self.asked, self.whole, self.on_end = sampler, seed, asked, whole, on_end
+        self.guard = guard
         names = [metric.name for metric in metrics]
         modes = [metric.mode for metric in metrics]
         super().__init__(
@@ -96,9 +99,9 @@ class StudySearch(OptunaSearch):
         return max(int(self.asked - done), 0)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        if self.unfinished:
-            trial = Trial(self.study, self.unfinished.pop(0))
-        else:
+        self.guard()
+        trial = self._take_up()
+        if trial is None:
             if self.asked - sum(not rejected(t) and t.state != TrialState.WAITING for t in self._trials()) <= 0:
                 return cast(dict[str, Any], Searcher.FINISHED)
             trial = self._ask()
@@ -107,6 +110,9 @@ class StudySearch(OptunaSearch):
         return {"number": trial.number, "drawn": self._drawn(trial)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self.guard()
+        if result.get(REPEATED):
+            return
         trial = self._ot_trials[trial_id]
         self._note(trial, result)
         self._report(trial, result)
@@ -120,6 +126,7 @@ class StudySearch(OptunaSearch):
         self._end(trial_id, {"failed": reason})
 
     def _end(self, trial_id: str, result: Mapping[str, Any]) -> None:
+        self.guard()
         trial = self._ot_trials[trial_id]
         if self._frozen(trial).state.is_finished():
             return
@@ -186,12 +193,33 @@ class StudySearch(OptunaSearch):
         values = numbers(result)
         if values:
             trial.set_user_attr(f"{ATTRIBUTE}values", values)
+        first = values.get(self.metrics[0].name)
+        if first is not None and RESOURCE in result:
+            known = self._frozen(trial).user_attrs.get(f"{ATTRIBUTE}rungs", {})
+            trial.set_user_attr(f"{ATTRIBUTE}rungs", known | {str(int(result[RESOURCE])): first})
         changed = {key.removeprefix("drawn/"): value for key, value in result.items() if key.startswith("drawn/")}
         if changed and changed != trial.params:
             trial.set_user_attr(f"{ATTRIBUTE}drawn", changed)
         for key in NOTED:
             if result.get(key) is not None:
                 trial.set_user_attr(f"{ATTRIBUTE}{key}", result[key])
+
+    def _take_up(self) -> Trial | None:
+        """The next trial that an earlier attempt left unfinished. It may have been killed while it drew."""
+        while self.unfinished:
+            trial = Trial(self.study, self.unfinished.pop(0))
+            self.study.sampler = self._sampler_for(trial.number)
+            drawn = self._define(trial)
+            broken = None if trial.user_attrs.get(f"{ATTRIBUTE}default") else self.space.violated(self.recipe, drawn)
+            if broken is None:
+                return trial
+            self._reject(trial, broken)
+        return None
+
+    def _reject(self, trial: Trial, broken: str) -> None:
+        trial.set_user_attr(f"{ATTRIBUTE}state", "rejected")
+        trial.set_user_attr(f"{ATTRIBUTE}reason", broken)
+        self.study.tell(trial, state=TrialState.FAIL)
 
     def _ask(self) -> Trial:
         """A trial whose values hold every constraint; those refused are told so and not counted."""
@@ -204,9 +232,7 @@ class StudySearch(OptunaSearch):
             broken = self.space.violated(self.recipe, drawn)
             if broken is None:
                 return trial
-            trial.set_user_attr(f"{ATTRIBUTE}state", "rejected")
-            trial.set_user_attr(f"{ATTRIBUTE}reason", broken)
-            self.study.tell(trial, state=TrialState.FAIL)
+            self._reject(trial, broken)
         raise ConfigError(f"{MOST_REJECTED} draws in a row broke the constraint {broken!r}; widen the space or drop it")
 
     def _define(self, trial: Trial) -> dict[str, Any]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable
@@ -29,7 +31,7 @@ from manta.tuning.search import ATTRIBUTE, mask, open_storage
 from manta.tuning.settings import StudySettings, settings_from
 from manta.tuning.space import Space, read_space
 
-STUDY = "study.yaml"
+STUDY, STORAGE = "study.yaml", "MANTA_STUDY_STORAGE"
 MOST_EPOCHS = 9
 """Of a trial, unless the settings say more: the winner is trained at the recipe's budget afterwards."""
 
@@ -74,7 +76,13 @@ class Study:
 
     @property
     def storage_url(self) -> str:
-        return self.settings.storage or f"sqlite:///{self.folder.local / 'study.db'}"
+        if self.settings.storage is None:
+            return f"sqlite:///{self.folder.local / 'study.db'}"
+        if self.settings.storage != mask(self.settings.storage) or ":***@" not in self.settings.storage:
+            return self.settings.storage
+        if STORAGE not in os.environ:
+            raise ConfigError(f"set {STORAGE} to the URL of {self.settings.storage}; its password is not written down")
+        return os.environ[STORAGE]
 
     @property
     def optuna_name(self) -> str:
@@ -157,8 +165,10 @@ def open_study(runs: str, name: str) -> Study:
     saved = yaml.safe_load(folder.read(STUDY))
     recipe = from_mapping(saved["recipe"])
     settings = settings_from(saved["settings"])
-    text = folder.local / "space.yaml"
-    space, _ = read_space(text, recipe)
+    with tempfile.TemporaryDirectory(prefix="manta-space-") as scratch:
+        copy = Path(scratch) / saved["space_file"]
+        copy.write_bytes(folder.read("space.yaml"))
+        space, _ = read_space(copy, recipe)
     return Study(folder, space, settings, recipe, metrics_for(settings.metric, saved["labelled"]), saved)
 
 
@@ -180,7 +190,7 @@ def whole_of(settings: StudySettings, recipe: Experiment) -> int:
     return whole
 
 
-def new_folder(request: StudyRequest) -> RunFolder:
+def new_folder(request: StudyRequest, storage: str | None) -> RunFolder:
     """
     Raises:
         RunError: the name is taken, or what is to be resumed is not there or was another study.
@@ -189,8 +199,10 @@ def new_folder(request: StudyRequest) -> RunFolder:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise RunError(f"study name {name!r} may hold letters, digits, '.', '_' and '-' only")
     folder = RunFolder(f"{request.runs.rstrip('/')}/{name}")
-    if not folder.is_local:
-        raise RunError(f"{folder.url}: a study's folder must be on a disk; its trials' data may be anywhere")
+    if not folder.is_local and not storage:
+        raise RunError(
+            f"a study in {folder.url} needs a database that is not a file in it; set study.storage=postgresql://..."
+        )
     if request.resume and request.name is None:
         raise RunError("--resume needs the --name of the study to go on with")
     if request.resume and not folder.exists(STUDY):
@@ -223,7 +235,7 @@ def open_folder(
     else:
         run_id = tracker.create_run(
             folder.name,
-            config={"study": settings.model_dump(mode="json"), "recipe": request.recipe.model_dump(mode="json")},
+            config={"study": _shown(settings), "recipe": request.recipe.model_dump(mode="json")},
             tags={"manta.kind": "study", **request.recipe.tracking.tags},
             git_commit=git_commit(),
             dataset=Dataset(folder.name, manifest.digest, request.recipe.data.source, manifest.rows),
@@ -243,9 +255,14 @@ def open_folder(
             "recipe": request.recipe.model_dump(mode="json"),
         }
         folder.write(text.encode(), "space.yaml")
-    shown = saved | {"settings": saved["settings"] | {"storage": settings.storage and mask(settings.storage)}}
+    shown = saved | {"settings": _shown(settings)}
     folder.write(yaml.safe_dump(shown, sort_keys=False, width=110).encode(), STUDY)
     return saved
+
+
+def _shown(settings: StudySettings) -> dict[str, Any]:
+    """Without the database's password."""
+    return settings.model_dump(mode="json") | {"storage": settings.storage and mask(settings.storage)}
 
 
 def _identity(text: str, settings: StudySettings, recipe: Experiment, manifest: Manifest, whole: int) -> str:

@@ -24,14 +24,14 @@ from manta.data import Manifest, open_dataset
 from manta.errors import MantaError, TrackingError, TrainingStopped
 from manta.tracking import Tracker
 from manta.training.build import plan_of, total_steps
-from manta.training.checkpoint import CheckpointManifest, Checkpoints
+from manta.training.checkpoint import CheckpointManifest, Checkpoints, folder_name
 from manta.training.folder import Lease, RunFolder
 from manta.training.loop import Rung, Task, Worker
 from manta.training.memory import release_freed_memory
 from manta.training.supply import Shared
 from manta.tuning.group import Group
 from manta.tuning.metrics import metric, with_evaluators
-from manta.tuning.search import RESOURCE
+from manta.tuning.search import REPEATED, RESOURCE
 from manta.tuning.settings import Unit
 from manta.tuning.space import Space
 
@@ -154,6 +154,8 @@ class Attempt:
             if self._rungs is None:
                 self._rungs = self._advance()
             return next(self._rungs)
+        except StopIteration:  # its last step had been reported before its process died
+            return self.results[-1] | {"done": True} if self.results else self._failed("it was never evaluated")
         except TrainingStopped as error:
             return self._failed(f"{error.diagnosis}: {error}")
         except Exception as error:
@@ -188,18 +190,19 @@ class Attempt:
 
     def _advance(self) -> Generator[dict[str, Any]]:
         self._started = time.monotonic()
+        lease = Lease.take(self.folder)  # before anything is read: an attempt that lives on writes no more
         manifest = open_dataset(self.task.dataset)
         source, past = self._past()
-        for result in past:
+        for number, result in enumerate(past, start=1):
             self.results.append(result)
-            yield result
+            yield result if number == len(past) else result | {REPEATED: True}
         if past and past[-1]["done"]:
             return
         experiment = self.task.experiment(self.drawn, manifest)
         self._before = past[-1]["seconds"] if past else self._before
         plan = plan_of(experiment, manifest)
         total = total_steps(experiment, plan)
-        self.worker = worker = self._worker(experiment)
+        self.worker = worker = self._worker(experiment, lease)
         with closing(worker.train(source)) as rungs:
             for rung in rungs:
                 self.results.append(self._result(rung, total, plan.steps_per_epoch))
@@ -211,8 +214,13 @@ class Attempt:
         if self._source is not None:
             donor = Checkpoints(RunFolder(self._source["folder"]), None)
             found = next((m for m in donor.committed() if m.step == self._source["step"]), None)
+            own = donor.folder.url == self.folder.url
+            found = donor.latest() if found is None and own else found
             if found is None:
                 raise MantaError(f"the checkpoint of step {self._source['step']} of {donor.folder.url} is gone")
+            for mine in [] if own else Checkpoints(self.folder, None).committed():
+                if mine.step > found.step:  # or a resume would take it for the newest
+                    self.folder.remove("checkpoints", folder_name(mine.step))
             if self.folder.exists(RUNGS):
                 self._before = self.folder.read_json(RUNGS)[-1]["seconds"]
             self.results = list(self._source["results"])
@@ -225,13 +233,12 @@ class Attempt:
             self.drawn = past[-1]["drawn"]  # PBT may have changed it
         return None, past
 
-    def _worker(self, experiment: Experiment) -> Worker | Group:
+    def _worker(self, experiment: Experiment, lease: Lease) -> Worker | Group:
         """Built, with its run in MLflow and its folder; closed by `close`."""
         task = self.task
         tracker = Tracker(task.tracking_uri, task.tracking_experiment)
         self.run_id = self._open_run(experiment, tracker)
         self.folder.write(experiment.to_yaml().encode(), "experiment.yaml")
-        lease = Lease.take(self.folder)
         order = Task(
             experiment=experiment.model_dump(mode="json"),
             dataset=task.dataset,
@@ -242,12 +249,15 @@ class Attempt:
             started=time.time(),
             threads=task.threads,
             decode_tasks=1,
-            device="cuda" if torch.cuda.is_available() and not task.workers > 1 else None,
+            device=None if task.workers > 1 else "cuda" if task.gpus and torch.cuda.is_available() else "cpu",
             trial=True,
         )
+        shared = task.shared
+        if shared is not None and shared.cache.size != experiment.data.canonical_size:
+            shared = None  # this trial's images are of another size
         if task.workers > 1:
-            return Group(order, task.shared, workers=task.workers, cpus=task.cpus, gpus=task.gpus)
-        worker = Worker(order, task.shared)
+            return Group(order, shared, workers=task.workers, cpus=task.cpus, gpus=task.gpus)
+        worker = Worker(order, shared)
         self._open_things.callback(worker.close, DRAIN_SECONDS)
         self._open_things.callback(worker.checkpoints.wait)
         self._open_things.enter_context(worker.sampling())

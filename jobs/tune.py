@@ -1,0 +1,12 @@
+"""ray job submit --working-dir . -- python jobs/tune.py SPACE --recipe RECIPE --name NAME [a.b=c ...]
+
+The same arguments as `manta tune`; on a cluster give `--runs s3://...` and `study.storage=postgresql://...`.
+"""
+
+import sys
+
+from manta.cli import main
+
+if __name__ == "__main__":
+    sys.argv = ["manta", "tune", *sys.argv[1:]]
+    main()
