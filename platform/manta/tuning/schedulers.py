@@ -66,20 +66,25 @@ def make_scheduler(
             return FIFOScheduler()
 
 
-class _Heeding:
-    """A trial that goes on after its process died repeats its rungs: they count, and decide nothing a second time."""
+class Asha(AsyncHyperBandScheduler):
+    """Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning".
+
+    A trial that goes on after its process died repeats its rungs: they count, and decide nothing a second time.
+    """
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision: str = super().on_trial_result(tune_controller, trial, result)  # type: ignore[misc]
-        return TrialScheduler.CONTINUE if result.get(REPEATED) else decision
+        decision = str(super().on_trial_result(tune_controller, trial, result))
+        return str(TrialScheduler.CONTINUE) if result.get(REPEATED) else decision
 
 
-class Asha(_Heeding, AsyncHyperBandScheduler):
-    """Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning"."""
-
-
-class Median(_Heeding, MedianStoppingRule):
+class Median(MedianStoppingRule):
     """Golovin et al. 2017, "Google Vizier", section 3.2. A trial without the metric is no sample; none is paused."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if result.get(REPEATED):
+            self._results[trial].append(result)
+            return str(TrialScheduler.CONTINUE)
+        return str(super().on_trial_result(tune_controller, trial, result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         if self._metric in result and self._time_attr in result:
@@ -111,7 +116,7 @@ def _replay(scheduler: TrialScheduler, past: Iterable[TrialRecord], metric: Metr
         stand_in = _Past(f"past-{trial.number}")
         scheduler.on_trial_add(None, stand_in)
         for resource, value in sorted(trial.rungs.items()):
-            scheduler.on_trial_result(None, stand_in, {RESOURCE: resource, metric.name: value})
+            scheduler.on_trial_result(None, stand_in, {RESOURCE: resource, metric.name: value, REPEATED: True})
 
 
 @dataclass(frozen=True, slots=True)
