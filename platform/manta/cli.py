@@ -166,11 +166,11 @@ def train(
 @app.command()
 def tune(
     space: Annotated[str, typer.Argument(help="A search space (YAML); `manta list spaces` shows those that ship.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="The recipe that the space varies.")],
     overrides: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(help="Changes: of the recipe (data.source=./photos), or of the study (study.metric=rankme)."),
     ] = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="The recipe that the space varies.")] = ...,  # type: ignore[assignment]
     name: Annotated[Optional[str], typer.Option(help="Name of the study; made up from the space if not given.")] = None,  # noqa: UP045
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the study of this --name.")] = False,
     trials: Trials = None,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from manta.errors import TrackingError
@@ -12,6 +13,8 @@ from manta.tracking import Tracker
 from manta.training.folder import RunFolder
 from manta.tuning.record import TrialRecord
 from manta.tuning.search import Outcome
+
+_log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 
@@ -49,10 +52,10 @@ class Aftercare:
     def settle(self, past: Iterable[TrialRecord]) -> None:
         """See to trials that ended in an earlier attempt, the driver of which may have been killed right then."""
         for trial in past:
-            self._pool.submit(self._settle, trial, Outcome(trial.state, trial.reason, trial.values))
+            self.trial_ended(trial, Outcome(trial.state, trial.reason, trial.values))
 
     def trial_ended(self, trial: TrialRecord, outcome: Outcome) -> None:
-        self._pool.submit(self._settle, trial, outcome)
+        self._pool.submit(self._settle, trial, outcome).add_done_callback(_complain)
 
     def close(self) -> None:
         """Wait until all is done. A trial that was stopped may have finished writing a checkpoint meanwhile."""
@@ -98,3 +101,9 @@ class Aftercare:
 
 
 Watch = Callable[[Standing], None]
+
+
+def _complain(done: Future[None]) -> None:
+    """What goes wrong beside the search does not end it, and is said."""
+    if (error := done.exception()) is not None:
+        _log.warning("a trial that ended was not closed properly: %s", error)
