@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from manta.evaluation import Features, build
+from manta.evaluation import Features, build, counted
 from manta.evaluation.linear_sgd import LinearSGD, LinearSGDConfig
 
 
@@ -73,7 +73,7 @@ def test_the_rate_is_chosen_by_the_bank_alone_and_not_the_worst() -> None:
 def test_the_accuracy_is_the_mean_of_correct_answers() -> None:
     features = digits(400)
     evaluator = build(LinearSGDConfig(epochs=2, lr=(0.1,), chunk=77))
-    hits = evaluator.correct(features)["linear_sgd_top1"]
+    hits = counted(evaluator.judge(features))["linear_sgd_top1"]
     assert hits.dtype == torch.bool
     assert len(hits) == len(features.queries)
     assert float(hits.double().mean()) == evaluator.compute(features)["linear_sgd_top1"]

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from manta.evaluation import Evaluator, Features, build, evaluate, interval, paired_gain
+from manta.evaluation import Evaluator, Features, build, counted, evaluate, interval, paired_gain
 from manta.evaluation.knn import KNNConfig
 from manta.evaluation.linear import LinearConfig
 from manta.evaluation.rank import RankConfig
@@ -90,7 +90,7 @@ def digits() -> Features:
 def test_knn_is_right_where_scikit_learn_is() -> None:
     features = digits()
     evaluator: Evaluator[KNNConfig] = build(KNNConfig())
-    correct = evaluator.correct(features)
+    correct = counted(evaluator.judge(features))
     assert {name: float(hits.double().mean()) for name, hits in correct.items()} == evaluator.compute(features)
     reference = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1))
     reference.fit(features.bank.double().numpy(), features.bank_labels)
@@ -103,7 +103,7 @@ def test_knn_is_right_where_scikit_learn_is() -> None:
 def test_the_linear_probe_is_right_where_scikit_learn_is() -> None:
     features = digits()
     evaluator: Evaluator[LinearConfig] = build(LinearConfig(l2=(1e-1,)))
-    correct = evaluator.correct(features)["linear_top1"]
+    correct = counted(evaluator.judge(features))["linear_top1"]
     assert float(correct.double().mean()) == evaluator.compute(features)["linear_top1"]
     spread, mean = torch.std_mean(features.bank, dim=0, correction=0)
     spread[spread == 0] = 1
@@ -118,7 +118,7 @@ def test_the_linear_probe_is_right_where_scikit_learn_is() -> None:
 def test_nothing_is_counted_without_labels_or_by_ranks() -> None:
     features = digits()
     unlabelled = Features(features.bank, features.queries)
-    assert all(build(config).correct(unlabelled) == {} for config in (KNNConfig(), LinearConfig()))
+    assert all(build(config).judge(unlabelled) == {} for config in (KNNConfig(), LinearConfig()))
     ranks = build(RankConfig())
-    assert ranks.correct(features) == {}
+    assert counted(ranks.judge(features)) == {}
     assert evaluate([ranks], features)

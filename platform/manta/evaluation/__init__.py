@@ -9,8 +9,12 @@ from manta.evaluation._base import (
     EvaluatorConfig,
     Features,
     LabelledImages,
+    Scores,
     build,
+    counted,
     evaluate,
+    lacking,
+    means,
 )
 from manta.evaluation._intervals import Gain, interval, paired_gain
 
@@ -24,8 +28,12 @@ __all__ = [
     "Features",
     "Gain",
     "LabelledImages",
+    "Scores",
     "build",
+    "counted",
     "evaluate",
     "interval",
+    "lacking",
+    "means",
     "paired_gain",
 ]

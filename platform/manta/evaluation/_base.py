@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -61,6 +61,10 @@ class Features:
         return self.bank_labels is not None and self.query_labels is not None
 
 
+Scores = Mapping[str, float | Tensor]
+"""Named numbers; where one is a mean over queries (or episodes), the `[Q]` scores that it is the mean of, bool where
+they say who was answered rightly: intervals and paired tests are made of them."""
+
 LabelledImages = tuple[Tensor, Tensor | None]
 """uint8 `[B, 3, S, S]`, and int64 labels `[B]` where the data have them; both on the CPU."""
 
@@ -106,40 +110,47 @@ C = TypeVar("C", bound=EvaluatorConfig)
 class Evaluator(ABC, Generic[C]):
     """Turns features into named numbers: fractions or plain numbers, accuracies in 0..1.
 
-    A subclass is registered by `@EVALUATORS.register(name)` and defines `Config` and `compute`.
+    A subclass is registered by `@EVALUATORS.register(name)` and defines `Config` and `judge`.
+
+    Attributes:
+        counts_queries: some of its numbers are given as the scores of single queries, whatever the data.
     """
 
     Config: ClassVar[type[EvaluatorConfig]]
     needs_labels: ClassVar[bool] = False
+    counts_queries: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None:
         self.config = config
 
     def views_wanted(self) -> tuple[int, int] | None:
-        """`(rows, views)`: of how many query rows how many augmented views `compute` needs; None for none."""
+        """`(rows, views)`: of how many query rows how many augmented views `judge` needs; None for none."""
         return None
 
     @abstractmethod
-    def compute(self, features: Features) -> dict[str, float]:
-        """Named numbers; plain Python floats."""
+    def judge(self, features: Features) -> Scores:
+        """What there is to say; nothing without the labels that it needs."""
 
-    def correct(self, features: Features) -> dict[str, Tensor]:
-        """Which queries were answered rightly, bool `[Q]`, by the name of the accuracy that is their mean: intervals
-        and paired tests are made of it. Empty for evaluators that do not count queries."""
-        return {}
+    def compute(self, features: Features) -> dict[str, float]:
+        """`judge`, in plain numbers."""
+        return means(self.judge(features))
 
 
 class EncoderEvaluator(Evaluator[C]):
-    """An evaluator that frozen features do not suffice for. A subclass defines `examine` in place of `compute`.
+    """An evaluator that frozen features do not suffice for. A subclass defines `probe` in place of `judge`.
 
     It runs at the end of a run and in `manta evaluate`, in one process: on rank 0, when the others have finished.
     """
 
     @abstractmethod
-    def examine(self, bench: Bench, features: Features) -> dict[str, float]:
-        """As `compute`; leaves the encoder as it was."""
+    def probe(self, bench: Bench, features: Features) -> Scores:
+        """As `judge`; leaves the encoder as it was."""
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def examine(self, bench: Bench, features: Features) -> dict[str, float]:
+        """`probe`, in plain numbers."""
+        return means(self.probe(bench, features))
+
+    def judge(self, features: Features) -> Scores:
         """Nothing: what features alone say is for others."""
         return {}
 
@@ -152,20 +163,40 @@ def build(config: EvaluatorConfig) -> Evaluator[Any]:
     return EVALUATORS[config.name](config)
 
 
-def evaluate(evaluators: Iterable[Evaluator[Any]], features: Features, bench: Bench | None = None) -> dict[str, float]:
-    """All numbers of all evaluators that can be had: those that need labels, views or the encoder itself are passed
-    over without them."""
-    numbers: dict[str, float] = {}
+def lacking(evaluator: Evaluator[Any], features: Features, bench: Bench | None = None) -> str | None:
+    """What the evaluator needs and is not there."""
+    if evaluator.needs_labels and not features.labelled:
+        return "labels"
+    if evaluator.views_wanted() is not None and features.views is None:
+        return "augmented views"
+    return "the encoder itself" if isinstance(evaluator, EncoderEvaluator) and bench is None else None
+
+
+def evaluate(evaluators: Iterable[Evaluator[Any]], features: Features, bench: Bench | None = None) -> Scores:
+    """Of all evaluators what can be had: those that lack something are passed over."""
+    scores: dict[str, float | Tensor] = {}
     for evaluator in evaluators:
-        lacks_labels = evaluator.needs_labels and not features.labelled
-        lacks_views = evaluator.views_wanted() is not None and features.views is None
-        if lacks_labels or lacks_views:
-            continue
-        if not isinstance(evaluator, EncoderEvaluator):
-            numbers |= evaluator.compute(features)
-        elif bench is not None:
-            numbers |= evaluator.examine(bench, features)
-    return numbers
+        if lacking(evaluator, features, bench) is None:
+            scores |= evaluator.judge(features)
+            if isinstance(evaluator, EncoderEvaluator) and bench is not None:
+                scores |= evaluator.probe(bench, features)
+    return scores
+
+
+def means(scores: Scores) -> dict[str, float]:
+    """Plain numbers: means of what is given query by query. NaN of no query."""
+    return {name: _mean(value) if isinstance(value, Tensor) else value for name, value in scores.items()}
+
+
+def counted(scores: Scores) -> dict[str, Tensor]:
+    """What is given query by query."""
+    return {name: value for name, value in scores.items() if isinstance(value, Tensor)}
+
+
+def _mean(scores: Tensor) -> float:
+    if scores.dtype == torch.bool and len(scores):
+        return int(scores.sum()) / len(scores)
+    return float(scores.double().mean())
 
 
 def some(features: Tensor, rows: int, *, seed: int) -> Tensor:

@@ -1,9 +1,10 @@
 """How far accuracies may be off, from which queries were answered rightly.
 
-The percentile bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13) at its limit of
-infinitely many resamples. A resample of n queries holds wins, losses and the rest in multinomial numbers, so the
-distribution of its mean is that of one query convolved n times with itself: exact by a Fourier transform, with no seed
-and no resample ever drawn.
+The percentile bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13). Where queries are
+right or wrong it is taken at its limit of infinitely many resamples: one of n queries holds wins, losses and the rest
+in multinomial numbers, so the distribution of its mean is that of one query convolved n times with itself, exact by a
+Fourier transform, with no seed and no resample ever drawn. Scores that are not bool (a precision, a mean over cases)
+are resampled.
 
 It asks how other queries of the same kind would have come out, not how another training run would have. An accuracy of
 0 or 1 has an interval of no width, however few the queries.
@@ -14,11 +15,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
 LEVEL = 0.95
 """Of all intervals: a fortieth of the resamples lies on each side."""
+
+
+RESAMPLES = 2_000
+"""Of scores that are not bool."""
 
 
 class Gain(NamedTuple):
@@ -29,18 +35,32 @@ class Gain(NamedTuple):
     high: float
 
 
-def interval(correct: Tensor) -> tuple[float, float]:
-    """The 95% interval of the accuracy whose queries were answered rightly where `correct: [Q]` (bool) says so."""
-    return _quantiles(wins=int(correct.sum()), losses=0, queries=len(correct))
+def interval(scores: Tensor) -> tuple[float, float]:
+    """The 95% interval of the mean of `scores: [Q]`: bool where they say which queries were answered rightly."""
+    if scores.dtype != torch.bool:
+        return _resampled(scores)
+    return _quantiles(wins=int(scores.sum()), losses=0, queries=len(scores))
 
 
 def paired_gain(a: Tensor, b: Tensor) -> Gain:
-    """How much more of the same queries `a: [Q]` answers rightly than `b: [Q]` (both bool).
+    """How much better `a: [Q]` does than `b: [Q]` on the same queries; both as `interval` takes them.
 
     Only the queries on which the two differ move it, so it tells apart what two intervals of accuracies cannot.
     """
+    if a.dtype != torch.bool or b.dtype != torch.bool:
+        difference = a.double() - b.double()
+        return Gain(float(difference.mean()), *_resampled(difference))
     wins, losses = int((a & ~b).sum()), int((b & ~a).sum())
     return Gain((wins - losses) / len(a), *_quantiles(wins=wins, losses=losses, queries=len(a)))
+
+
+def _resampled(scores: Tensor) -> tuple[float, float]:
+    """Of the mean of `[Q]` numbers; the same at every call."""
+    values = scores.double().cpu().numpy()
+    draw = np.random.default_rng(0)
+    means = [float(values[draw.integers(len(values), size=len(values))].mean()) for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
 
 
 def _quantiles(*, wins: int, losses: int, queries: int) -> tuple[float, float]:

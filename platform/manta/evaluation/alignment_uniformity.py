@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, some
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
 from manta.functional.geometry import alignment, hypersphere_uniformity
 
 
@@ -39,7 +39,7 @@ class AlignmentUniformity(Evaluator[AlignmentUniformityConfig]):
     def views_wanted(self) -> tuple[int, int]:
         return self.config.pairs, self.config.views
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         if features.views is None or len(features.queries) < 2:
             return {}
         config = self.config

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, some
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
 from manta.functional.spectrum import LEAST_POINTS, alpha_req
 
 
@@ -38,7 +38,7 @@ class AlphaReQ(Evaluator[AlphaReQConfig]):
 
     Config = AlphaReQConfig
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         config = self.config
         queries = some(features.queries, config.rows, seed=config.seed)
         alpha = alpha_req(queries, first=config.first, last=config.last)

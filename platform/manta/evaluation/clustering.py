@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 
 Algorithm = Literal["kmeans", "ward", "hdbscan"]
 Points = NDArray[np.float64]
@@ -50,7 +50,7 @@ class Clustering(Evaluator[ClusteringConfig]):
 
     Config = ClusteringConfig
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         config = self.config
         drawn = torch.randperm(len(features.queries), generator=torch.Generator().manual_seed(config.seed))
         drawn = drawn[: config.rows].to(features.queries.device)

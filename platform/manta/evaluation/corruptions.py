@@ -7,14 +7,14 @@ frozen features, as nothing is fitted to a corruption; accuracies are given, not
 
 from __future__ import annotations
 
-from statistics import fmean
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features, Scores
 from manta.evaluation._corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from manta.evaluation.knn import KNN, KNNConfig
 
@@ -47,7 +47,7 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
     Config = CorruptionsConfig
     needs_labels = True
 
-    def examine(self, bench: Bench, features: Features) -> dict[str, float]:
+    def probe(self, bench: Bench, features: Features) -> Scores:
         names = self.config.corruptions
         cases = [(name, severity) for name in names for severity in SEVERITIES]
         # Each case has draws of its own, which do not depend on what else is tried.
@@ -65,18 +65,24 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
                 changed = corrupt(images, name, severity, generators[name, severity])
                 corrupted[name, severity].append(bench.embed(changed))
         top1 = {case: self._top1(features, parts, truth) for case, parts in corrupted.items()}
-        found = {
-            "corruptions_top1": fmean(top1.values()),
+        found: dict[str, float | Tensor] = {
+            "corruptions_top1": _together(top1.values()),
             "corruptions_clean_top1": self._top1(features, clean, truth),
         }
         for name in names:
-            found[f"corruptions_{name}_top1"] = fmean(top1[name, severity] for severity in SEVERITIES)
+            found[f"corruptions_{name}_top1"] = _together(top1[name, severity] for severity in SEVERITIES)
         for severity in SEVERITIES:
-            found[f"corruptions_severity{severity}_top1"] = fmean(top1[name, severity] for name in names)
+            found[f"corruptions_severity{severity}_top1"] = _together(top1[name, severity] for name in names)
         return found
 
-    def _top1(self, features: Features, queries: list[Tensor], truth: list[Tensor]) -> float:
+    def _top1(self, features: Features, queries: list[Tensor], truth: list[Tensor]) -> Tensor:
+        """Which rows were named right, `[Q]` bool."""
         config, device = self.config, features.bank.device
         settings = KNNConfig(k=min(config.k, len(features.bank)), temperature=config.temperature, chunk=config.chunk)
         rows = Features(features.bank, torch.cat(queries).to(device), features.bank_labels, torch.cat(truth).to(device))
-        return KNN(settings).compute(rows)["knn_top1"]
+        return KNN(settings).hits(rows)["knn_top1"]
+
+
+def _together(cases: Iterable[Tensor]) -> Tensor:
+    """How often each row was named right in all cases: rows are what intervals resample, with all their cases."""
+    return torch.stack(list(cases)).double().mean(0)

@@ -19,7 +19,6 @@ logistic regression to the prototypes.
 from __future__ import annotations
 
 import logging
-import math
 from functools import partial
 from typing import Annotated, Literal
 
@@ -28,7 +27,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 from manta.functional.transport import sinkhorn
 
 _log = logging.getLogger(__name__)
@@ -56,16 +55,18 @@ class FewShotConfig(EvaluatorConfig):
 
 @EVALUATORS.register("fewshot")
 class FewShot(Evaluator[FewShotConfig]):
-    """`fewshot<k>_proto`, `_tuned` and `_opta` for k shots, each with half of its 95% interval over episodes, `_ci95`.
+    """`fewshot<k>_proto`, `_tuned` and `_opta` for k shots: the accuracies of episodes, which are the same for all
+    encoders.
 
     NaN where less than two classes have rows enough.
     """
 
     Config = FewShotConfig
     needs_labels = True
+    counts_queries = True
 
     @torch.inference_mode(False)  # the head needs gradients, whatever mode its caller is in
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}
@@ -81,10 +82,7 @@ class FewShot(Evaluator[FewShotConfig]):
                 for k in self.config.shots:
                     for kind, accuracy in self._solve(bank[support[:, :, :k]], queries[asked]).items():
                         scores[f"fewshot{k}_{kind}"].append(accuracy)
-        numbers: dict[str, float] = {}
-        for name, accuracies in scores.items():
-            numbers[name], numbers[f"{name}_ci95"] = _mean(accuracies)
-        return numbers
+        return {name: torch.cat(parts) if parts else float("nan") for name, parts in scores.items()}
 
     def _draw(self, labels: Tensor, truth: Tensor) -> tuple[Tensor, Tensor] | None:
         """Rows of the bank `[E, way, shots]` and of the queries `[E, way, queries]`; None without two classes."""
@@ -168,11 +166,3 @@ def transported(prototypes: Tensor, queries: Tensor, *, epsilon: float, iteratio
     cosines = queries @ F.normalize(prototypes, dim=2).mT
     plan = torch.vmap(partial(sinkhorn, epsilon=epsilon, iterations=iterations))(cosines)
     return (plan / plan.sum(1, keepdim=True)).mT @ queries
-
-
-def _mean(parts: list[Tensor]) -> tuple[float, float]:
-    """The mean over episodes and half of its 95% interval."""
-    if not parts:
-        return float("nan"), float("nan")
-    scores = torch.cat(parts).double()
-    return float(scores.mean()), 1.96 * float(scores.std()) / math.sqrt(len(scores))

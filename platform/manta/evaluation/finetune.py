@@ -23,7 +23,7 @@ from torch import Generator, Tensor, nn
 
 from manta.encoders import Encoder
 from manta.errors import ConfigError
-from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features, Scores
 from manta.schedules import Cosine
 from manta.views._kernels import resample
 
@@ -71,7 +71,7 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
     needs_labels = True
 
     @torch.inference_mode(False)  # training needs gradients, whatever mode its caller is in
-    def examine(self, bench: Bench, features: Features) -> dict[str, float]:
+    def probe(self, bench: Bench, features: Features) -> Scores:
         if features.bank_labels is None:
             return {}
         config, labels = self.config, features.bank_labels.cpu()
@@ -191,16 +191,14 @@ def _batches(rows: int, batch: int, steps: int, generator: Generator) -> Iterato
 
 
 @torch.no_grad()
-def _score(bench: Bench, tuned: dict[str, tuple[Tensor, nn.Module]], *, limit: int) -> dict[str, float]:
-    """The fraction of query rows that each classifier names right, given its classes and itself. A class that it was
+def _score(bench: Bench, tuned: dict[str, tuple[Tensor, nn.Module]], *, limit: int) -> Scores:
+    """Which query rows each classifier names right, given its classes and itself. A class that it was
     not shown is always wrong."""
-    hits = dict.fromkeys(tuned, 0)
-    total = 0
+    hits: dict[str, list[Tensor]] = {name: [] for name in tuned}
     for images, truth in bench.rows("queries", limit):
         if truth is None:
             return {}
         prepared = bench.prepared(images)
         for name, (classes, classifier) in tuned.items():
-            hits[name] += int((classes[classifier(prepared).argmax(1).cpu()] == truth).sum())
-        total += len(truth)
-    return {name: count / total for name, count in hits.items()}
+            hits[name].append(classes[classifier(prepared).argmax(1).cpu()] == truth)
+    return {name: torch.cat(parts) for name, parts in hits.items()}

@@ -26,7 +26,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from manta.errors import ConfigError
-from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features, Scores
 from manta.evaluation._layers import find
 from manta.evaluation.knn import KNN, KNNConfig
 
@@ -66,7 +66,7 @@ class Fungi(EncoderEvaluator[FungiConfig]):
     needs_labels = True
 
     @torch.inference_mode(False)  # there would be no gradients in it
-    def examine(self, bench: Bench, features: Features) -> dict[str, float]:
+    def probe(self, bench: Bench, features: Features) -> Scores:
         config = self.config
         gradients = Gradients(bench, config)
         bank = _read(bench, gradients, "bank", config.rows)
@@ -75,9 +75,9 @@ class Fungi(EncoderEvaluator[FungiConfig]):
             return {}
         settings = KNNConfig(k=min(config.k, len(bank.labels)), temperature=config.vote_temperature, chunk=config.chunk)
         knn = KNN(settings)
-        plain = knn.compute(Features(bank.plain, queries.plain, bank.labels, queries.labels))["knn_top1"]
-        found = knn.compute(Features(bank.joined, queries.joined, bank.labels, queries.labels))["knn_top1"]
-        return {"fungi_top1": found, "fungi_plain_top1": plain, "fungi_gain": found - plain}
+        plain = knn.hits(Features(bank.plain, queries.plain, bank.labels, queries.labels))["knn_top1"]
+        found = knn.hits(Features(bank.joined, queries.joined, bank.labels, queries.labels))["knn_top1"]
+        return {"fungi_top1": found, "fungi_plain_top1": plain, "fungi_gain": found.double() - plain.double()}
 
 
 class Gradients:

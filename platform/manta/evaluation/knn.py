@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 
 _log = logging.getLogger(__name__)
 
@@ -47,11 +47,13 @@ class KNN(Evaluator[KNNConfig]):
 
     Config = KNNConfig
     needs_labels = True
+    counts_queries = True
 
-    def compute(self, features: Features) -> dict[str, float]:
-        return {name: int(hits.sum()) / len(hits) for name, hits in self.correct(features).items()}
+    def judge(self, features: Features) -> Scores:
+        return self.hits(features)
 
-    def correct(self, features: Features) -> dict[str, Tensor]:
+    def hits(self, features: Features) -> dict[str, Tensor]:
+        """Which queries were named right, `[Q]` bool by name; nothing without labels."""
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}

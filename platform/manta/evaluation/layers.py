@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features, Scores
 from manta.evaluation._layers import LayerReader
 from manta.evaluation._probe import standardise
 
@@ -43,17 +43,19 @@ class LayersConfig(EncoderEvaluatorConfig):
 @EVALUATORS.register("layers")
 class Layers(EncoderEvaluator[LayersConfig]):
     """Of each layer: `layers_<layer>_top1` of a ridge probe, `layers_<layer>_information` about the labels, and
-    `layers_<layer>_cca` with the last layer; and `layers_best_top1`, at the depth `layers_best_depth`, 0 the first and
-    1 the last. Without labels `cca` alone."""
+    `layers_<layer>_cca` with the last layer; and `layers_best_top1`, of the layer that does best on a fifth of the
+    bank, at the depth `layers_best_depth`, 0 the first and 1 the last. Without labels `cca` alone."""
 
     Config = LayersConfig
 
-    def examine(self, bench: Bench, features: Features) -> dict[str, float]:
+    def probe(self, bench: Bench, features: Features) -> Scores:
         config = self.config
         reader = LayerReader(bench.encoder, config.layers)
         bank, labels = _read(bench, reader, "bank", config.rows)
         *names, last = bank
-        found = {f"layers_{name}_cca": pwcca(bank[name], bank[last], variance=config.variance) for name in names}
+        found: dict[str, float | Tensor] = {
+            f"layers_{name}_cca": pwcca(bank[name], bank[last], variance=config.variance) for name in names
+        }
         if labels is None:
             return found
         queries, truth = _read(bench, reader, "queries", config.query_rows)
@@ -62,14 +64,21 @@ class Layers(EncoderEvaluator[LayersConfig]):
         top1 = []
         for name in bank:
             predicted = ridge(bank[name], labels, queries[name], penalty=config.ridge * len(labels))
-            top1.append(int((predicted == truth).sum()) / len(truth))
+            top1.append(predicted == truth)
             found[f"layers_{name}_top1"] = top1[-1]
             found[f"layers_{name}_information"] = information(
                 bank[name], labels, clusters=min(config.clusters, max(len(labels) // 10, 2)), seed=config.seed
             )
-        best = int(np.argmax(top1))
+        best = int(np.argmax([self._held_out(rows, labels) for rows in bank.values()]))
         depth = best / max(len(top1) - 1, 1)
         return found | {"layers_best_top1": top1[best], "layers_best_depth": depth}
+
+    def _held_out(self, rows: Tensor, labels: Tensor) -> int:
+        """How many of a fifth of the bank the probe of the others names right: queries choose nothing."""
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.config.seed))
+        asked, learnt = order[: max(len(rows) // 5, 1)], order[max(len(rows) // 5, 1) :]
+        predicted = ridge(rows[learnt], labels[learnt], rows[asked], penalty=self.config.ridge * len(learnt))
+        return int((predicted == labels[asked]).sum())
 
 
 def pwcca(x: Tensor, y: Tensor, *, variance: float) -> float:

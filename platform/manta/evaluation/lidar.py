@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 from manta.functional.spectrum import lidar
 
 
@@ -34,7 +34,7 @@ class LiDAR(Evaluator[LiDARConfig]):
     def views_wanted(self) -> tuple[int, int]:
         return self.config.rows, self.config.views
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         if features.views is None:
             return {}
         return {"lidar": lidar(features.views[: self.config.rows, : self.config.views], delta=self.config.delta)}

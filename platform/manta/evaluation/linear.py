@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluation._probe import draw, standardise
 
 
 class LinearConfig(EvaluatorConfig):
@@ -45,38 +46,22 @@ class Linear(Evaluator[LinearConfig]):
 
     Config = LinearConfig
     needs_labels = True
-
-    def compute(self, features: Features) -> dict[str, float]:
-        if not features.labelled:
-            return {}
-        if (found := self._answers(features)) is None:
-            return {"linear_top1": float("nan"), "linear_l2": float("nan")}
-        hits, strength = found
-        return {"linear_top1": int(hits.sum()) / len(hits), "linear_l2": strength}
-
-    def correct(self, features: Features) -> dict[str, Tensor]:
-        found = self._answers(features)
-        return {} if found is None else {"linear_top1": found[0]}
+    counts_queries = True
 
     @torch.inference_mode(False)  # the fit needs gradients, whatever mode its caller is in
-    def _answers(self, features: Features) -> tuple[Tensor, float] | None:
-        """Which queries were answered rightly, and the strength; None without labels, or if a feature is not finite."""
+    def judge(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
-            return None
+            return {}
         config = self.config
-        generator = torch.Generator().manual_seed(config.seed)
-        rows = torch.randperm(len(features.bank), generator=generator)[: config.rows].to(features.bank.device)
-        bank, labels = features.bank[rows].float(), labels[rows]
-        if not bool(bank.isfinite().all()):
-            return None  # the line search would raise
-        spread, mean = torch.std_mean(bank, dim=0, correction=0)
-        spread = torch.where(spread > 1e-6, spread, 1.0)  # a constant dimension stays at zero
-        bank, queries = (bank - mean) / spread, (features.queries.float() - mean) / spread
+        bank, labels = draw(features.bank, labels, most=config.rows, seed=config.seed)
+        if not bool(bank.isfinite().all()):  # the line search would raise
+            return {"linear_top1": float("nan"), "linear_l2": float("nan")}
+        bank, queries = standardise(bank, features.queries)
         classes = int(torch.cat([labels, truth]).max()) + 1
         strengths = self._choose(bank, labels, classes)
         weight = self._path(bank, labels, classes, strengths)[-1]
-        return answered(weight, queries, truth, chunk=config.chunk), strengths[-1]
+        return {"linear_top1": answered(weight, queries, truth, chunk=config.chunk), "linear_l2": strengths[-1]}
 
     def _choose(self, bank: Tensor, labels: Tensor, classes: int) -> list[float]:
         """The strengths down to the one that does best on held-out rows of the bank; the stronger of equals."""

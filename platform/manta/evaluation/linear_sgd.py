@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 from manta.evaluation._probe import draw, standardise
 from manta.evaluation.linear import answered, logits
 
@@ -41,34 +41,22 @@ class LinearSGD(Evaluator[LinearSGDConfig]):
 
     Config = LinearSGDConfig
     needs_labels = True
-
-    def compute(self, features: Features) -> dict[str, float]:
-        if not features.labelled:
-            return {}
-        if (found := self._answers(features)) is None:
-            return {"linear_sgd_top1": float("nan"), "linear_sgd_lr": float("nan")}
-        hits, lr = found
-        return {"linear_sgd_top1": int(hits.sum()) / len(hits), "linear_sgd_lr": lr}
-
-    def correct(self, features: Features) -> dict[str, Tensor]:
-        found = self._answers(features)
-        return {} if found is None else {"linear_sgd_top1": found[0]}
+    counts_queries = True
 
     @torch.inference_mode(False)  # the fit needs gradients, whatever mode its caller is in
-    def _answers(self, features: Features) -> tuple[Tensor, float] | None:
-        """Which queries were answered rightly, and the rate; None without labels, or if a feature is not finite."""
+    def judge(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
-            return None
+            return {}
         config = self.config
         bank, labels = draw(features.bank, labels, most=config.rows, seed=config.seed)
         if not bool(bank.isfinite().all()):
-            return None
+            return {"linear_sgd_top1": float("nan"), "linear_sgd_lr": float("nan")}
         classes = int(torch.cat([labels, truth]).max()) + 1
         bank, queries = standardise(bank, features.queries)
         lr = self._choose(bank, labels, classes)
         (weight,) = self._fit(bank, labels, classes, (lr,))
-        return answered(weight, queries, truth, chunk=config.chunk), lr
+        return {"linear_sgd_top1": answered(weight, queries, truth, chunk=config.chunk), "linear_sgd_lr": lr}
 
     def _choose(self, bank: Tensor, labels: Tensor, classes: int) -> float:
         """The rate that does best on held-out rows of the bank; the first of equals."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, some
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
 from manta.functional.geometry import nesum
 
 
@@ -24,5 +24,5 @@ class NESum(Evaluator[NESumConfig]):
 
     Config = NESumConfig
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         return {"nesum": nesum(some(features.queries, self.config.rows, seed=self.config.seed))}

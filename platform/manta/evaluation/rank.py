@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 from manta.functional.spectrum import feature_std, rankme
 
 
@@ -23,6 +23,6 @@ class Rank(Evaluator[RankConfig]):
 
     Config = RankConfig
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         queries = features.queries[: self.config.rows]
         return {"rankme": rankme(queries), "feature_std": feature_std(queries)}

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 
 
 class RetrievalConfig(EvaluatorConfig):
@@ -30,8 +30,9 @@ class Retrieval(Evaluator[RetrievalConfig]):
 
     Config = RetrievalConfig
     needs_labels = True
+    counts_queries = True
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}
@@ -39,16 +40,18 @@ class Retrieval(Evaluator[RetrievalConfig]):
         queries, truth = F.normalize(features.queries[known].float(), dim=1), truth[known]
         bank = F.normalize(features.bank.float(), dim=1)
         finite = bool(queries.isfinite().all()) and bool(bank.isfinite().all())
-        found = {f"retrieval_recall{k}": 0.0 for k in self.config.k} | {"retrieval_map": 0.0}
+        found: dict[str, list[Tensor]] = {
+            name: [] for name in (*(f"retrieval_recall{k}" for k in self.config.k), "retrieval_map")
+        }
         if not finite or not len(queries):
             return dict.fromkeys(found, float("nan"))
         chunk = max(1, self.config.similarities // len(bank))
         for part, answers in zip(torch.split(queries, chunk), torch.split(truth, chunk), strict=True):
             relevant = labels[(part @ bank.T).argsort(dim=1, descending=True)] == answers[:, None]
             for k in self.config.k:
-                found[f"retrieval_recall{k}"] += float(relevant[:, :k].any(dim=1).sum())
-            found["retrieval_map"] += float(average_precision(relevant).sum())
-        return {name: total / len(queries) for name, total in found.items()}
+                found[f"retrieval_recall{k}"].append(relevant[:, :k].any(dim=1))
+            found["retrieval_map"].append(average_precision(relevant))
+        return {name: torch.cat(parts) for name, parts in found.items()}
 
 
 def average_precision(relevant: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 from manta.evaluation._probe import draw
 from manta.evaluation.linear import Linear, LinearConfig
 
@@ -61,7 +61,7 @@ class Risk(Evaluator[RiskConfig]):
     needs_labels = True
 
     @torch.inference_mode(False)  # what is drawn is learnt from, and must not be a tensor of that mode
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from manta.encoders import DenseEncoder
 from manta.errors import ConfigError, DataError
-from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features, Scores
 
 BACKGROUND, VOID = 0, 255
 """Values of a mask that are no object: everything else, and what nobody knows, such as VOC's contours."""
@@ -58,7 +58,7 @@ class Segmentation(EncoderEvaluator[SegmentationConfig]):
     Config = SegmentationConfig
 
     @torch.no_grad()
-    def examine(self, bench: Bench, features: Features) -> dict[str, float]:
+    def probe(self, bench: Bench, features: Features) -> Scores:
         config, encoder = self.config, bench.encoder
         if not isinstance(encoder, DenseEncoder):
             raise ConfigError("segmentation needs an encoder with a feature map; leave the evaluator out")

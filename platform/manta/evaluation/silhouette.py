@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, some
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
 
 Points = NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class Silhouette(Evaluator[SilhouetteConfig]):
 
     Config = SilhouetteConfig
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         from scipy.cluster.hierarchy import cut_tree, ward
         from sklearn.metrics import silhouette_score
 

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features
+from manta.evaluation._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
 from manta.functional.transferability import log_me, potential_energy_descent
 
 
@@ -38,7 +38,7 @@ class Transferability(Evaluator[TransferabilityConfig]):
     Config = TransferabilityConfig
     needs_labels = True
 
-    def compute(self, features: Features) -> dict[str, float]:
+    def judge(self, features: Features) -> Scores:
         labels = features.bank_labels
         if labels is None:
             return {}
