@@ -1,0 +1,371 @@
+"""The page of `manta evaluate`: right numbers, no claim that intervals do not bear, and sense with parts missing."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from manta.evaluation import EVALUATORS
+from manta.report._evaluation_figures import figures
+from manta.report._evaluation_numbers import change, first, health, numbers
+from manta.report._evaluation_samples import chart, mistakes, neighbours, pictures
+from manta.report._evaluation_words import EVALUATORS as EXPLAINED
+from manta.report._evaluation_words import evaluator_of, meaning
+from manta.report.evaluation import write_evaluation
+
+BLURS = ("gaussian_noise", "motion_blur", "defocus_blur", "fog", "contrast", "pixelate", "jpeg_compression")
+LAYERS = ("layer1", "layer2", "layer3", "layer4")
+HEADS = {"proto": 0.0, "tuned": 0.04, "opta": 0.11}
+GIVEN: dict[str, dict[str, float]] = {
+    "knn": {"knn_top1": 0.612, "knn_top5": 0.931, "knn1_top1": 0.58, "knn1_top5": 0.58, "knn100_top1": 0.601}
+    | {"knn100_top5": 0.944},
+    "linear": {"linear_top1": 0.655, "linear_l2": 0.01},
+    "linear_sgd": {"linear_sgd_top1": 0.431, "linear_sgd_lr": 0.1},
+    "fewshot": {f"fewshot{k}_{head}": 0.4 + k / 20 + more for k in (1, 5) for head, more in HEADS.items()},
+    "finetune": {"finetune_1pct_top1": 0.31, "finetune_10pct_top1": 0.57},
+    "rank": {"rankme": 31.2, "feature_std": 0.83},
+    "alpha_req": {"alpha_req": 1.31, "alpha_req_gap": 0.31},
+    "lidar": {"lidar": 44.0},
+    "alignment_uniformity": {"alignment": 0.31, "uniformity": -2.41},
+    "clustering": {"clustering_kmeans_ami": 0.41, "clustering_kmeans_ari": 0.31, "clustering_hdbscan_ami": 0.22}
+    | {"clustering_hdbscan_ari": 0.12, "clustering_hdbscan_clusters": 14.0, "clustering_hdbscan_noise": 0.31},
+    "risk": {"risk_approximation": 0.0, "risk_usability": 0.21, "risk_probe": 0.11, "risk_encoder": -0.012}
+    | {"risk_total": 0.308},
+    "transferability": {"logme": -0.52, "ped": -0.41},
+    "retrieval": {"retrieval_recall1": 0.55, "retrieval_recall5": 0.81, "retrieval_recall10": 0.88}
+    | {"retrieval_map": 0.33},
+    "layers": {f"layers_{name}_cca": 0.5 + place / 8 for place, name in enumerate(LAYERS[:-1])}
+    | {f"layers_{name}_top1": 0.3 + place / 10 for place, name in enumerate(LAYERS)}
+    | {f"layers_{name}_information": 0.2 + place / 12 for place, name in enumerate(LAYERS)}
+    | {"layers_best_top1": 0.6, "layers_best_depth": 1.0},
+    "fungi": {"fungi_top1": 0.63, "fungi_plain_top1": 0.61, "fungi_gain": 0.02},
+    "corruptions": {"corruptions_top1": 0.41, "corruptions_clean_top1": 0.62}
+    | {f"corruptions_{name}_top1": 0.3 + place / 30 for place, name in enumerate(BLURS)}
+    | {f"corruptions_severity{s}_top1": 0.58 - s / 12 for s in range(1, 6)},
+}
+NO_UNTRAINED_GAIN = ("linear_sgd_top1",)
+"""Accuracies at which the untrained encoder of `full` is as good."""
+
+
+def samples(count: int = 90) -> dict[str, Any]:
+    """Digits whose pixels are their features, each named by its nearest neighbour in a few of them."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels, labels = digits.data[:count].astype(np.float32), digits.target[:count].astype(np.int64)
+    bank = slice(200, 230)
+    near = ((pixels[:, None] - digits.data[bank][None]) ** 2).sum(2).argmin(1)
+    shades = np.repeat((digits.images[:count] * 15.9).astype(np.uint8)[..., None], 3, axis=3)
+    words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    return {"thumbnails": shades.repeat(4, 1).repeat(4, 2), "features": pixels, "labels": labels, "classes": words} | {
+        "predictions": digits.target[bank][near].astype(np.int64)
+    }
+
+
+def full() -> dict[str, Any]:
+    """A run that every evaluator judged, beside its untrained encoder."""
+    trained = {name: value for one in GIVEN.values() for name, value in one.items()}
+    untrained = {
+        f"random_{name}": value if name in NO_UNTRAINED_GAIN else round(0.7 * value, 4)
+        for name, value in trained.items()
+    }
+    accuracies = {n: v for n, v in (trained | untrained).items() if re.search(r"_top\d+$|fewshot\d_|recall|_map$", n)}
+    return {
+        "name": "demo at step 350",
+        "data": "cifar10/test",
+        "digest": "3f2a91c07b5d4e10aa",
+        "bank_rows": 9000,
+        "query_rows": 1000,
+        "labelled": True,
+        "note": "probes learn from 9,000 rows of cifar10/test and are scored on the other 1,000",
+        "metrics": trained | untrained,
+        "intervals": {name: [value - 0.03, value + 0.03] for name, value in accuracies.items()},
+        "evaluators": {
+            name: {"settings": {"name": name, "every": None} | ({"k": [20, 1, 100]} if name == "knn" else {"seed": 0})}
+            | {"metrics": list(one)}
+            for name, one in GIVEN.items()
+        },
+        "skipped": {"segmentation": "it needs a folder of masks"},
+        "model": {"encoder": "resnet10t", "weights": "9c1e02d7a1b2c3d4e5", "version": "3"},
+        "versions": {"manta": "0.1", "torch": "2.15"},
+        "date": "2026-11-21 14:00",
+        "samples": samples(),
+    }
+
+
+def one_evaluator() -> dict[str, Any]:
+    """A public model, by nearest neighbours alone."""
+    return {
+        "name": "timm:resnet18",
+        "data": "digits",
+        "labelled": True,
+        "metrics": {"knn_top1": 0.98, "knn_top5": 1.0},
+        "intervals": {"knn_top1": [0.96, 0.99], "knn_top5": [1.0, 1.0]},
+        "evaluators": {"knn": {"settings": {"name": "knn", "k": 20}, "metrics": ["knn_top1", "knn_top5"]}},
+    }
+
+
+def unlabelled() -> dict[str, Any]:
+    trained = GIVEN["rank"] | GIVEN["alpha_req"] | {f"layers_{n}_cca": 0.5 for n in LAYERS[:-1]}
+    pictures = samples() | {"labels": None, "classes": None, "predictions": None}
+    return {
+        "name": "photos at step 900",
+        "labelled": False,
+        "metrics": trained | {f"random_{name}": value / 3 for name, value in trained.items()},
+        "skipped": {"knn": "it needs labels", "linear": "it needs labels"},
+        "samples": pictures,
+    }
+
+
+def broken() -> dict[str, Any]:
+    """An encoder whose features are not finite, as its JSON says it: NaN, or nothing."""
+    nothing = float("nan")
+    features = np.full((20, 4), nothing, np.float32)
+    return {
+        "name": "<b>burst</b> & 'more'",
+        "metrics": {"knn_top1": nothing, "linear_top1": None, "rankme": nothing, "random_rankme": 9.0},
+        "intervals": {"knn_top1": [nothing, nothing]},
+        "samples": {"thumbnails": np.zeros((20, 8, 8, 3), np.uint8), "features": features, "labels": None},
+    }
+
+
+class Text(HTMLParser):
+    """What a page says, outside of scripts and styles."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.links: list[str] = []
+        self._hidden = False
+        self.source = path.read_text()
+        self.feed(self.source)
+        self.text = " ".join(" ".join(self.words).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._hidden = tag in ("script", "style")
+        self.links += [str(value) for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self._hidden = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._hidden:
+            self.words.append(data)
+
+
+def page(found: dict[str, Any], folder: Path) -> Text:
+    return Text(write_evaluation(found, folder / "deep" / "evaluation.html"))
+
+
+def drawn(found: dict[str, Any]) -> dict[str, Any]:
+    settings = {name: one["settings"] for name, one in found.get("evaluators", {}).items()}
+    return {one["id"].removeprefix("figure-"): one for one in figures(numbers(found), settings, found.get("bank_rows"))}
+
+
+def test_every_evaluator_is_explained() -> None:
+    assert set(EVALUATORS) <= set(EXPLAINED)
+    for judge, own in GIVEN.items():
+        assert judge in EXPLAINED
+        for metric in own:
+            assert meaning(metric).note, metric
+            assert evaluator_of(metric) == judge, metric
+
+
+def test_full_page(tmp_path: Path) -> None:
+    text = page(full(), tmp_path).text
+    assert "kNN top-1 accuracy 0.428 → 0.612 0.582 to 0.642 , the 95% interval; untrained 0.398 to 0.458" in text
+    assert "+18.4 points against the untrained encoder of the same architecture. The intervals are apart." in text
+    assert "Probes learn from 9,000 rows of cifar10/test and are scored on the other 1,000." in text
+    assert "Zero-shot segmentation it needs a folder of masks" in text
+    assert "Effective rank (RankMe) How many dimensions the features use. Higher is better. 21.8 31.2 × 1.43" in text
+    assert "Uniformity How unevenly images cover the sphere; 0 is all alike. Lower is better. −1.69 −2.41 −0.72" in text
+    for metric in (name for own in GIVEN.values() for name in own):
+        assert meaning(metric).title in text, metric
+
+
+def test_nothing_is_claimed_where_intervals_overlap(tmp_path: Path) -> None:
+    known = numbers(full())
+    assert known["knn_top1"].verdict == "better"
+    assert known["linear_sgd_top1"].verdict == "open"
+    assert known["rankme"].verdict == "", "it has no interval"
+    rows = dict(re.findall(r'title="(\w+)">(.*?)</tr>', page(full(), tmp_path).source, re.S))
+    assert "may be chance" in rows["linear_sgd_top1"]
+    assert "<b>" not in rows["linear_sgd_top1"] + rows["rankme"]
+    assert "<b>+18.4 points</b>" in rows["knn_top1"]
+
+
+def test_a_worse_encoder_is_called_so(tmp_path: Path) -> None:
+    found = one_evaluator()
+    found["metrics"] |= {"random_knn_top1": 0.99}
+    found["intervals"] |= {"knn_top1": [0.96, 0.97], "random_knn_top1": [0.98, 0.995]}
+    assert numbers(found)["knn_top1"].verdict == "worse"
+    assert "−1 point against the untrained" in page(found, tmp_path).text
+
+
+def test_an_interval_without_width_proves_nothing() -> None:
+    found = one_evaluator()
+    found["metrics"]["random_knn_top5"] = 0.9
+    found["intervals"]["random_knn_top5"] = [0.89, 0.91]
+    assert numbers(found)["knn_top5"].verdict == ""
+
+
+def test_half_widths_become_intervals() -> None:
+    known = numbers({"metrics": {"fewshot1_proto": 0.5, "fewshot1_proto_ci95": 0.02}})
+    assert list(known) == ["fewshot1_proto"]
+    assert known["fewshot1_proto"].interval == pytest.approx((0.48, 0.52))
+
+
+def test_figures_hold_the_numbers() -> None:
+    plots = drawn(full())
+    wanted = "accuracies neighbours fewshot finetune-pct retrieval layers risk severities kinds clusters"
+    assert list(plots) == wanted.split()
+    assert len([one for one in plots.values() if not one["wide"]]) % 2 == 0
+    bars, beside = plots["accuracies"]["traces"]
+    place = bars["y"].index("kNN")
+    assert (bars["x"][place], beside["x"][place]) == (0.612, 0.4284)
+    assert bars["error_x"]["array"][place] == pytest.approx(0.03)
+    assert bars["error_x"]["arrayminus"][place] == pytest.approx(0.03)
+    top1 = plots["neighbours"]["traces"][0]
+    assert (top1["x"], top1["y"]) == (["1", "20", "100"], [0.58, 0.612, 0.601])
+    cca = next(one for one in plots["layers"]["traces"] if one["name"] == "likeness to the last")
+    assert cca["x"] == list(LAYERS[:-1])
+    assert plots["layers"]["layout"]["xaxis"]["categoryarray"] == list(LAYERS)
+    severities = plots["severities"]["traces"][0]
+    assert severities["x"] == ["0 (clean)", "1", "2", "3", "4", "5"]
+    assert severities["y"][0] == 0.62
+    kinds = plots["kinds"]["traces"][0]
+    assert kinds["x"] == sorted(kinds["x"], reverse=True)
+    assert len(kinds["x"]) == len(BLURS)
+    parts = {one["name"]: one["x"][1] for one in plots["risk"]["traces"]}
+    assert sum(parts.values()) == pytest.approx(0.308)
+
+
+def test_k_is_clipped_as_the_evaluator_clips_it() -> None:
+    found = full() | {"bank_rows": 60}
+    assert drawn(found)["neighbours"]["traces"][0]["x"] == ["1", "20", "60"]
+
+
+def test_one_evaluator(tmp_path: Path) -> None:
+    found = one_evaluator()
+    told = page(found, tmp_path)
+    assert list(drawn(found)) == ["accuracies"]
+    assert "kNN top-1 accuracy 0.980 0.960 to 0.990 , the 95% interval" in told.text
+    assert "ntrained" not in told.text
+    for section in ("Embedding map", "nearest by cosine", "Not measured", "Health of the features"):
+        assert section not in told.text
+
+
+def test_without_labels_the_rank_is_first(tmp_path: Path) -> None:
+    found = unlabelled()
+    told = page(found, tmp_path)
+    assert list(drawn(found)) == ["layers"]
+    assert "Effective rank (RankMe) 10.4 → 31.2 × 3 against the untrained encoder" in told.text
+    assert "The data have no labels, so there are no accuracies." in told.text
+    assert "Linear probe it needs labels" in told.text
+    assert "right or wrong" not in told.text
+    assert [row["name"] for row in health(numbers(found))] == ["rankme", "feature_std", "alpha_req"]
+
+
+def test_what_is_not_finite_is_said(tmp_path: Path) -> None:
+    told = page(broken(), tmp_path)
+    assert first(numbers(broken())) is None
+    assert "No result No evaluator gave a number that is finite." in told.text
+    assert told.text.count("not finite") >= 3
+    assert "the features hold values that are not finite" in told.text
+    assert "<b>burst</b>" in told.text, "a name is text, never markup"
+    assert "Plotly" not in told.source.replace("Plotly.react", "")
+
+
+@pytest.mark.parametrize("found", [{}, {"metrics": {}}, {"metrics": {"my_score": 3.5}}], ids=["empty", "none", "own"])
+def test_almost_nothing(found: dict[str, Any], tmp_path: Path) -> None:
+    text = page(found, tmp_path).text
+    assert ("my score 3.5" in text) == bool(found.get("metrics"))
+
+
+def test_everything_that_plotly_gets_is_json(tmp_path: Path) -> None:
+    found = full()
+    found["metrics"] |= {"knn_top1": float("nan"), "random_linear_top1": float("nan"), "layers_layer2_top1": None}
+    source = page(found, tmp_path).source
+    plots = re.search(r"^const PLOTS = (.*);$", source, re.M)
+    assert plots is not None
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    assert len(json.loads(plots[1], parse_constant=refuse)) == 10
+    assert numbers(found)["linear_top1"].verdict == ""
+    assert first(numbers(found)).name == "linear_top1"
+
+
+def test_page_needs_nothing_from_outside(tmp_path: Path) -> None:
+    found = full() | {"data": "s3://me:secret@bucket/data", "name": "https://me:secret@host/model"}
+    told = page(found, tmp_path)
+    assert told.links
+    assert all(link.startswith("data:image/") for link in told.links)
+    assert "secret" not in told.source
+
+
+def test_changes() -> None:
+    def told(name: str, value: float, untrained: float) -> str:
+        return change(numbers({"metrics": {name: value, f"random_{name}": untrained}})[name])
+
+    assert told("knn_top1", 0.5, 0.51) == "−1 point"
+    assert told("knn_top1", 0.5, 0.5) == "0 points"
+    assert told("lidar", 30.0, 10.0) == "× 3"
+    assert told("logme", -0.5, -0.75) == "+0.25"
+    assert told("linear_l2", 0.1, 0.01) == ""
+    assert told("knn_top1", float("nan"), 0.5) == ""
+
+
+def test_mistakes_are_counted() -> None:
+    count = np.arange(12)
+    labels = np.array([0] * 6 + [1] * 5 + [-1])
+    taken = np.array([0, 1, 1, 1, 0, 2, 1, 1, 0, 1, 1, 0])
+    shown = pictures(
+        {"thumbnails": np.zeros((12, 8, 8, 3), np.uint8), "features": np.eye(12, dtype=np.float32)[count]}
+        | {"labels": labels, "classes": ["cat", "dog"], "predictions": taken}
+    )
+    assert shown is not None
+    found = mistakes(shown)
+    assert found is not None
+    assert (found["wrong"], found["total"], found["kinds"]) == (5, 11, 3)
+    assert [(one["label"], one["taken"], one["count"], one["of"]) for one in found["pairs"]] == [
+        ("cat", "dog", 3, 6),
+        ("cat", "2", 1, 6),
+        ("dog", "cat", 1, 5),
+    ]
+    assert len(found["pairs"][0]["images"]) == 3
+
+
+def test_samples_are_named_by_class() -> None:
+    shown = pictures(samples())
+    assert shown is not None
+    made, near = chart(shown), neighbours(shown)
+    assert [name for name, _ in made["legend"]] == samples()["classes"]
+    wrong = np.flatnonzero(samples()["labels"] != samples()["predictions"])
+    assert 0 < len(wrong) < 45
+    assert [row for row, mark in enumerate(made["marks"]) if mark == "var(--bad)"] == wrong.tolist()
+    assert ", taken for " in made["labels"][wrong[0]]
+    assert near["agreement"] > 0.5
+    assert near["rows"][0]["name"] == "zero"
+    assert near["rows"][0]["tiles"][0]["alt"].startswith("Image zero")
+
+
+@pytest.mark.parametrize("given", [None, {}, {"thumbnails": np.zeros((0, 8, 8, 3))}, {"features": np.eye(3)}])
+def test_incomplete_samples_are_none(given: Any) -> None:
+    assert pictures(given) is None
+
+
+def test_many_samples_are_thinned_evenly() -> None:
+    shown = pictures({"thumbnails": np.zeros((4000, 2, 2, 3), np.uint8), "features": np.arange(4000.0)[:, None]})
+    assert shown is not None
+    rows = shown.features[:, 0]
+    assert len(rows) == 1500
+    assert (rows[0], rows[-1]) == (0, 3999)
+    assert np.diff(rows).max() <= 3
