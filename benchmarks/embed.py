@@ -153,7 +153,7 @@ def large(folder: Path) -> float:
     files = {path.name: path.read_bytes() for path in (folder.parent / "small").iterdir()}
     job = Job("benchmark", "", manifest.location, manifest.digest, manifest.rows, LEAST_CHUNK)
     (folder / "out").mkdir()
-    actor = Embedder(files, str(folder / "out"), job, Pool(threads=THREADS))
+    actor = Embedder((files, None), str(folder / "out"), job, Pool(threads=THREADS))
     for chunk in range(-(-manifest.rows // LEAST_CHUNK)):
         actor.write(chunk)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

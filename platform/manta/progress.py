@@ -28,14 +28,14 @@ def ingest_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
     task = bar.add_task("ingest", total=None, aside="")
 
     def update(rows: int, quarantined: int) -> None:
-        if not bar.live.is_started:
+        if console.is_terminal and not bar.live.is_started:
             bar.start()
         bar.update(task, completed=rows, aside=f"{quarantined:,} set aside" if quarantined else "")
 
     try:
         yield update
     finally:
-        bar.stop()
+        _end(bar)
 
 
 def training_bar(console: Console) -> Callable[[Any, int], Callable[[], None]]:
@@ -123,14 +123,14 @@ def embed_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
         begun.append((time.monotonic(), done))
         seconds, new = time.monotonic() - begun[0][0], done - begun[0][1]  # rows of an earlier start took no time
         bar.update(task, completed=done, total=rows, rate=f"{new / seconds:,.0f} rows/s" if new else "")
-        if not bar.live.is_started:
+        if console.is_terminal and not bar.live.is_started:
             bar.start()
         del begun[1:]
 
     try:
         yield update
     finally:
-        bar.stop()
+        _end(bar)
 
 
 @contextlib.contextmanager
@@ -162,7 +162,7 @@ def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
     try:
         yield update
     finally:
-        bar.stop()
+        _end(bar)
 
 
 def _trial_line(trial: Any) -> str:
@@ -175,3 +175,9 @@ def _trial_line(trial: Any) -> str:
 
 def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _end(bar: Progress) -> None:
+    """Rich prints an empty line for a bar that was never drawn."""
+    if bar.live.is_started:
+        bar.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from manta.errors import ConfigError, RunError
 from manta.serving import ExportedEncoder, save_encoder
 from manta.training.compare import compare_models
 from manta.training.evaluate import evaluate_model
+from manta.training.judging import Observer
 
 
 def saved(folder: Path, *, blind: bool) -> str:
@@ -46,9 +48,18 @@ def test_models_stand_side_by_side_and_the_gain_is_paired(
     low, high = found["intervals"][sees]["knn_top1"]
     assert low < values[1] < high
     assert found["query_rows"] + found["bank_rows"] == 1797
-    alone = evaluate_model(sees, "digits", evaluators=["knn"], runs=str(tmp_path / "runs"))
+    embedded: list[tuple[int, int]] = []
+    observer = Observer(embed=lambda done, rows: embedded.append((done, rows)))
+    asked = {"runs": str(tmp_path / "runs"), "observer": observer}
+    alone = evaluate_model(sees, "digits", evaluators=["knn", "lidar", "retrieval"], **asked)
     assert alone["metrics"]["knn_top1"] == values[1]
     assert alone["intervals"]["knn_top1"] == [low, high]
+    assert set(alone["intervals"]) >= {"retrieval_map", "retrieval_recall1"}
+    again = evaluate_model(sees, "digits", evaluators=["lidar", "rank"], out=str(tmp_path / "out"), **asked)
+    assert embedded == [(1797, 1797)] * 2, "what was embedded once is read"
+    assert again["metrics"]["lidar"] == alone["metrics"]["lidar"]
+    assert Path(again["page"]) == tmp_path / "out/evaluation.html"
+    assert json.loads((tmp_path / "out/evaluation.json").read_text())["metrics"] == again["metrics"]
 
 
 @pytest.mark.parametrize(

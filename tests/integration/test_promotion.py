@@ -17,8 +17,8 @@ from tracking_server import Server
 from manta.encoders import Encoder, EncoderConfig
 from manta.encoders._build import ENCODERS
 from manta.errors import PromotionRefused, TrackingError
-from manta.evaluation import Features, build, paired_gain
-from manta.evaluation.knn import KNNConfig
+from manta.evaluation import Features, paired_gain
+from manta.evaluation.knn import KNN, KNNConfig
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.tracking import Judge, Judged, RegisteredModel, Tracker, download_model, log_model, promote
 from manta.tracking.registry import LONGEST_DESCRIPTION
@@ -62,7 +62,7 @@ def correct(module: ExportedEncoder) -> Tensor:
     images, labels = digits()
     with torch.no_grad():
         features = module(images)
-    return build(KNNConfig(k=5)).correct(Features(features[:1000], features[1000:], labels[:1000], labels[1000:]))[
+    return KNN(KNNConfig(k=5)).hits(Features(features[:1000], features[1000:], labels[:1000], labels[1000:]))[
         "knn_top1"
     ]
 

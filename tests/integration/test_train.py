@@ -84,9 +84,19 @@ def test_an_evaluation_of_the_run_gives_the_same_numbers(finished):
     manta(folder, "evaluate", "short", "--data", data, "--summary", "e.json")
     found = json.loads((folder / "e.json").read_text())
     assert found["query_rows"] > 100
+    assert found["metrics"]["knn_top1"] == pytest.approx(summary["metrics"]["knn_top1"], abs=0.01)
     assert found["metrics"]["knn_top1"] > found["metrics"]["random_knn_top1"]
+    assert Path(found["page"]).read_text().count("knn_top1")
     manta(folder, "evaluate", summary["model_uri"], "--data", data, "--bank", data, "--summary", "m.json")
     assert json.loads((folder / "m.json").read_text())["metrics"]["knn_top1"] > 0.9
+    client = mlflow.MlflowClient(f"sqlite:///{folder}/manta-runs/mlflow.db")
+    numbers = {key: value for key, value in client.get_run(summary["run_id"]).data.metrics.items() if "/" in key}
+    assert found["metrics"]["random_knn_top1"] in numbers.values(), "the run has what was found of it"
+    version = client.get_model_version_by_alias("manta-simclr-resnet10t", "candidate")
+    logged = client.get_logged_model(version.model_id).metrics
+    assert {(one.key, one.dataset_digest) for one in logged} >= {(key, found["digest"][:36]) for key in numbers}
+    pages = version.tags["manta.evaluation"].removeprefix(f"runs:/{summary['run_id']}/")
+    assert f"{pages}/evaluation.html" in {file.path for file in client.list_artifacts(summary["run_id"], pages)}
 
 
 def test_two_workers_see_the_same_batches_and_the_same_loss(finished):

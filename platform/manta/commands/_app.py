@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+from manta.printing import console, say
+
+if TYPE_CHECKING:
+    from manta.training.judging import Observer
 
 app = typer.Typer(
     name="manta",
@@ -29,6 +36,16 @@ Summary = Annotated[
 ]
 Trials = Annotated[Optional[int], typer.Option(min=1, help="Trials in all; the space has a default.")]  # noqa: UP045
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+@contextmanager
+def observing() -> Iterator[Observer]:
+    """Lines and bars on standard error while models are judged."""
+    from manta.progress import embed_bar, ingest_bar
+    from manta.training.judging import Observer
+
+    with ingest_bar(console) as ingesting, embed_bar(console) as embedding:
+        yield Observer(say, ingesting, embedding)
 
 
 def recipe_path(name: str) -> Path:

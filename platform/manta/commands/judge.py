@@ -6,14 +6,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from manta.commands._app import Runs, Summary, app, write_result
-from manta.printing import console, print_comparison, print_metrics, say
+from manta.commands._app import Runs, Summary, app, observing, write_result
+from manta.printing import out, print_comparison, print_metrics, print_rows
 
 Evaluators = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
-        help="Names with commas (`manta list evaluators`), with their defaults; by default the run's own, or kNN, "
-        "linear probe and rank."
+        help="Names with commas (`manta list evaluators`), or all; with the run's settings or their defaults. By "
+        "default the run's own, or kNN, linear probe and rank."
     ),
 ]
 
@@ -42,24 +42,32 @@ def evaluate(
         ),
     ] = None,
     evaluators: Evaluators = None,
+    target: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--out", help="Folder for evaluation.html; by default evaluations/MODEL-on-DATA beside the runs."),
+    ] = None,
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Evaluate frozen features: kNN, linear probe, effective rank; beside them the untrained encoder's.
+    """Evaluate an encoder: kNN, linear probe, effective rank and more; beside a run's the untrained encoder's numbers.
 
-    Accuracies are fractions of 1, and need labels; ranks do not.
+    Accuracies are fractions of 1 with 95% intervals, and need labels; ranks do not. Features are computed once and
+    kept, so that further evaluators cost what they cost themselves. Writes evaluation.html, and tells MLflow's record
+    of the model.
 
-    Example: `manta evaluate photos --bank ./train.manta --data ./test.manta --summary test.json`
+    Example: `manta evaluate photos --bank ./train.manta --data ./test.manta --evaluators knn,linear,corruptions`
     """
-    from manta.progress import ingest_bar
     from manta.training.evaluate import evaluate_model
 
-    with ingest_bar(console) as progress:
+    with observing() as observer:
         found = evaluate_model(
-            model, data, bank=bank, evaluators=split_names(evaluators), runs=runs, notify=say, progress=progress
+            model, data, bank=bank, evaluators=split_names(evaluators), runs=runs, out=target, observer=observer
         )
     write_result(summary, found)
     print_metrics(found["metrics"], found["note"], found["intervals"])
+    for name, why in found["skipped"].items():
+        out.print(f"{name} was passed over: it {why}", highlight=False)
+    print_rows({"page": found["page"]})
 
 
 @app.command()
@@ -78,11 +86,10 @@ def compare(
 
     Example: `manta compare models:/photos-encoder@champion photos-2 timm:resnet18 --data ./labelled`
     """
-    from manta.progress import ingest_bar
     from manta.training.compare import compare_models
 
     names = split_names(evaluators) or ["knn", "linear", "rank"]
-    with ingest_bar(console) as progress:
-        found = compare_models(models, data, evaluators=names, bank=bank, runs=runs, notify=say, progress=progress)
+    with observing() as observer:
+        found = compare_models(models, data, evaluators=names, bank=bank, runs=runs, observer=observer)
     write_result(summary, found)
     print_comparison(found)

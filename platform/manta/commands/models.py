@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from manta.commands._app import Runs, Summary, app, write_result
+from manta.commands._app import Runs, Summary, app, observing, write_result
 from manta.printing import console, out, say
 
 Model = Annotated[
@@ -46,7 +46,7 @@ def promote(
     data: Annotated[str, typer.Option("--data", help="Labelled data that both are judged on.")],
     alias: Annotated[str, typer.Option(help="What the better one is called.")] = "champion",
     challenger: Annotated[str, typer.Option(help="A version's number, or an alias.")] = "candidate",
-    metric: Annotated[str, typer.Option(help="An accuracy: knn_top1, linear_top1 or linear_sgd_top1.")] = "knn_top1",
+    metric: Annotated[str, typer.Option(help="One that counts queries: knn_top1, linear_top1 ...")] = "knn_top1",
     min_gain: Annotated[
         float, typer.Option(help="Points that the gain must surely exceed: 0.5 is half a hundredth of the queries.")
     ] = 0.0,
@@ -64,10 +64,9 @@ def promote(
 
     Example: `manta promote photos-encoder --metric knn_top1 --min-gain 0.5 --data ./labelled`
     """
-    from manta.progress import ingest_bar
     from manta.training.promotion import promote_model
 
-    with ingest_bar(console) as progress:
+    with observing() as observer:
         evidence = promote_model(
             name,
             data,
@@ -77,8 +76,7 @@ def promote(
             min_gain=min_gain,
             bank=bank,
             runs=runs,
-            notify=say,
-            progress=progress,
+            observer=observer,
         )
     out.print(evidence.sentence, highlight=False, soft_wrap=True)
     write_result(summary, asdict(evidence))

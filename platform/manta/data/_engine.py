@@ -59,17 +59,22 @@ def generate(
     Each row that `work` yields should be one bounded unit: Ray Data never splits a row, and rows of `block_bytes` or
     more become blocks of their own.
     """
-    for handler in logging.getLogger("ray.data").handlers:
-        if handler.name == "console":
-            handler.setLevel(logging.ERROR)  # a line per dataset on the console; Ray's own log files keep all
     dataset = ray.data.from_items(list(items), override_num_blocks=len(items))
     context = dataset.context
     context.execution_options.preserve_order = True
     context.target_max_block_size = max(1, block_bytes)
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
+    hush(context)
     pool = TaskPoolStrategy(size=min(tasks, len(items)))  # Ray warns of a pool larger than its input
     return dataset.map_batches(work, batch_size=None, num_cpus=cpus, compute=pool)
+
+
+def hush(context: ray.data.DataContext) -> None:
+    """Nothing of Ray Data's on the console but errors; its own log files keep all."""
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":
+            handler.setLevel(logging.ERROR)
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
 
 
 def own_error(error: BaseException) -> MantaError | None:

@@ -38,12 +38,20 @@ class Encoded:
     paths: list[str] | None
 
 
-def read_rows(manifest: Manifest, indexes: Rows, *, labels: bool = False, paths: bool = False) -> Encoded:
+def read_labels(manifest: Manifest, indexes: Rows) -> list[int | None] | None:
+    """The labels of some rows; None where the dataset has none. No image is read."""
+    return read_rows(manifest, indexes, labels=True, images=False).labels if manifest.labelled else None
+
+
+def read_rows(
+    manifest: Manifest, indexes: Rows, *, labels: bool = False, paths: bool = False, images: bool = True
+) -> Encoded:
     """Encoded rows. Each row group that is touched is read once, and the rest of it is let go."""
     groups = np.searchsorted(manifest.group_starts, indexes, side="right") - 1
     touched, inverse = np.unique(groups, return_inverse=True)
     by_group = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
-    columns = ["image.bytes", *(["label"] if labels and manifest.labelled else []), *(["image.path"] if paths else [])]
+    wanted = {"image.bytes": images, "image.path": paths, "label": labels and manifest.labelled}
+    columns = [name for name, is_wanted in wanted.items() if is_wanted]
     data = [b""] * len(indexes)
     numbers: list[int | None] = [None] * len(indexes)
     names = [""] * len(indexes)
@@ -52,9 +60,10 @@ def read_rows(manifest: Manifest, indexes: Rows, *, labels: bool = False, paths:
         path, number = manifest.find_group(group)
         offsets = indexes[places] - manifest.group_starts[group]
         table = _read_group(manifest.location, manifest.digest, path, number, columns).take(pa.array(offsets))
-        column = table["image"].combine_chunks().field("bytes")
-        for place, value in zip(places.tolist(), column.to_pylist(), strict=True):
-            data[place] = value
+        if images:
+            column = table["image"].combine_chunks().field("bytes")
+            for place, value in zip(places.tolist(), column.to_pylist(), strict=True):
+                data[place] = value
         if "label" in columns:
             for place, value in zip(places.tolist(), table["label"].to_pylist(), strict=True):
                 numbers[place] = value

@@ -29,9 +29,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manta.data import open_dataset
+from manta.data._engine import hush
 from manta.data._files import Place
 from manta.data.decode import BadImage, decode
-from manta.data.read import read_rows
+from manta.data.read import Rows, read_rows
 from manta.errors import ConfigError, DataError
 
 JOB, MANIFEST, UNREADABLE = "_job.json", "_manifest.json", "_unreadable.parquet"
@@ -69,8 +70,10 @@ class Job:
     Attributes:
         model: as the user named it, with its version where it has one.
         weights: SHA-256 of the encoder's folder.
-        dataset: location of the ingested dataset; `digest` and `rows` are its manifest's.
+        dataset: location of the ingested dataset; `digest` is its manifest's.
+        rows: how many are embedded.
         chunk: rows of a part.
+        selection: SHA-256 of the rows' numbers; None: all rows of the dataset.
         layer: submodule whose output is taken, averaged over positions; None: the pooled embedding.
         precision: "float32" or "bf16", of the encoder.
     """
@@ -83,6 +86,7 @@ class Job:
     chunk: int
     layer: str | None = None
     precision: str = "float32"
+    selection: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +110,16 @@ def embed(
     pool: Pool | None = None,
     layer: str | None = None,
     precision: str = "float32",
+    rows: Rows | None = None,
     progress: Progress = lambda _done, _rows: None,
 ) -> EmbedReport:
     """Embed `dataset` with the encoder in `encoder_folder` into `out`; goes on where an equal job stopped.
 
     Ray must be connected. The folder's files travel to the actors, so no disk need be shared but the dataset's and
     `out`'s.
+
+    Args:
+        rows: numbers of those that are embedded, ascending; None: all.
 
     Raises:
         ConfigError: `out` holds another job's embeddings, or there is no such layer.
@@ -120,24 +128,31 @@ def embed(
     import ray
 
     manifest = open_dataset(dataset)
-    files = {path.name: path.read_bytes() for path in sorted(Path(encoder_folder).iterdir()) if path.is_file()}
-    weights = hashlib.sha256(b"".join(name.encode() + data for name, data in files.items())).hexdigest()
-    chunk = max(LEAST_CHUNK, -(-manifest.rows // MOST_CHUNKS))
-    job = Job(model, weights, dataset, manifest.digest, manifest.rows, chunk, layer, precision)
+    files = _files(encoder_folder)
+    count = manifest.rows if rows is None else len(rows)
+    selection = None if rows is None else hashlib.sha256(rows.tobytes()).hexdigest()
+    chunk = max(LEAST_CHUNK, -(-count // MOST_CHUNKS))
+    weights = weights_of(encoder_folder)
+    job = Job(model, weights, dataset, manifest.digest, count, chunk, layer, precision, selection)
     place = Place.of(out)
     _claim(place, job)
     have = set(_parts(place))
-    todo = [number for number in range(-(-manifest.rows // chunk)) if number not in have]
-    done = manifest.rows - sum(_rows_of(job, number) for number in todo)
-    progress(done, manifest.rows)
+    todo = [number for number in range(-(-count // chunk)) if number not in have]
+    done = count - sum(_rows_of(job, number) for number in todo)
+    progress(done, count)
     pool = pool or Pool()
     before = done
     if todo:
         _load(files, layer)  # a wrong layer is said here, not by an actor
-        for rows in _run(ray.put(files), todo, place.url, job, pool):
-            done += rows
-            progress(done, manifest.rows)
+        for written in _run((ray.put(files), ray.put(rows)), todo, place.url, job, pool):
+            done += written
+            progress(done, count)
     return _finish(place, job, embedded_now=done - before)
+
+
+def weights_of(encoder_folder: str | Path) -> str:
+    """SHA-256 of a saved encoder: equal where weights, architecture and preprocessing are."""
+    return hashlib.sha256(b"".join(name.encode() + data for name, data in _files(encoder_folder).items())).hexdigest()
 
 
 def read_manifest(out: str) -> dict[str, Any]:
@@ -188,21 +203,23 @@ def _claim(place: Place, job: Job) -> None:
         file.write(json.dumps(asdict(job), indent=1).encode())
 
 
-def _run(files: Any, todo: list[int], out: str, job: Job, pool: Pool) -> Iterator[int]:
+def _files(folder: str | Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+
+
+def _run(stored: tuple[Any, Any], todo: list[int], out: str, job: Job, pool: Pool) -> Iterator[int]:
     """Rows of each chunk as it is written, in whatever order."""
     import ray
     from ray.data import ActorPoolStrategy
 
     tasks = ray.data.from_items([{"chunk": number} for number in todo], override_num_blocks=len(todo))
-    context = tasks.context
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
+    hush(tasks.context)
     strategy = ActorPoolStrategy(
         min_size=min(pool.least, len(todo)), max_size=min(pool.most, len(todo)), max_tasks_in_flight_per_actor=2
     )
     written = tasks.map_batches(
         Embedder,
-        fn_constructor_kwargs={"files": files, "out": out, "job": job, "pool": pool},
+        fn_constructor_kwargs={"stored": stored, "out": out, "job": job, "pool": pool},
         compute=strategy,
         num_cpus=None if pool.gpus else pool.cpus,
         num_gpus=pool.gpus or None,
@@ -213,9 +230,13 @@ def _run(files: Any, todo: list[int], out: str, job: Job, pool: Pool) -> Iterato
 
 
 class Embedder:
-    """An actor: chunk numbers in, parts written, row counts out."""
+    """An actor: chunk numbers in, parts written, row counts out.
 
-    def __init__(self, files: Any, out: str, job: Job, pool: Pool) -> None:
+    Args:
+        stored: the encoder's files and the selected rows (None: all), each as it is or in the object store.
+    """
+
+    def __init__(self, stored: tuple[Any, Any], out: str, job: Job, pool: Pool) -> None:
         import ray
         import torch
 
@@ -223,7 +244,9 @@ class Embedder:
         self.job, self.pool, self.place = job, pool, Place(out)
         self.manifest = open_dataset(job.dataset)
         self.device = torch.device("cuda" if pool.gpus and torch.cuda.is_available() else "cpu")
-        self.features, self.size = _load(ray.get(files) if isinstance(files, ray.ObjectRef) else files, job.layer)
+        files, rows = (ray.get(one) if isinstance(one, ray.ObjectRef) else one for one in stored)
+        self.rows: Rows | None = rows
+        self.features, self.size = _load(files, job.layer)
         self.features.to(self.device, memory_format=torch.channels_last)
         self.decoders = ThreadPoolExecutor(pool.threads, thread_name_prefix="decode")
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="read")
@@ -233,19 +256,20 @@ class Embedder:
 
     def write(self, number: int) -> int:
         """Embed and write a chunk; returns its rows, the unreadable ones included."""
-        rows = np.arange(number * self.job.chunk, min((number + 1) * self.job.chunk, self.job.rows))
+        here = slice(number * self.job.chunk, min((number + 1) * self.job.chunk, self.job.rows))
+        rows = np.arange(here.start, here.stop) if self.rows is None else self.rows[here]
         cuts = [rows[start : start + self.pool.batch] for start in range(0, len(rows), self.pool.batch)]
         index, paths, vectors, aside = [], [], [], []
         upcoming = self.reader.submit(self._read, cuts[0])
         for cut in range(len(cuts)):
-            here = upcoming.result()
+            read = upcoming.result()
             if cut + 1 < len(cuts):
                 upcoming = self.reader.submit(self._read, cuts[cut + 1])  # decoded while the encoder works
-            if len(here.index):
-                vectors.append(self._embed(here.images))
-            index.append(here.index)
-            paths += here.paths
-            aside += here.aside
+            if len(read.index):
+                vectors.append(self._embed(read.images))
+            index.append(read.index)
+            paths += read.paths
+            aside += read.aside
         flat = np.concatenate(vectors) if vectors else np.empty((0, self.features.width), dtype=np.float32)
         _write_part(self.place / _part(number), np.concatenate(index), paths, flat, aside)
         return len(rows)

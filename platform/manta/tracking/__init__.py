@@ -1,5 +1,6 @@
 """Runs, metrics and models in MLflow. Nothing else imports mlflow, and importing this does not: that costs a second."""
 
+from manta.tracking.evaluations import record_evaluation
 from manta.tracking.journal import Record, read_metrics
 from manta.tracking.metrics import MetricLog
 from manta.tracking.promotion import Evidence, Judge, Judged, promote
@@ -21,5 +22,6 @@ __all__ = [
     "log_model",
     "promote",
     "read_metrics",
+    "record_evaluation",
     "register_logged",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from manta.data import LabelledBatch, Manifest, Plan, read_split, split_rows
 from manta.data.stream import Executor, Split
 from manta.encoders import Encoder
 from manta.errors import DataError
-from manta.evaluation import Bench, Evaluator, Features, LabelledImages, evaluate
+from manta.evaluation import Bench, Evaluator, Features, LabelledImages, evaluate, means
 from manta.views import Views, ViewsConfig
 
 SAMPLES = 400
@@ -62,7 +62,7 @@ class Assessment:
         for name, features in self.features.items():
             prefix = f"{name}_" if name else ""
             with evaluating(self.benches[name].encoder):
-                numbers = evaluate(chosen, features, self.benches[name])
+                numbers = means(evaluate(chosen, features, self.benches[name]))
             found |= {f"{prefix}{key}": value for key, value in numbers.items()}
         return found
 
@@ -112,7 +112,7 @@ def assess(
     """
     distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     rank, world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
-    read = read or partial(_decoded, size=size, executor=executor)
+    read = read or partial(decoded, size=size, executor=executor)
     embedder = _Embedder(encoders, prepare, augment, device, read, rank, world)
     with evaluating(*encoders.values()):
         parts = {
@@ -123,7 +123,7 @@ def assess(
         parts = _collect(parts, world)
     if rank != 0:
         return None
-    rows = partial(_read_alone, read, {"bank": bank, "queries": queries})
+    rows = partial(read_alone, read, {"bank": bank, "queries": queries})
     return _assemble(parts, {name: Bench(encoder, prepare, size, device, rows) for name, encoder in encoders.items()})
 
 
@@ -143,7 +143,9 @@ class _Embedder:
         """Tensors by name: `features:<encoder>`, `views:<encoder>`, "index", "labels", "images", and "sampled": of
         which rows."""
         found: Found = {key: [] for key in ("index", "labels", "images", "sampled", *map(_key, self.encoders))}
-        chosen = None if views is None or self.augment is None else self._draw(rows, views[0])
+        chosen = None
+        if views is not None and self.augment is not None:
+            chosen = np.array_split(chosen_rows(rows, views[0]), self.world)[self.rank]
         kept: list[tuple[Tensor, Tensor]] = []
         wanted = -(-samples // self.world)
         seen = 0
@@ -158,35 +160,51 @@ class _Embedder:
             found["sampled"].append(torch.arange(len(batch.index)) < wanted)
             wanted = max(wanted - len(batch.index), 0)
             if chosen is not None:
-                here = chosen[seen : seen + len(batch.index)]
+                here = torch.from_numpy(chosen[seen : seen + len(batch.index)])
                 kept.append((batch.images[here], batch.index[here]))
             seen += len(batch.index)
         if views is not None and self.augment is not None:
-            found |= self._embed_views(kept, self.augment, views[1])
+            numbers = count(self.rank, self.world)  # no two batches have the same draws
+            made = embed_views(self.encoders, kept, self.augment, views[1], device=self.device, numbers=numbers)
+            found |= {_key(name, "views"): parts for name, parts in made.items()}
         return found
 
-    def _draw(self, rows: Rows, wanted: int) -> Tensor:
-        """Which of this rank's rows are among the `wanted` ones of all ranks, bool: the same ones at every call."""
-        total = len(split_rows(rows.plan, rows.split, rows.limit))
-        drawn = np.zeros(total, dtype=np.bool_)
-        drawn[np.random.default_rng(0).permutation(total)[:wanted]] = True
-        return torch.from_numpy(np.array_split(drawn, self.world)[self.rank])
 
-    def _embed_views(self, kept: list[tuple[Tensor, Tensor]], augment: Augment, views: int) -> Found:
-        """`[b, views, D]` of each batch and encoder. Batches are of a size of their own, on which draws depend."""
-        found: Found = {_key(name, "views"): [] for name in self.encoders}
-        images, index = (torch.cat(parts) for parts in zip(*kept, strict=True)) if kept else (torch.empty(0),) * 2
-        numbers = count(self.rank, self.world)  # no two batches have the same draws
-        for start in range(0, len(images), VIEW_BATCH):
-            pixels, samples = (part[start : start + VIEW_BATCH].to(self.device) for part in (images, index))
-            features: Found = {name: [] for name in self.encoders}
-            for _ in range(views):
-                view = augment(pixels, samples, next(numbers))
-                for name, encoder in self.encoders.items():
-                    features[name].append(encoder.embed(view).float().cpu())
-            for name, parts in features.items():
-                found[_key(name, "views")].append(torch.stack(parts, dim=1))
-        return found
+def chosen_rows(rows: Rows, wanted: int) -> NDArray[np.bool_]:
+    """Which rows of a split are among `wanted` drawn ones: the same ones at every call."""
+    total = len(split_rows(rows.plan, rows.split, rows.limit))
+    chosen = np.zeros(total, dtype=np.bool_)
+    chosen[np.random.default_rng(0).permutation(total)[:wanted]] = True
+    return chosen
+
+
+def embed_views(
+    encoders: Mapping[str, Encoder],
+    kept: Sequence[tuple[Tensor, Tensor]],
+    augment: Augment,
+    views: int,
+    *,
+    device: torch.device,
+    numbers: Iterator[int],
+) -> Found:
+    """`[b, views, D]` of each batch by encoder, of images and indexes. Batches are of a size of their own, on which
+    draws depend.
+
+    Args:
+        numbers: of the draws.
+    """
+    found: Found = {name: [] for name in encoders}
+    images, index = (torch.cat(parts) for parts in zip(*kept, strict=True)) if kept else (torch.empty(0),) * 2
+    for start in range(0, len(images), VIEW_BATCH):
+        pixels, samples = (part[start : start + VIEW_BATCH].to(device) for part in (images, index))
+        features: Found = {name: [] for name in encoders}
+        for _ in range(views):
+            view = augment(pixels, samples, next(numbers))
+            for name, encoder in encoders.items():
+                features[name].append(encoder.embed(view).float().cpu())
+        for name, parts in features.items():
+            found[name].append(torch.stack(parts, dim=1))
+    return found
 
 
 def augmentation(views: ViewsConfig, image_size: int) -> Augment:
@@ -259,7 +277,7 @@ def _collect(parts: dict[str, Found], world: int) -> dict[str, Found]:
     }
 
 
-def _read_alone(
+def read_alone(
     read: Reader, splits: Mapping[str, Rows], split: Literal["bank", "queries"], limit: int | None = None
 ) -> Iterator[LabelledImages]:
     """`Bench.rows`: the rows of all ranks, read by this one."""
@@ -269,7 +287,8 @@ def _read_alone(
         yield batch.images, batch.labels
 
 
-def _decoded(rows: Rows, *, size: int, rank: int, world: int, executor: Executor) -> Iterator[LabelledBatch]:
+def decoded(rows: Rows, *, size: int, rank: int, world: int, executor: Executor) -> Iterator[LabelledBatch]:
+    """The `Reader` that decodes."""
     return read_split(
         rows.manifest, rows.plan, rows.split, limit=rows.limit, size=size, rank=rank, world=world, executor=executor
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
-from manta.config import EvaluationConfig
 from manta.errors import ConfigError
-from manta.evaluation import evaluate, interval, paired_gain
+from manta.evaluation import counted, interval, means, paired_gain
 from manta.tracking import Tracker
-from manta.training.folder import default_cache
-from manta.training.judging import evaluators_named, features_of, rows_of
-from manta.training.launch import connect
-from manta.training.run import IngestProgress, Notify, default_store
+from manta.training.judging import Judging, Observer, evaluators_named
+from manta.training.models import model_folder
+from manta.training.run import default_store
 
 
 def compare_models(
@@ -22,8 +21,7 @@ def compare_models(
     evaluators: Sequence[str] = ("knn", "linear", "rank"),
     bank: str | None = None,
     runs: str = "manta-runs",
-    notify: Notify = lambda _message: None,
-    progress: IngestProgress | None = None,
+    observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Every evaluator on every model, and the gain of each over the first.
 
@@ -38,33 +36,29 @@ def compare_models(
     if len(set(models)) < max(len(models), 2):
         raise ConfigError("name two models or more to compare, each once")
     chosen = evaluators_named(evaluators)
-    notify("starting Ray")
-    connect(cpus=2)
-    learnt, asked = rows_of(data, bank, default_cache(runs), EvaluationConfig(), progress)
-    notify(f"evaluating {', '.join(models)}")
-    features = features_of(models, Tracker(runs_dir=default_store(runs)), learnt, asked, runs=runs)
-    metrics = {model: evaluate(chosen, features[model]) for model in models}
-    labelled = features[models[0]].labelled
-    correct = {
-        model: {key: hits for one in chosen if labelled for key, hits in one.correct(features[model]).items()}
-        for model in models
-    }
-    first = correct[models[0]]
+    tracker = Tracker(runs_dir=default_store(runs))
+    with ExitStack() as stack:
+        folders = {model: stack.enter_context(model_folder(model, tracker, runs)) for model in models}
+        judging = Judging.of(data, bank, runs, observer or Observer())
+        judging.observer.notify(f"evaluating {', '.join(models)}")
+        verdicts = {model: judging.judge(folder, chosen) for model, folder in folders.items()}
+    counts = {model: counted(verdict.scores) for model, verdict in verdicts.items()}
+    first, features = counts[models[0]], verdicts[models[0]].features
     return {
         "models": list(models),
         "data": data,
-        "digest": asked.manifest.digest,
-        "metrics": metrics,
+        "digest": judging.asked.manifest.digest,
+        "metrics": {model: means(verdict.scores) for model, verdict in verdicts.items()},
         "intervals": {
-            model: {key: list(interval(hits)) for key, hits in found.items()} for model, found in correct.items()
+            model: {key: list(interval(scores)) for key, scores in found.items()} for model, found in counts.items()
         },
         "gains": {
             model: {
-                key: paired_gain(hits, first[key])._asdict() for key, hits in correct[model].items() if key in first
+                key: paired_gain(scores, first[key])._asdict() for key, scores in counts[model].items() if key in first
             }
             for model in models[1:]
         },
-        "bank_rows": len(features[models[0]].bank),
-        "query_rows": len(features[models[0]].queries),
+        "bank_rows": len(features.bank),
+        "query_rows": len(features.queries),
         "settings": {one.config.name: one.config.model_dump(mode="json") for one in chosen},
     }

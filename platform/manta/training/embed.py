@@ -44,14 +44,21 @@ def embed_data(
     """
     notify("starting Ray")
     connect(cpus=2)
-    pool = _pool(batch, actors, most_actors, gpus)
+    pool = cluster_pool(batch, actors, most_actors, gpus)
     dataset = prepare(data, default_cache(runs), progress=ingest_progress)
     with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
         notify(f"embedding by {model} with {pool.least} to {pool.most} actor(s)")
         return embed(model, folder, dataset, out, pool=pool, layer=layer, precision=precision, progress=progress)
 
 
-def _pool(batch: int, actors: int | None, most: int | None, gpus: float | None) -> Pool:
+def cluster_pool(
+    batch: int = 256, actors: int | None = None, most: int | None = None, gpus: float | None = None
+) -> Pool:
+    """The actors that suit the cluster that Ray is connected to; arguments as `embed_data` takes them.
+
+    Raises:
+        ResourceError: an actor wants more GPUs than there are.
+    """
     have = ray.cluster_resources()
     machines = sum(1 for node in ray.nodes() if node["Alive"])
     each = gpus if gpus is not None else float(have.get("GPU", 0) > 0)

@@ -1,48 +1,58 @@
-"""`manta evaluate`: a run or a registered model on any data."""
+"""`manta evaluate`: any model on any data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+import math
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from manta.batch import ViewNeeds
 from manta.config import EvaluationConfig
-from manta.data import open_dataset
-from manta.encoders import Encoder
-from manta.errors import RunError
-from manta.evaluation import Evaluator, Features, interval
-from manta.serving import load_exported
-from manta.tracking import Tracker
-from manta.training.assess import Augment, assess, augmentation, evaluators_of, views_wanted
+from manta.data import split_rows
+from manta.data.decode import BadImage, decode
+from manta.data.read import read_rows
+from manta.encoders._saved import DESCRIPTION
+from manta.errors import RunError, TrackingError
+from manta.evaluation import counted, interval, means
+from manta.report.evaluation import write_evaluation
+from manta.serving import save_encoder
+from manta.serving.embed import weights_of
+from manta.tracking import Tracker, record_evaluation
+from manta.training.assess import SAMPLES, THUMBNAIL, Rows
 from manta.training.build import untrained_encoder
 from manta.training.checkpoint import Checkpoints
-from manta.training.folder import default_cache
-from manta.training.judging import evaluators_named, rows_of
-from manta.training.launch import connect
+from manta.training.folder import RunFolder
+from manta.training.judging import Judging, Observer, Verdict, evaluators_named
 from manta.training.models import model_folder, run_folder
-from manta.training.publish import exported_encoder
+from manta.training.publish import export
 from manta.training.run import default_store, load_experiment
-from manta.views import Views, ViewsConfig
+
+PAGE, RESULT = "evaluation.html", "evaluation.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is evaluated: encoders by name ("" is the one asked for), and how images are made ready for them.
+    """What is evaluated: folders of saved encoders by name ("" is the one asked for).
 
     Attributes:
-        augment: makes augmented views, for the evaluators that want them; None where it is not known how.
+        run_id: its run in MLflow, if it is a run of Manta's.
+        tracker: the store that has it.
     """
 
     name: str
-    encoders: dict[str, Encoder]
-    prepare: Callable[[Tensor], Tensor]
-    size: int
+    folders: dict[str, Path]
     evaluation: EvaluationConfig
-    augment: Augment | None = None
+    tracker: Tracker
+    run_id: str | None = None
 
 
 def evaluate_model(
@@ -52,109 +62,153 @@ def evaluate_model(
     bank: str | None = None,
     evaluators: Sequence[str] | None = None,
     runs: str = "manta-runs",
-    notify: Callable[[str], None] = lambda _message: None,
-    progress: Callable[[int, int], None] | None = None,
+    out: str | None = None,
+    observer: Observer | None = None,
 ) -> dict[str, Any]:
-    """Evaluators on `data`.
+    """Evaluators on `data`; leaves `evaluation.html` and `evaluation.json`, and tells the model's record in MLflow.
 
     Args:
         model: as `model_folder` takes it; a run also gives the untrained encoder that it started with.
         bank: data that probes learn from, all of it; with None, `data` is split and 9 in 10 rows are the bank.
-        evaluators: by name, with their defaults; None: those of the run's configuration, with its settings.
+        evaluators: by name, or "all", with the run's settings or their defaults; None: those of the run.
+        out: folder for the page; None: `evaluations/<model>-on-<data>` beside the runs.
 
     Returns:
-        name, metrics (with `random_` for the untrained encoder), intervals (95%, of accuracies that count queries),
-        rows and settings.
+        name, metrics (with `random_` for the untrained encoder), intervals (95%, of what counts queries), evaluators
+        (settings and names of metrics of each), skipped, rows, and page: where it lies.
 
     Raises:
         MantaError: anything that the user can mend.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    chosen = None if evaluators is None else evaluators_named(evaluators)
-    subject = _subject(model, runs)
-    connect(cpus=2)
-    limits = subject.evaluation
-    learnt, asked = rows_of(data, bank, default_cache(runs), limits, progress)
-    note = (
-        f"probes learn from {{bank}} rows of {data} and are scored on the other {{queries}}"
-        if bank is None
-        else f"probes learn from {{bank}} rows of {bank} and are scored on {{queries}} rows of {data}"
-    )
-    notify(f"evaluating {subject.name}")
-    encoders = {name: encoder.to(device) for name, encoder in subject.encoders.items()}
-    judges = chosen or evaluators_of(limits)
-    found = assess(
-        encoders,
-        learnt,
-        asked,
-        prepare=subject.prepare,
-        size=subject.size,
-        device=device,
-        augment=subject.augment,
-        views=views_wanted(judges),
-    )
-    if found is None:
-        raise RunError("evaluation runs in one process; start it outside of a distributed job")
-    counts = {"bank": len(found.features[""].bank), "queries": len(found.features[""].queries)}
+    observer = observer or Observer()
+    with _subject(model, runs) as subject:
+        judges = evaluators_named(
+            [config.name for config in subject.evaluation.evaluators] if evaluators is None else evaluators,
+            subject.evaluation.evaluators,
+        )
+        judging = Judging.of(data, bank, runs, observer, subject.evaluation)
+        observer.notify(f"evaluating {subject.name}")
+        verdicts = {name: judging.judge(folder, judges) for name, folder in subject.folders.items()}
+        main = verdicts[""]
+        found = {
+            "name": subject.name,
+            "data": data,
+            "digest": judging.asked.manifest.digest,
+            **_numbers(verdicts),
+            "evaluators": {
+                judge.config.name: {
+                    "settings": judge.config.model_dump(mode="json"),
+                    "metrics": list(main.by_evaluator[judge.config.name]),
+                }
+                for judge in judges
+                if judge.config.name in main.by_evaluator
+            },
+            "skipped": main.skipped,
+            "bank_rows": len(main.features.bank),
+            "query_rows": len(main.features.queries),
+            "labelled": main.features.labelled,
+            "note": _note(data, bank, main),
+            "model": _facts(subject.folders[""]),
+            "versions": {package: version(name) for package, name in (("manta", "manta-ssl"), ("torch", "torch"))},
+            "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        }
+        place = RunFolder(out or f"{RunFolder(runs).url}/evaluations/{_slug(subject.name)}-on-{_slug(data)}")
+        samples = _samples(judging.asked, main)
+        with tempfile.TemporaryDirectory(prefix="manta-page-") as scratch:
+            page = write_evaluation(found | {"samples": samples}, Path(scratch) / PAGE)
+            place.write(page.read_bytes(), PAGE)
+        place.write_json(found, RESULT)
+        found["page"] = place.join(PAGE)
+        _record(subject, model, found, place, observer)
+    return found
+
+
+def _numbers(verdicts: dict[str, Verdict]) -> dict[str, dict[str, Any]]:
+    metrics: dict[str, float] = {}
+    intervals: dict[str, list[float]] = {}
+    for name, verdict in verdicts.items():
+        prefix = f"{name}_" if name else ""
+        metrics |= {f"{prefix}{key}": value for key, value in means(verdict.scores).items()}
+        intervals |= {f"{prefix}{key}": list(interval(one)) for key, one in counted(verdict.scores).items()}
+    return {"metrics": metrics, "intervals": intervals}
+
+
+def _note(data: str, bank: str | None, main: Verdict) -> str:
+    learnt, asked = f"{len(main.features.bank):,} rows", f"{len(main.features.queries):,}"
+    if bank is None:
+        return f"probes learn from {learnt} of {data} and are scored on the other {asked}"
+    return f"probes learn from {learnt} of {bank} and are scored on {asked} rows of {data}"
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    described = json.loads((folder / DESCRIPTION).read_text())
+    return {"encoder": described["encoder"]["name"], "weights": weights_of(folder), **described["preprocess"]}
+
+
+def _samples(asked: Rows, main: Verdict) -> dict[str, Any] | None:
+    """Some queries to look at: pictures, features and labels."""
+    rows = split_rows(asked.plan, asked.split, asked.limit)
+    if len(rows) != len(main.features.queries):
+        return None  # some cannot be read any more, and which features are whose is not known here
+    places = np.unique(np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows))).astype(np.int64))
+    try:
+        pictures = np.stack([decode(data, THUMBNAIL) for data in read_rows(asked.manifest, rows[places]).data])
+    except BadImage:
+        return None
+    labels = main.features.query_labels
     return {
-        "name": subject.name,
-        "data": data,
-        "digest": asked.manifest.digest,
-        "metrics": found.metrics(judges),
-        "intervals": _intervals(judges, found.features[""]),
-        "settings": {one.config.name: one.config.model_dump() for one in judges},
-        "bank_rows": counts["bank"],
-        "query_rows": counts["queries"],
-        "labelled": asked.manifest.labelled,
-        "note": note.format(**{key: f"{value:,}" for key, value in counts.items()}),
+        "thumbnails": pictures,
+        "features": main.features.queries[places].numpy(),
+        "labels": None if labels is None else labels[places].numpy(),
+        "classes": asked.manifest.classes,
     }
 
 
-def _intervals(judges: Iterable[Evaluator[Any]], features: Features) -> dict[str, list[float]]:
-    if not features.labelled:
-        return {}
-    return {key: list(interval(hits)) for one in judges for key, hits in one.correct(features).items()}
+def _record(subject: Subject, model: str, found: dict[str, Any], place: RunFolder, observer: Observer) -> None:
+    """A tracking server that is away costs the record, not the evaluation."""
+    metrics = {key: value for key, value in found["metrics"].items() if math.isfinite(value)}
+    name = _slug(found["data"])
+    with tempfile.TemporaryDirectory(prefix="manta-record-") as scratch:
+        files = [Path(scratch) / piece for piece in (PAGE, RESULT)]
+        for file in files:
+            file.write_bytes(place.read(file.name))
+        try:
+            record_evaluation(
+                subject.tracker, model, subject.run_id, metrics, data=name, digest=found["digest"], files=files
+            )
+        except TrackingError as error:
+            observer.notify(f"MLflow does not have this evaluation; it is in {place.url}: {error}")
 
 
-def _subject(model: str, runs: str) -> Subject:
+@contextmanager
+def _subject(model: str, runs: str) -> Iterator[Subject]:
+    tracker = Tracker(runs_dir=default_store(runs))
+    run = _run_of(model, runs)
+    with model_folder(model, tracker, runs) as folder:
+        if run is None:
+            yield Subject(model, {"": folder}, EvaluationConfig(), tracker)
+            return
+        experiment, facts = load_experiment(run), run.read_json("run.json")
+        newest = Checkpoints(run, None).latest()
+        steps = f" at step {newest.step}" if newest is not None else ""
+        uri = facts.get("tracking_uri")
+        tracker = Tracker(uri, runs_dir=default_store(runs)) if uri else tracker
+        with tempfile.TemporaryDirectory(prefix="manta-untrained-") as scratch:
+            untrained = export(experiment, untrained_encoder(experiment))
+            twin = save_encoder(untrained, scratch, config=experiment.encoder).folder
+            folders = {"": folder, "random": twin}
+            yield Subject(f"{run.name}{steps}", folders, experiment.evaluation, tracker, facts.get("run_id"))
+
+
+def _run_of(model: str, runs: str) -> RunFolder | None:
+    """The run that `model` names; None where it names something else, or nothing: `model_folder` says what there is."""
     try:
-        folder = run_folder(model, runs)
+        return run_folder(model, runs)
     except RunError:
-        folder = None  # `model_folder` says what there is
-    if folder is None:
-        return _saved(model, runs)
-    experiment = load_experiment(folder)
-    newest = Checkpoints(folder, None).latest()
-    if newest is None:
-        raise RunError(f"run {folder.name!r} has no checkpoint yet; go on with it by `manta train ... --resume`")
-    manifest = open_dataset(folder.read_json("run.json")["dataset"])
-    views = Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size)
-    return Subject(
-        f"{folder.name} at step {newest.step}",
-        {"": exported_encoder(folder, experiment, manifest, newest), "random": untrained_encoder(experiment)},
-        views.plain,
-        experiment.data.canonical_size,
-        experiment.evaluation,
-        augmentation(experiment.views, experiment.data.image_size),
-    )
+        return None
 
 
-def _saved(model: str, runs: str) -> Subject:
-    """An encoder with its own preprocessing; there is no untrained twin to compare with."""
-    with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
-        exported = load_exported(folder)
-    preprocess = exported.preprocess
-    stated = preprocess.describe()
-    views = ViewsConfig(mean=stated["mean"], std=stated["std"])
-
-    def ready(images: Tensor) -> Tensor:
-        return preprocess.to(images.device).ready(images)
-
-    return Subject(
-        model,
-        {"": exported.encoder},
-        ready,
-        preprocess.resize,
-        EvaluationConfig(),
-        augmentation(views, preprocess.image_size),
-    )
+def _slug(text: str) -> str:
+    """Of a name or a path, something that files and metrics can be called."""
+    words = re.sub(r"[^A-Za-z0-9.@]+", "-", text).strip("-.")
+    return words[-60:].strip("-.") or "data"

@@ -1,35 +1,114 @@
-"""Several models on the same rows: what promotion and comparison are made of."""
+"""Models on the same rows: what evaluation, comparison and promotion are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from manta.config import EvaluationConfig
 from manta.data import Plan, open_dataset, prepare
-from manta.encoders import Encoder
-from manta.errors import ConfigError, RunError
-from manta.evaluation import EVALUATORS, Evaluator, Features, build
-from manta.serving import ExportedEncoder, load_exported
-from manta.tracking import Tracker
-from manta.training.assess import Rows, assess
-from manta.training.models import model_folder
-from manta.training.run import IngestProgress
+from manta.errors import ConfigError
+from manta.evaluation import (
+    EVALUATORS,
+    EncoderEvaluator,
+    Evaluator,
+    EvaluatorConfig,
+    Features,
+    Scores,
+    build,
+    evaluate,
+    lacking,
+)
+from manta.serving import load_exported
+from manta.serving.embed import Progress
+from manta.training.assess import Rows, views_wanted
+from manta.training.embed import cluster_pool
+from manta.training.features import FeatureStore, bench_of
+from manta.training.folder import RunFolder, default_cache
+from manta.training.launch import connect
+from manta.training.run import IngestProgress, Notify
 
 
-class Decoded(Encoder):
-    """An encoder with its own preprocessing: takes uint8 `[N, 3, S, S]`, as decoding to its size gives them."""
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """Who hears how long work goes: lines for people, rows ingested and set aside, rows embedded of how many."""
 
-    def __init__(self, exported: ExportedEncoder) -> None:
-        super().__init__()
-        self.exported = exported
-        self.embed_dim = exported.embed_dim
+    notify: Notify = lambda _message: None
+    ingest: IngestProgress | None = None
+    embed: Progress = lambda _done, _rows: None
 
-    def embed(self, x: Tensor) -> Tensor:
-        return self.exported.encoder.embed(self.exported.preprocess.ready(x))
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What evaluators say of one model.
+
+    Attributes:
+        by_evaluator: scores of each, by its name.
+        skipped: names of evaluators that had nothing to say, and what they lack.
+    """
+
+    features: Features
+    by_evaluator: dict[str, Scores]
+    skipped: dict[str, str]
+
+    @property
+    def scores(self) -> Scores:
+        """All of them."""
+        return {name: value for scores in self.by_evaluator.values() for name, value in scores.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """Rows that probes learn from, rows that they are scored on, and where features are kept."""
+
+    learnt: Rows
+    asked: Rows
+    store: FeatureStore
+
+    observer: Observer
+
+    @classmethod
+    def of(
+        cls, data: str, bank: str | None, runs: str, observer: Observer, limits: EvaluationConfig | None = None
+    ) -> Judging:
+        """Starts Ray, or joins it.
+
+        Args:
+            bank: data to learn from, all of it; with None, `data` is split by `limits.holdout`.
+        """
+        observer.notify("starting Ray")
+        connect(cpus=2)
+        learnt, asked = rows_of(data, bank, default_cache(runs), limits or EvaluationConfig(), observer.ingest)
+        store = FeatureStore(RunFolder(RunFolder(runs).join("features")).url, cluster_pool(), observer.embed)
+        return cls(learnt, asked, store, observer)
+
+    def features(self, folder: Path) -> Features:
+        """Of a saved encoder, without augmented views."""
+        return self.store.features(folder, load_exported(folder), self.learnt, self.asked, views=None)
+
+    def judge(self, folder: Path, evaluators: Iterable[Evaluator[Any]]) -> Verdict:
+        """Every evaluator on a saved encoder.
+
+        Raises:
+            MantaError: anything that the user can mend.
+        """
+        chosen = list(evaluators)
+        exported = load_exported(folder)
+        features = self.store.features(folder, exported, self.learnt, self.asked, views=views_wanted(chosen))
+        bench = bench_of(exported, self.learnt, self.asked)
+        said: dict[str, Scores] = {}
+        skipped: dict[str, str] = {}
+        for evaluator in chosen:
+            name = evaluator.config.name
+            if (lack := lacking(evaluator, features, bench)) is not None:
+                skipped[name] = f"needs {lack}"
+                continue
+            if isinstance(evaluator, EncoderEvaluator):
+                self.observer.notify(f"{name}: trying the encoder itself")
+            said[name] = evaluate([evaluator], features, bench)
+        return Verdict(features, said, skipped)
 
 
 def rows_of(
@@ -49,40 +128,24 @@ def rows_of(
     return learnt, Rows(manifest, Plan(manifest, seed=0, batch_size=1, holdout=0.0), "bank", limits.query_rows)
 
 
-def features_of(
-    models: Sequence[str], tracker: Tracker, learnt: Rows, asked: Rows, *, runs: str
-) -> dict[str, Features]:
-    """Of every model; images are decoded once for all that take them at the same size.
-
-    Raises:
-        MantaError: there is no such model.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    by_size: dict[int, dict[str, Encoder]] = {}
-    for model in models:
-        with model_folder(model, tracker, runs) as folder:
-            exported = load_exported(folder)
-        by_size.setdefault(exported.preprocess.resize, {})[model] = Decoded(exported).to(device)
-    features: dict[str, Features] = {}
-    for size, group in by_size.items():
-        found = assess(group, learnt, asked, prepare=lambda images: images, size=size, device=device)
-        if found is None:
-            raise RunError("models are judged in one process; start it outside of a distributed job")
-        features |= found.features
-    return {model: features[model] for model in models}
-
-
-def evaluators_named(names: Iterable[str]) -> list[Evaluator[Any]]:
-    """With their own defaults.
+def evaluators_named(names: Iterable[str], own: Sequence[EvaluatorConfig] = ()) -> list[Evaluator[Any]]:
+    """With the settings that they have among `own`, else with their defaults. "all" names every one that has them.
 
     Raises:
         ConfigError: there is no such evaluator, or it has settings that only a recipe can give.
     """
+    settings = {config.name: config for config in own}
+    asked = list(names)
+    if "all" in asked:
+        asked = [name for name, kind in EVALUATORS.items() if name in settings or not _required(kind)]
     found = []
-    for name in names:
+    for name in asked:
         kind = EVALUATORS[name]
-        required = [field for field, info in kind.Config.model_fields.items() if info.is_required()]
-        if required:
+        if name not in settings and (required := _required(kind)):
             raise ConfigError(f"evaluator {name!r} needs {', '.join(required)}; name it in a recipe's evaluators")
-        found.append(build(kind.Config.model_validate({"name": name})))
+        found.append(build(settings.get(name) or kind.Config.model_validate({"name": name})))
     return found
+
+
+def _required(kind: type[Evaluator[Any]]) -> list[str]:
+    return [field for field, info in kind.Config.model_fields.items() if info.is_required()]

@@ -7,19 +7,17 @@ from typing import Any
 
 from torch import Tensor
 
-from manta.config import EvaluationConfig
 from manta.errors import ConfigError, DataError, RunError
-from manta.evaluation import EVALUATORS, Evaluator, Features, build
+from manta.evaluation import EVALUATORS, Evaluator, Features, build, counted
 from manta.serving import load_exported
 from manta.tracking import Evidence, Judged, RegisteredModel, Tracker, log_model, promote, register_logged
 from manta.tracking.promotion import CHAMPION
 from manta.tracking.registry import CANDIDATE
 from manta.training.card import card_of, evaluation_of
-from manta.training.folder import default_cache, status
-from manta.training.judging import features_of, rows_of
-from manta.training.launch import connect
+from manta.training.folder import status
+from manta.training.judging import Judging, Observer
 from manta.training.models import model_folder
-from manta.training.run import IngestProgress, Notify, default_store, find_run, load_experiment
+from manta.training.run import Notify, default_store, find_run, load_experiment
 
 
 def register_run(
@@ -67,8 +65,7 @@ def promote_model(
     min_gain: float = 0.0,
     bank: str | None = None,
     runs: str = "manta-runs",
-    notify: Notify = lambda _message: None,
-    progress: IngestProgress | None = None,
+    observer: Observer | None = None,
 ) -> Evidence:
     """Give `alias` to the challenger if it is surely better on `data` than the version that has it.
 
@@ -84,7 +81,7 @@ def promote_model(
     tracker = Tracker(runs_dir=default_store(runs))
 
     def judge(models: Sequence[str], metric: str) -> Judged:
-        return _judge(models, metric, tracker, data, bank, runs=runs, notify=notify, progress=progress)
+        return _judge(models, metric, tracker, data, bank, runs=runs, observer=observer or Observer())
 
     return promote(tracker, name, judge, metric=metric, alias=alias, challenger=challenger, min_gain=min_gain / 100)
 
@@ -97,31 +94,33 @@ def _judge(
     bank: str | None,
     *,
     runs: str,
-    notify: Notify,
-    progress: IngestProgress | None,
+    observer: Observer,
 ) -> Judged:
     """Every model on the same rows."""
     evaluator = _evaluator(metric)
-    notify("starting Ray")
-    connect(cpus=2)
-    learnt, asked = rows_of(data, bank, default_cache(runs), EvaluationConfig(), progress)
-    for rows in (learnt, asked):
+    judging = Judging.of(data, bank, runs, observer)
+    for rows in (judging.learnt, judging.asked):
         if not rows.manifest.labelled:
             raise DataError(
                 f"{rows.manifest.source} has no labels, and a promotion compares accuracies; give labelled data"
             )
-    notify(f"evaluating {' and '.join(models)}")
-    features = features_of(models, tracker, learnt, asked, runs=runs)
-    correct = {model: _answers(evaluator, features[model], metric, model) for model in models}
-    bank_rows = len(features[models[0]].bank)
-    return Judged(correct, data, asked.manifest.digest, bank_rows, evaluator.config.model_dump(mode="json"))
+    observer.notify(f"evaluating {' and '.join(models)}")
+    correct: dict[str, Tensor] = {}
+    bank_rows = 0
+    for model in models:
+        with model_folder(model, tracker, runs) as folder:
+            features = judging.features(folder)
+        correct[model] = _answers(evaluator, features, metric, model)
+        bank_rows = len(features.bank)
+    digest = judging.asked.manifest.digest
+    return Judged(correct, data, digest, bank_rows, evaluator.config.model_dump(mode="json"))
 
 
 def _evaluator(metric: str) -> Evaluator[Any]:
     """The evaluator that gives `metric`, with its own defaults: the same for every model."""
     named = [name for name in EVALUATORS if metric.startswith(name)]
     kind = EVALUATORS[max(named, key=len)] if named else None
-    if kind is None or kind.correct is Evaluator.correct:
+    if kind is None or not kind.counts_queries:
         raise ConfigError(
             f"{metric!r} is not counted by queries; judge by an accuracy, such as knn_top1 or linear_top1"
         )
@@ -129,7 +128,7 @@ def _evaluator(metric: str) -> Evaluator[Any]:
 
 
 def _answers(evaluator: Evaluator[Any], features: Features, metric: str, model: str) -> Tensor:
-    correct = evaluator.correct(features)
+    correct = counted(evaluator.judge(features))
     if metric not in correct:
         has = ", ".join(correct) or "nothing, since features are not finite"
         raise ConfigError(f"{model} has no {metric!r} on these data; {evaluator.config.name} gives {has}")

@@ -1,0 +1,94 @@
+"""Evaluations in the record of a model: numbers with the data that they are of, and the page as an artifact."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from manta.tracking._client import metric_name, refusals
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+    from manta.tracking.tracker import Tracker
+
+FOLDER = "evaluations"
+LONGEST_DIGEST = 36
+METRICS_A_REQUEST = 500
+
+
+def record_evaluation(
+    tracker: Tracker,
+    model: str,
+    run_id: str | None,
+    metrics: Mapping[str, float],
+    *,
+    data: str,
+    digest: str,
+    files: Sequence[Path],
+) -> str | None:
+    """Log `<data>/<metric>` on the model's run and, where MLflow has a record of the model itself, on that too, with
+    the dataset's name and digest; upload `files` to `evaluations/<data>-<digest>/` of the run; point to them from the
+    version.
+
+    Args:
+        model: `models:/name@alias`, `models:/name/version`, or anything else.
+        run_id: of the run that `model` is, if it is one.
+
+    Returns:
+        the id of the run that has it now; None where MLflow knows no run of the model's.
+
+    Raises:
+        TrackingError: the store refused.
+    """
+    if run_id is None and not model.startswith("models:/"):
+        return None
+    client = tracker.client
+    with refusals("record the evaluation", tracker.uri):
+        from mlflow.entities import Metric
+
+        version = _version(tracker, model)
+        run_id = version.run_id if version is not None else run_id
+        if not run_id:
+            return None
+        model_id = getattr(version, "model_id", None) or _last_model(tracker, run_id)
+        now, short = int(time.time() * 1000), digest[:LONGEST_DIGEST]
+        entries = [
+            Metric(
+                metric_name(f"{data}/{key}"),
+                value,
+                now,
+                0,
+                model_id=model_id,
+                dataset_name=data,
+                dataset_digest=short,
+                run_id=run_id,
+            )
+            for key, value in metrics.items()
+        ]
+        for start in range(0, len(entries), METRICS_A_REQUEST):
+            client.log_batch(run_id, metrics=entries[start : start + METRICS_A_REQUEST])
+        folder = f"{FOLDER}/{data}-{digest[:8]}"
+        for file in files:
+            client.log_artifact(run_id, str(file), folder)
+        if version is not None:
+            client.set_model_version_tag(version.name, version.version, "manta.evaluation", f"runs:/{run_id}/{folder}")
+    return run_id
+
+
+def _version(tracker: Tracker, model: str) -> ModelVersion | None:
+    """The registry's entry; None for what is no registered model."""
+    target = model.removeprefix("models:/").strip("/")
+    if target == model:
+        return None
+    if "@" in target:
+        return tracker.client.get_model_version_by_alias(*target.rsplit("@", 1))
+    return tracker.client.get_model_version(*target.rsplit("/", 1)) if "/" in target else None
+
+
+def _last_model(tracker: Tracker, run_id: str) -> str | None:
+    outputs = tracker.client.get_run(run_id).outputs
+    last = max(outputs.model_outputs if outputs else [], key=lambda output: output.step, default=None)
+    return None if last is None else str(last.model_id)
