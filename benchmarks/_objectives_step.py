@@ -1,0 +1,273 @@
+"""What an objective's loss adds to a step, beside SimCLR's with the same views and encoders.
+
+A step is forward, backward, clipping, the optimizer and what follows it, on images of noise whose views are made
+beforehand. Its time has two parts. *Encoders*: every call of every encoder that the objective holds, teachers and
+partners too, forwards and backwards; for the latter the graph is cut at the encoders' outputs, and their backward runs
+after that of all else. *The rest*: heads, loss, optimizer, averages, queues. A SimCLR that gave the same views to the
+same encoders would spend on encoders what the objective does, and SimCLR's own rest besides. So
+
+    added = (rest - SimCLR's rest) / (encoders + SimCLR's rest)
+
+SimCLR's rest is that of two views on the objective's own kind of encoder, never scaled up to more views or encoders,
+which is strict: heads of a teacher, the optimizer of a partner and a third view's projection count as added. What more
+views and more encoders cost is told apart, as encoders / SimCLR's encoders.
+
+Both are measured in turns in one process with two threads, some steps each, late in a run, when queues are full, ramps
+are over and the last stage has come; the median over turns is taken of the mean of a turn's steps. What happens once in
+a run (k-means of a stage) is not in it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+THREADS, WARM, TURNS, STEPS = 2, 3, 4, 3
+ROWS, SIZE = 10_000, 32
+TOTAL, LATE = 100_000, 90_000
+LIMIT = 0.15
+RECIPES = Path(__file__).resolve().parents[1] / "jobs/recipes"
+CALLS = ("embed", "tokens", "pool", "feature_map", "stage_maps")
+WHY = {
+    "amcl": "several heads, and a temperature for each pair",
+    "barlow_twins": "a wide projector",
+    "byol": "a predictor, and the teacher's projector and average",
+    "dino": "prototypes of all views, the teacher's too",
+    "feature_transform": "the teacher's projector and average, a queue",
+    "hallucinator": "the teacher's projector and average, a network that makes positives",
+    "mae": "the decoder, over all patches, beside an encoder that sees a quarter of them",
+    "mixed_barlow": "a wide projector, twice",
+    "mochi": "the hardest of a queue, mixed for each query",
+    "mokd": "four heads of prototypes and as many of the teachers, two of them transformers; two encoders' optimizer",
+    "mugs": "three heads, a transformer over groups of neighbours, and the teacher's",
+    "pal": "a wide projector",
+    "pirl": "a head on nine patches, and memories drawn from a table",
+    "simsiam": "a predictor and a wider projector",
+    "skd": "a predictor, and the teacher's projector and average",
+    "ssl_ey": "a wide projector",
+    "swav": "prototypes of all views and their transport",
+    "unicon_ha": "heads and a matrix of pairs at two stages, over eight views",
+    "vicreg": "a wide projector",
+    "w_mse": "an inverse root of the covariance",
+}
+"""What in an objective's mechanism, not in its code, takes time; said where it is over the limit."""
+
+
+@dataclass
+class Encoders:
+    """Clock of all encoders of an objective, with the graph cut at their outputs."""
+
+    seconds: float = 0.0
+    cuts: list[list[tuple[Any, Any]]] = field(default_factory=list)
+    busy: bool = False
+
+    def watch(self, objective: Any) -> None:
+        from manta.encoders import Encoder
+
+        for module in objective.modules():
+            if isinstance(module, Encoder):
+                for name in CALLS:
+                    if hasattr(module, name):
+                        setattr(module, name, self._timed(getattr(module, name)))
+
+    def backward(self) -> None:
+        """Of what the loss asked of the encoders; the last call first, since it may have used what others gave."""
+        import torch
+
+        start = time.perf_counter()
+        for cut in reversed(self.cuts):
+            reached = [(out, leaf.grad) for out, leaf in cut if leaf.grad is not None]
+            if reached:
+                torch.autograd.backward([out for out, _ in reached], [grad for _, grad in reached])
+        self.cuts.clear()
+        self.seconds += time.perf_counter() - start
+
+    def _timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **options: Any) -> Any:
+            if self.busy:  # one encoder's method that calls another of its own
+                return call(*args, **options)
+            self.busy, start = True, time.perf_counter()
+            try:
+                found = call(*args, **options)
+            finally:
+                self.busy = False
+                self.seconds += time.perf_counter() - start
+            self.cuts.append([])
+            return self._cut(found)
+
+        return timed
+
+    def _cut(self, found: Any) -> Any:
+        """What a call gave, a tensor or several of one graph, as leaves of another."""
+        if isinstance(found, (list, tuple)):
+            return type(found)(self._cut(one) for one in found)
+        if not found.requires_grad:
+            return found
+        leaf = found.detach().requires_grad_()
+        self.cuts[-1].append((found, leaf))
+        return leaf
+
+
+class Stepper:
+    """An objective that takes steps on the same views and times them."""
+
+    def __init__(self, experiment: Any, folder: Path) -> None:
+        import torch
+
+        from manta import encoders, objectives
+        from manta.batch import DataFacts
+        from manta.training.step import TrainStep
+
+        torch.manual_seed(0)
+        encoder = encoders.build(experiment.encoder, image_size=SIZE)
+        facts = DataFacts(ROWS, SIZE, materials(experiment, encoder, folder))
+        self.batch = experiment.train.batch_size
+        objective = objectives.build(experiment.objective, encoder, facts)
+        self.step = TrainStep(experiment, objective, device=torch.device("cpu"), total_steps=TOTAL)
+        self.clock = Encoders()
+        self.clock.watch(self.step.objective)
+        fill(self.step.objective)
+        images = torch.randint(0, 256, (self.batch, 3, SIZE, SIZE), dtype=torch.uint8)
+        made = self.step.views(images, torch.arange(self.batch), seed=0, step=0, global_batch=self.batch)
+        layout = self.step.memory_format
+        self.views = [replace(view, data=view.data.contiguous(memory_format=layout)) for view in made]
+        self.number = LATE
+
+    def turn(self, steps: int) -> tuple[float, float]:
+        """Mean seconds of a step, in encoders and in all else."""
+        taken = [self._one() for _ in range(steps)]
+        return statistics.mean(each[0] for each in taken), statistics.mean(each[1] for each in taken)
+
+    def _one(self) -> tuple[float, float]:
+        import torch
+
+        from manta.batch import Batch, Progress
+
+        step, clock, progress = self.step, self.clock, Progress(self.number, TOTAL)
+        index = (torch.arange(self.batch) + self.number * self.batch) % ROWS
+        clock.seconds, start = 0.0, time.perf_counter()
+        with step.autocast():
+            step.model(Batch(self.views, index), progress)["loss"].backward()
+        clock.backward()
+        torch.nn.utils.clip_grad_norm_(step.objective.parameters(), float("inf"))
+        step.optimizer.step()
+        step.optimizer.zero_grad(set_to_none=True)
+        step.objective.after_step(progress)
+        whole = time.perf_counter() - start
+        self.number += 1
+        return clock.seconds, whole - clock.seconds
+
+
+def fill(objective: Any) -> None:
+    """Queues as they are when a run has filled them."""
+    import torch
+    import torch.nn.functional as F
+
+    from manta.objectives import Queue
+
+    for queue in (module for module in objective.modules() if isinstance(module, Queue)):
+        queue.push(F.normalize(torch.randn(queue.rows.shape), dim=1))
+
+
+def materials(experiment: Any, encoder: Any, folder: Path) -> dict[str, Path]:
+    """What an objective is given before training, with random contents: they do not change the time of a step."""
+    import numpy as np
+
+    from manta.objectives import ClusterMaterial, ModelMaterial
+    from manta.serving import save_encoder
+    from manta.training.materials import wanted
+    from manta.training.publish import export
+
+    found = {}
+    for name, material in wanted(experiment).items():
+        if isinstance(material, ModelMaterial):
+            found[name] = save_encoder(export(experiment, encoder), folder / name, config=experiment.encoder).folder
+        else:
+            highest = material.clusters if isinstance(material, ClusterMaterial) else 10
+            np.save(folder / name, np.random.default_rng(0).integers(0, highest, ROWS), allow_pickle=False)
+            found[name] = folder / f"{name}.npy"
+    encoder.train()
+    return found
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a step of an objective, and of SimCLR's on the same kind of encoder in the same minutes."""
+
+    name: str
+    encoders: float
+    rest: float
+    simclr_encoders: float
+    simclr_rest: float
+
+    @property
+    def added(self) -> float:
+        return (self.rest - self.simclr_rest) / (self.encoders + self.simclr_rest)
+
+
+def measure(name: str, batch: int) -> Cost:
+    """Objective and SimCLR in turns."""
+    with tempfile.TemporaryDirectory() as scratch:
+        own = Stepper(experiment_of(name, batch), Path(scratch))
+        simclr = Stepper(experiment_of("simclr", batch, encoder=own.step.experiment.encoder), Path(scratch))
+        turns: list[tuple[float, float, float, float]] = []
+        for stepper in (own, simclr):
+            stepper.turn(WARM)
+        for _ in range(TURNS):
+            turns.append((*own.turn(STEPS), *simclr.turn(STEPS)))
+    return Cost(name, *(statistics.median(column) for column in zip(*turns, strict=True)))
+
+
+def experiment_of(name: str, batch: int, *, encoder: Any = None) -> Any:
+    """The recipe, at a batch size, on another encoder if one is given."""
+    from manta.config import load
+
+    words = ["data.source=unused", f"train.batch_size={batch}"]
+    experiment = load(RECIPES / f"{name.replace('_', '-')}-cifar10.yaml", words)
+    return experiment if encoder is None else experiment.model_copy(update={"encoder": encoder})
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    yield
+    torch.set_num_threads(before)
+
+
+def step_table(names: list[str], *, batch: int) -> str:
+    """Markdown: what is above the limit first, then what adds most."""
+    from manta.training.memory import keep_freed_memory
+
+    keep_freed_memory()
+    costs = []
+    with _threads(THREADS):
+        for name in names:
+            costs.append(measure(name, batch))
+            print(f"{name:<20} {row(costs[-1])}", flush=True)
+    costs.sort(key=lambda cost: -cost.added)
+    head = ["| objective | added | the rest, ms | SimCLR's rest, ms | encoders, ms | of SimCLR's | |", "|---" * 7 + "|"]
+    notes = [
+        "",
+        f"A step of batch {batch} at 32 px with {THREADS} threads, each on its recipe's encoder. *Added* is what head, "
+        "loss,",
+        "optimizer and averages (the rest) take more than SimCLR's, as a part of a SimCLR step with the same calls of",
+        "encoders. What those calls cost is the column before the last: more views, a teacher, or cheaper encoders.",
+        "SimCLR's own line is SimCLR against itself: what it is off 0 is the noise of the measurement.",
+    ]
+    return "\n".join([*head, *(f"| `{cost.name}` {row(cost)}" for cost in costs), *notes])
+
+
+def row(cost: Cost) -> str:
+    why = WHY.get(cost.name, "over the limit") if cost.added > LIMIT else ""
+    share = cost.encoders / cost.simclr_encoders
+    cells = (1000 * cost.rest, 1000 * cost.simclr_rest, 1000 * cost.encoders)
+    return f"| {cost.added:+.0%} | {' | '.join(f'{cell:.0f}' for cell in cells)} | {share:.1f} | {why} |"

@@ -1,0 +1,217 @@
+"""Tables and the plot of benchmarks/objectives.py, out of what its runs left."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+MISSING = "-"
+
+
+def table(records: Iterable[Record], *, epochs: float, limit: int, batch: int) -> str:
+    """Markdown: every objective beside SimCLR and the untrained encoder, best kNN first."""
+    runs, bare = _split(records)
+    reference = {record["seed"]: record for record in runs.get("simclr", []) if not record.get("failed")}
+    untrained = {(record["encoder"], record["seed"]): record for record in bare}
+    rows = sorted((_row(name, found, reference, untrained) for name, found in runs.items()), key=lambda row: -row[0])
+    encoders = sorted({record["encoder"] for record in bare}, key=lambda encoder: (encoder != "resnet10t", encoder))
+    starts = [_start(encoder, bare, runs) for encoder in encoders]
+    seeds = sorted({record["seed"] for found in runs.values() for record in found})
+    every = [record for found in runs.values() for record in found]
+    concurrent = sorted({record["concurrent"] for record in every})
+    head = (
+        "| objective | kNN | over untrained | against SimCLR | RankMe | images/s | memory, MiB | |",
+        "|---|---|---|---|---|---|---|---|",
+    )
+    held = round(limit / 10)
+    notes = [
+        f"{limit:,} CIFAR-10 images, {epochs:g} epochs of batch {batch} by each recipe as it is otherwise, "
+        f"{len(seeds)} seed(s): mean and standard deviation over them. kNN (k=200) of the {held:,} held-out images "
+        f"among the {limit - held:,} others. SimCLR and the untrained encoder of the same seed are what is compared "
+        "with. So short a run says what learns fast, not what ends highest; nothing was tuned for it.",
+        f"images/s with one thread while {' or '.join(map(str, concurrent))} run(s) shared the machine: to be compared "
+        "within the table only. Memory is what a fresh process added at its peak to what it had with all libraries "
+        "loaded, evaluation left out.",
+    ]
+    return "\n".join([*head, *(row for _, row in rows), *starts, "", *_wrapped(notes), *_costs(every)])
+
+
+def dcl_table(records: Iterable[Record], *, epochs: float, limit: int, batches: Sequence[int]) -> str:
+    """Markdown: kNN of SimCLR and DCL at each batch size, and the gap."""
+    found = _by_batch(records)
+    lines = ["| batch | SimCLR | DCL | gap |", "|---|---|---|---|"]
+    gaps: dict[int, float] = {}
+    for batch in batches:
+        ours, theirs = found[batch]["dcl"], found[batch]["simclr"]
+        paired = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+        if paired:
+            gaps[batch] = statistics.mean(paired)
+        gap = _spread(paired, sign=True) if paired else MISSING
+        lines.append(f"| {batch} | {_spread(list(theirs.values()))} | {_spread(list(ours.values()))} | {gap} |")
+    seeds = {seed for one in found.values() for named in one.values() for seed in named}
+    said = (
+        f"{limit:,} CIFAR-10 images, {epochs:g} epochs each, so that a small batch takes more steps; {len(seeds)} "
+        f"seed(s), the gap is of the same seed. {_verdict(gaps)}"
+    )
+    return "\n".join([*lines, "", *_wrapped([said]), "", "![kNN of DCL and SimCLR over the batch size](dcl.svg)"])
+
+
+def dcl_plot(records: Iterable[Record], path: Path, *, batches: Sequence[int]) -> None:
+    """An SVG: kNN over the batch size, mean and every seed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "manta"  # equal numbers make an equal file
+    from matplotlib import pyplot
+
+    found = _by_batch(records)
+    figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
+    for name, label, colour in (("simclr", "SimCLR", "#8a8f98"), ("dcl", "DCL", "#1f6feb")):
+        values = {batch: list(found[batch][name].values()) for batch in batches if found[batch][name]}
+        axes.plot(list(values), [statistics.mean(each) for each in values.values()], "o-", color=colour, label=label)
+        dots = [(batch, value) for batch, each in values.items() for value in each]
+        axes.plot([x for x, _ in dots], [y for _, y in dots], ".", color=colour, alpha=0.4)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(list(batches), [str(batch) for batch in batches])
+    axes.set(xlabel="batch size", ylabel="kNN accuracy")
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def replace(path: Path, mark: str, text: str) -> None:
+    """Put `text` between the lines `<!-- mark:begin -->` and `<!-- mark:end -->` of a file.
+
+    Raises:
+        SystemExit: it has no such lines.
+    """
+    begin, end = f"<!-- {mark}:begin -->", f"<!-- {mark}:end -->"
+    before = path.read_text()
+    whole = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if not whole.search(before):
+        raise SystemExit(f"{path} has no lines {begin} and {end} to write between")
+    path.write_text(whole.sub(lambda _: f"{begin}\n{text}\n{end}", before))
+
+
+def _split(records: Iterable[Record]) -> tuple[dict[str, list[Record]], list[Record]]:
+    runs: dict[str, list[Record]] = defaultdict(list)
+    bare = []
+    for record in records:
+        if record["objective"] == "untrained":
+            bare.append(record)
+        else:
+            runs[record["objective"]].append(record)
+    return dict(runs), [record for record in bare if not record.get("failed")]
+
+
+def _row(
+    name: str, found: list[Record], reference: dict[int, Record], untrained: dict[tuple[str, int], Record]
+) -> tuple[float, str]:
+    """The mean kNN, and the line of the table."""
+    good = [record for record in found if not record.get("failed") and "knn_top1" in record["metrics"]]
+    notes = [] if found[0]["encoder"] == "resnet10t" else [f"encoder {found[0]['encoder'].split()[0]}"]
+    failed = [record for record in found if record.get("failed")]
+    if failed:
+        notes.append(f"{len(failed)} of {len(found)} failed: {failed[0]['failed']}")
+    if stopped := [record for record in good if record.get("stopped")]:
+        notes.append(f"{len(stopped)} of {len(found)} stopped: {stopped[0]['stopped'].split(':')[0]}")
+    words = "; ".join(notes).replace("|", "/")
+    if not good:
+        return -1.0, f"| `{name}` | {' | '.join([MISSING] * 6)} | {words} |"
+    knn = [_knn(record) for record in good]
+    starts = [
+        _knn(r) - _knn(untrained[r["encoder"], r["seed"]]) for r in good if (r["encoder"], r["seed"]) in untrained
+    ]
+    others = [_knn(record) - _knn(reference[record["seed"]]) for record in good if record["seed"] in reference]
+    rates = [record["images_per_second"] for record in good if record["images_per_second"]]
+    peaks = [record["peak_mib"] for record in good if record["peak_mib"] is not None]
+    cells = [
+        f"`{name}`",
+        _spread(knn),
+        f"{statistics.mean(starts):+.3f}" if starts else MISSING,
+        "0" if name == "simclr" else f"{statistics.mean(others):+.3f}" if others else MISSING,
+        f"{statistics.mean(record['metrics']['rankme'] for record in good):.0f}",
+        f"{statistics.mean(rates):.0f}" if rates else MISSING,
+        f"{statistics.mean(peaks):.0f}" if peaks else MISSING,
+        words,
+    ]
+    return statistics.mean(knn), f"| {' | '.join(cells)} |"
+
+
+def _start(encoder: str, bare: list[Record], runs: dict[str, list[Record]]) -> str:
+    """The line of an untrained encoder."""
+    found = [record for record in bare if record["encoder"] == encoder]
+    ranks = [record["metrics"]["rankme"] for record in found]
+    knn = [_knn(record) for record in found if "knn_top1" in record["metrics"]]
+    users = [f"`{name}`" for name, records in runs.items() if records[0]["encoder"] == encoder]
+    whose = f"where {', '.join(users)} starts" if len(users) == 1 else f"where {len(users)} of them start"
+    shown = _spread(knn) if knn else MISSING
+    return f"| untrained {encoder.split()[0]} | {shown} | | | {statistics.mean(ranks):.0f} | | | {whose} |"
+
+
+def _costs(runs: list[Record]) -> list[str]:
+    """A line about what was made before training, where it took long."""
+    spent: dict[str, list[float]] = defaultdict(list)
+    for record in runs:
+        if record.get("materials_seconds", 0) >= 1:
+            spent[record["objective"]].append(record["materials_seconds"])
+    said = [f"`{name}` {statistics.mean(seconds):.0f} s" for name, seconds in sorted(spent.items())]
+    teachers = [f"`{name}`" for name in ("clusterfit", "distill") if any(run["objective"] == name for run in runs)]
+    notes = []
+    if teachers:
+        notes.append(
+            f"{' and '.join(teachers)} learn from the encoder of SimCLR's run of the same seed, the cost of "
+            "which is not counted here."
+        )
+    if said:
+        notes.append(f"Before its first step a run made what its objective needs: {', '.join(said)}.")
+    return ["", *_wrapped([" ".join(notes)])] if notes else []
+
+
+def _by_batch(records: Iterable[Record]) -> dict[int, dict[str, dict[int, float]]]:
+    """kNN by batch, objective and seed."""
+    found: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: {"simclr": {}, "dcl": {}})
+    for record in records:
+        if record["objective"] in ("simclr", "dcl") and not record.get("failed") and "knn_top1" in record["metrics"]:
+            found[record["batch"]][record["objective"]][record["seed"]] = _knn(record)
+    return found
+
+
+def _verdict(gaps: dict[int, float]) -> str:
+    """What the gaps say, whatever it is."""
+    if len(gaps) < 2:
+        return ""
+    small, large = min(gaps), max(gaps)
+    ordered = [gaps[batch] for batch in sorted(gaps)]
+    steadily = all(left >= right for left, right in pairwise(ordered))
+    if gaps[small] > max(gaps[large], 0):
+        how = "at every halving" if steadily else "though not at every halving"
+        return f"The gap grows as the batch shrinks, from {gaps[large]:+.3f} to {gaps[small]:+.3f}, {how}."
+    return f"The gap does not grow as the batch shrinks: {gaps[large]:+.3f} at {large}, {gaps[small]:+.3f} at {small}."
+
+
+def _knn(record: Record) -> float:
+    return float(record["metrics"].get("knn_top1", float("nan")))
+
+
+def _spread(values: Sequence[float], *, sign: bool = False) -> str:
+    if not values:
+        return MISSING
+    mean = f"{statistics.mean(values):{'+' if sign else ''}.3f}"
+    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+
+
+def _wrapped(texts: Iterable[str]) -> list[str]:
+    """Paragraphs, of lines of at most 120 characters."""
+    import textwrap
+
+    paragraphs = [textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False) for text in texts]
+    return [line for paragraph in paragraphs for line in (*paragraph, "")][:-1]

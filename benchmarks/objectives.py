@@ -1,0 +1,196 @@
+"""All objectives on one small budget: what each learns and costs, what its loss adds to a step, and DCL's claim.
+
+    python benchmarks/objectives.py [--part table|dcl|step] [--data 'cifar10/train-*.parquet'] [--limit 10000]
+        [--epochs 2] [--seeds 3] [--only moco,swav] [--out FOLDER] [--write docs/objectives.md]
+
+table  Every objective by its CIFAR-10 recipe, but for images, epochs and batch: kNN (k=200) and RankMe on the held-out
+       tenth, images/s, memory; and every untrained encoder. One in ten images is held out, the same ones for all seeds.
+       Runs read images that are decoded once; each has a process of its own with one thread, `--concurrent` at a time,
+       and no tracking server. Memory is the peak of the process (VmHWM, set back before the objective is built) less
+       what it had then with its libraries loaded. SimCLR comes first, since distill and clusterfit start from the
+       encoder of its run of the same seed; then all objectives by seed, so that a part of the table can be used.
+dcl    SimCLR and DCL at batches of 32, 64, 128 and 256, same epochs; --write also draws docs/dcl.svg.
+step   See _objectives_step.py.
+
+Every run that ends is a line of FOLDER/runs.jsonl. A killed benchmark goes on from there, and more seeds run only what
+is missing; a recipe that was changed since is run again, and so is what failed. Without --data, images without labels
+are drawn, which proves that everything runs and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _objectives_run import Job
+
+    from manta.config import Experiment
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+RECIPES = Path(__file__).resolve().parents[1] / "jobs/recipes"
+PARTS = ("table", "dcl", "step")
+FIRST, FROM_FIRST = "simclr", ("clusterfit", "distill")
+BATCHES = (32, 64, 128, 256)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
+    parser.add_argument("--data", help="Parquet of labelled 32 px images; without it, images are drawn")
+    parser.add_argument("--limit", type=int, default=10_000)
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=128, help="of the table and of step, whatever the recipe says")
+    parser.add_argument("--only", default="", help="names of objectives, with commas; SimCLR is always there")
+    parser.add_argument("--concurrent", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=Path("objectives-benchmark"))
+    parser.add_argument("--write", type=Path, help="a Markdown file with lines <!-- table:begin --> and so on")
+    words = parser.parse_args()
+    words.out = words.out.absolute()
+    words.out.mkdir(parents=True, exist_ok=True)
+    parts = words.part or PARTS
+    if set(parts) & {"table", "dcl"}:
+        runs(words, parts)
+    if "step" in parts:
+        from _objectives_step import step_table
+
+        _publish(words, "step", step_table(names(words.only), batch=words.batch))
+
+
+def names(only: str) -> list[str]:
+    """Of the objectives that have a recipe for CIFAR-10, SimCLR first."""
+    found = sorted(path.stem.removesuffix("-cifar10").replace("-", "_") for path in RECIPES.glob("*-cifar10.yaml"))
+    wanted = {word.strip().replace("-", "_") for word in only.split(",") if word.strip()}
+    if unknown := wanted - set(found):
+        sys.exit(f"there is no recipe of {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+    return [FIRST, *(name for name in found if name != FIRST and (not wanted or name in wanted))]
+
+
+def runs(words: argparse.Namespace, parts: tuple[str, ...]) -> None:
+    """Train what is missing of the table and of DCL's comparison, and say what all of it says."""
+    from _objectives_run import Store, perform
+    from _objectives_write import dcl_plot, dcl_table, table
+
+    from manta.data import open_dataset, prepare
+    from manta.training.launch import connect
+    from manta.training.supply import Shared
+
+    connect(cpus=3 * words.concurrent + 2)  # a run's embedding job wants CPUs of its own
+    dataset = prepare(subset(words), words.out / "datasets")
+    digest = open_dataset(dataset).digest
+    made = Jobs(words, dataset, digest)
+    jobs = {part: getattr(made, part)() for part in ("table", "dcl") if part in parts}
+    every = [job for part in jobs.values() for job in part]
+    shared = Shared.decode(made.experiment(FIRST, 0, words.batch), dataset, bank=words.limit, queries=words.limit)
+    store = Store(words.out)
+    perform(every, store, shared, concurrent=words.concurrent, say=lambda said: print(said, flush=True))
+    records = store.records()
+    for part, wanted in jobs.items():
+        found = [records[job.key] for job in wanted if job.key in records]
+        if part == "table":
+            _publish(words, part, table(found, epochs=words.epochs, limit=words.limit, batch=words.batch))
+        else:
+            _publish(words, part, dcl_table(found, epochs=words.epochs, limit=words.limit, batches=BATCHES))
+            plot = (words.write.parent if words.write else words.out) / "dcl.svg"
+            dcl_plot(found, plot, batches=BATCHES)
+            print(f"wrote {plot}")
+
+
+class Jobs:
+    """What is to be run, in its order."""
+
+    def __init__(self, words: argparse.Namespace, dataset: str, digest: str) -> None:
+        self.words, self.dataset, self.digest = words, dataset, digest
+
+    def table(self) -> list[Job]:
+        from _objectives_run import encoder_words
+
+        words = self.words
+        chosen, seeds = names(words.only), range(words.seeds)
+        jobs = [self._job(FIRST, FIRST, seed, words.batch) for seed in seeds]
+        recipes = {encoder_words(self.experiment(name, 0, words.batch)): name for name in reversed(chosen)}
+        for seed in seeds:
+            jobs += [self._job("untrained", recipe, seed, words.batch) for recipe in recipes.values()]
+            jobs += [self._job(name, name, seed, words.batch) for name in chosen[1:]]
+        return jobs
+
+    def dcl(self) -> list[Job]:
+        seeds = range(self.words.seeds)
+        return [self._job(name, name, seed, batch) for seed in seeds for batch in BATCHES for name in (FIRST, "dcl")]
+
+    def experiment(self, name: str, seed: int, batch: int) -> Experiment:
+        """The recipe within the budget."""
+        from manta.config import load
+
+        changes = [
+            *(f"data.source={self.dataset}", f"data.limit={self.words.limit}", f"train.epochs={self.words.epochs}"),
+            *(f"train.batch_size={batch}", f"train.seed={seed}", f"train.checkpoint_every={10**9}"),
+            "evaluation.evaluators=[{name: knn, k: 200}, {name: rank}]",
+        ]
+        if name in FROM_FIRST:
+            changes.append(f"objective.model={self._teacher(seed)}")
+        return load(RECIPES / f"{name.replace('_', '-')}-cifar10.yaml", changes)
+
+    def _teacher(self, seed: int) -> str:
+        """Where the table's SimCLR run of a seed leaves its encoder."""
+        mark = self.experiment(FIRST, seed, self.words.batch).fingerprint()
+        return str(self.words.out / "teachers" / f"{self.digest[:12]}-{mark}")
+
+    def _job(self, name: str, recipe: str, seed: int, batch: int) -> Job:
+        from _objectives_run import Job
+
+        experiment = self.experiment(recipe, seed, batch)
+        return Job(
+            name=name,
+            experiment=experiment.model_dump(mode="json"),
+            dataset=self.dataset,
+            digest=self.digest,
+            folder=str(self.words.out / "scratch" / f"{name}-{seed}-{batch}"),
+            keep=self._teacher(seed) if name == FIRST and batch == self.words.batch else None,
+            teacher=self._teacher(seed) if name in FROM_FIRST else None,
+        )
+
+
+def subset(words: argparse.Namespace) -> str:
+    """A file of the first `--limit` images, so that nothing, clusters of the data included, comes from others."""
+    import hashlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from throughput import draw
+
+    if not words.data:
+        folder = words.out / f"drawn-{words.limit}"
+        folder.mkdir(exist_ok=True)
+        return str(folder / "drawn.parquet") if any(folder.iterdir()) else draw(folder, words.limit)
+    path = words.out / f"first-{words.limit}-{hashlib.sha256(words.data.encode()).hexdigest()[:8]}.parquet"
+    if not path.exists():
+        tables, rows = [], 0
+        for file in sorted(glob.glob(words.data)):
+            tables.append(pq.read_table(file).slice(0, words.limit - rows))
+            rows += len(tables[-1])
+            if rows == words.limit:
+                break
+        if rows < words.limit:
+            sys.exit(f"{words.data} has {rows:,} images; lower --limit")
+        pq.write_table(pa.concat_tables(tables), path)
+    return str(path)
+
+
+def _publish(words: argparse.Namespace, mark: str, text: str) -> None:
+    from _objectives_write import replace
+
+    print(f"\n{text}\n", flush=True)
+    (words.out / f"{mark}.md").write_text(f"{text}\n")
+    if words.write:
+        replace(words.write, mark, text)
+
+
+if __name__ == "__main__":
+    main()
