@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,19 @@ def test_models_stand_side_by_side_and_the_gain_is_paired(
     assert again["metrics"]["lidar"] == alone["metrics"]["lidar"]
     assert Path(again["page"]) == tmp_path / "out/evaluation.html"
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["metrics"] == again["metrics"]
+
+
+def test_classes_that_are_numbered_differently_are_not_compared(
+    models: tuple[str, str], ray_cluster: str, tmp_path: Path, make_png: Callable[[int], bytes]
+) -> None:
+    for source, names in (("train", "cat dog emu"), ("test", "dog emu")):
+        for number, name in enumerate(names.split() * 4):
+            (tmp_path / source / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / source / name / f"{number}.png").write_bytes(make_png(number))
+    with pytest.raises(ConfigError, match=r"differ \(cat\)"):
+        evaluate_model(
+            models[0], str(tmp_path / "test"), bank=str(tmp_path / "train"), evaluators=["knn"], runs=str(tmp_path)
+        )
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def write_explorer(out: str, page: Path, *, images: int = IMAGES) -> Path:
         DataError: there are no finished embeddings, or too few rows to look at.
     """
     facts = read_manifest(out)
-    sample = draw_sample(out, facts["dataset"], images)
+    sample = draw_sample(out, facts["dataset"], facts["digest"], images)
     if (why := trouble(sample.vectors)) is not None:
         raise DataError(f"the embeddings in {out} cannot be looked at: {why}")
     page.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +53,7 @@ def write_explorer(out: str, page: Path, *, images: int = IMAGES) -> Path:
     return page
 
 
-def draw_sample(out: str, dataset: str, images: int) -> Sample:
+def draw_sample(out: str, dataset: str, digest: str, images: int) -> Sample:
     """Rows from evenly spaced parts, evenly spaced in each, and their pictures from the dataset."""
     numbers = parts_of(out)
     chosen = [
@@ -63,6 +63,8 @@ def draw_sample(out: str, dataset: str, images: int) -> Sample:
     taken = pa.concat_tables(_evenly(part_table(out, number), each) for number in chosen)
     index = np.asarray(taken["index"])
     manifest = open_dataset(dataset)
+    if manifest.digest != digest:
+        raise DataError(f"{dataset} has changed since {out} was made of it, and shows other images; embed it again")
     encoded = read_rows(manifest, index, labels=True)
     pictures = np.stack([decode(data, SIDE) for data in encoded.data])
     names = None

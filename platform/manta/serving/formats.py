@@ -79,7 +79,10 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
                 f"as {format} the encoder gives other features (relative error {gap:.2g}, {TOLERANCE[format]:g} is "
                 "allowed) and was not exported; choose another --format"
             )
-        for piece in sorted(written.parent.iterdir(), key=lambda path: path == written):  # large ONNX files have two
+        pieces = sorted(written.parent.iterdir(), key=lambda path: path == written)  # large ONNX files have two
+        if taken := next((out.parent / piece.name for piece in pieces if (out.parent / piece.name).exists()), None):
+            raise ConfigError(f"{taken} exists; choose another place for the export, or remove it")
+        for piece in pieces:
             piece.rename(out.parent / piece.name)
     return Exported(out, format, gap, TOLERANCE[format])
 

@@ -102,7 +102,7 @@ def register_logged(
     client = tracker.client
     with refusals(f"register the model {name!r}", tracker.uri):
         outputs = client.get_run(run_id).outputs
-        logged = max(outputs.model_outputs if outputs else [], key=lambda output: output.step, default=None)
+        logged = max(reversed(outputs.model_outputs if outputs else []), key=lambda output: output.step, default=None)
         if logged is None:
             return None
         with tempfile.TemporaryDirectory(prefix="manta-card-") as scratch:

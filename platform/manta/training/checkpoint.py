@@ -155,7 +155,7 @@ class Checkpoints:
         return Snapshot(manifest.step, safetensors.torch.load(contents["weights.safetensors"]), state)
 
     def path(self, manifest: CheckpointManifest) -> str:
-        return self.folder.join(FOLDER, folder_name(manifest.step))
+        return self.folder.url_of(FOLDER, folder_name(manifest.step))
 
     def _write(self, state: Snapshot, manifest: CheckpointManifest) -> None:
         name = folder_name(manifest.step)

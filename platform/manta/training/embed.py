@@ -64,7 +64,7 @@ def cluster_pool(
     each = gpus if gpus is not None else float(have.get("GPU", 0) > 0)
     if each > have.get("GPU", 0) and not (most or 0) > (actors or 1):
         raise ResourceError(f"an actor wants {each:g} GPUs and the cluster has {have.get('GPU', 0):g}; lower --gpus")
-    natural = int(have["GPU"] // each) if each else machines
+    natural = int(have.get("GPU", 0) // each) if each else machines
     least = actors or max(natural, 1)
     threads = max((os.cpu_count() or 1) // max(least // machines, 1), 1)
     return Pool(least, max(most or least, least), each, 1.0, threads, batch)

@@ -118,7 +118,7 @@ def evaluate_model(
             page = write_evaluation(found | {"samples": samples}, Path(scratch) / PAGE)
             place.write(page.read_bytes(), PAGE)
         place.write_json(found, RESULT)
-        found["page"] = place.join(PAGE)
+        found["page"] = place.url_of(PAGE)
         _record(subject, model, found, place, observer)
     return found
 

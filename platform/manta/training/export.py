@@ -39,6 +39,9 @@ def export_to(
         MantaError: anything that the user can mend; nothing is left behind.
     """
     weights, about = _heads(model, runs) if heads else ({}, {})
+    beside = Path(out).with_name(f"{Path(out).stem}.{HEADS}")
+    if heads and beside.exists():
+        raise ConfigError(f"{beside} exists; choose another place for the export, or remove it")
     notify(f"exporting {model} as {format}")
     with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
         found = export_model(folder, format, out)
@@ -50,7 +53,7 @@ def export_to(
         "tolerance": found.tolerance,
     }
     if heads:
-        path = found.path / HEADS if found.path.is_dir() else found.path.with_name(f"{found.path.stem}.{HEADS}")
+        path = found.path / HEADS if found.path.is_dir() else beside
         safetensors.torch.save_file(weights, path, metadata=about)
         result |= {"heads_path": str(path), "heads": sorted(weights)}
     return result

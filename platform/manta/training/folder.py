@@ -49,6 +49,10 @@ class RunFolder:
     def join(self, *parts: str) -> str:
         return posixpath.join(self.path, *parts)
 
+    def url_of(self, *parts: str) -> str:
+        """Of something in the folder, as anybody opens it: a path on a disk, with the protocol on a store."""
+        return posixpath.join(self.url, *parts)
+
     def exists(self, *parts: str) -> bool:
         return bool(self.fs.exists(self.join(*parts)))
 
@@ -94,7 +98,7 @@ class RunFolder:
 
 def default_cache(runs: str) -> str:
     """Where raw sources are ingested to."""
-    return RunFolder(runs).join("datasets")
+    return RunFolder(runs).url_of("datasets")
 
 
 def local_copy(folder: RunFolder, name: str, *companions: str) -> Path:

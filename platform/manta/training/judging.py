@@ -81,7 +81,7 @@ class Judging:
         observer.notify("starting Ray")
         connect(cpus=2)
         learnt, asked = rows_of(data, bank, default_cache(runs), limits or EvaluationConfig(), observer.ingest)
-        store = FeatureStore(RunFolder(RunFolder(runs).join("features")).url, cluster_pool(), observer.embed)
+        store = FeatureStore(RunFolder(runs).url_of("features"), cluster_pool(), observer.embed)
         return cls(learnt, asked, store, observer)
 
     def features(self, folder: Path) -> Features:
@@ -118,12 +118,21 @@ def rows_of(
 
     Args:
         bank: data to learn from, all of it; with None, `data` is split by `limits.holdout`.
+
+    Raises:
+        ConfigError: the two number their classes differently.
     """
     manifest = open_dataset(prepare(data, cache, progress=progress))
     if bank is None:
         plan = Plan(manifest, seed=0, batch_size=1, holdout=limits.holdout or EvaluationConfig().holdout)
         return Rows(manifest, plan, "bank", limits.bank_rows), Rows(manifest, plan, "held_out", limits.query_rows)
     source = open_dataset(prepare(bank, cache, progress=progress))
+    if source.classes and manifest.classes and source.classes != manifest.classes:
+        differ = ", ".join(sorted(set(source.classes) ^ set(manifest.classes))[:5]) or "their order"
+        raise ConfigError(
+            f"the classes of {bank} and {data} differ ({differ}), so that numbers would stand for other classes; "
+            "give both the same folders, or both labels as numbers"
+        )
     learnt = Rows(source, Plan(source, seed=0, batch_size=1, holdout=0.0), "bank", limits.bank_rows)
     return learnt, Rows(manifest, Plan(manifest, seed=0, batch_size=1, holdout=0.0), "bank", limits.query_rows)
 

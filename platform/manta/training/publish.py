@@ -13,6 +13,7 @@ from manta.batch import ViewNeeds
 from manta.config import Experiment
 from manta.data import Manifest
 from manta.encoders import Encoder
+from manta.encoders._saved import DESCRIPTION
 from manta.errors import RunError, TrackingError
 from manta.objectives import Objective
 from manta.report import write_plots, write_report
@@ -160,7 +161,8 @@ def _register(
     exported = export(experiment, encoder)
     with tempfile.TemporaryDirectory(prefix="manta-encoder-") as scratch:
         saved = save_encoder(exported, Path(scratch) / "encoder", config=experiment.encoder)
-        for file in saved.folder.iterdir():
+        # The description last: with it there, the folder is whole.
+        for file in sorted(saved.folder.iterdir(), key=lambda path: path.name == DESCRIPTION):
             folder.write(file.read_bytes(), "encoder", file.name)
         if not experiment.tracking.register_model:
             return None
@@ -179,7 +181,7 @@ def _register(
 
 def _upload(folder: RunFolder, drawn: Path, tracker: Tracker, run_id: str) -> None:
     """Small things that people look at go to the run; checkpoints stay where they are and are pointed to."""
-    tracker.set_tags(run_id, {"manta.folder": folder.url, "manta.checkpoints": folder.join("checkpoints")})
+    tracker.set_tags(run_id, {"manta.folder": folder.url, "manta.checkpoints": folder.url_of("checkpoints")})
     for name in ("experiment.yaml", "evaluation.json", "report.html"):
         if (drawn / name).exists():
             tracker.log_artifact(run_id, drawn / name)

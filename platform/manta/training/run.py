@@ -179,7 +179,7 @@ def _open_folder(request: RunRequest) -> tuple[RunFolder, Experiment]:
         if saved.fingerprint() != experiment.fingerprint():
             raise RunError(
                 f"run {name!r} was started with another configuration; resume it with the same recipe and overrides "
-                f"(its own are in {folder.join('experiment.yaml')}), or choose another --name"
+                f"(its own are in {folder.url_of('experiment.yaml')}), or choose another --name"
             )
         return folder, experiment
     if exists:
@@ -243,7 +243,7 @@ def _fit(
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     config = RunConfig(
         name=f"attempt-{task.attempt}",
-        storage_path=folder.join("ray") if folder.is_local else f"{folder.url}/ray",
+        storage_path=folder.url_of("ray"),
         failure_config=FailureConfig(max_failures=experiment.train.max_failures),
     )
     trainer = make_trainer(asdict(task), allotment, config, own_cluster=own_cluster)
@@ -272,9 +272,8 @@ def _as_user_error(error: Exception, folder: RunFolder) -> Exception:
     lines = [line for line in str(error).splitlines() if line.strip()]
     folder.write(str(error).encode(), "error.txt")
     last = lines[-1].strip() if lines else type(error).__name__
-    return RunError(
-        f"training failed: {last} (whole trace: {folder.join('error.txt')}); --resume goes on from the last checkpoint"
-    )
+    trace = folder.url_of("error.txt")
+    return RunError(f"training failed: {last} (whole trace: {trace}); --resume goes on from the last checkpoint")
 
 
 def _fail(folder: RunFolder, tracker: Tracker, run_id: str, mlflow_status: Status, *, status: str = "failed") -> None:
