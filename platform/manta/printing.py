@@ -135,4 +135,5 @@ def print_study(record: Any, found: dict[str, Any]) -> None:
     if found["importances"]:
         out.print(importance_table(found["importances"]))
     for name, tau in found["kendall"].items():
-        out.print(f"Kendall's tau of {name} with knn_top1 over whole trials: {tau:.2f}", highlight=False)
+        known = "not known from these trials" if tau is None else f"{tau:.2f}"
+        out.print(f"Kendall's tau of {name} with knn_top1 over whole trials: {known}", highlight=False)

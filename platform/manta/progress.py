@@ -157,7 +157,7 @@ def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
         )
         if not bar.live.is_started:
             bar.start()
-        console.print(_trial_line(trial), highlight=False, markup=False)
+        console.print(_trial_line(trial), highlight=False, markup=False, soft_wrap=True)
 
     try:
         yield update

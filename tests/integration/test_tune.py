@@ -195,25 +195,6 @@ def test_trials_of_two_workers_end_early_and_release_what_they_held(folder: Path
     assert found["default_value"] == pytest.approx(alone["value"], abs=0.05)
 
 
-def test_pbt_changes_parameters_while_trials_train(folder: Path, tmp_path: Path) -> None:
-    space = tmp_path / "live.yaml"
-    space.write_text("""
-study: {metric: knn_top1, trials: 4, scheduler: {name: pbt, max: 4}, resources: {concurrent: 2}}
-space:
-  objective.temperature: {type: float, low: 0.05, high: 1.0, log: true}
-  optimizer.lr: {type: float, low: 1.0e-6, high: 1.0e-2, log: true}
-""")
-    words = ["tune", str(space), "--recipe", RECIPE, *QUICK, "--name", "live", "--summary", "live.json"]
-    manta(folder, *words)
-    found = summary_of(folder, "live")
-    assert [trial["state"] for trial in found["trials"]] == ["complete"] * 4
-    drawn = {trial.number: trial.params for trial in trials_in(folder, "live")}
-    ended = {trial["number"]: trial["params"] for trial in found["trials"]}
-    changed = [number for number in drawn if drawn[number]["optimizer.lr"] != ended[number]["optimizer.lr"]]
-    assert changed, "the worst trial has taken over a better one's weights, with values near its own"
-    assert all(0.05 <= params["objective.temperature"] <= 1.0 for params in ended.values())
-
-
 def test_speed_as_a_second_metric_gives_a_front_under_median_stopping(folder: Path) -> None:
     settings = [*QUICK, "study.scheduler.name=median", "study.scheduler.max=2"]
     words = ["tune", SPACE, "--recipe", RECIPE, *settings, "study.metric=[knn_top1,images_per_second]"]

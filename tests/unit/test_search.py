@@ -194,6 +194,51 @@ def test_a_reopened_study_goes_on_with_what_was_running_then_with_new_trials(
     assert sum(record.default for record in records(again.study, again.space, again.metrics)) == 1
 
 
+class Killed(Exception):
+    """Stands for a SIGKILL of the driver: what it had written by then is all there is."""
+
+
+@pytest.mark.parametrize("constrained", [False, True])
+@pytest.mark.parametrize(
+    ("ending", "state", "value"),
+    [
+        ({"failed": "it crashed", RESOURCE: 3}, "failed", None),
+        (result(3, knn_top1=0.4), "pruned", 0.4),
+        (result(WHOLE, knn_top1=0.8), "complete", 0.8),
+    ],
+)
+def test_a_trial_half_told_is_told_and_not_run_again(
+    tmp_path: Path, recipe: Experiment, ending: dict[str, Any], state: str, value: float | None, constrained: bool
+) -> None:
+    """The driver dies before or after it wrote the trial's constraint, which Optuna never changes again."""
+
+    class Dies(StudySearch):
+        def _tell(self, trial: Any, outcome: Any) -> None:
+            if constrained:
+                trial.set_constraint("trains", 1.0 if outcome.state == "failed" else 0.0)
+            raise Killed
+
+    first = searcher(tmp_path, recipe, asked=3)
+    run(first, lambda _config: result(WHOLE, knn_top1=0.2), 1)
+    first.__class__ = Dies
+    first.suggest("b")
+    with pytest.raises(Killed):
+        first.on_trial_complete("b", ending)
+    assert first.study.trials[1].state == TrialState.RUNNING
+
+    again = searcher(tmp_path, recipe, asked=3)
+    assert again.left == 1
+    record = records(again.study, again.space, again.metrics)[1]
+    assert (record.state, record.value) == (state, value)
+    (trial,) = again.study.trials[1:]
+    assert trial.state == (TrialState.PRUNED if state == "pruned" else TrialState.COMPLETE)
+    assert trial.constraints == {"trains": 1.0 if state == "failed" else 0.0}
+    assert trial.intermediate_values == ({} if value is None else {ending[RESOURCE]: value})
+    config = again.suggest("c")
+    assert config is not None
+    assert config["number"] == 2
+
+
 def test_what_a_constraint_refuses_is_not_a_trial(tmp_path: Path, recipe: Experiment) -> None:
     text = SPACE + "constraints:\n  - views.strength < objective.temperature * 4\n"
     search = searcher(tmp_path, recipe, space_of(tmp_path, recipe, text), sampler="random", asked=12)

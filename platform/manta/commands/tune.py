@@ -7,8 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from manta.commands._app import Runs, Summary, Trials, app, recipe_path, space_path, write_result
-from manta.commands.pretrain import train
-from manta.printing import console, out, print_study, say
+from manta.printing import console, out, print_result, print_study, say
 
 
 @app.command()
@@ -39,7 +38,7 @@ def tune(
     Afterwards: `manta study t1` shows it, and `manta train manta-runs/t1/best.yaml` trains the winner.
     """
     from manta.config import load
-    from manta.progress import ingest_bar, study_bar
+    from manta.progress import ingest_bar, study_bar, training_bar
     from manta.tuning.driver import search
     from manta.tuning.publish import publish
     from manta.tuning.study import StudyRequest, changes_from
@@ -65,12 +64,23 @@ def tune(
     result = publish(found, record, notify=say)
     write_result(summary, result)
     print_study(record, result)
-    best = found.folder.join("best.yaml")
-    out.print(f"page        {found.folder.join('study.html')}", highlight=False, soft_wrap=True)
-    if register:
-        train(best, name=f"{found.folder.name}-best", runs=runs)
-    else:
-        out.print(f"next        manta train {best}", highlight=False, soft_wrap=True)
+    out.print(f"page        {found.folder.url}/study.html", highlight=False, soft_wrap=True)
+    if not register:
+        out.print(f"next        manta train {found.folder.url}/best.yaml", highlight=False, soft_wrap=True)
+        return
+    from manta.tuning.register import register_winner
+
+    with ingest_bar(console) as ingest_progress:
+        trained = register_winner(
+            found,
+            record,
+            runs=runs,
+            notify=say,
+            ingest_progress=ingest_progress,
+            watch_folder=training_bar(console),
+        )
+    write_result(summary, result | {"registered": trained})
+    print_result(trained)
 
 
 @app.command()

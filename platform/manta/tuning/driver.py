@@ -123,7 +123,7 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
     ended_before = [trial for trial in known() if trial.state not in ("running", "waiting")]
     aftercare.settle(ended_before)
     if left == 0:
-        aftercare.close()
+        _close(aftercare, request.notify)
         return known()
     past = [trial for trial in ended_before if trial.state != "failed"]
     first = study.metrics[0]
@@ -158,10 +158,16 @@ def _search(study: Study, request: StudyRequest, portion: Share, dataset: str, t
         aftercare.interrupted(trial for trial in known() if trial.state == "running")
         raise
     finally:
-        aftercare.close()
+        _close(aftercare, request.notify)
         with contextlib.suppress(OSError):
             study.folder.remove(SCRATCH)
     return known()
+
+
+def _close(aftercare: Aftercare, notify: Notify) -> None:
+    if not aftercare.close():
+        where = aftercare.trials.url
+        notify(f"the tracking server misses metrics of trials; they wait in {where}, and --resume sends them")
 
 
 def _task(study: Study, portion: Share, shared: Shared | None, dataset: str, tracker: Tracker) -> StudyTask:
@@ -213,4 +219,4 @@ def _running(tracker: Tracker, run_id: str) -> Iterator[None]:
 
 
 def _trials(folder: RunFolder) -> RunFolder:
-    return RunFolder(folder.join(TRIALS))
+    return RunFolder(f"{folder.url}/{TRIALS}")

@@ -9,14 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from manta.errors import TrackingError
-from manta.tracking import Tracker
-from manta.training.folder import RunFolder
+from manta.tracking import MetricLog, Tracker
+from manta.training.folder import RunFolder, local_copy
 from manta.tuning.record import TrialRecord
 from manta.tuning.search import Outcome
 
 _log = logging.getLogger(__name__)
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, METRICS, SHIPPED = "checkpoints", "metrics.jsonl", "metrics.shipped"
+SHIP_SECONDS = 20.0
+"""How long the end of a study waits for the tracking server to take what a trial left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Aftercare:
     def __init__(self, tracker: Tracker, trials: RunFolder, *, keep: bool = False) -> None:
         self.tracker, self.trials, self.keep = tracker, trials, keep
         self._spent: list[str] = []
+        self._ended: dict[str, str] = {}  # folder -> run
+        self._untold: list[tuple[str, Outcome]] = []
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="manta-aftercare")
 
     def settle(self, past: Iterable[TrialRecord]) -> None:
@@ -57,11 +61,20 @@ class Aftercare:
     def trial_ended(self, trial: TrialRecord, outcome: Outcome) -> None:
         self._pool.submit(self._settle, trial, outcome).add_done_callback(_complain)
 
-    def close(self) -> None:
-        """Wait until all is done. A trial that was stopped may have finished writing a checkpoint meanwhile."""
+    def close(self) -> bool:
+        """Wait until all is done. A trial that was stopped may have finished writing a checkpoint meanwhile.
+
+        What the tracking server missed while it was away, it gets now.
+
+        Returns:
+            whether it has everything of the trials that ended.
+        """
         self._pool.shutdown(wait=True)
         for name in self._spent:
             self._remove_checkpoints(name)
+        untold, self._untold = self._untold, []
+        # One that is away still is asked once, not for each trial.
+        return all(self._tell(*what) for what in untold) and all(self._ship(*what) for what in self._ended.items())
 
     def interrupted(self, running: Iterable[TrialRecord]) -> None:
         """The driver stops, and these with it; a resume goes on with them."""
@@ -87,12 +100,33 @@ class Aftercare:
             if not self.keep:
                 self._remove_checkpoints(name)
         run_id = self._run_id(trial)
-        if run_id is None:
-            return
+        if run_id is not None:
+            self._ended[name] = run_id
+            self._tell(run_id, outcome)
+
+    def _tell(self, run_id: str, outcome: Outcome) -> bool:
+        """How a trial ended, to the tracking server. Returns whether it took that."""
         tags = {"manta.state": outcome.state} | ({"manta.reason": outcome.reason} if outcome.reason else {})
-        with contextlib.suppress(TrackingError):
+        try:
             self.tracker.set_tags(run_id, tags)
             self.tracker.finish(run_id, "FAILED" if outcome.state == "failed" else "FINISHED")
+        except TrackingError:
+            self._untold.append((run_id, outcome))
+            return False
+        return True
+
+    def _ship(self, name: str, run_id: str) -> bool:
+        """Send what waits in a trial's folder. Returns whether nothing waits there now."""
+        folder = RunFolder(f"{self.trials.url}/{name}")
+        if not folder.exists(METRICS):
+            return True
+        path = local_copy(folder, METRICS, SHIPPED)
+        log = MetricLog(path, uri=self.tracker.uri, run_id=run_id)
+        before = log.pending
+        left = log.close(timeout=SHIP_SECONDS)
+        if left < before and not folder.is_local:
+            folder.write(path.with_name(SHIPPED).read_bytes(), SHIPPED)
+        return left == 0
 
     def _remove_checkpoints(self, name: str) -> None:
         with contextlib.suppress(OSError):  # it is being written to

@@ -17,7 +17,9 @@ from manta.errors import RunError, TrackingError
 from manta.report.study import write_study_page
 from manta.tracking import Tracker
 from manta.training.run import Notify
+from manta.tuning._theme import dressed
 from manta.tuning.metrics import REFERENCE, kendall
+from manta.tuning.path import SCHEDULE, best_path, schedule_figure
 from manta.tuning.plots import figures, importances
 from manta.tuning.record import StudyRecord
 from manta.tuning.study import Study, open_study
@@ -38,7 +40,11 @@ def publish(study: Study, record: StudyRecord, *, notify: Notify) -> dict[str, A
     files = {TABLE: _parquet(record)}
     if best is not None:
         files[BEST] = winner(study, record).to_yaml().encode()
-    files[PAGE], shares = page(study, record)
+    path = best_path(study, record)
+    if path is not None:
+        files[SCHEDULE] = json.dumps(path, indent=1).encode()
+        notify(f"trial {path['trial']} changed its values on the way: {study.folder.url}/{SCHEDULE} holds them all")
+    files[PAGE], shares = page(study, record, path)
     for name, data in files.items():
         study.folder.write(data, name)
     tracker = Tracker(study.saved["tracking_uri"], study.recipe.tracking.experiment)
@@ -107,11 +113,17 @@ def trust(record: StudyRecord) -> dict[str, float | None]:
     return dict(kendall([trial.values for trial in record.complete], REFERENCE))
 
 
-def page(study: Study, record: StudyRecord) -> tuple[bytes, dict[str, float]]:
-    """study.html, and the parameters' importances."""
+def page(study: Study, record: StudyRecord, path: dict[str, Any] | None) -> tuple[bytes, dict[str, float]]:
+    """study.html, and the parameters' importances.
+
+    Args:
+        path: what `best_path` gives.
+    """
     taus = trust(record)
     found = study.load()
     plots, shares = figures(found, record, taus), importances(found, record)
+    if path is not None:
+        plots = {"The schedule that PBT found": dressed(schedule_figure(path))} | plots
     with tempfile.TemporaryDirectory(prefix="manta-study-") as scratch:
         url = study.folder.path if study.folder.is_local else study.folder.url
         written = write_study_page(Path(scratch), record, plots, shares, taus, storage=study.storage_url, url=url)
@@ -126,8 +138,11 @@ def look(runs: str, name: str) -> tuple[StudyRecord, dict[str, Any]]:
     """
     study = open_study(runs, name)
     record = study.record(study.trials())
-    text, shares = page(study, record)
+    path = best_path(study, record)
+    text, shares = page(study, record, path)
     study.folder.write(text, PAGE)
+    if path is not None:
+        study.folder.write_json(path, SCHEDULE)
     if record.best is not None:
         study.folder.write(winner(study, record).to_yaml().encode(), BEST)
     return record, summary(record, shares)

@@ -106,7 +106,10 @@ class Population(PopulationBasedTraining):
         return str(super().on_trial_result(tune_controller, trial, result))
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        config, operations = super()._get_new_config(trial, trial_to_clone)
+        # After a resume Tune's own configuration is what was drawn at first, not what PBT had made of it.
+        result = self._trial_state[trial_to_clone].last_result or {}
+        held = {"drawn": result.get("drawn") or trial_to_clone.config["drawn"]}
+        config, operations = super()._get_new_config(trial, SimpleNamespace(config=trial_to_clone.config | held))
         return config | {"number": trial.config["number"]}, operations
 
 

@@ -32,6 +32,7 @@ from manta.tuning.space import Parameter, Space
 
 ATTRIBUTE = "manta."
 """Prefix of user attributes: state, reason, run_id, values, epochs, seconds, default."""
+ENDINGS = ("complete", "pruned", "failed")
 FAILED_CONSTRAINT = "trains"
 MOST_REJECTED = 200
 RESOURCE, REPEATED = "resource", "repeated"
@@ -88,7 +89,10 @@ class StudySearch(OptunaSearch):
         )
         self.study: optuna.Study = self._ot_study
         known = self.study.get_trials(deepcopy=False)
-        self.unfinished = [trial._trial_id for trial in known if trial.state == TrialState.RUNNING]
+        for trial in known:
+            if trial.state == TrialState.RUNNING and trial.user_attrs.get(f"{ATTRIBUTE}state") in ENDINGS:
+                self._finish_telling(trial)
+        self.unfinished = [trial._trial_id for trial in self._trials() if trial.state == TrialState.RUNNING]
         if not known:
             self._enqueue_default()
 
@@ -132,12 +136,25 @@ class StudySearch(OptunaSearch):
             return
         self._note(trial, result)
         outcome = self._outcome(result)
-        trial.set_user_attr(f"{ATTRIBUTE}state", outcome.state)
         trial.set_user_attr(f"{ATTRIBUTE}reason", outcome.reason)
+        trial.set_user_attr(f"{ATTRIBUTE}state", outcome.state)  # last of what `_finish_telling` reads
         if outcome.state != "failed":
             self._report(trial, result)
         self._tell(trial, outcome)
         self.on_end(trial.number, outcome)
+
+    def _finish_telling(self, known: FrozenTrial) -> None:
+        """A driver was killed after it had written how a trial ended, and before Optuna took it.
+
+        It is not run again: it could end otherwise, and Optuna never changes a constraint that was set.
+        """
+        trial = Trial(self.study, known._trial_id)
+        noted = {key.removeprefix(ATTRIBUTE): value for key, value in known.user_attrs.items()}
+        outcome = Outcome(noted["state"], noted.get("reason"), noted.get("values", {}))
+        if outcome.state != "failed":
+            measured = {f"values/{name}": value for name, value in outcome.values.items()}
+            self._report(trial, {RESOURCE: noted.get(RESOURCE), **measured})
+        self._tell(trial, outcome)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the database has it all."""
@@ -159,7 +176,8 @@ class StudySearch(OptunaSearch):
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         """A failed trial is a complete one that broke a constraint: samplers stay away, `best_trial` passes over it."""
-        if self.sampler_name != "cmaes":  # which knows no constraints, and says so at every draw
+        already = FAILED_CONSTRAINT in self._frozen(trial).constraints
+        if self.sampler_name != "cmaes" and not already:  # it knows no constraints, and says so at every draw
             trial.set_constraint(FAILED_CONSTRAINT, 1.0 if outcome.state == "failed" else 0.0)
         if trial.user_attrs.get(f"{ATTRIBUTE}inside") is False:
             self.study.tell(trial, state=TrialState.FAIL)

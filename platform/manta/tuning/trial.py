@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,18 @@ from ray import tune
 
 from manta.config import Experiment, from_mapping
 from manta.data import Manifest, open_dataset
-from manta.errors import MantaError, TrackingError, TrainingStopped
+from manta.errors import TrackingError, TrainingStopped
 from manta.tracking import Tracker
+from manta.training.assess import evaluators_of
 from manta.training.build import plan_of, total_steps
-from manta.training.checkpoint import CheckpointManifest, Checkpoints, folder_name
+from manta.training.checkpoint import Checkpoints
 from manta.training.folder import Lease, RunFolder
 from manta.training.loop import Rung, Task, Worker
 from manta.training.materials import borrow, provide
 from manta.training.memory import release_freed_memory
 from manta.training.supply import Shared
 from manta.tuning.group import Group
+from manta.tuning.lineage import RUNGS, Start, resumed, taken_over
 from manta.tuning.metrics import metric, with_evaluators
 from manta.tuning.search import REPEATED, RESOURCE
 from manta.tuning.settings import Unit
@@ -38,9 +41,10 @@ from manta.tuning.space import Space
 
 _log = logging.getLogger(__name__)
 
-RUNGS = "rungs.json"
 OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memory")
 POINTER = "manta.json"
+SERVER_SECONDS = 120.0
+"""How long a trial that begins waits for a tracking server that is away."""
 DRAIN_SECONDS = 5.0
 """How long a trial that ended waits for the tracking server to take its last metrics."""
 
@@ -193,46 +197,37 @@ class Attempt:
         self._started = time.monotonic()
         lease = Lease.take(self.folder)  # before anything is read: an attempt that lives on writes no more
         manifest = open_dataset(self.task.dataset)
-        source, past = self._past()
-        for number, result in enumerate(past, start=1):
+        start = self._start(manifest)
+        self.drawn, self._before, self.results = start.drawn, start.seconds, start.results
+        for number, result in enumerate(start.past, start=1):
             self.results.append(result)
-            yield result if number == len(past) else result | {REPEATED: True}
-        if past and past[-1]["done"]:
+            yield result if number == len(start.past) else result | {REPEATED: True}
+        if self.results and self.results[-1]["done"]:
             return
         experiment = self.task.experiment(self.drawn, manifest)
-        self._before = past[-1]["seconds"] if past else self._before
         plan = plan_of(experiment, manifest)
         total = total_steps(experiment, plan)
         self.worker = worker = self._worker(experiment, lease)
-        with closing(worker.train(source)) as rungs:
-            for rung in rungs:
+        unreported = [] if start.source is not None else self._unreported(experiment, plan.steps_per_epoch)
+        with closing(worker.train(start.source)) as rungs:
+            for rung in chain(unreported, rungs):
                 self.results.append(self._result(rung, total, plan.steps_per_epoch))
                 self.folder.write_json(self.results, RUNGS)
                 yield self.results[-1]
 
-    def _past(self) -> tuple[tuple[Checkpoints, CheckpointManifest] | None, list[dict[str, Any]]]:
-        """The checkpoint to start from, where it is another trial's, and the results that Tune must hear again."""
+    def _start(self, manifest: Manifest) -> Start:
         if self._source is not None:
-            donor = Checkpoints(RunFolder(self._source["folder"]), None)
-            found = next((m for m in donor.committed() if m.step == self._source["step"]), None)
-            own = donor.folder.url == self.folder.url
-            found = donor.latest() if found is None and own else found
-            if found is None:
-                raise MantaError(f"the checkpoint of step {self._source['step']} of {donor.folder.url} is gone")
-            for mine in [] if own else Checkpoints(self.folder, None).committed():
-                if mine.step > found.step:  # or a resume would take it for the newest
-                    self.folder.remove("checkpoints", folder_name(mine.step))
-            if self.folder.exists(RUNGS):
-                self._before = self.folder.read_json(RUNGS)[-1]["seconds"]
-            self.results = list(self._source["results"])
-            return (donor, found), []
+            return taken_over(self.folder, self._source, self.drawn)
+        return resumed(self.folder, self.drawn, lambda drawn: self.task.experiment(drawn, manifest).fingerprint())
+
+    def _unreported(self, experiment: Experiment, per_epoch: int) -> list[Rung]:
+        """The rung of the newest checkpoint, where a kill came between that and its report."""
         newest = Checkpoints(self.folder, None).latest()
-        if newest is None or not self.folder.exists(RUNGS):
-            return None, []
-        past = [result for result in self.folder.read_json(RUNGS) if result["step"] <= newest.step]
-        if past:
-            self.drawn = past[-1]["drawn"]  # PBT may have changed it
-        return None, past
+        last: dict[str, Any] = self.results[-1] if self.results else {"step": 0, "values": {}}
+        if newest is None or newest.step <= last["step"]:
+            return []
+        due = evaluators_of(experiment.evaluation, epoch=newest.step / per_epoch, span=1 / per_epoch)
+        return [Rung(newest.step, last["values"] | newest.metrics)] if due else []
 
     def _worker(self, experiment: Experiment, lease: Lease) -> Worker | Group:
         """Built, with its run in MLflow and its folder; closed by `close`."""
@@ -280,6 +275,7 @@ class Attempt:
             with suppress(TrackingError):  # its metrics wait in the folder until the server is back
                 tracker.resume(run_id)
             return run_id
+        self._await_server(tracker)
         run_id = tracker.create_run(
             f"{self.task.name}-{self.number:04d}",
             config=experiment.model_dump(mode="json"),
@@ -289,6 +285,15 @@ class Attempt:
         facts = {"name": f"{self.task.name}/trials/{self.number:04d}", "run_id": run_id, "status": "running"}
         self.folder.write_json(facts | {"dataset": self.task.dataset, "tracking_uri": tracker.uri}, "run.json")
         return run_id
+
+    def _await_server(self, tracker: Tracker) -> None:
+        """A server that restarts must not cost the trials that begin meanwhile."""
+        while time.monotonic() - self._started < SERVER_SECONDS:
+            try:
+                _ = tracker.experiment_id
+                return
+            except TrackingError:
+                time.sleep(2)
 
     def _result(self, rung: Rung, total: int, per_epoch: int) -> dict[str, Any]:
         values = {name: value for name, value in rung.metrics.items() if value == value}
