@@ -89,6 +89,9 @@ def test_an_evaluation_of_the_run_gives_the_same_numbers(finished):
     assert Path(found["page"]).read_text().count("knn_top1")
     manta(folder, "evaluate", summary["model_uri"], "--data", data, "--bank", data, "--summary", "m.json")
     assert json.loads((folder / "m.json").read_text())["metrics"]["knn_top1"] > 0.9
+    early = min((folder / "manta-runs/short/checkpoints").iterdir())
+    manta(folder, "evaluate", str(early), "--data", data, "--evaluators", "rank", "--summary", "c.json")
+    assert json.loads((folder / "c.json").read_text())["name"] == f"short at step {int(early.name[5:])}"
     client = mlflow.MlflowClient(f"sqlite:///{folder}/manta-runs/mlflow.db")
     numbers = {key: value for key, value in client.get_run(summary["run_id"]).data.metrics.items() if "/" in key}
     assert found["metrics"]["random_knn_top1"] in numbers.values(), "the run has what was found of it"

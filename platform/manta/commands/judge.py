@@ -27,8 +27,9 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="A run's name or folder, a registered model (models:/manta-dcl-resnet10t@candidate), the folder of a "
-            "saved encoder, or a timm model with its pretrained weights (timm:resnet18)."
+            help="A run's name or folder, a checkpoint's folder, a registered model "
+            "(models:/manta-dcl-resnet10t@candidate), a saved encoder's folder, or a timm model with its pretrained "
+            "weights (timm:resnet18)."
         ),
     ],
     data: Annotated[

@@ -29,10 +29,9 @@ from manta.serving.embed import weights_of
 from manta.tracking import Tracker, record_evaluation
 from manta.training.assess import SAMPLES, THUMBNAIL, Rows
 from manta.training.build import untrained_encoder
-from manta.training.checkpoint import Checkpoints
 from manta.training.folder import RunFolder
 from manta.training.judging import Judging, Observer, Verdict, evaluators_named
-from manta.training.models import model_folder, run_folder
+from manta.training.models import checkpoint_of, model_folder, run_folder
 from manta.training.publish import export
 from manta.training.run import default_store, load_experiment
 
@@ -189,15 +188,14 @@ def _subject(model: str, runs: str) -> Iterator[Subject]:
             yield Subject(model, {"": folder}, EvaluationConfig(), tracker)
             return
         experiment, facts = load_experiment(run), run.read_json("run.json")
-        newest = Checkpoints(run, None).latest()
-        steps = f" at step {newest.step}" if newest is not None else ""
         uri = facts.get("tracking_uri")
         tracker = Tracker(uri, runs_dir=default_store(runs)) if uri else tracker
         with tempfile.TemporaryDirectory(prefix="manta-untrained-") as scratch:
             untrained = export(experiment, untrained_encoder(experiment))
             twin = save_encoder(untrained, scratch, config=experiment.encoder).folder
             folders = {"": folder, "random": twin}
-            yield Subject(f"{run.name}{steps}", folders, experiment.evaluation, tracker, facts.get("run_id"))
+            name = f"{run.name} at step {checkpoint_of(model, run).step}"
+            yield Subject(name, folders, experiment.evaluation, tracker, facts.get("run_id"))
 
 
 def _run_of(model: str, runs: str) -> RunFolder | None:

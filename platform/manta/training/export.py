@@ -10,11 +10,10 @@ import safetensors.torch
 from torch import Tensor
 
 from manta.data import open_dataset
-from manta.errors import ConfigError, RunError
+from manta.errors import ConfigError
 from manta.serving.formats import Format, export_model, head_weights
 from manta.tracking import Tracker
-from manta.training.checkpoint import Checkpoints
-from manta.training.models import model_folder, run_folder
+from manta.training.models import checkpoint_of, model_folder, run_folder
 from manta.training.publish import restored
 from manta.training.run import Notify, default_store, load_experiment
 
@@ -64,9 +63,7 @@ def _heads(model: str, runs: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     run = run_folder(model, runs)
     if run is None:
         raise ConfigError(f"{model} is an encoder alone; --heads needs a run, which has its objective's heads too")
-    newest = Checkpoints(run, None).latest()
-    if newest is None:
-        raise RunError(f"run {run.name!r} has no checkpoint, and so no heads; leave --heads out")
+    newest = checkpoint_of(model, run)
     experiment = load_experiment(run)
     objective = restored(run, experiment, open_dataset(run.read_json("run.json")["dataset"]), newest)
     about = {"objective": json.dumps(experiment.objective.model_dump(mode="json")), "step": str(newest.step)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from manta.encoders._saved import DESCRIPTION
 from manta.errors import RunError
 from manta.serving import ExportedEncoder, save_encoder
 from manta.tracking import Tracker, download_model
-from manta.training.checkpoint import Checkpoints
-from manta.training.folder import RunFolder
+from manta.training.checkpoint import CheckpointManifest, Checkpoints
+from manta.training.folder import RunFolder, status
 
 TIMM = "timm:"
+_CHECKPOINT = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")
 
 
 @contextmanager
@@ -25,8 +27,8 @@ def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
 
     Args:
         model: `models:/name@alias` or `models:/name/version`; a folder that `manta.serving.save_encoder` wrote; a run,
-            by name or folder, of which the exported encoder is taken or, while there is none, the newest checkpoint;
-            or `timm:NAME`, with timm's pretrained weights.
+            by name or folder, of which the exported encoder is taken or, until it has finished, the newest checkpoint;
+            one checkpoint of a run, by its folder; or `timm:NAME`, with timm's pretrained weights.
 
     Raises:
         MantaError: there is none.
@@ -49,19 +51,16 @@ def _from_run(model: str, runs: str, folder: Path) -> Path:
     from manta.training.run import find_run, load_experiment
 
     try:
-        run = find_run(runs, model)
+        run = find_run(runs, _run_part(model))
     except RunError as error:
         hint = f"; timm's model of that name is {TIMM}{model}" if model in set(names()) else ""
         raise RunError(f"{error}{hint}") from None
-    if run.exists("encoder", DESCRIPTION):
+    if model == _run_part(model) and status(run) == "finished" and run.exists("encoder", DESCRIPTION):
         for file in run.list("encoder"):
             (folder / file).write_bytes(run.read("encoder", file))
         return folder
-    newest = Checkpoints(run, None).latest()
-    if newest is None:
-        raise RunError(f"run {run.name!r} has no checkpoint yet; go on with it by `manta train ... --resume`")
-    experiment = load_experiment(run)
-    encoder = exported_encoder(run, experiment, open_dataset(run.read_json("run.json")["dataset"]), newest)
+    experiment, checkpoint = load_experiment(run), checkpoint_of(model, run)
+    encoder = exported_encoder(run, experiment, open_dataset(run.read_json("run.json")["dataset"]), checkpoint)
     return save_encoder(export(experiment, encoder), folder, config=experiment.encoder).folder
 
 
@@ -83,9 +82,36 @@ def _from_timm(name: str, folder: Path) -> Path:
 
 
 def run_folder(model: str, runs: str) -> RunFolder | None:
-    """The run that `model` names, if it names one."""
+    """The run that `model` names, or one of whose checkpoints it is; None where it names something else.
+
+    Raises:
+        RunError: there is no such run.
+    """
     from manta.training.run import find_run
 
     if model.startswith(("models:/", TIMM)) or (Path(model) / DESCRIPTION).exists():
         return None
-    return find_run(runs, model)
+    return find_run(runs, _run_part(model))
+
+
+def checkpoint_of(model: str, run: RunFolder) -> CheckpointManifest:
+    """The checkpoint that `model` names, or the run's newest.
+
+    Raises:
+        RunError: it is not there.
+    """
+    checkpoints = Checkpoints(run, None)
+    if (named := _CHECKPOINT.fullmatch(model)) is None:
+        if (newest := checkpoints.latest()) is None:
+            raise RunError(f"run {run.name!r} has no checkpoint yet; go on with it by `manta train ... --resume`")
+        return newest
+    steps = {manifest.step: manifest for manifest in checkpoints.committed()}
+    if int(named["step"]) not in steps:
+        have = ", ".join(map(str, steps)) or "none"
+        raise RunError(f"run {run.name!r} has no checkpoint of step {int(named['step'])}; it has {have}")
+    return steps[int(named["step"])]
+
+
+def _run_part(model: str) -> str:
+    named = _CHECKPOINT.fullmatch(model)
+    return model if named is None else named["run"]
