@@ -80,9 +80,9 @@ def record_evaluation(
 
 def _version(tracker: Tracker, model: str) -> ModelVersion | None:
     """The registry's entry; None for what is no registered model."""
-    target = model.removeprefix("models:/").strip("/")
-    if target == model:
+    if not model.startswith("models:/"):
         return None
+    target = model.removeprefix("models:/").strip("/")
     if "@" in target:
         return tracker.client.get_model_version_by_alias(*target.rsplit("@", 1))
     return tracker.client.get_model_version(*target.rsplit("/", 1)) if "/" in target else None
