@@ -30,7 +30,7 @@ demo: setup ## pretrain on scikit-learn's digits, evaluate, register, write the 
 
 test: lint types chromium postgres ## lint, types, import contract, tests
 	$(BIN)/pytest --numprocesses auto --dist loadgroup tests/unit tests/conformance
-	$(BIN)/pytest tests/integration $$(command -v chromium >/dev/null && echo tests/browser) \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/integration $$(command -v chromium >/dev/null && echo tests/browser) \
 	  $$($(POSTGRES) || echo "--ignore=tests/integration/test_postgres.py --ignore=tests/integration/test_promotion.py")
 
 chromium: # the report page is tested in a real browser

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -18,11 +20,13 @@ import torch
 from command import descendants
 
 from manta.data import decode, ingest, open_dataset
+from manta.data._files import Place
 from manta.data.read import read_rows
 from manta.encoders import EncoderConfig, build
-from manta.errors import ConfigError
-from manta.serving import ExportedEncoder, save_encoder
+from manta.errors import ConfigError, DataError
+from manta.serving import ExportedEncoder, _parts, save_encoder
 from manta.serving import embed as module
+from manta.serving._parts import Batch, row_groups, write_part
 from manta.serving.embed import Pool, embed, read_embeddings, read_manifest
 
 CHUNK = 64
@@ -99,8 +103,55 @@ def test_a_second_start_does_nothing_and_another_job_is_refused(digits: str, enc
     with pytest.raises(ConfigError, match="no layer 'layr3'; such as layer3"):
         embed("mine", encoder, digits, str(tmp_path / "other"), layer="layr3")
     (tmp_path / "mine").mkdir()
-    with pytest.raises(ConfigError, match="holds no embeddings of Manta's"):
-        embed("mine", encoder, digits, str(tmp_path / "mine"))
+    (tmp_path / "mine" / "thesis.tex").touch()
+    for theirs in (tmp_path / "mine", tmp_path / "mine" / "thesis.tex"):
+        with pytest.raises(ConfigError, match="holds no embeddings of Manta's"):
+            embed("mine", encoder, digits, str(theirs))
+
+
+def test_a_part_that_is_lost_is_missed_and_made_again(digits: str, encoder: Path, tmp_path: Path) -> None:
+    out, rows = tmp_path / "e.parquet", np.arange(4 * CHUNK)
+    out.mkdir()  # as a kill leaves it that comes before the job is written
+    (out / "._job.json.1a2b3c4d.part").write_bytes(b"{")
+
+    def lose(done: int, wanted: int) -> None:
+        if done == wanted:
+            (out / "part-00000003.parquet").unlink()
+
+    with pytest.raises(DataError, match=f"{CHUNK} rows whose parts are missing; run the command again"):
+        embed("mine", encoder, digits, str(out), rows=rows, progress=lose)
+    assert not (out / "_manifest.json").exists()
+    report = embed("mine", encoder, digits, str(out), rows=rows)
+    assert (report.rows, report.embedded_now) == (4 * CHUNK, CHUNK)
+    assert not list(out.glob(".*"))
+
+
+def test_a_part_is_written_by_row_groups_and_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_parts, "GROUP_BYTES", 100 * 8 * 4)
+    vectors = np.random.default_rng(0).standard_normal((350, 8)).astype(np.float32)
+    drawn: list[int] = []
+
+    def batches(stop: int) -> Iterator[Batch]:
+        for start in range(0, stop, 50):
+            rows = np.arange(start, start + 50)
+            drawn.append(start)
+            yield Batch(rows, [str(row) for row in rows], vectors[rows], [(1000 + start, "p", "r")])
+            assert not list(tmp_path.glob("part-*"))
+        if stop < 350:
+            raise OSError("the disk is gone")
+
+    place = Place.of(tmp_path)
+    with pytest.raises(OSError, match="the disk is gone"):
+        write_part(place / _parts.part_name(7), 8, batches(200))
+    assert not list(tmp_path.iterdir())
+    write_part(place / _parts.part_name(7), 8, batches(350))
+    groups = list(row_groups(place, 7, ["index", "embedding"]))
+    assert [len(group) for group in groups] == [100, 100, 100, 50]
+    assert np.array_equal(np.stack(list(pd.read_parquet(tmp_path)["embedding"])), vectors)
+    footer = _parts.read_footer(place, 7)
+    assert footer is not None
+    assert (footer.rows, footer.width, footer.aside[1]) == (350, 8, (1050, "p", "r"))
+    assert _parts.read_footer(place, 8) is None
 
 
 def test_what_does_not_decode_any_more_is_listed(encoder: Path, ray_cluster: str, tmp_path: Path) -> None:
@@ -144,8 +195,13 @@ def test_a_killed_job_goes_on_without_a_row_twice_or_lost(digits: str, encoder: 
             one.kill()
     kept = len(list(out.glob("part-*.parquet")))
     assert 3 <= kept < 29
+    whole = (out / f"part-{0:08d}.parquet").read_bytes()  # drafts for certain, as other moments of the kill leave them
+    for name, data in (("part-00000000.parquet", whole), ("part-00000028.parquet", whole[:500])):
+        (out / f".{name}.0a1b2c3d.part").write_bytes(data)
+    assert len(pd.read_parquet(out)) == kept * CHUNK
     done = subprocess.run([*command, "--summary", "s.json"], cwd=tmp_path, check=True, capture_output=True)
     summary = json.loads((tmp_path / "s.json").read_text())
     assert summary["embedded_now"] <= 1797 - kept * CHUNK, done.stdout
     assert table(str(out))[0].tolist() == list(range(1797))
-    assert not list(out.glob("*.part"))
+    assert len(pd.read_parquet(out)) == 1797
+    assert not [path.name for path in out.iterdir() if path.name.endswith(".part")]

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
+import torch
 from command import manta
 from sklearn.metrics import adjusted_mutual_info_score
 
 from manta.config import Experiment, from_mapping
-from manta.data import ingest, open_dataset
-from manta.errors import ConfigError, RunError
+from manta.data import ingest, open_dataset, read
+from manta.data._files import Place
+from manta.encoders import EncoderConfig, build
+from manta.errors import ConfigError, DataError, RunError
 from manta.objectives import ClusterMaterial
+from manta.serving import ExportedEncoder, save_encoder
+from manta.serving._parts import Batch, part_name, write_part
+from manta.serving.embed import EmbedReport, Pool, embed, weights_of
 from manta.tracking import Tracker
-from manta.training import autoencoder
+from manta.training import autoencoder, materials
+from manta.training.embed import cluster_pool
 from manta.training.folder import RunFolder
-from manta.training.materials import assign, borrow, local_paths, provide
+from manta.training.materials import assign, borrow, fitting, local_paths, provide
 
 
 def experiment(objective: dict[str, Any], source: str = "digits") -> Experiment:
@@ -36,20 +46,60 @@ def silent(_message: str) -> None:
     return None
 
 
-def test_clusters_are_found_and_kept_by_index() -> None:
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunFolder:
+    """An empty one, and a machine that has nothing of it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    files = fsspec.filesystem("memory")
+    if files.exists("/materials-bucket"):
+        files.rm("/materials-bucket", recursive=True)
+    return RunFolder("memory://materials-bucket/runs/one")
+
+
+def encoder(folder: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    config = EncoderConfig(name="test_resnet")
+    exported = ExportedEncoder(build(config, image_size=32), 32, (0.5,) * 3, (0.25,) * 3)
+    return save_encoder(exported, folder, config=config).folder
+
+
+def write_features(folder: Path, index: np.ndarray, vectors: np.ndarray) -> str:
+    """As `embed` leaves them, in seven parts."""
+    folder.mkdir()
+    for number, rows in enumerate(np.array_split(index, 7)):
+        batch = Batch(rows, [""] * len(rows), vectors[rows], [])
+        write_part(Place.of(folder) / part_name(number), vectors.shape[1], [batch])
+    return str(folder)
+
+
+def test_clusters_are_found_and_kept_by_index(
+    ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(materials, "FIT_ROWS", 1_000)
     draw = np.random.default_rng(0)
     truth = draw.integers(0, 3, 3_000)
     vectors = np.eye(3, 8, dtype=np.float32)[truth] + 0.05 * draw.standard_normal((3_000, 8)).astype(np.float32)
-    order = draw.permutation(3_000)
+    features = write_features(tmp_path / "f.parquet", draw.permutation(3_000), vectors)
+    tables = [np.full(3_000, -1, dtype=np.int32) for _ in range(2)]
+    for table in tables:
+        assign(features, ClusterMaterial("m", 3), table)
+    assert adjusted_mutual_info_score(truth, tables[0]) > 0.99
+    assert np.array_equal(tables[0], tables[1])
 
-    def parts() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for rows in np.array_split(order, 7):
-            yield rows, vectors[rows]
 
-    table = assign(parts, 3_000, ClusterMaterial("m", 3))
-    assert table.dtype == np.int32
-    assert adjusted_mutual_info_score(truth, table) > 0.99
-    assert np.array_equal(assign(parts, 3_000, ClusterMaterial("m", 3)), table)
+def test_clusters_want_every_row(ray_cluster: str, tmp_path: Path) -> None:
+    vectors = np.eye(100, dtype=np.float32)
+    features = write_features(tmp_path / "f.parquet", np.arange(97), vectors)
+    with pytest.raises(DataError, match=r"^3 rows do not decode any more and have no features; ingest again$"):
+        assign(features, ClusterMaterial("m", 3), np.empty(100, dtype=np.int32))
+
+
+def test_gpus_that_are_taken_are_not_waited_for() -> None:
+    pool = Pool(least=4, most=8, gpus=1.0)
+    assert fitting(pool, 8.0) == pool
+    assert fitting(pool, 3.0) == Pool(least=3, most=8, gpus=1.0)
+    assert fitting(pool, 0.5) is None
+    assert fitting(Pool(least=2), 0.0) == Pool(least=2)
 
 
 def test_pseudo_classes_of_an_autoencoder_tell_digits_apart(
@@ -67,17 +117,64 @@ def test_pseudo_classes_of_an_autoencoder_tell_digits_apart(
     from sklearn.datasets import load_digits
 
     assert adjusted_mutual_info_score(load_digits().target, table) > 0.4
-    assert told == ["training an autoencoder for the pseudo-classes"]
+    said = ["training an autoencoder", "embedding 1,797 rows by autoencoder"]
+    assert told == [f"{words} for the pseudo-classes" for words in said]
+    assert folder.list("materials") == ["clusters.npy", "materials.json"], "what it was made from is gone"
     provide(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=told.append)
-    assert len(told) == 1, "what is there is not made again"
+    assert len(told) == 2, "what is there is not made again"
     other = RunFolder(tmp_path / "trial")
     borrow(wanted, other, folder)
     provide(wanted, manifest, other, tracker, runs=str(tmp_path), notify=told.append)
-    assert len(told) == 1, "a trial takes the study's"
+    assert len(told) == 2, "a trial takes the study's"
     assert np.array_equal(np.load(next(iter(local_paths(wanted, other).values()))), table)
 
 
-def test_a_column_is_read_and_one_that_is_not_there_is_said(digits: str, tracker: Tracker, tmp_path: Path) -> None:
+def test_an_attempt_goes_on_with_the_model_that_the_first_one_took(
+    digits: str, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the name means other weights by then."""
+    made: list[tuple[Pool | None, EmbedReport]] = []
+
+    def watched(*words: Any, pool: Pool | None = None) -> EmbedReport:
+        made.append((pool, embed(*words, pool=pool)))
+        return made[-1][1]
+
+    def killed(*_words: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(materials, "embed", watched)
+    model = encoder(tmp_path / "model", 0)
+    wanted = experiment({"name": "clusterfit", "model": str(model), "clusters": 5}, digits)
+    folder, manifest = RunFolder(tmp_path / "run"), open_dataset(digits)
+    attempt = partial(provide, wanted, manifest, folder, tracker, runs=str(tmp_path), notify=silent)
+    with monkeypatch.context() as once:
+        once.setattr(materials, "assign", killed)
+        with pytest.raises(KeyboardInterrupt):
+            attempt()
+    kept = tmp_path / "run/materials/clusters-model/model.safetensors"
+    assert kept.read_bytes() == (model / "model.safetensors").read_bytes()
+    assert folder.list("materials") == ["clusters-features.parquet", "clusters-model"], "no half of a table"
+    encoder(tmp_path / "model", 1)
+    assert kept.read_bytes() != (model / "model.safetensors").read_bytes()
+    attempt()
+    (pool, first), (_, second) = made
+    assert (first.embedded_now, second.embedded_now) == (1797, 0)
+    assert first.job["weights"] == second.job["weights"]
+    assert pool == cluster_pool(), "the actors that suit the cluster"
+    assert folder.list("materials") == ["clusters.npy", "materials.json"]
+
+
+def test_a_column_is_read_and_one_that_is_not_there_is_said(
+    digits: str, tracker: Tracker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns: list[list[str]] = []
+    read_group = read._read_group
+
+    def watched(*words: Any) -> Any:
+        columns.append(words[-1])
+        return read_group(*words)
+
+    monkeypatch.setattr(read, "_read_group", watched)
     wanted = experiment({"name": "pal", "oracle": "label"}, digits)
     folder, manifest = RunFolder(tmp_path / "run"), open_dataset(digits)
     provide(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=silent)
@@ -85,9 +182,45 @@ def test_a_column_is_read_and_one_that_is_not_there_is_said(digits: str, tracker
     from sklearn.datasets import load_digits
 
     assert np.array_equal(np.load(path), load_digits().target)
+    assert columns, "read by the row group"
+    assert all(wanted == ["label"] for wanted in columns), "no image is read for a label"
     wrong = experiment({"name": "pal", "oracle": "colour"}, digits)
     with pytest.raises(ConfigError, match="wants the column 'colour' and the ingested dataset holds 'label'"):
         provide(wrong, manifest, RunFolder(tmp_path / "other"), tracker, runs=str(tmp_path), notify=silent)
+
+
+def test_a_machine_has_one_copy_of_what_lies_in_a_bucket(
+    digits: str, tracker: Tracker, bucket: RunFolder, tmp_path: Path
+) -> None:
+    from sklearn.datasets import load_digits
+
+    labels = load_digits().target
+    wanted, manifest = experiment({"name": "pal", "oracle": "label"}, digits), open_dataset(digits)
+    provide(wanted, manifest, bucket, tracker, runs=str(tmp_path), notify=silent)
+    (path,) = local_paths(wanted, bucket).values()
+    assert np.array_equal(np.load(path), labels)
+    before = path.stat()
+    assert local_paths(wanted, bucket) == {"oracle": path}
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    path.unlink()  # as cleaners of temporary folders do
+    assert local_paths(wanted, bucket) == {"oracle": path}
+    changed = io.BytesIO()
+    np.save(changed, labels[::-1])
+    bucket.write(changed.getvalue(), "materials", "oracle.npy")
+    assert bucket.fs.size(bucket.join("materials", "oracle.npy")) == path.stat().st_size
+    (other,) = local_paths(wanted, bucket).values()
+    assert np.array_equal(np.load(other), labels[::-1]), "a run of that name which was started anew"
+    copies = [found for found in tmp_path.rglob("*") if found.is_file() and found.name != ".lock"]
+    assert {path, other} == {found for found in copies if "manta-materials" in str(found)}
+
+
+def test_a_model_in_a_bucket_is_whole_here(digits: str, tracker: Tracker, bucket: RunFolder, tmp_path: Path) -> None:
+    model = encoder(tmp_path / "model", 0)
+    bucket.write(b"of an attempt that was killed", "materials", "teacher", "model.safetensors.0a1b.tmp")
+    wanted = experiment({"name": "distill", "model": str(model)}, digits)
+    provide(wanted, open_dataset(digits), bucket, tracker, runs=str(tmp_path), notify=silent)
+    (path,) = local_paths(wanted, bucket).values()
+    assert weights_of(path) == weights_of(model)
 
 
 def test_a_model_that_is_not_there_is_said(digits: str, tracker: Tracker, tmp_path: Path) -> None:

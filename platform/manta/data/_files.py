@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, Any
@@ -14,6 +16,9 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from manta.errors import DataError
+
+DRAFT = ".part"
+"""How the hidden name of a file that is being written ends."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Place:
                     if not entry.name.startswith("."):
                         yield entry.name, entry.is_dir()
             return
+        self.fs.invalidate_cache(self.path)  # other processes write here too
         for info in self.fs.ls(self.path, detail=True):
             name = info["name"].rstrip("/").rsplit("/", 1)[-1]
             if not name.startswith(".") and info["name"].rstrip("/") != self.path.rstrip("/"):
@@ -123,20 +129,37 @@ class Place:
     def writing(self) -> Iterator[IO[bytes]]:
         """A binary file that appears under its name when the block ends, whole; never if it raises.
 
-        Object stores publish a file when it is closed, so only local files take the way over another name.
+        Until then it is a draft on a disk, whose path is the file's `name`: beside the target under a hidden name,
+        which readers of tables skip; or, for an object store, in this machine's temporary folder, uploaded at the end.
         """
         if not self.is_local:
-            with self.fs.open(self.path, "wb") as file:
+            with tempfile.NamedTemporaryFile(prefix="manta-draft-") as file:
                 yield file
+                file.flush()
+                self.fs.put_file(file.name, self.path)
             return
-        draft = f"{self.url}.{uuid.uuid4().hex[:8]}.part"
+        folder, name = os.path.split(self.url)
+        draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}{DRAFT}")
         try:
             with open(draft, "wb") as file:
+                with suppress(OSError):  # a disk without locks
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(draft, self.url)
+                os.replace(draft, self.url)  # while it is locked: `sweep` finds it either living or gone
         except BaseException:
             if os.path.exists(draft):
                 os.unlink(draft)
             raise
+
+    def sweep(self) -> None:
+        """Delete the drafts that killed writers left in this folder. A living writer's is locked, and stays."""
+        if not self.is_local:
+            return
+        with os.scandir(self.url) as found:
+            drafts = [entry.path for entry in found if entry.name.startswith(".") and entry.name.endswith(DRAFT)]
+        for draft in drafts:
+            with suppress(OSError), open(draft, "rb+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(draft)

@@ -256,9 +256,7 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
     with (out / FILE).writing() as file:
         file.write(manifest.to_json().encode())
     out.fs.rm((out / "progress").path, recursive=True)
-    for name, _ in list(out.entries()):
-        if name.endswith(".part"):  # what a killed attempt was writing
-            out.fs.rm((out / name).path)
+    out.sweep()
     return manifest
 
 

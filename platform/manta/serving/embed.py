@@ -2,12 +2,13 @@
 
 OUT.parquet/                 a folder that pandas, PyArrow, DuckDB and Ray Data read as one table
   part-00000012.parquet      index, path, embedding of the rows of chunk 12; appears whole or not at all
+  .part-00000012.parquet.*   a part that is being written, which those readers skip
   _job.json                  what is embedded by what, written first: a second start goes on with the same job only
   _unreadable.parquet        rows that do not decode any more, with the reason
   _manifest.json             rows, model, dataset; written last
 
 Pixels never travel: an actor reads, decodes and embeds its chunk, and the driver hears how many rows that were. What a
-kill leaves behind are whole parts, and a second start embeds the chunks that have none.
+kill leaves behind are whole parts and hidden drafts: a second start embeds the chunks that have none, and sweeps.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ from manta.data._files import Place
 from manta.data.decode import BadImage, decode
 from manta.data.read import Rows, read_rows
 from manta.errors import ConfigError, DataError
+from manta.serving._parts import Aside, Batch, numbers_in, part_name, read_footer, row_groups, write_part
 
 JOB, MANIFEST, UNREADABLE = "_job.json", "_manifest.json", "_unreadable.parquet"
 MOST_CHUNKS = 16_384
 """Parts of a job, however large: a listing of them stays small."""
 LEAST_CHUNK = 2_048
-"""Rows of a chunk at least: what a kill costs each actor at most."""
+"""Rows of a chunk at least; it has more from 33 million rows on. A kill costs each actor the chunk that it is at."""
 Progress = Callable[[int, int], None]
 
 
@@ -88,6 +90,11 @@ class Job:
     precision: str = "float32"
     selection: str | None = None
 
+    @property
+    def parts(self) -> int:
+        """How many files there are in the end."""
+        return -(-self.rows // self.chunk)
+
 
 @dataclass(frozen=True, slots=True)
 class EmbedReport:
@@ -123,7 +130,7 @@ def embed(
 
     Raises:
         ConfigError: `out` holds another job's embeddings, or there is no such layer.
-        DataError: the dataset cannot be read.
+        DataError: the dataset cannot be read, or parts went missing meanwhile.
     """
     import ray
 
@@ -136,8 +143,8 @@ def embed(
     job = Job(model, weights, dataset, manifest.digest, count, chunk, layer, precision, selection)
     place = Place.of(out)
     _claim(place, job)
-    have = set(_parts(place))
-    todo = [number for number in range(-(-count // chunk)) if number not in have]
+    have = set(numbers_in(place))
+    todo = [number for number in range(job.parts) if number not in have]
     done = count - sum(_rows_of(job, number) for number in todo)
     progress(done, count)
     pool = pool or Pool()
@@ -175,17 +182,22 @@ def read_embeddings(out: str) -> Iterator[pa.Table]:
 
 def parts_of(out: str) -> list[int]:
     """Numbers of the parts that are there, ascending."""
-    return _parts(Place.of(out))
+    return numbers_in(Place.of(out))
 
 
 def part_table(out: str, number: int) -> pa.Table:
     """One part, as `read_embeddings` gives it."""
-    with (Place.of(out) / _part(number)).open() as file:
+    with (Place.of(out) / part_name(number)).open() as file:
         return pq.read_table(io.BytesIO(file.read()))
 
 
+def part_groups(out: str, number: int) -> Iterator[pa.Table]:
+    """One part a row group at a time, which takes little memory however large the part; without the paths."""
+    return row_groups(Place.of(out), number, ["index", "embedding"])
+
+
 def _claim(place: Place, job: Job) -> None:
-    """The job's own folder, or nobody's."""
+    """The job's own folder, or a new or empty one: a kill before the claim is written leaves the folder alone."""
     claim = place / JOB
     if claim.exists():
         theirs = json.loads(claim.read())
@@ -196,7 +208,7 @@ def _claim(place: Place, job: Job) -> None:
                 "or delete it"
             )
         return
-    if place.exists():
+    if place.exists() and (not place.is_dir() or next(place.entries(), None) is not None):
         raise ConfigError(f"{place.url} exists and holds no embeddings of Manta's; choose another --out")
     place.make()
     with claim.writing() as file:
@@ -258,21 +270,17 @@ class Embedder:
         """Embed and write a chunk; returns its rows, the unreadable ones included."""
         here = slice(number * self.job.chunk, min((number + 1) * self.job.chunk, self.job.rows))
         rows = np.arange(here.start, here.stop) if self.rows is None else self.rows[here]
+        write_part(self.place / part_name(number), self.features.width, self._batches(rows))
+        return len(rows)
+
+    def _batches(self, rows: Rows) -> Iterator[Batch]:
         cuts = [rows[start : start + self.pool.batch] for start in range(0, len(rows), self.pool.batch)]
-        index, paths, vectors, aside = [], [], [], []
         upcoming = self.reader.submit(self._read, cuts[0])
         for cut in range(len(cuts)):
             read = upcoming.result()
             if cut + 1 < len(cuts):
                 upcoming = self.reader.submit(self._read, cuts[cut + 1])  # decoded while the encoder works
-            if len(read.index):
-                vectors.append(self._embed(read.images))
-            index.append(read.index)
-            paths += read.paths
-            aside += read.aside
-        flat = np.concatenate(vectors) if vectors else np.empty((0, self.features.width), dtype=np.float32)
-        _write_part(self.place / _part(number), np.concatenate(index), paths, flat, aside)
-        return len(rows)
+            yield Batch(read.index, read.paths, self._embed(read.images), read.aside)
 
     def _read(self, rows: npt.NDArray[np.int64]) -> _Decoded:
         encoded = read_rows(self.manifest, rows, paths=True)
@@ -295,6 +303,8 @@ class Embedder:
     def _embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         import torch
 
+        if not len(images):
+            return np.empty((0, self.features.width), dtype=np.float32)
         tensor = torch.from_numpy(images).to(self.device, non_blocking=True)
         with (
             torch.inference_mode(),
@@ -306,12 +316,12 @@ class Embedder:
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """Rows that decode, and `(index, path, reason)` of those that do not."""
+    """Rows that decode, and those that do not."""
 
     index: npt.NDArray[np.int64]
     paths: list[str]
     images: npt.NDArray[np.uint8]
-    aside: list[tuple[int, str, str]]
+    aside: Aside
 
 
 def _load(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]:
@@ -326,34 +336,18 @@ def _load(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]:
     return FeatureReader(exported, layer), exported.preprocess.resize
 
 
-def _write_part(
-    place: Place,
-    index: npt.NDArray[np.int64],
-    paths: list[str],
-    vectors: npt.NDArray[np.float32],
-    aside: list[tuple[int, str, str]],
-) -> None:
-    columns = {
-        "index": pa.array(index, pa.int64()),
-        "path": pa.array(paths, pa.string()),
-        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), max(vectors.shape[1], 1)),
-    }
-    # Set-aside rows go with the part that would have held them, so that one rename commits both.
-    table = pa.table(columns).replace_schema_metadata({"unreadable": json.dumps(aside)})
-    with place.writing() as file:
-        pq.write_table(table, file, compression="zstd")
-
-
 def _finish(place: Place, job: Job, *, embedded_now: int) -> EmbedReport:
-    """The manifest, once every part is there."""
-    rows, width, aside = 0, 0, []
-    footer = partial(_footer, place)
+    """The manifest, if every part is there."""
+    rows, width = 0, 0
+    aside: Aside = []
     with ThreadPoolExecutor(16) as readers:
-        for found in readers.map(footer, _parts(place)):
-            rows += found.num_rows
-            schema = found.schema.to_arrow_schema()
-            width = schema.field("embedding").type.list_size
-            aside += json.loads(schema.metadata[b"unreadable"])
+        for footer in readers.map(partial(read_footer, place), range(job.parts)):
+            if footer is not None:
+                rows, width = rows + footer.rows, footer.width
+                aside += footer.aside
+    if (missing := job.rows - rows - len(aside)) != 0:
+        raise DataError(f"{place.url}: {missing:,} rows whose parts are missing; run the command again")
+    place.sweep()
     listed = pa.table(
         {
             "index": pa.array([one[0] for one in aside], pa.int64()),
@@ -368,21 +362,6 @@ def _finish(place: Place, job: Job, *, embedded_now: int) -> EmbedReport:
     with (place / MANIFEST).writing() as file:
         file.write(json.dumps(facts, indent=1).encode())
     return EmbedReport(place.url, rows, embedded_now, len(aside), width, asdict(job))
-
-
-def _footer(place: Place, number: int) -> pq.FileMetaData:
-    with (place / _part(number)).open() as file:
-        return pq.read_metadata(file)
-
-
-def _parts(place: Place) -> list[int]:
-    """Chunks that are there, ascending."""
-    names = [name for name, _ in place.entries()] if place.exists() else []
-    return sorted(int(name[5:13]) for name in names if name.startswith("part-") and name.endswith(".parquet"))
-
-
-def _part(number: int) -> str:
-    return f"part-{number:08d}.parquet"
 
 
 def _rows_of(job: Job, number: int) -> int:

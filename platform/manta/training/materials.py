@@ -2,28 +2,40 @@
 
 materials/teacher/      a model's folder (ModelMaterial)
 materials/clusters.npy  a table of one number a sample (ClusterMaterial, ColumnMaterial)
+materials/clusters-model/, clusters-features.parquet/    what the table is made from, until it is there
 
 A run has its own copy, so that it resumes with what it started with, wherever an alias points by then.
 """
 
 from __future__ import annotations
 
-import io
+import fcntl
+import hashlib
+import json
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import ray
+from ray.exceptions import RayTaskError
 
 from manta.config import Experiment
 from manta.data import Manifest
-from manta.data.read import read_rows
+from manta.data._engine import cluster_cpus, own_error
+from manta.data._files import Place
+from manta.data.read import read_labels
 from manta.encoders._saved import DESCRIPTION
 from manta.errors import ConfigError, DataError
 from manta.objectives import OBJECTIVES, ClusterMaterial, ColumnMaterial, Material, ModelMaterial
+from manta.serving.embed import Pool, embed, part_groups, parts_of
 from manta.tracking import Tracker
 from manta.training.folder import RunFolder
 from manta.training.models import model_folder
@@ -33,7 +45,10 @@ FIT_ROWS = 200_000
 """Rows that centroids are fitted to, at most, spread over the data."""
 BLOCK = 65_536
 """Rows at a time where all are gone through."""
+COPY_BYTES = 16 << 20
 Notify = Callable[[str], None]
+Found = TypeVar("Found")
+_FEATURES, _MODEL = "{}-features.parquet", "{}-model"
 
 
 def wanted(experiment: Experiment) -> Mapping[str, Material]:
@@ -49,24 +64,22 @@ def provide(
     Raises:
         MantaError: there is no such model or column, or too few rows for the clusters.
     """
+    source = _Source(experiment, manifest, folder, tracker, runs, notify)
     for name, material in wanted(experiment).items():
+        table = f"{name}.npy"
         if isinstance(material, ModelMaterial):
-            if not folder.exists(FOLDER, name, DESCRIPTION):
-                with model_folder(material.model, tracker, runs) as found:
-                    for file in sorted(found.iterdir(), key=lambda path: path.name == DESCRIPTION):  # that one last
-                        folder.write(file.read_bytes(), FOLDER, name, file.name)
-        elif not folder.exists(FOLDER, f"{name}.npy"):
-            table: npt.NDArray[Any]
-            if isinstance(material, ColumnMaterial):
-                table = _column(manifest, material.column)
-            else:
-                source = _Source(experiment, manifest, tracker, runs, notify)
-                features = (FOLDER, f"{name}-features.parquet")
-                table = _clusters(material, source, f"{folder.url}/{'/'.join(features)}")
-                folder.remove(*features)
-            buffer = io.BytesIO()
-            np.save(buffer, table, allow_pickle=False)
-            folder.write(buffer.getvalue(), FOLDER, f"{name}.npy")
+            _keep_model(material, source, name)
+        elif folder.exists(FOLDER, table):
+            _tidy(folder, name)
+        elif isinstance(material, ColumnMaterial):
+            _check_column(manifest, material.column)
+            with _new_table(folder, table, np.int64, manifest.rows) as numbers:
+                _read_labels(manifest, numbers)
+        else:
+            features = _features(material, source, name)
+            with _new_table(folder, table, np.int32, manifest.rows) as clusters:
+                assign(features, material, clusters)
+            _tidy(folder, name)
         folder.update_json({name: str(material)}, FOLDER, INDEX)
 
 
@@ -79,94 +92,227 @@ def borrow(experiment: Experiment, folder: RunFolder, lender: RunFolder) -> None
         whole = isinstance(material, ModelMaterial)
         for parts in [(name, file) for file in lender.list(FOLDER, name)] if whole else [(f"{name}.npy",)]:
             if not folder.exists(FOLDER, *parts):
-                folder.write(lender.read(FOLDER, *parts), FOLDER, *parts)
+                _copy(_place(lender, *parts), _place(folder, *parts))
 
 
 def local_paths(experiment: Experiment, folder: RunFolder) -> dict[str, Path]:
-    """Where the materials lie on this machine; downloaded if the run is on an object store."""
+    """Where the materials lie on this machine; downloaded, once a machine, if the run is on an object store."""
     found: dict[str, Path] = {}
-    materials = wanted(experiment)
-    if not materials:
-        return found
-    root = folder.local / FOLDER if folder.is_local else Path(tempfile.mkdtemp(prefix="manta-materials-"))
-    for name, material in materials.items():
+    for name, material in wanted(experiment).items():
         whole = isinstance(material, ModelMaterial)
-        found[name] = root / (name if whole else f"{name}.npy")
-        if folder.is_local:
-            continue
-        files = [(name, file) for file in folder.list(FOLDER, name)] if whole else [(f"{name}.npy",)]
-        for parts in files:
-            (root / Path(*parts)).parent.mkdir(parents=True, exist_ok=True)
-            (root / Path(*parts)).write_bytes(folder.read(FOLDER, *parts))
+        found[name] = _model_here(folder, name) if whole else _here(folder, f"{name}.npy", [f"{name}.npy"])
     return found
 
 
-def _column(manifest: Manifest, column: str) -> npt.NDArray[np.int64]:
+def _model_here(folder: RunFolder, name: str) -> Path:
+    return _here(folder, name, [f"{name}/{file}" for file in folder.list(FOLDER, name)])
+
+
+def _here(folder: RunFolder, entry: str, files: list[str]) -> Path:
+    """`entry`, which consists of `files`, of a run's materials on this machine's disk.
+
+    Of an object store's there is one copy a machine, in the temporary folder, for all processes that want this version
+    of the files: the first downloads them, and the others wait.
+    """
+    if folder.is_local:
+        return folder.local / FOLDER / entry
+    facts = [[file, *_version(_place(folder, *file.split("/")))] for file in files]
+    mark = hashlib.sha256(json.dumps([folder.url, facts]).encode()).hexdigest()[:24]
+    shared = Path(tempfile.gettempdir()) / f"manta-materials-{os.getuid()}"
+    shared.mkdir(mode=0o700, exist_ok=True)
+    root = shared / mark
+    root.mkdir(exist_ok=True)
+    with (root / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for file in files:
+            if not (root / file).exists():
+                _copy(_place(folder, *file.split("/")), Place.of(root / file))
+    return root / entry
+
+
+def _version(file: Place) -> list[str]:
+    """Its size, and what else of it the store tells that changes with the content."""
+    facts = file.fs.info(file.path)
+    return [str(facts[key]) for key in ("size", "ETag", "etag", "created") if key in facts]
+
+
+def _place(folder: RunFolder, *parts: str) -> Place:
+    return Place.of("/".join((folder.url, FOLDER, *parts)))
+
+
+def _copy(source: Place, target: Place) -> None:
+    """A file, whole or not at all."""
+    target.parent.make()
+    with source.open() as read, target.writing() as written:
+        shutil.copyfileobj(read, written, COPY_BYTES)
+
+
+@contextmanager
+def _new_table(folder: RunFolder, name: str, kind: type[np.integer[Any]], rows: int) -> Iterator[npt.NDArray[Any]]:
+    """`[rows]` to be filled, on a disk and not in memory; in the folder when the block ends, whole."""
+    target = _place(folder, name)
+    target.parent.make()
+    target.parent.sweep()
+    with target.writing() as file:
+        table = np.lib.format.open_memmap(file.name, mode="w+", dtype=kind, shape=(rows,))
+        yield table
+        table.flush()
+
+
+def _tidy(folder: RunFolder, name: str) -> None:
+    """Remove what a table was made from."""
+    for left in (_FEATURES.format(name), _MODEL.format(name)):
+        if folder.exists(FOLDER, left):
+            folder.remove(FOLDER, left)
+
+
+def _check_column(manifest: Manifest, column: str) -> None:
     if column != "label" or not manifest.labelled:
         has = "'label'" if manifest.labelled else "no labels at all"
         raise ConfigError(f"the objective wants the column {column!r} and the ingested dataset holds {has}")
-    table = np.full(manifest.rows, -1, dtype=np.int64)
+
+
+def _read_labels(manifest: Manifest, table: npt.NDArray[np.int64]) -> None:
     for start in range(0, manifest.rows, BLOCK):
         rows = np.arange(start, min(start + BLOCK, manifest.rows))
-        found = read_rows(manifest, rows, labels=True).labels or []
-        table[rows] = [-1 if value is None else value for value in found]
-    return table
+        table[rows] = [-1 if value is None else value for value in read_labels(manifest, rows) or []]
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What features are made from."""
+    """What materials are made from, and where they are kept."""
 
     experiment: Experiment
     manifest: Manifest
+    folder: RunFolder
     tracker: Tracker
     runs: str
     notify: Notify
 
 
-def _clusters(material: ClusterMaterial, source: _Source, out: str) -> npt.NDArray[np.int32]:
-    """Embed every row by a Ray Data job, fit centroids to a sample of the rows, assign all."""
-    from manta.serving.embed import embed, read_embeddings
+def _keep_model(material: ModelMaterial | ClusterMaterial, source: _Source, name: str) -> None:
+    """Copy the model into the run, if it is not there yet; its description last, which says that all of it is."""
+    if source.folder.exists(FOLDER, name, DESCRIPTION):
+        return
+    if source.folder.exists(FOLDER, name):
+        source.folder.remove(FOLDER, name)
+    with _model(material, source) as found:
+        files = [file for file in found.iterdir() if file.is_file()]
+        for file in sorted(files, key=lambda path: path.name == DESCRIPTION):
+            _copy(Place.of(file), _place(source.folder, name, file.name))
 
-    manifest = source.manifest
+
+def _model(material: ModelMaterial | ClusterMaterial, source: _Source) -> AbstractContextManager[Path]:
+    if material.model is not None:
+        return model_folder(material.model, source.tracker, source.runs)
+    from manta.training.autoencoder import trained_autoencoder
+
+    source.notify("training an autoencoder for the pseudo-classes")
+    return trained_autoencoder(source.experiment, source.manifest, seed=material.seed)
+
+
+def _features(material: ClusterMaterial, source: _Source, name: str) -> str:
+    """The folder of every row's embedding, made by a Ray Data job; an attempt goes on where another stopped.
+
+    The model is the run's own copy: an alias may have moved since, and no autoencoder is trained alike twice.
+    """
+    manifest, folder, model = source.manifest, source.folder, material.model or "autoencoder"
     if material.clusters > manifest.rows:
         raise ConfigError(f"{material.clusters} clusters of {manifest.rows:,} rows: lower the number of clusters")
-    if material.model is None:
-        from manta.training.autoencoder import trained_autoencoder
+    _keep_model(material, source, _MODEL.format(name))
+    source.notify(f"embedding {manifest.rows:,} rows by {model} for the pseudo-classes")
+    out = _place(folder, _FEATURES.format(name)).url
+    embed(model, _model_here(folder, _MODEL.format(name)), manifest.location, out, pool=_pool())
+    return out
 
-        source.notify("training an autoencoder for the pseudo-classes")
-        with trained_autoencoder(source.experiment, manifest, seed=material.seed) as found:
-            embed("autoencoder", found, manifest.location, out)
-    else:
-        source.notify(f"embedding {manifest.rows:,} rows by {material.model} for the pseudo-classes")
-        with model_folder(material.model, source.tracker, source.runs) as found:
-            embed(material.model, found, manifest.location, out)
-    return assign(lambda: (_vectors(table) for table in read_embeddings(out)), manifest.rows, material)
+
+def _pool() -> Pool:
+    from manta.training.embed import cluster_pool  # it imports the driver, which imports this module
+
+    pool, free = cluster_pool(), ray.available_resources().get("GPU", 0.0)
+    return fitting(pool, free) or cluster_pool(gpus=0.0)
+
+
+def fitting(pool: Pool, free: float) -> Pool | None:
+    """`pool` on as many GPUs as are free; None where they are too few for an actor.
+
+    A tuning trial that waits for GPUs which it and its like hold would wait forever.
+    """
+    if not pool.gpus:
+        return pool
+    least = min(pool.least, int(free // pool.gpus))
+    return replace(pool, least=least) if least else None
 
 
 Vectors = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
+Work = Callable[[Iterator[Vectors], Any], Found]
 
 
-def assign(parts: Callable[[], Iterator[Vectors]], rows: int, material: ClusterMaterial) -> npt.NDArray[np.int32]:
-    """k-means (k-means++ and mini-batches) of normalised features that pass by twice: `[rows]`, by index.
+def assign(features: str, material: ClusterMaterial, table: npt.NDArray[np.int32]) -> None:
+    """k-means (k-means++ and mini-batches) of normalised embeddings: fills `table [rows]` with each row's cluster.
+
+    Ray tasks go through the parts twice; this process has a sample of the rows, and the numbers as they come.
 
     Args:
-        parts: gives `(index [B], features [B, D])` from the first on, at each call.
+        features: folder that `embed` wrote.
 
     Raises:
         DataError: rows are missing.
     """
     from sklearn.cluster import MiniBatchKMeans
 
-    every = max(1, -(-rows // FIT_ROWS))
-    sample = np.concatenate([_unit(vectors[index % every == 0]) for index, vectors in parts()])
+    sampled = dict(_over_parts(features, _sample, max(1, -(-len(table) // FIT_ROWS))))
+    if (missing := len(table) - sum(rows for rows, _ in sampled.values())) != 0:
+        raise DataError(f"{missing:,} rows do not decode any more and have no features; ingest again")
+    sample = np.concatenate([some for number in sorted(sampled) for some in sampled.pop(number)[1]])
     model = MiniBatchKMeans(material.clusters, random_state=material.seed, n_init=3, batch_size=4096).fit(sample)
-    table = np.full(rows, -1, dtype=np.int32)
-    for index, vectors in parts():
-        table[index] = model.predict(_unit(vectors))
-    if (table < 0).any():
-        raise DataError(f"{int((table < 0).sum())} rows do not decode any more and have no features; ingest again")
-    return table
+    for _, found in _over_parts(features, _nearest, model.cluster_centers_):
+        for index, clusters in found:
+            table[index] = clusters
+
+
+def _over_parts(features: str, work: Work[Found], value: Any) -> Iterator[tuple[int, Found]]:
+    """`(number, work(rows of the part, value))` of each part, in the order in which Ray tasks end; few run ahead."""
+    # SPREAD leaves the placement group of a tuning trial, which holds no CPU.
+    task = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(_over_part)
+    shared = ray.put(value)
+    numbers = iter(parts_of(features))
+    ahead = max(2 * int(cluster_cpus()), 1)
+    running = {task.remote(features, number, work, shared): number for number in islice(numbers, ahead)}
+    while running:
+        (ready,), _ = ray.wait(list(running))
+        try:
+            found = ray.get(ready)
+        except RayTaskError as error:
+            raise own_error(error) or error from None
+        yield running.pop(ready), found
+        running |= {task.remote(features, number, work, shared): number for number in islice(numbers, 1)}
+
+
+def _over_part(features: str, number: int, work: Work[Found], value: Any) -> Found:
+    return work((_vectors(table) for table in part_groups(features, number)), value)
+
+
+def _sample(groups: Iterator[Vectors], every: int) -> tuple[int, list[npt.NDArray[np.float32]]]:
+    """How many rows there are, and the normalised vectors of every so-many-th."""
+    rows, some = 0, []
+    for index, vectors in groups:
+        rows += len(index)
+        some.append(_unit(vectors[index % every == 0]))
+    return rows, some
+
+
+def _nearest(
+    groups: Iterator[Vectors], centroids: npt.NDArray[np.float32]
+) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
+    """Rows and the numbers of their centroids."""
+    from sklearn.metrics import pairwise_distances_argmin
+
+    return [
+        (index, pairwise_distances_argmin(_unit(vectors), centroids).astype(np.int32))
+        for index, vectors in groups
+        if len(index)
+    ]
 
 
 def _vectors(table: Any) -> Vectors:
