@@ -128,8 +128,11 @@ class DataFacts:
         rows: samples in the manifest; sample indexes are below it.
         image_size: side of a global view in pixels.
         materials: where on this machine the objective's `materials` lie, by their names.
+        mean, std: what the views subtract and divide by, RGB in 0..1; None: ImageNet's.
     """
 
     rows: int
     image_size: int
     materials: Mapping[str, Path] = field(default_factory=dict)
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None

@@ -54,7 +54,7 @@ def _objectives() -> list[dict[str, Any]]:
             "family": kind.family,
             "views": kind.views,
             "keeps": list(kind.keeps),
-            "labels": "asked for, from a column that is named" if "labels" in kind.keeps else "none",
+            "labels": "asked for, from a column that is named" if kind.labels == "asked" else "none",
             "exchange": kind.exchange.value,
             "paper": f"{kind.paper.title} ({kind.paper.year})",
             "reference": kind.paper.reference,

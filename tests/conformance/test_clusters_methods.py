@@ -1,4 +1,4 @@
-"""What is special to swav, msn, mugs, beclr, mokd and lvm_med beyond their equations."""
+"""What is special to swav, msn, beclr and lvm_med beyond their equations, and what these share with mugs and mokd."""
 
 from __future__ import annotations
 
@@ -179,92 +179,6 @@ def test_beclrs_positives_are_the_other_view_and_its_clusters_nearest(start: int
     expected = attraction(objective.predictor(z), positives, found)
     expected = expected + 0.3 * uniformity(*z.chunk(2), temperature=2.0)
     assert objective(batch, progress_at(2))["loss"].item() == pytest.approx(expected.item(), rel=1e-9)
-
-
-def test_mugs_remembers_its_teachers_unit_vectors_sample_by_sample() -> None:
-    objective = objective_of("mugs", memory=32, queue=32, dtype=torch.float64)
-    batch = batch_of(objective, 8, dtype=torch.float64)
-    with torch.no_grad():
-        features = objective.teacher(torch.cat([view.data for view in batch.global_views]))
-        near = nearest(features, objective.memory.rows, count=8).rows
-        instances, local_groups, _ = objective.teacher_heads(features, near)
-    objective(batch, progress_at(0))
-    objective.after_step(progress_at(0))
-    for queue, rows in (
-        (objective.memory, features),
-        (objective.instances, instances),
-        (objective.local_groups, local_groups),
-    ):
-        by_sample = F.normalize(rows, dim=1).unflatten(0, (2, -1)).transpose(0, 1).flatten(0, 1)
-        assert torch.allclose(queue.rows[:16], by_sample)
-
-
-def test_mugs_adds_three_losses_by_their_weights() -> None:
-    weights = {"instance": 0.5, "local_group": 2.0, "group": 3.0}
-    objective = objective_of("mugs", dtype=torch.float64, **weights)
-    found = objective(batch_of(objective, 8, dtype=torch.float64), progress_at(0))
-    expected = sum(weight * found[term].item() for term, weight in weights.items())
-    assert found["loss"].item() == pytest.approx(expected, rel=1e-12)
-
-
-def test_only_mugs_local_groups_know_of_neighbours() -> None:
-    objective = objective_of("mugs", dtype=torch.float64)
-    batch = batch_of(objective, 8, dtype=torch.float64)
-    before = objective(batch, progress_at(0))
-    objective.memory.rows.copy_(objective.memory.rows.flip(1))
-    after = objective(batch, progress_at(0))
-    assert after["instance"].item() == before["instance"].item()
-    assert after["group"].item() == before["group"].item()
-    assert abs(after["local_group"].item() - before["local_group"].item()) > 1e-9
-
-
-def gradient_of(objective: Objective[Any], module: nn.Module, loss: Tensor) -> float:
-    parameters = [value for value in module.parameters() if value.requires_grad]
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
-    return sum(float(value.norm()) for value in found if value is not None)
-
-
-def test_mokds_encoders_teach_each_other_only_across() -> None:
-    """Without the cross term each encoder's own loss is all it hears of."""
-    objective = objective_of("mokd", cross=1.0, dtype=torch.float64)
-    batch = batch_of(objective, 8, dtype=torch.float64)
-    terms = objective(batch, progress_at(0))
-    assert terms["loss"].item() == pytest.approx(terms["self"].item() + terms["cross"].item(), rel=1e-12)
-    assert gradient_of(objective, objective.heads[0].attention, terms["loss"]) > 0
-    alone = objective_of("mokd", cross=0.0, dtype=torch.float64)
-    terms = alone(batch, progress_at(0))
-    assert terms["loss"].item() == pytest.approx(terms["self"].item(), rel=1e-12)
-    assert gradient_of(alone, alone.heads[0].attention, terms["loss"]) == 0
-
-
-def test_mokds_search_reaches_the_partner() -> None:
-    objective = objective_of("mokd", dtype=torch.float64)
-    batch = batch_of(objective, 8, dtype=torch.float64)
-    students = objective._see((objective.encoder, objective.partner), objective.heads, [batch.global_views])
-    found = objective.heads[0].search(students[0].summaries, students[1].tokens)
-    loss = torch.cat(found).square().sum()
-    assert gradient_of(objective, objective.encoder, loss) > 0
-    assert gradient_of(objective, objective.partner, loss) > 0
-
-
-def test_mokds_teachers_and_centres_follow_both_students() -> None:
-    objective = objective_of("mokd", momentum=0.5, center_momentum=0.8, prototypes=16, dtype=torch.float64)
-    batch = batch_of(objective, 8, dtype=torch.float64)
-    pairs = ((objective.teacher, objective.encoder), (objective.partner_teacher, objective.partner))
-    with torch.no_grad():
-        for _, student in pairs:
-            for value in student.parameters():
-                value.add_(1.0)
-        data = torch.cat([view.data for view in batch.global_views])
-        logits = objective.teacher_heads[1](objective.partner_teacher, data)
-    before = [[value.clone() for value in teacher.parameters()] for teacher, _ in pairs]
-    objective(batch, progress_at(0))
-    objective.after_step(progress_at(0))
-    for old, (teacher, _) in zip(before, pairs, strict=True):
-        for was, value in zip(old, teacher.parameters(), strict=True):
-            assert torch.allclose(value, was + 0.5)
-    assert torch.allclose(objective.mlp_centres[1].mean, 0.2 * logits[0].mean(0), rtol=1e-9)
-    assert torch.allclose(objective.transformer_centres[1].mean, 0.2 * logits[1].mean(0), rtol=1e-9)
 
 
 @pytest.mark.parametrize("backbone", ENCODERS, ids=lambda backbone: backbone.name)

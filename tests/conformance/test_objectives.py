@@ -55,8 +55,10 @@ def test_it_declares_what_it_is(name: str) -> None:
     for kept, part in (("queue", Queue), ("per-sample state", SampleTable)):
         assert (kept in kind.keeps) == any(isinstance(module, part) for module in modules), kept
     materials = kind.materials(objective.config).values()
-    for kept, part in (("another model", ModelMaterial), ("clusters", ClusterMaterial), ("labels", ColumnMaterial)):
+    for kept, part in (("another model", ModelMaterial), ("clusters", ClusterMaterial)):
         assert (kept in kind.keeps) == any(isinstance(material, part) for material in materials), kept
+    asks = ColumnMaterial.__name__ in kind.materials.__code__.co_names  # in whatever configuration
+    assert kind.labels == ("asked" if asks else "none")
     assert isinstance(objective.exported, Encoder)
 
 

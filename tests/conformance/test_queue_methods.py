@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from manta import encoders, objectives
 from manta.batch import Batch, DataFacts
 from manta.encoders import EncoderConfig
+from manta.functional.pirl import memory_nce
 from manta.functional.queue import batch_nce, nearest, queue_nce
 from manta.objectives import OBJECTIVES, Objective, keyed_uniform
 
@@ -212,6 +213,21 @@ def test_pirl_remembers_micro_batches_alike() -> None:
     whole.after_step(progress_at(0))
     parts.after_step(progress_at(0))
     assert torch.allclose(memories(parts, batch.index), memories(whole, batch.index), atol=1e-6)
+
+
+def test_pirls_lambda_weighs_the_puzzle_and_the_rest_the_image() -> None:
+    objective = exact("pirl", lambda_=0.2, negatives=64, temperature=0.3)
+    batch = batch_of(objective, 8, dtype=torch.float64)
+    image, puzzle = batch.views
+    f = objective.projector(objective.encoder(image.data))
+    memory, bank, own = objective._remember(batch.index, f.detach(), progress_at(0))
+    of_image, of_puzzle = (
+        memory_nce(z, memory, bank, temperature=0.3, excluded=own).item()
+        for z in (f, objective._solve(puzzle, batch.index, progress_at(0)))
+    )
+    assert abs(of_image - of_puzzle) > 1e-2
+    expected = 0.2 * of_puzzle + 0.8 * of_image
+    assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_pirls_memory_is_no_negative_of_its_own_sample() -> None:

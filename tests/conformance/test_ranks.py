@@ -17,7 +17,7 @@ from objective_kit import NAMES, batch_of, objective_of, progress_at, rows_of
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from manta.objectives import OBJECTIVES, Exchange, Objective
+from manta.objectives import OBJECTIVES, Communicator, Exchange, Objective
 from manta.training.batchnorm import synchronise
 
 pytestmark = pytest.mark.xdist_group("ranks")  # one set of processes serves all of it
@@ -25,6 +25,7 @@ ROWS, STEPS = 8, 2
 WORLDS = (2, 4)
 UNGATHERED = "simclr without its gather"
 WEIGHTED = "dcl with sigma"
+SHARED = "a gradient that two gathers share"
 SUBJECTS = (*NAMES, WEIGHTED) if "dcl" in NAMES else NAMES
 Record = dict[str, Any]
 
@@ -61,13 +62,30 @@ def run(name: str, rank: int, world: int) -> Record:
         losses.append(loss.item())
         optimizer.step()
         objective.after_step(progress_at(step))
-    return {"losses": losses, "gradients": gradients, "state": objective.state_dict()}
+    return {"losses": losses, "gradients": gradients, "state": flat(objective.state_dict())}
+
+
+def flat(state: Record) -> dict[str, Tensor]:
+    """Extra state, a dictionary itself, by the names of its parts."""
+    parts = {key: value if isinstance(value, dict) else {"": value} for key, value in state.items()}
+    return {
+        key + part: value for key, found in parts.items() for part, value in found.items() if isinstance(value, Tensor)
+    }
+
+
+def shared_gradient(rank: int) -> Record:
+    """The gradients of two tensors whose gathers are added, so that autograd hands one tensor to both."""
+    comm = Communicator(Exchange.GATHER)
+    x, y = (torch.ones(3, 1, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    ((comm.gather(x) + comm.gather(y)) * (rank + 1)).sum().backward()
+    return {"x": x.grad, "y": y.grad}
 
 
 def worker(rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     records = {name: run(name, rank, world) for name in (*SUBJECTS, UNGATHERED)}
+    records[SHARED] = shared_gradient(rank)
     torch.save(records, f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
@@ -123,11 +141,21 @@ def test_all_ranks_end_in_the_state_of_one_process(
     """Teachers, centres and running statistics are not broadcast, so each rank must come to them by itself."""
     for record in (records[name] for records in together):
         assert error(record["state"], alone[name]["state"]) < 1e-8
+        for key, value in alone[name]["state"].items():
+            assert value.is_floating_point() or torch.equal(record["state"][key], value), key
 
 
 def test_a_missing_gather_would_be_seen(alone: dict[str, Record], together: list[dict[str, Record]]) -> None:
     found, expected = together[0][UNGATHERED]["gradients"][0], alone[UNGATHERED]["gradients"][0]
     assert error(found, expected) > 1e-2
+
+
+def test_a_gradient_that_gathers_share_is_summed_once_for_each(together: list[dict[str, Record]]) -> None:
+    """A collective that worked in place would give the second what the first had summed already."""
+    world = len(together)
+    for records in together:
+        for gradient in records[SHARED].values():
+            assert gradient.tolist() == [[world * (world + 1) / 2]] * 3
 
 
 def test_every_kind_of_exchange_is_tried() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from manta import encoders, objectives
 from manta.batch import Batch, DataFacts, Progress
+from manta.catalogue import entries
 from manta.encoders import EncoderConfig, load_saved
 from manta.errors import ConfigError
 from manta.functional import nt_xent, vicreg
@@ -107,7 +109,9 @@ def test_a_student_follows_the_teachers_features_of_the_same_view() -> None:
 
 
 def test_a_teacher_sees_its_own_normalisation_and_size_and_never_changes() -> None:
-    objective, batch = double("distill", mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), standardise=False)
+    plain, batch = double("distill", standardise=False)
+    facts = replace(plain.data, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    objective = objectives.build(plain.config, plain.encoder, facts).double().train()
     objective.teacher_size = 24
     mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
     theirs, spread = (
@@ -160,6 +164,11 @@ def test_what_pals_oracle_does_not_know_is_related_to_nothing() -> None:
     objective.oracle.values = torch.full((len(pictures()),), -1).numpy()
     index = torch.arange(16)
     assert torch.equal(objective.related(index, 0), torch.eye(16, dtype=torch.bool))
+
+
+def test_pals_oracle_is_listed_among_what_takes_labels() -> None:
+    labelled = {entry["name"]: entry["labels"] for entry in entries("objectives") if entry["labels"] != "none"}
+    assert labelled == {"pal": "asked for, from a column that is named"}
 
 
 # Multistage

@@ -69,6 +69,18 @@ def test_full_tokens_are_the_models_own():
     [
         (EncoderConfig(name="resnet_18"), "did you mean"),
         (EncoderConfig(name="resnet18", args={"colour": 3}), "cannot build 'resnet18'"),
+        *(
+            (
+                EncoderConfig(name="resnet18", args={argument: given}),
+                f"args.{argument} names files .*; leave it out, and set encoder.pretrained=true",
+            )
+            for argument, given in (
+                ("checkpoint_path", "weights.pth"),
+                ("pretrained_cfg", {"file": "weights.pth"}),
+                ("pretrained_cfg_overlay", {"file": "weights.pth"}),
+                ("cache_dir", "."),
+            )
+        ),
     ],
 )
 def test_a_wrong_encoder_is_one_line(config, words):

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from manta import functional
+from manta.errors import ConfigError
 from manta.functional import full_precision, upcast
+from manta.functional._checks import own_rows
 
 HIDDEN = torch.tensor([[True, False]] * 16)
 CENTER = torch.linspace(-1, 1, 32).bfloat16()
@@ -72,3 +74,11 @@ def test_the_public_signatures_stay() -> None:
         functional.nt_xent(a, b, 0.1)  # type: ignore[misc]
     for name in ("nt_xent", "dcl", "barlow_twins", "vicreg", "negative_cosine", "dino"):
         assert name in functional.__all__
+
+
+def test_anchors_are_found_among_keys_or_refused() -> None:
+    anchors, keys = torch.zeros(2, 1), torch.zeros(5, 1)
+    assert own_rows(anchors, keys, 3).nonzero().tolist() == [[0, 3], [1, 4]]
+    for offset in (-1, 4):
+        with pytest.raises(ConfigError, match=f"2 rows from row {offset} on are not among 5 keys"):
+            own_rows(anchors, keys, offset)

@@ -40,5 +40,5 @@ def test_too_small_a_pool_is_an_error() -> None:
     pool = torch.eye(4)
     with pytest.raises(ConfigError, match="no 4 neighbours are among 3 other samples"):
         nearest_others(pool, pool, k=4)
-    with pytest.raises(ConfigError, match="not among the 4 of the pool"):
+    with pytest.raises(ConfigError, match="2 rows from row 3 on are not among 4 keys"):
         nearest_others(pool[:2], pool, k=1, offset=3)

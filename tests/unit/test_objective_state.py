@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from scipy import stats
 
 from manta.batch import Progress
+from manta.errors import ConfigError
 from manta.objectives import Queue, SampleTable, SampleValues, keyed_beta, keyed_order, keyed_uniform
 
 NOW = Progress(step=3, total_steps=10, seed=5)
@@ -57,6 +59,29 @@ def test_a_table_of_a_hundred_million_samples_takes_no_memory_before_it_is_touch
     with open("/proc/self/smaps_rollup") as file:
         shared = next(int(line.split()[1]) for line in file if line.startswith("Shared_Dirty"))
         assert shared < 100_000  # kB
+
+
+def test_a_tables_state_is_what_was_written() -> None:
+    """However many samples there are; nor does loading or copying it fill the file's holes."""
+    table, other = (SampleTable(20_000_000, 2, initial=0.25) for _ in range(2))
+    index = torch.tensor([19_999_999, 3, 1 << 20, (1 << 20) - 1])
+    table.write(index, torch.arange(8.0).view(4, 2))
+    table.write(index[:1], torch.tensor([[8.0, 9.0]]))
+    other.write(torch.tensor([4]), torch.ones(1, 2))
+    state = table.state_dict()["_extra_state"]
+    assert (state["values"] + 0.25).tolist() == [[2, 3], [6, 7], [4, 5], [8, 9]]
+    assert state["written"].nbytes == 2_500_000
+    other.load_state_dict(table.state_dict())
+    for same in (other, copy.deepcopy(table)):
+        assert torch.equal(same.read(index), table.read(index))
+        assert same.read(torch.tensor([4])).tolist() == [[0.25, 0.25]]  # as if it had never been written
+        assert torch.equal(same.state_dict()["_extra_state"]["written"], state["written"])
+        assert os.stat(same._file.name).st_blocks * 512 < 1_000_000
+
+
+def test_a_table_that_no_disk_holds_is_refused() -> None:
+    with pytest.raises(ConfigError, match="set TMPDIR to a larger disk"):
+        SampleTable(1 << 50, 64)
 
 
 def test_a_table_of_values_is_read_by_index(tmp_path) -> None:

@@ -33,6 +33,8 @@ class EncoderConfig(BaseModel):
 
 
 EncoderFactory = Callable[[EncoderConfig, int], Encoder]
+FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+"""Arguments of `timm.create_model` by which an experiment could have it unpickle a file of its author's choice."""
 ENCODERS: Registry[EncoderFactory] = Registry("encoders", "manta.encoders")
 """Name -> factory `(config, image_size) -> Encoder`. timm models need no entry."""
 
@@ -41,7 +43,7 @@ def build(config: EncoderConfig, *, image_size: int) -> Encoder:
     """The encoder, freshly initialised from torch's global generator.
 
     Raises:
-        ConfigError: no such encoder, or arguments that it refuses.
+        ConfigError: no such encoder, arguments that it refuses, or one that names a file of weights.
     """
     if config.name in ENCODERS:
         return ENCODERS[config.name](config, image_size)
@@ -49,6 +51,12 @@ def build(config: EncoderConfig, *, image_size: int) -> Encoder:
         near = difflib.get_close_matches(config.name, _timm_names(), n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see `manta list encoders`"
         raise ConfigError(f"encoder.name: timm has no model {config.name!r}; {hint}")
+    for argument in FILES:
+        if argument in config.args:
+            raise ConfigError(
+                f"encoder.args.{argument} names files that timm would load, and could unpickle; leave it out, and set "
+                "encoder.pretrained=true for timm's own weights"
+            )
     from manta.encoders.timm import TimmEncoder
 
     return TimmEncoder.create(config, image_size=image_size)

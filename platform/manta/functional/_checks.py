@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from manta.errors import ConfigError
@@ -13,3 +14,15 @@ def check_pair(first: Tensor, second: Tensor) -> None:
         raise ConfigError(
             f"two views' embeddings must be of one shape [N, D], not {tuple(first.shape)} and {tuple(second.shape)}"
         )
+
+
+def own_rows(anchors: Tensor, keys: Tensor, offset: int) -> Tensor:
+    """`[N, M]` bool: anchor i is key `offset + i` itself, where a rank's rows begin among all ranks'.
+
+    Raises:
+        ConfigError: some anchor is not among the keys; it would be compared with itself unnoticed.
+    """
+    if not 0 <= offset <= len(keys) - len(anchors):
+        raise ConfigError(f"{len(anchors)} rows from row {offset} on are not among {len(keys)} keys")
+    places = torch.arange(offset, offset + len(anchors), device=anchors.device)
+    return places[:, None] == torch.arange(len(keys), device=anchors.device)

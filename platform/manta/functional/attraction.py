@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manta.errors import ConfigError
+from manta.functional._checks import own_rows
 from manta.functional._precision import full_precision
 
 
@@ -41,8 +42,7 @@ def cacr_terms(
     if views < 2 or len(others) < 2:
         raise ConfigError("attraction needs 2 views and repulsion 2 samples; raise train.batch_size")
     same_view = torch.eye(views, dtype=torch.bool, device=z.device)
-    rows = torch.arange(offset, offset + len(z), device=z.device)
-    same_sample = rows[:, None] == torch.arange(len(others), device=z.device)
+    same_sample = own_rows(z, others, offset)
 
     near = 2 - 2 * anchors @ anchors.mT  # [N, V, V]
     pull = torch.softmax((attraction * near).masked_fill(same_view, -math.inf), dim=2)

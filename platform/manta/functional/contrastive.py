@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.functional._checks import check_pair
+from manta.functional._checks import check_pair, own_rows
 from manta.functional._precision import full_precision
 
 
@@ -83,11 +83,8 @@ def compare_all(z_a: Tensor, z_b: Tensor, keys_a: Tensor | None, keys_b: Tensor 
         k_a, k_b = F.normalize(keys_a, dim=1), F.normalize(keys_b, dim=1)
     if len(k_a) < 2:
         raise ConfigError("a contrastive loss needs at least 2 samples in a batch; raise train.batch_size")
-    if not 0 <= offset <= len(k_a) - len(a):
-        raise ConfigError(f"{len(a)} anchors from row {offset} on are not among {len(k_a)} keys")
 
-    rows = torch.arange(offset, offset + len(a), device=a.device)
-    same_sample = rows[:, None] == torch.arange(len(k_a), device=a.device)
+    same_sample = own_rows(a, k_a, offset)
     cosines = torch.cat([a, b]) @ torch.cat([k_a, k_b]).T
     positive = (a * b).sum(1)
     return Cosines(

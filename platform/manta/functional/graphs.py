@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.functional._checks import check_pair
+from manta.functional._checks import check_pair, own_rows
 from manta.functional._precision import full_precision
 from manta.functional.redundancy import Average, alone
 
@@ -82,9 +82,7 @@ def _graph(
         raise ConfigError(
             f"related must be of shape {(len(z_a), len(keys_a))}, anchors by keys, not {tuple(related.shape)}"
         )
-    rows = torch.arange(offset, offset + len(z_a), device=z_a.device)
-    same_sample = rows[:, None] == torch.arange(len(keys_a), device=z_a.device)
-    nodes = torch.cat([rows, rows + len(keys_a)])
-    itself = nodes[:, None] == torch.arange(2 * len(keys_a), device=z_a.device)
+    same_sample = own_rows(z_a, keys_a, offset)
+    itself = torch.block_diag(same_sample, same_sample)  # type: ignore[no-untyped-call]
     edges = (related | same_sample).repeat(2, 2) & ~itself
     return torch.cat([z_a, z_b]), torch.cat([keys_a, keys_b]), itself, edges

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from manta.errors import ConfigError
+from manta.functional._checks import own_rows
 from manta.functional._precision import full_precision
 
 
@@ -19,11 +19,7 @@ def nearest_others(queries: Tensor, pool: Tensor, *, k: int, offset: int = 0) ->
     Args:
         offset: query i is row `offset + i` of the pool itself, which is not among its neighbours.
     """
-    if not 0 <= offset <= len(pool) - len(queries):
-        raise ConfigError(f"{len(queries)} queries from row {offset} on are not among the {len(pool)} of the pool")
     if not 1 <= k < len(pool):
         raise ConfigError(f"no {k} neighbours are among {len(pool) - 1} other samples; raise train.batch_size")
     cosines = F.normalize(queries, dim=1) @ F.normalize(pool, dim=1).T
-    rows = torch.arange(len(queries), device=queries.device)
-    own = rows.unsqueeze(1) + offset == torch.arange(len(pool), device=queries.device)
-    return cosines.masked_fill(own, -math.inf).topk(k, dim=1).indices
+    return cosines.masked_fill(own_rows(queries, pool, offset), -math.inf).topk(k, dim=1).indices

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.functional._checks import check_pair
+from manta.functional._checks import check_pair, own_rows
 from manta.functional._precision import full_precision
 
 
@@ -50,11 +50,9 @@ def unicon(
     if inlier.shape != (len(z_a),) or inlier_keys.shape != (len(keys_a),):
         raise ConfigError("inlier and inlier_keys say one thing of each sample; give [N] and [M]")
     keys = F.normalize(torch.cat([keys_a, keys_b]), dim=1)
-    count = len(keys_a)
-    rows = torch.arange(offset, offset + len(z_a), device=z_a.device)
-    own, other = torch.cat([rows, rows + count]), torch.cat([rows + count, rows])
-    places = torch.arange(len(keys), device=z_a.device)
-    itself, partner = own[:, None] == places, other[:, None] == places
+    same_sample = own_rows(z_a, keys_a, offset)
+    itself = torch.block_diag(same_sample, same_sample)  # type: ignore[no-untyped-call]
+    own, partner = itself.int().argmax(1), itself.roll(len(keys_a), 1)
 
     logits = F.normalize(torch.cat([z_a, z_b]), dim=1) @ keys.T / temperature
     log_p = logits.masked_fill(itself, -math.inf).log_softmax(1)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from manta.errors import ConfigError
+from manta.functional._checks import own_rows
 from manta.functional._precision import full_precision
 
 
@@ -59,9 +60,7 @@ def groco(
     others = anchors if keys is None else F.normalize(keys, dim=1)
     if len(others) < 2:
         raise ConfigError("sorting needs at least 2 samples in a batch; raise train.batch_size")
-    rows = torch.arange(offset, offset + len(z), device=z.device)
-    same_sample = rows[:, None] == torch.arange(len(others), device=z.device)
-    cosines = (anchors @ others.T).masked_fill(same_sample, -math.inf)
+    cosines = (anchors @ others.T).masked_fill(own_rows(anchors, others, offset), -math.inf)
     negative = cosines.topk(min(hardest, len(others) - 1), dim=1).values.flip(1)
     positive = torch.einsum("nd,npd->np", anchors, F.normalize(positives, dim=2)).sort(dim=1).values
     share = soft_top(torch.cat([negative, positive], dim=1), top=positive.shape[1], steepness=steepness)

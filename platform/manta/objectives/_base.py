@@ -36,7 +36,8 @@ class Paper:
 
 
 Family = Literal["contrastive", "non-contrastive", "distillation", "clustering", "masked"]
-Keeps = Literal["teacher", "queue", "prototypes", "per-sample state", "another model", "clusters", "labels"]
+Keeps = Literal["teacher", "queue", "prototypes", "per-sample state", "another model", "clusters"]
+Labels = Literal["none", "asked"]
 C = TypeVar("C", bound=ObjectiveConfig)
 
 
@@ -50,6 +51,7 @@ class Objective(nn.Module, ABC, Generic[C]):
     Attributes:
         views: the views of its default configuration, as `str(needs)` says it; for `manta list`.
         keeps: what it holds besides the encoder and heads, or is given before training; for `manta list`.
+        labels: "asked" if its config can name a column of labels to learn from; for `manta list`.
     """
 
     Config: ClassVar[type[ObjectiveConfig]]
@@ -58,6 +60,7 @@ class Objective(nn.Module, ABC, Generic[C]):
     exchange: ClassVar[Exchange] = Exchange.LOCAL
     views: ClassVar[str] = "2 global"
     keeps: ClassVar[tuple[Keeps, ...]] = ()
+    labels: ClassVar[Labels] = "none"
 
     def __init__(self, config: C, encoder: Encoder, data: DataFacts) -> None:
         super().__init__()

@@ -78,11 +78,12 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        grad = grads[0].contiguous()
+        grad = grads[0]
         if grad.is_cuda:
             own = grad.new_empty(ctx.rows, *grad.shape[1:])
-            dist.reduce_scatter_tensor(own, grad)
+            dist.reduce_scatter_tensor(own, grad.contiguous())
             return own
+        grad = grad.clone(memory_format=torch.contiguous_format)  # autograd may hand the same tensor to another node
         dist.all_reduce(grad)  # gloo has no reduce-scatter
         return grad.narrow(0, dist.get_rank() * ctx.rows, ctx.rows)
 

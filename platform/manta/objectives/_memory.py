@@ -7,11 +7,18 @@ global batch, so that no broadcast is needed and the number of ranks changes not
 from __future__ import annotations
 
 import tempfile
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from manta.errors import ConfigError
+
+ROWS_AT_ONCE = 1 << 20
+"""Of a table, looked through at a time, so that only what was written is ever in memory as a whole."""
 
 
 class Queue(nn.Module):
@@ -51,21 +58,33 @@ class Queue(nn.Module):
 class SampleTable(nn.Module):
     """`width` numbers for every sample of the data, in a memory-mapped file that the system may page out.
 
-    A hundred million samples of two numbers are 800 MB of disk on each machine's temporary folder, of which only
-    what training touches is in memory. Lives on the CPU whatever the device of the objective, and in the
-    checkpoint as extra state.
+    Every rank has a file of its own in its machine's temporary folder: for a hundred million samples 400 MB of disk a
+    rank for each number of `width` once all were written, and 100 MB of memory that say which were. A checkpoint holds
+    the rows that were written and a bit for each row. While it is taken and saved these rows are in rank 0's memory
+    twice, whatever the table's size: 10 million of 128 numbers (5 GB) want 10 GB, a hundred million 100 GB. Lives on
+    the CPU whatever the device of the objective, and in the checkpoint as extra state.
 
     Args:
         rows: of the dataset; a sample's row is its index.
         initial: what a sample has that was never seen, one number or one a column.
+
+    Raises:
+        ConfigError: no file of that size can be had.
     """
 
     def __init__(self, rows: int, width: int, *, initial: float | list[float] = 0.0) -> None:
         super().__init__()
         self._file = tempfile.NamedTemporaryFile(prefix="manta-samples-")  # noqa: SIM115 (open as long as the table)
-        self._file.truncate(4 * rows * width)
-        self._values = torch.from_file(self._file.name, shared=True, size=rows * width, dtype=torch.float32)
-        self._values = self._values.view(rows, width)
+        try:
+            self._file.truncate(4 * rows * width)
+            values = torch.from_file(self._file.name, shared=True, size=rows * width, dtype=torch.float32)
+        except (OSError, RuntimeError) as error:
+            raise ConfigError(
+                f"{rows} samples of {width} numbers are a file that {tempfile.gettempdir()} cannot hold; set TMPDIR to "
+                "a larger disk, or train on fewer samples or with a narrower projector"
+            ) from error
+        self._values = values.view(rows, width)
+        self._written = torch.from_numpy(np.zeros(rows, dtype=bool))  # NumPy's zeros take no memory; torch's do
         self._initial = torch.as_tensor(initial, dtype=torch.float32).expand(width)
 
     def __len__(self) -> int:
@@ -79,18 +98,42 @@ class SampleTable(nn.Module):
     @torch.no_grad()
     def write(self, index: Tensor, values: Tensor) -> None:
         """`[B, width]` for samples `[B]`; every rank must write the same, so gather both first."""
-        self._values[index.cpu()] = values.detach().float().cpu() - self._initial
+        index = index.cpu()
+        self._values[index] = values.detach().float().cpu() - self._initial
+        self._written[index] = True
 
-    def get_extra_state(self) -> Tensor:
-        return self._values
+    def get_extra_state(self) -> dict[str, Any]:
+        """A copy of the rows that were written, in order, and the bits that say which these are."""
+        values = self._values.new_empty(int(self._written.sum()), self._values.shape[1])
+        start = 0
+        for rows, written in self._parts():
+            found = rows[written]
+            values[start : start + len(found)] = found
+            start += len(found)
+        bits = torch.from_numpy(np.packbits(self._written.numpy()))
+        return {"shape": list(self._values.shape), "written": bits, "values": values}
 
+    @torch.no_grad()
     def set_extra_state(self, state: Any) -> None:
-        saved = cast(Tensor, state)
-        if saved.shape != self._values.shape:
-            raise RuntimeError(f"a table of {tuple(saved.shape)} values does not fit {tuple(self._values.shape)}")
-        self._values.copy_(saved)
+        if state["shape"] != list(self._values.shape):
+            raise RuntimeError(f"a table of {state['shape']} values does not fit {list(self._values.shape)}")
+        for rows, written in self._parts():
+            rows[written] = 0
+        self._written.copy_(torch.from_numpy(np.unpackbits(state["written"].numpy(), count=len(self))))
+        start = 0
+        for rows, written in self._parts():
+            count = int(written.sum())
+            rows[written] = state["values"][start : start + count]
+            start += count
+
+    def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Views of rows and of which of them were written; where none were, the file keeps its holes."""
+        parts = (torch.split(whole, ROWS_AT_ONCE) for whole in (self._values, self._written))
+        for rows, written in zip(*parts, strict=True):
+            if written.any():
+                yield rows, written
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SampleTable:
         twin = SampleTable(*self._values.shape, initial=self._initial.tolist())
-        twin._values.copy_(self._values)
+        twin.set_extra_state(self.get_extra_state())
         return twin

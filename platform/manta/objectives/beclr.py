@@ -14,6 +14,7 @@ from manta.functional.groups import attraction, cluster_means, kmeans, nearest
 from manta.functional.transport import Total, sinkhorn
 from manta.functional.uniformity import uniformity
 from manta.objectives._base import OBJECTIVES, Objective, Paper
+from manta.objectives._bootstrap import matching
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange
 from manta.objectives._memory import Queue
@@ -66,7 +67,7 @@ class BECLR(Objective[BECLRConfig]):
         super().__init__(config, encoder, data)
         # A shift of the projections dies in the predictor's first BatchNorm, but the spread of the batch sees it.
         self.projector = mlp(encoder.embed_dim, config.projector)
-        self.predictor = mlp(self.projector.out, config.predictor, out=self.projector.out)
+        self.predictor = matching(config.predictor, self.projector)
         self.teacher = momentum_copy(nn.Sequential(encoder, self.projector))
         self.memory = ClusteredMemory(config, self.projector.out)
         self._seen: list[tuple[Tensor, Tensor]] = []  # the teacher's rows and their clusters, of each micro-batch

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
-from manta.functional import dino, upcast
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature
+from manta.objectives._distilled import Centre, distilled
 from manta.objectives._exchange import Exchange
 from manta.objectives._parts import Prototypes, ema_update, mlp, momentum_copy
 from manta.schedules import Constant, Cosine, value_of
@@ -46,7 +46,6 @@ class DINO(Objective[DINOConfig]):
     views = "2 global + 4 local"
     keeps = ("teacher", "prototypes")
     exchange = Exchange.STATISTICS
-    center: Tensor
 
     def __init__(self, config: DINOConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
@@ -54,8 +53,7 @@ class DINO(Objective[DINOConfig]):
         self.head = nn.Sequential(projector, Prototypes(projector.out, config.prototypes))
         self.teacher = momentum_copy(encoder)
         self.teacher_head = momentum_copy(self.head)
-        self.register_buffer("center", torch.zeros(config.prototypes))
-        self._teacher_means: list[Tensor] = []  # one for each micro-batch of the step
+        self.centre = Centre(config.prototypes, config.center_momentum)
 
     @property
     def needs(self) -> ViewNeeds:
@@ -64,33 +62,26 @@ class DINO(Objective[DINOConfig]):
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         with torch.no_grad():
             teacher = self.fused(nn.Sequential(self.teacher, self.teacher_head), batch.global_views)
-            self._teacher_means.append(upcast(torch.cat(teacher)).mean(0))
+            self.centre.collect(teacher)
         student = self.fused(nn.Sequential(self.encoder, self.head), batch.global_views)
         if batch.local_views:
             student += self.fused(nn.Sequential(self.encoder, self.head), batch.local_views)
-        at = (progress.step, progress.total_steps)
-        losses = [
-            dino(
-                seen,
-                target,
-                student_temperature=value_of(self.config.student_temperature, *at),
-                teacher_temperature=value_of(self.config.teacher_temperature, *at),
-                center=self.center,
-            )
-            for i, target in enumerate(teacher)
-            for j, seen in enumerate(student)
-            if i != j
-        ]
-        return {"loss": torch.stack(losses).mean()}
+        loss = distilled(
+            teacher,
+            student,
+            self.centre,
+            progress,
+            student_temperature=self.config.student_temperature,
+            teacher_temperature=self.config.teacher_temperature,
+        )
+        return {"loss": loss}
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
         momentum = value_of(self.config.momentum, progress.step, progress.total_steps)
         ema_update(self.teacher, self.encoder, momentum)
         ema_update(self.teacher_head, self.head, momentum)
-        mean = self.comm.mean(torch.stack(self._teacher_means).mean(0))
-        self.center.lerp_(mean.to(self.center.dtype), 1 - self.config.center_momentum)
-        self._teacher_means.clear()
+        self.centre.advance(self.comm.mean)
 
     @property
     def exported(self) -> Encoder:

@@ -20,8 +20,6 @@ from manta.objectives._materials import Material, ModelMaterial
 from manta.objectives._parts import mlp
 from manta.views._config import IMAGENET_MEAN, IMAGENET_STD
 
-Colour = tuple[float, float, float]
-
 
 class DistillConfig(ObjectiveConfig):
     """Feature distillation."""
@@ -33,8 +31,6 @@ class DistillConfig(ObjectiveConfig):
         True, description="each of the teacher's dimensions over the batch; else what they all share is most of it"
     )
     head: HeadConfig = Field(HeadConfig(hidden=512, layers=2), description="its width out is the teacher's")
-    mean: Colour = Field(IMAGENET_MEAN, description="what the run's views subtract: as views.mean")
-    std: Colour = Field(IMAGENET_STD, description="what the run's views divide by: as views.std")
 
 
 @OBJECTIVES.register("distill")
@@ -64,7 +60,7 @@ class Distill(Objective[DistillConfig]):
         self.head = mlp(encoder.embed_dim, config.head, out=teacher.embed_dim)
         mean, std, their_mean, their_std = (
             torch.tensor(colour).view(3, 1, 1)
-            for colour in (config.mean, config.std, preprocess["mean"], preprocess["std"])
+            for colour in (data.mean or IMAGENET_MEAN, data.std or IMAGENET_STD, preprocess["mean"], preprocess["std"])
         )
         self.register_buffer("scale", std / their_std, persistent=False)
         self.register_buffer("shift", (mean - their_mean) / their_std, persistent=False)

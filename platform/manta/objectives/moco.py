@@ -12,9 +12,9 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional.queue import batch_nce, queue_nce
 from manta.objectives._base import OBJECTIVES, Paper
+from manta.objectives._bootstrap import matching, sees_shift
 from manta.objectives._config import HeadConfig
 from manta.objectives._momentum import KeyQueue, MomentumConfig, MomentumTeacher
-from manta.objectives._parts import mlp
 
 
 class MoCoConfig(MomentumConfig):
@@ -45,12 +45,9 @@ class MoCo(MomentumTeacher[MoCoConfig]):
 
     def __init__(self, config: MoCoConfig, encoder: Encoder, data: DataFacts) -> None:
         predicts = config.version == "v3"
-        # A shift of the projections dies in the predictor's first BatchNorm, so they have no bias to learn there.
-        shift = not predicts or config.predictor.norm != "batch" or config.predictor.layers == 1
-        super().__init__(config, encoder, data, bias=shift)
-        width = self.projector.out
-        self.predictor = mlp(width, config.predictor, out=width) if predicts else nn.Identity()
-        self.queue = None if predicts else KeyQueue(config.queue, width)
+        super().__init__(config, encoder, data, bias=not predicts or sees_shift(config.predictor))
+        self.predictor = matching(config.predictor, self.projector) if predicts else nn.Identity()
+        self.queue = None if predicts else KeyQueue(config.queue, self.projector.out)
 
     @property
     def needs(self) -> ViewNeeds:

@@ -14,6 +14,7 @@ from manta.encoders import Encoder
 from manta.functional import upcast
 from manta.functional.queue import batch_nce, nearest
 from manta.objectives._base import OBJECTIVES, Objective, Paper
+from manta.objectives._bootstrap import matching, sees_shift
 from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange
 from manta.objectives._momentum import KeyQueue
@@ -55,12 +56,9 @@ class NNCLR(Objective[NNCLRConfig]):
 
     def __init__(self, config: NNCLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        # A shift of the projections dies in the predictor's first BatchNorm; nothing else of them has a gradient.
-        shift = config.predictor.norm != "batch" or config.predictor.layers == 1
-        self.projector = mlp(encoder.embed_dim, config.projector, bias=shift)
-        width = self.projector.out
-        self.predictor = mlp(width, config.predictor, out=width)
-        self.queue = KeyQueue(config.queue, width)
+        self.projector = mlp(encoder.embed_dim, config.projector, bias=sees_shift(config.predictor))
+        self.predictor = matching(config.predictor, self.projector)
+        self.queue = KeyQueue(config.queue, self.projector.out)
 
     @property
     def needs(self) -> ViewNeeds:

@@ -60,6 +60,7 @@ class PAL(Objective[PALConfig]):
         source="S113",
     )
     exchange = Exchange.GATHER
+    labels = "asked"
 
     def __init__(self, config: PALConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

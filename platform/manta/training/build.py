@@ -21,7 +21,8 @@ def build_objective(
     experiment: Experiment, manifest: Manifest, materials: Mapping[str, Path] | None = None
 ) -> objectives.Objective[Any]:
     """Encoder and objective, initialised from the run's seed."""
-    facts = DataFacts(manifest.rows, experiment.data.image_size, materials or {})
+    views = experiment.views
+    facts = DataFacts(manifest.rows, experiment.data.image_size, materials or {}, views.mean, views.std)
     return objectives.build(experiment.objective, untrained_encoder(experiment), facts)
 
 
