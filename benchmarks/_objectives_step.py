@@ -245,7 +245,7 @@ def _threads(count: int) -> Iterator[None]:
 
 def step_table(names: list[str], *, batch: int) -> str:
     """Markdown: what is above the limit first, then what adds most."""
-    from manta.training.memory import keep_freed_memory
+    from manta.memory import keep_freed_memory
 
     keep_freed_memory()
     costs = []

@@ -95,7 +95,7 @@ def limit(precision: str) -> float:
     from manta import encoders, objectives
     from manta.batch import DataFacts
     from manta.config import load
-    from manta.training.memory import keep_freed_memory
+    from manta.memory import keep_freed_memory
     from manta.training.step import TrainStep
 
     torch.set_num_threads(THREADS)

@@ -28,10 +28,10 @@ class WMSEConfig(ObjectiveConfig):
     )
     partitions: int = Field(1, ge=1, description="random partitions into sub-batches whose losses are averaged")
     shrinkage: float = Field(
-        0.01,
+        0.1,
         ge=0,
         le=1,
-        description="of each covariance towards the identity; 0 in the authors' code, for larger batches",
+        description="of each covariance towards the identity, ours: small batches know it badly; the authors have 0",
     )
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=64, layers=2), description="the paper's is 1024 wide, of 64 or 128 outputs"

@@ -35,6 +35,7 @@ from manta.data._files import Place
 from manta.data.decode import BadImage, decode
 from manta.data.read import Rows, read_rows
 from manta.errors import ConfigError, DataError
+from manta.memory import keep_freed_memory
 from manta.serving._parts import Aside, Batch, numbers_in, part_name, read_footer, row_groups, write_part
 
 JOB, MANIFEST, UNREADABLE = "_job.json", "_manifest.json", "_unreadable.parquet"
@@ -253,6 +254,7 @@ class Embedder:
         import torch
 
         torch.set_num_threads(pool.threads)
+        keep_freed_memory()  # each batch asks for the activations of the one before
         self.job, self.pool, self.place = job, pool, Place(out)
         self.manifest = open_dataset(job.dataset)
         self.device = torch.device("cuda" if pool.gpus and torch.cuda.is_available() else "cpu")

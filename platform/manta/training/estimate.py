@@ -16,6 +16,7 @@ from manta.training.build import plan_of, total_steps
 from manta.training.folder import default_cache
 from manta.training.materials import wanted
 from manta.training.step import resolve_precision
+from manta.views import specify
 
 OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
 """Float32 copies of the weights that an optimizer keeps; Adam's family keeps two."""
@@ -33,8 +34,9 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
     objective = objectives.build(experiment.objective, encoder, DataFacts(rows=1_000, image_size=size))
     trained = sum(p.numel() for p in objective.parameters() if p.requires_grad)
     held = sum(p.numel() for p in objective.parameters()) + sum(b.numel() for b in objective.buffers())
+    smallest = min(view.size for view in specify(experiment.views, objective.needs, image_size=size))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision = resolve_precision(experiment.train.precision, device)
+    precision = resolve_precision(experiment.train.precision, device, smallest=smallest)
     per_worker = experiment.train.batch_size // experiment.resources.workers // experiment.train.accumulate
     needs = objective.needs
     views = needs.global_views + needs.local_views / 4  # a local view has about a quarter of the pixels

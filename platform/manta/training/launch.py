@@ -33,7 +33,6 @@ SETTINGS = {
 }
 LOCAL_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more, for notices that only clouds give
-    "RAY_BACKEND_LOG_LEVEL": "fatal",  # Ray Data's own actors cost a line of C++ on the terminal, each time
 }
 
 

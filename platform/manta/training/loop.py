@@ -19,6 +19,7 @@ from manta.data import Manifest, RankBatch, open_dataset
 from manta.data.stream import Executor
 from manta.errors import MantaError, RunError, TrainingStopped
 from manta.evaluation import Evaluator
+from manta.memory import keep_freed_memory
 from manta.tracking import MetricLog, SystemSampler
 from manta.training.artifacts import save_assessment, save_views
 from manta.training.assess import Assessment, Rows, assess, augmentation, evaluators_of, views_wanted
@@ -27,7 +28,6 @@ from manta.training.checkpoint import CheckpointManifest, Checkpoints, new_manif
 from manta.training.clock import Clock
 from manta.training.folder import Lease, RunFolder, local_copy
 from manta.training.materials import local_paths
-from manta.training.memory import keep_freed_memory
 from manta.training.step import TrainStep
 from manta.training.supply import Streamed, Supply
 from manta.training.watch import Watch, look_features

@@ -19,6 +19,8 @@ from manta.training.batchnorm import synchronise
 from manta.training.optimizer import build_optimizer, set_schedules
 from manta.views import Views
 
+SMALLEST_IN_BF16 = 24
+
 
 class TrainStep:
     """What happens to one batch on one rank.
@@ -47,7 +49,7 @@ class TrainStep:
         self.model: nn.Module = self._parallel() if self.distributed else self.objective
         self.views = Views(experiment.views, objective.needs, image_size=experiment.data.image_size)
         self.optimizer = build_optimizer(self.objective, experiment.optimizer)
-        self.precision = resolve_precision(config.precision, device)
+        self.precision = resolve_precision(config.precision, device, smallest=min(one.size for one in self.views.specs))
 
     def __call__(self, images: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:
         """Train on this rank's rows of global batch `step`.
@@ -115,10 +117,16 @@ class TrainStep:
         return contextlib.nullcontext()
 
 
-def resolve_precision(precision: str, device: torch.device) -> Literal["bf16", "float32"]:
-    """ "auto" is bf16 where the hardware multiplies in it, else float32."""
+def resolve_precision(precision: str, device: torch.device, *, smallest: int) -> Literal["bf16", "float32"]:
+    """ "auto" is bf16 where the hardware multiplies in it, else float32.
+
+    Args:
+        smallest: side of the smallest view. Below 24 pixels, networks that divide it by 32 end in maps of one pixel, of
+            which oneDNN leaves parts of a weight's gradient in bf16 unwritten (torch 2.15, AMX): "auto" keeps away.
+    """
     if precision == "auto":
-        return "bf16" if _multiplies_bf16(device) else "float32"
+        sound = device.type != "cpu" or smallest >= SMALLEST_IN_BF16
+        return "bf16" if sound and _multiplies_bf16(device) else "float32"
     return "bf16" if precision == "bf16" else "float32"
 
 

@@ -23,6 +23,7 @@ from ray import tune
 from manta.config import Experiment, from_mapping
 from manta.data import Manifest, open_dataset
 from manta.errors import TrackingError, TrainingStopped
+from manta.memory import release_freed_memory
 from manta.tracking import Tracker
 from manta.training.assess import evaluators_of
 from manta.training.build import plan_of, total_steps
@@ -30,7 +31,6 @@ from manta.training.checkpoint import Checkpoints
 from manta.training.folder import Lease, RunFolder
 from manta.training.loop import Rung, Task, Worker
 from manta.training.materials import borrow, provide
-from manta.training.memory import release_freed_memory
 from manta.training.supply import Shared
 from manta.tuning.group import Group
 from manta.tuning.lineage import RUNGS, Start, resumed, taken_over

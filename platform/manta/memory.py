@@ -1,4 +1,4 @@
-"""How the C library hands out memory. Training on a CPU frees and asks for the same large buffers in every step."""
+"""How the C library hands out memory. Work on a CPU frees and asks for the same large buffers in every step."""
 
 from __future__ import annotations
 
