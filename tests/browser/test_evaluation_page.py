@@ -69,7 +69,7 @@ def test_figures_are_drawn_and_the_map_answers(tmp_path: Path, page: Path) -> No
     found = ask(tmp_path, page, question, "--window-size=1280,900", "--blink-settings=preferredColorScheme=1")
     assert found["troubles"] == []
     assert (found["plots"], found["drawn"]) == (10, 10)
-    assert (found["bars"], found["whiskers"]) == (20, 20)
+    assert (found["bars"], found["whiskers"]) == (22, 22)
     assert found["lines"] == 6, "three heads, each beside the untrained encoder"
     assert found["hover"] == "trained0.612 (95%: 0.582 to 0.642)"
     assert found["wrong"] == (samples()["labels"] != samples()["predictions"]).tolist()

@@ -97,7 +97,8 @@ def test_an_evaluation_of_the_run_gives_the_same_numbers(finished):
     numbers = {key: value for key, value in client.get_run(summary["run_id"]).data.metrics.items() if "/" in key}
     assert found["metrics"]["random_knn_top1"] in numbers.values(), "the run has what was found of it"
     version = client.get_model_version_by_alias("manta-simclr-resnet10t", "candidate")
-    logged = client.get_logged_model(version.model_id).metrics
+    (output,) = client.get_run(summary["run_id"]).outputs.model_outputs
+    logged = client.get_logged_model(output.model_id).metrics
     assert {(one.key, one.dataset_digest) for one in logged} >= {(key, found["digest"][:36]) for key in numbers}
     pages = version.tags["manta.evaluation"].removeprefix(f"runs:/{summary['run_id']}/")
     assert f"{pages}/evaluation.html" in {file.path for file in client.list_artifacts(summary["run_id"], pages)}
