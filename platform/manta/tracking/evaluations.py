@@ -28,14 +28,16 @@ def record_evaluation(
     data: str,
     digest: str,
     files: Sequence[Path],
+    step: int | None = None,
 ) -> str | None:
-    """Log `<data>/<metric>` on the model's run and, where MLflow has a record of the model itself, on that too, with
-    the dataset's name and digest; upload `files` to `evaluations/<data>-<digest>/` of the run; point to them from the
-    version.
+    """Log `<data>/<metric>` on the model's run, at the step of its weights, and, where MLflow has a record of the model
+    itself, on that too, with the dataset's name and digest; upload `files` to `evaluations/<data>-<digest>/` of the
+    run; point to them from the version.
 
     Args:
         model: `models:/name@alias`, `models:/name/version`, or anything else.
         run_id: of the run that `model` is, if it is one.
+        step: of the checkpoint that `model` is; None: what the run logged last.
 
     Returns:
         the id of the run that has it now; None where MLflow knows no run of the model's.
@@ -53,14 +55,14 @@ def record_evaluation(
         run_id = version.run_id if version is not None else run_id
         if not run_id:
             return None
-        model_id = getattr(version, "model_id", None) or _last_model(tracker, run_id)
+        model_id, step = _logged(tracker, run_id, step)
         now, short = int(time.time() * 1000), digest[:LONGEST_DIGEST]
         entries = [
             Metric(
                 metric_name(f"{data}/{key}"),
                 value,
                 now,
-                0,
+                step,
                 model_id=model_id,
                 dataset_name=data,
                 dataset_digest=short,
@@ -88,7 +90,9 @@ def _version(tracker: Tracker, model: str) -> ModelVersion | None:
     return tracker.client.get_model_version(*target.rsplit("/", 1)) if "/" in target else None
 
 
-def _last_model(tracker: Tracker, run_id: str) -> str | None:
+def _logged(tracker: Tracker, run_id: str, step: int | None) -> tuple[str | None, int]:
+    """MLflow's id of the model that the run logged at `step` (None if none), or last; and the step."""
     outputs = tracker.client.get_run(run_id).outputs
-    last = max(outputs.model_outputs if outputs else [], key=lambda output: output.step, default=None)
-    return None if last is None else str(last.model_id)
+    steps = {output.step: str(output.model_id) for output in (outputs.model_outputs if outputs else [])}
+    asked = max(steps, default=0) if step is None else step
+    return steps.get(asked), asked

@@ -43,7 +43,7 @@ class Subject:
     """What is evaluated: folders of saved encoders by name ("" is the one asked for).
 
     Attributes:
-        run_id: its run in MLflow, if it is a run of Manta's.
+        run_id, step: its run in MLflow and the step of its weights, if it is a run of Manta's.
         tracker: the store that has it.
     """
 
@@ -52,6 +52,7 @@ class Subject:
     evaluation: EvaluationConfig
     tracker: Tracker
     run_id: str | None = None
+    step: int | None = None
 
 
 def evaluate_model(
@@ -173,7 +174,14 @@ def _record(subject: Subject, model: str, found: dict[str, Any], place: RunFolde
             file.write_bytes(place.read(file.name))
         try:
             record_evaluation(
-                subject.tracker, model, subject.run_id, metrics, data=name, digest=found["digest"], files=files
+                subject.tracker,
+                model,
+                subject.run_id,
+                metrics,
+                data=name,
+                digest=found["digest"],
+                files=files,
+                step=subject.step,
             )
         except TrackingError as error:
             observer.notify(f"MLflow does not have this evaluation; it is in {place.url}: {error}")
@@ -194,8 +202,9 @@ def _subject(model: str, runs: str) -> Iterator[Subject]:
             untrained = export(experiment, untrained_encoder(experiment))
             twin = save_encoder(untrained, scratch, config=experiment.encoder).folder
             folders = {"": folder, "random": twin}
-            name = f"{run.name} at step {checkpoint_of(model, run).step}"
-            yield Subject(name, folders, experiment.evaluation, tracker, facts.get("run_id"))
+            step = checkpoint_of(model, run).step
+            name = f"{run.name} at step {step}"
+            yield Subject(name, folders, experiment.evaluation, tracker, facts.get("run_id"), step)
 
 
 def _run_of(model: str, runs: str) -> RunFolder | None:
