@@ -26,9 +26,9 @@ from manta.serving._parts import Batch, part_name, write_part
 from manta.serving.embed import EmbedReport, Pool, embed, weights_of
 from manta.tracking import Tracker
 from manta.training import autoencoder, materials
-from manta.training.embed import cluster_pool
 from manta.training.folder import RunFolder
 from manta.training.materials import assign, borrow, fitting, local_paths, provide
+from manta.training.pool import cluster_pool
 
 
 def experiment(objective: dict[str, Any], source: str = "digits") -> Experiment:

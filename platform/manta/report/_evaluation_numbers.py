@@ -111,16 +111,10 @@ def headline(known: Mapping[str, Number]) -> dict[str, Any] | None:
     number = first(known)
     if number is None:
         return None
-    kind = number.meaning.kind
-    unit = kind == "fraction" and 0 <= number.value <= 1
+    unit = number.meaning.kind == "fraction" and 0 <= number.value <= 1
     return {
         "title": number.meaning.title,
-        "value": shown(number.value, kind),
-        "interval": between(number.interval),
-        "untrained": "" if number.untrained is None else shown(number.untrained, kind),
-        "untrained_interval": between(number.untrained_interval),
-        "change": change(number),
-        "verdict": number.verdict,
+        **_in_words(number),
         "claims": number.untrained is None or number.verdict in ("better", "worse"),
         "direction": number.meaning.direction,
         "bar": _bar(number) if unit else None,
@@ -181,19 +175,14 @@ def _rows(own: list[Number], *, notes: bool = False) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     told: set[str] = set()
     for number in own:
-        kind, what = number.meaning.kind, number.meaning
+        what = number.meaning
         note = " ".join(filter(None, (what.note, what.direction)))
         made.append(
             {
                 "name": number.name,
                 "title": what.title,
                 "note": note if notes or note not in told else "",
-                "value": shown(number.value, kind),
-                "interval": between(number.interval),
-                "untrained": "" if number.untrained is None else shown(number.untrained, kind),
-                "untrained_interval": between(number.untrained_interval),
-                "change": change(number),
-                "verdict": number.verdict,
+                **_in_words(number),
             }
         )
         told.add(note)
@@ -246,3 +235,16 @@ def _text(value: Any) -> str:
 
 def _count(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else ""
+
+
+def _in_words(number: Number) -> dict[str, Any]:
+    """A number, the untrained encoder's and what lies between, as templates take them."""
+    kind = number.meaning.kind
+    return {
+        "value": shown(number.value, kind),
+        "interval": between(number.interval),
+        "untrained": "" if number.untrained is None else shown(number.untrained, kind),
+        "untrained_interval": between(number.untrained_interval),
+        "change": change(number),
+        "verdict": number.verdict,
+    }

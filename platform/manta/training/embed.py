@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
-import ray
-
 from manta.data import prepare
-from manta.errors import ResourceError
-from manta.serving.embed import EmbedReport, Pool, Progress, embed
+from manta.serving.embed import EmbedReport, Progress, embed
 from manta.tracking import Tracker
 from manta.training.folder import default_cache
 from manta.training.launch import connect
 from manta.training.models import model_folder
+from manta.training.pool import cluster_pool
 from manta.training.run import IngestProgress, default_store
 
 
@@ -49,22 +46,3 @@ def embed_data(
     with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
         notify(f"embedding by {model} with {pool.least} to {pool.most} actor(s)")
         return embed(model, folder, dataset, out, pool=pool, layer=layer, precision=precision, progress=progress)
-
-
-def cluster_pool(
-    batch: int = 256, actors: int | None = None, most: int | None = None, gpus: float | None = None
-) -> Pool:
-    """The actors that suit the cluster that Ray is connected to; arguments as `embed_data` takes them.
-
-    Raises:
-        ResourceError: an actor wants more GPUs than there are.
-    """
-    have = ray.cluster_resources()
-    machines = sum(1 for node in ray.nodes() if node["Alive"])
-    each = gpus if gpus is not None else float(have.get("GPU", 0) > 0)
-    if each > have.get("GPU", 0) and not (most or 0) > (actors or 1):
-        raise ResourceError(f"an actor wants {each:g} GPUs and the cluster has {have.get('GPU', 0):g}; lower --gpus")
-    natural = int(have.get("GPU", 0) // each) if each else machines
-    least = actors or max(natural, 1)
-    threads = max((os.cpu_count() or 1) // max(least // machines, 1), 1)
-    return Pool(least, max(most or least, least), each, 1.0, threads, batch)

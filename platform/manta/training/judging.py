@@ -24,10 +24,10 @@ from manta.evaluation import (
 from manta.serving import load_exported
 from manta.serving.embed import Progress
 from manta.training.assess import Rows, views_wanted
-from manta.training.embed import cluster_pool
 from manta.training.features import FeatureStore, bench_of
 from manta.training.folder import RunFolder, default_cache
 from manta.training.launch import connect
+from manta.training.pool import cluster_pool
 from manta.training.run import IngestProgress, Notify
 
 

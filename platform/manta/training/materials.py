@@ -39,6 +39,7 @@ from manta.serving.embed import Pool, embed, part_groups, parts_of
 from manta.tracking import Tracker
 from manta.training.folder import RunFolder
 from manta.training.models import model_folder
+from manta.training.pool import cluster_pool
 
 FOLDER, INDEX = "materials", "materials.json"
 FIT_ROWS = 200_000
@@ -227,8 +228,6 @@ def _features(material: ClusterMaterial, source: _Source, name: str) -> str:
 
 
 def _pool() -> Pool:
-    from manta.training.embed import cluster_pool  # it imports the driver, which imports this module
-
     pool, free = cluster_pool(), ray.available_resources().get("GPU", 0.0)
     return fitting(pool, free) or cluster_pool(gpus=0.0)
 
