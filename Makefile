@@ -29,7 +29,7 @@ demo: setup ## pretrain on scikit-learn's digits, evaluate, register, write the 
 	@echo "Your images   $(BIN)/manta train jobs/recipes/photos.yaml data.source=./photos"
 
 test: lint types chromium postgres ## lint, types, import contract, tests
-	$(BIN)/pytest --numprocesses auto --dist loadgroup tests/unit tests/conformance
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder tests/conformance tests/unit
 	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/integration $$(command -v chromium >/dev/null && echo tests/browser) \
 	  $$($(POSTGRES) || echo "--ignore=tests/integration/test_postgres.py --ignore=tests/integration/test_promotion.py")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -115,12 +115,18 @@ def labels() -> Tensor:
 
 
 def batch_of(
-    objective: Objective[Any], rows: int, *, step: int = 0, dtype: torch.dtype = torch.float32, start: int = 0
+    objective: Objective[Any],
+    rows: int,
+    *,
+    step: int = 0,
+    dtype: torch.dtype = torch.float32,
+    start: int = 0,
+    views: ViewsConfig = VIEWS,
 ) -> Batch:
     """The views that the objective asks for, of `rows` digits from `start` on, as the trainer would make them."""
     index = torch.arange(start, start + rows) % len(pictures())
-    views = Views(VIEWS, objective.needs, image_size=SIZE)
-    batch = views(pictures()[index], index, seed=0, step=step, global_batch=rows)
+    make = Views(views, objective.needs, image_size=SIZE)
+    batch = make(pictures()[index], index, seed=0, step=step, global_batch=rows)
     return Batch([replace(view, data=view.data.to(dtype)) for view in batch], batch.index)
 
 
@@ -138,11 +144,15 @@ def progress_at(step: int) -> Progress:
     return Progress(step, TOTAL_STEPS)
 
 
-def trained(objective: Objective[Any], batches: Iterator[Batch], *, lr: float = 1e-3) -> list[float]:
+def trained(
+    objective: Objective[Any], batches: Iterable[Batch], *, lr: Callable[[int], float] = lambda step: 1e-3
+) -> list[float]:
     """Some optimizer steps, as the trainer takes them; the losses."""
-    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad], lr=lr)
+    optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad])
     losses = []
     for step, batch in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = lr(step)
         loss = objective(batch, progress_at(step))["loss"]
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

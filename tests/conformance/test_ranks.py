@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 from manta.objectives import OBJECTIVES, Communicator, Exchange, Objective
 from manta.training.batchnorm import synchronise
 
-pytestmark = pytest.mark.xdist_group("ranks")  # one set of processes serves all of it
 ROWS, STEPS = 8, 2
 WORLDS = (2, 4)
 UNGATHERED = "simclr without its gather"
@@ -101,7 +100,7 @@ def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """Each rank's records of all objectives, from one set of processes."""
     folder, world = tmp_path_factory.mktemp("ranks"), request.param
     # A fork server imports the heavy packages once for all ranks of all worlds.
-    multiprocessing.set_forkserver_preload(["torch", "timm", "sklearn.datasets"])
+    multiprocessing.set_forkserver_preload(["objective_kit"])
     mp.start_processes(worker, args=(world, str(folder)), nprocs=world, start_method="forkserver")
     return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(world)]
 

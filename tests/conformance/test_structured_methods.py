@@ -363,7 +363,8 @@ def test_scatsimclr_trains_the_scattering_network() -> None:
     torch.manual_seed(0)
     encoder = encoders.build(EncoderConfig(name="scatnet", args={"angles": 2, "width": 16}), image_size=SIZE)
     objective = objectives.build(config_of("scatsimclr"), encoder, DataFacts(rows=len(pictures()), image_size=SIZE))
-    losses = trained(objective, (batch_of(objective, 32, step=step, start=32 * step) for step in range(30)), lr=3e-3)
+    batches = (batch_of(objective, 32, step=step, start=32 * step) for step in range(30))
+    losses = trained(objective, batches, lr=lambda step: 3e-3)
     assert sum(losses[-5:]) < sum(losses[:5])
 
 

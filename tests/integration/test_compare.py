@@ -76,6 +76,19 @@ def test_classes_that_are_numbered_differently_are_not_compared(
         )
 
 
+def test_rows_are_not_asked_after_themselves_and_data_may_move(
+    models: tuple[str, str], ray_cluster: str, tmp_path: Path
+) -> None:
+    runs = str(tmp_path / "runs")
+    first = evaluate_model(models[0], "digits", evaluators=["knn"], runs=runs)
+    (here,) = (path for path in (tmp_path / "runs/datasets").iterdir() if path.is_dir())
+    moved = here.rename(tmp_path / "moved.manta")
+    again = evaluate_model(models[0], str(moved), evaluators=["knn"], runs=runs)
+    assert again["metrics"] == first["metrics"], "what was embedded is found by what it is, not by where it was"
+    with pytest.raises(ConfigError, match="would find itself; leave --bank out"):
+        evaluate_model(models[0], str(moved), bank=str(moved), evaluators=["knn"], runs=runs)
+
+
 @pytest.mark.parametrize(
     ("names", "evaluators", "message"),
     [

@@ -87,7 +87,7 @@ def test_an_evaluation_of_the_run_gives_the_same_numbers(finished):
     assert found["metrics"]["knn_top1"] == pytest.approx(summary["metrics"]["knn_top1"], abs=0.01)
     assert found["metrics"]["knn_top1"] > found["metrics"]["random_knn_top1"]
     assert Path(found["page"]).read_text().count("knn_top1")
-    manta(folder, "evaluate", summary["model_uri"], "--data", data, "--bank", data, "--summary", "m.json")
+    manta(folder, "evaluate", summary["model_uri"], "--data", data, "--summary", "m.json")
     assert json.loads((folder / "m.json").read_text())["metrics"]["knn_top1"] > 0.9
     early = min((folder / "manta-runs/short/checkpoints").iterdir())
     done = manta(folder, "evaluate", str(early), "--data", data, "--evaluators", "rank", "--summary", "c.json")

@@ -202,7 +202,9 @@ def _claim(place: Place, job: Job) -> None:
     claim = place / JOB
     if claim.exists():
         theirs = json.loads(claim.read())
-        differing = [key for key, value in asdict(job).items() if theirs.get(key) != value and key != "model"]
+        # The same data may lie elsewhere by now: the digest says what they are.
+        said = {key: value for key, value in asdict(job).items() if key not in ("model", "dataset")}
+        differing = [key for key, value in said.items() if theirs.get(key) != value]
         if differing:
             raise ConfigError(
                 f"{place.url} holds embeddings of another job ({', '.join(differing)} differ); choose another --out, "

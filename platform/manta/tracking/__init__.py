@@ -1,6 +1,6 @@
 """Runs, metrics and models in MLflow. Nothing else imports mlflow, and importing this does not: that costs a second."""
 
-from manta.tracking.evaluations import record_evaluation
+from manta.tracking.evaluations import exact_version, record_evaluation
 from manta.tracking.journal import Record, read_metrics
 from manta.tracking.metrics import MetricLog
 from manta.tracking.promotion import Evidence, Judge, Judged, promote
@@ -19,6 +19,7 @@ __all__ = [
     "SystemSampler",
     "Tracker",
     "download_model",
+    "exact_version",
     "log_model",
     "promote",
     "read_metrics",

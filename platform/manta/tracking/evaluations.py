@@ -31,8 +31,8 @@ def record_evaluation(
     step: int | None = None,
 ) -> str | None:
     """Log `<data>/<metric>` on the model's run, at the step of its weights, and, where MLflow has a record of the model
-    itself, on that too, with the dataset's name and digest; upload `files` to `evaluations/<data>-<digest>/` of the
-    run; point to them from the version.
+    itself, on that too, with the dataset's name and digest; upload `files` to the run's
+    `evaluations/<data>-<digest>-step-<step>/`; point to them from the version.
 
     Args:
         model: `models:/name@alias`, `models:/name/version`, or anything else.
@@ -55,7 +55,7 @@ def record_evaluation(
         run_id = version.run_id if version is not None else run_id
         if not run_id:
             return None
-        model_id, step = _logged(tracker, run_id, step)
+        model_id, step = _logged(tracker, run_id, version, step)
         now, short = int(time.time() * 1000), digest[:LONGEST_DIGEST]
         entries = [
             Metric(
@@ -72,7 +72,7 @@ def record_evaluation(
         ]
         for start in range(0, len(entries), METRICS_A_REQUEST):
             client.log_batch(run_id, metrics=entries[start : start + METRICS_A_REQUEST])
-        folder = f"{FOLDER}/{data}-{digest[:8]}"
+        folder = f"{FOLDER}/{data}-{digest[:8]}-step-{step}"
         for file in files:
             client.log_artifact(run_id, str(file), folder)
         if version is not None:
@@ -90,9 +90,26 @@ def _version(tracker: Tracker, model: str) -> ModelVersion | None:
     return tracker.client.get_model_version(*target.rsplit("/", 1)) if "/" in target else None
 
 
-def _logged(tracker: Tracker, run_id: str, step: int | None) -> tuple[str | None, int]:
-    """MLflow's id of the model that the run logged at `step` (None if none), or last; and the step."""
-    outputs = tracker.client.get_run(run_id).outputs
-    steps = {output.step: str(output.model_id) for output in (outputs.model_outputs if outputs else [])}
+def exact_version(tracker: Tracker, model: str) -> str:
+    """`models:/name@alias` as `models:/name/version`, since aliases move; anything else as it is.
+
+    Raises:
+        TrackingError: there is no such model.
+    """
+    if not model.startswith("models:/") or "@" not in model:
+        return model
+    with refusals(f"find {model}", tracker.uri):
+        version = _version(tracker, model)
+    return model if version is None else f"models:/{version.name}/{version.version}"
+
+
+def _logged(tracker: Tracker, run_id: str, version: ModelVersion | None, step: int | None) -> tuple[str | None, int]:
+    """MLflow's id of the model that a version is, or that the run logged at `step` (None if none); and the step."""
+    found = tracker.client.get_run(run_id).outputs
+    outputs = found.model_outputs if found else []
+    if version is not None:  # database stores give no model_id by alias, but the source lies in the model's folder
+        mine = [one for one in outputs if one.model_id == version.model_id or str(one.model_id) in str(version.source)]
+        return (str(mine[-1].model_id), mine[-1].step) if mine else (None, 0)
+    steps = {output.step: str(output.model_id) for output in outputs}
     asked = max(steps, default=0) if step is None else step
     return steps.get(asked), asked

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from manta.objectives import Communicator, Exchange
 
 M = TypeVar("M", bound=nn.Module)
-_COMM = Communicator(Exchange.STATISTICS)
+_COMM = Communicator(Exchange.GATHER)
 
 
 class _GlobalStatistics:
@@ -29,9 +29,13 @@ class _GlobalStatistics:
         axes = [0, *range(2, x.ndim)]
         shape = [1, -1, *[1] * (x.ndim - 2)]
         wide = x if x.dtype == torch.float64 else x.float()
-        mean = _COMM.mean(wide.mean(axes))
+        # One exchange for both, since each waits for the slowest rank: ranks have equal rows, so the global variance
+        # is the mean of theirs around their own means, and of what those differ by.
+        variances, means = torch.var_mean(wide, axes, correction=0)
+        means, variances = _COMM.gather(torch.stack([means, variances]).unsqueeze(0)).unbind(1)
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)
         centred = wide - mean.view(shape)
-        variance = _COMM.mean(centred.square().mean(axes))
         if norm.training and norm.track_running_stats:
             _update_running(norm, mean.detach(), variance.detach(), rows=x.numel() // x.shape[1] * _COMM.world)
         out = centred * torch.rsqrt(variance + norm.eps).view(shape)

@@ -26,12 +26,13 @@ from manta.evaluation import counted, interval, means
 from manta.report.evaluation import write_evaluation
 from manta.serving import save_encoder
 from manta.serving.embed import weights_of
-from manta.tracking import Tracker, record_evaluation
+from manta.tracking import Tracker, exact_version, record_evaluation
 from manta.training.assess import SAMPLES, THUMBNAIL, Rows
 from manta.training.build import untrained_encoder
-from manta.training.folder import RunFolder
+from manta.training.checkpoint import folder_name
+from manta.training.folder import RunFolder, status
 from manta.training.judging import Judging, Observer, Verdict, evaluators_named
-from manta.training.models import checkpoint_of, model_folder, run_folder
+from manta.training.models import CHECKPOINT, checkpoint_of, model_folder, run_folder
 from manta.training.publish import export
 from manta.training.run import default_store, load_experiment
 
@@ -43,11 +44,13 @@ class Subject:
     """What is evaluated: folders of saved encoders by name ("" is the one asked for).
 
     Attributes:
+        model: as the user named it, but for aliases and newest checkpoints, which move: those are pinned.
         run_id, step: its run in MLflow and the step of its weights, if it is a run of Manta's.
         tracker: the store that has it.
     """
 
     name: str
+    model: str
     folders: dict[str, Path]
     evaluation: EvaluationConfig
     tracker: Tracker
@@ -112,14 +115,15 @@ def evaluate_model(
             "versions": {package: version(name) for package, name in (("manta", "manta-ssl"), ("torch", "torch"))},
             "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         }
-        place = RunFolder(out or f"{RunFolder(runs).url}/evaluations/{_slug(subject.name)}-on-{_slug(data)}")
+        rows = _slug(data) if bank is None else f"{_slug(data)}-from-{_slug(bank)}"
+        place = RunFolder(out or RunFolder(runs).url_of("evaluations", f"{_slug(subject.name)}-on-{rows}"))
         samples = _samples(judging.asked, main)
         with tempfile.TemporaryDirectory(prefix="manta-page-") as scratch:
             page = write_evaluation(found | {"samples": samples}, Path(scratch) / PAGE)
             place.write(page.read_bytes(), PAGE)
         place.write_json(found, RESULT)
         found["page"] = place.url_of(PAGE)
-        _record(subject, model, found, place, observer)
+        _record(subject, found, rows, place, observer)
     return found
 
 
@@ -164,10 +168,9 @@ def _samples(asked: Rows, main: Verdict) -> dict[str, Any] | None:
     }
 
 
-def _record(subject: Subject, model: str, found: dict[str, Any], place: RunFolder, observer: Observer) -> None:
+def _record(subject: Subject, found: dict[str, Any], rows: str, place: RunFolder, observer: Observer) -> None:
     """A tracking server that is away costs the record, not the evaluation."""
     metrics = {key: value for key, value in found["metrics"].items() if math.isfinite(value)}
-    name = _slug(found["data"])
     with tempfile.TemporaryDirectory(prefix="manta-record-") as scratch:
         files = [Path(scratch) / piece for piece in (PAGE, RESULT)]
         for file in files:
@@ -175,10 +178,10 @@ def _record(subject: Subject, model: str, found: dict[str, Any], place: RunFolde
         try:
             record_evaluation(
                 subject.tracker,
-                model,
+                subject.model,
                 subject.run_id,
                 metrics,
-                data=name,
+                data=rows,
                 digest=found["digest"],
                 files=files,
                 step=subject.step,
@@ -191,9 +194,14 @@ def _record(subject: Subject, model: str, found: dict[str, Any], place: RunFolde
 def _subject(model: str, runs: str) -> Iterator[Subject]:
     tracker = Tracker(runs_dir=default_store(runs))
     run = _run_of(model, runs)
-    with model_folder(model, tracker, runs) as folder:
+    step: int | None = None
+    if run is None:
+        exact = exact_version(tracker, model)
+    else:
+        exact, step = _pinned(model, run)
+    with model_folder(exact, tracker, runs) as folder:
         if run is None:
-            yield Subject(model, {"": folder}, EvaluationConfig(), tracker)
+            yield Subject(model, exact, {"": folder}, EvaluationConfig(), tracker)
             return
         experiment, facts = load_experiment(run), run.read_json("run.json")
         uri = facts.get("tracking_uri")
@@ -202,9 +210,17 @@ def _subject(model: str, runs: str) -> Iterator[Subject]:
             untrained = export(experiment, untrained_encoder(experiment))
             twin = save_encoder(untrained, scratch, config=experiment.encoder).folder
             folders = {"": folder, "random": twin}
-            step = checkpoint_of(model, run).step
             name = f"{run.name} at step {step}"
-            yield Subject(name, folders, experiment.evaluation, tracker, facts.get("run_id"), step)
+            yield Subject(name, exact, folders, experiment.evaluation, tracker, facts.get("run_id"), step)
+
+
+def _pinned(model: str, run: RunFolder) -> tuple[str, int]:
+    """What `model_folder` takes for the weights that `model` means now, and their step."""
+    whole = status(run) == "finished" and run.exists("encoder", DESCRIPTION)
+    if whole and CHECKPOINT.fullmatch(model) is None:
+        return model, int(run.read_json("run.json")["steps"])
+    step = checkpoint_of(model, run).step
+    return run.url_of("checkpoints", folder_name(step)), step
 
 
 def _run_of(model: str, runs: str) -> RunFolder | None:

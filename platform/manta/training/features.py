@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from manta.serving.embed import Pool, embed, read_embeddings, weights_of
 from manta.training.assess import VIEW_BATCH, Augment, Rows, augmentation, chosen_rows, decoded, embed_views, read_alone
 from manta.views import ViewsConfig
 
+FEATURES_VERSION = 1
+"""Of what this code makes of a saved encoder and an image; a new one, and nothing that was kept is read."""
 Indexes = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
@@ -64,7 +67,7 @@ class FeatureStore:
             queries.vectors,
             bank.labels,
             queries.labels,
-            None if views is None else self._views(weights, exported, asked, views),
+            None if views is None else self._views(weights, exported, asked, queries.index, views),
         )
 
     def _both(self, folder: Path, weights: str, splits: Sequence[tuple[Manifest, Indexes]]) -> list[_Embedded]:
@@ -79,8 +82,11 @@ class FeatureStore:
     def _embedded(self, folder: Path, weights: str, manifest: Manifest, rows: Indexes) -> _Embedded:
         selection = hashlib.sha256(rows.tobytes()).hexdigest()
         out = f"{self._of(weights, manifest)}/{selection[:16]}.parquet"
-        embed(weights, folder, manifest.location, out, pool=self.pool, rows=rows, progress=self.progress)
+        found = embed(weights, folder, manifest.location, out, pool=self.pool, rows=rows, progress=self.progress)
         tables = [table for table in read_embeddings(out) if len(table)]
+        if found.unreadable:  # mended data have the same digest: what is missing now may not be missing later
+            place = Place.of(out)
+            place.fs.rm(place.path, recursive=True)
         if not tables:
             raise DataError(f"no row of {manifest.location} can be read any more; ingest {manifest.source} again")
         index = np.concatenate([np.asarray(table["index"]) for table in tables])
@@ -90,15 +96,18 @@ class FeatureStore:
         labels = read_labels(manifest, index)
         return _Embedded(index, vectors, None if labels is None else torch.tensor(labels))
 
-    def _views(self, weights: str, exported: ExportedEncoder, asked: Rows, views: tuple[int, int]) -> Tensor:
-        """`[n, V, D]`: made by this process, since the evaluators that want them want few."""
-        selection = hashlib.sha256(split_rows(asked.plan, asked.split, asked.limit).tobytes()).hexdigest()
+    def _views(
+        self, weights: str, exported: ExportedEncoder, asked: Rows, readable: Indexes, views: tuple[int, int]
+    ) -> Tensor:
+        """`[n, V, D]` of readable rows: made by this process, since the evaluators that want them want few."""
+        selection = hashlib.sha256(readable.tobytes()).hexdigest()
         kept = Place.of(self._of(weights, asked.manifest)) / f"{selection[:16]}-views-{views[0]}x{views[1]}.safetensors"
         if kept.exists():
             stored: dict[str, Tensor] = safetensors.torch.load(kept.read())
             return stored["views"]
         device = best_device()
         rows = split_rows(asked.plan, asked.split, asked.limit)[chosen_rows(asked, views[0])]
+        rows = rows[np.isin(rows, readable)]
         size = exported.preprocess.resize
         images = [
             (torch.from_numpy(decode_rows(asked.manifest, part, read_rows(asked.manifest, part).data, size)), part)
@@ -121,7 +130,9 @@ class FeatureStore:
         return found
 
     def _of(self, weights: str, manifest: Manifest) -> str:
-        return f"{self.root}/{weights[:16]}-{manifest.digest[:16]}"
+        made_by = [f"{package} {version(package)}" for package in ("manta-ssl", "torch", "timm", "pillow")]
+        code = hashlib.sha256(f"{FEATURES_VERSION} {made_by}".encode()).hexdigest()
+        return f"{self.root}/{weights[:16]}-{manifest.digest[:16]}-{code[:8]}"
 
 
 @dataclass(frozen=True, slots=True)

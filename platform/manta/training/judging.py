@@ -120,13 +120,17 @@ def rows_of(
         bank: data to learn from, all of it; with None, `data` is split by `limits.holdout`.
 
     Raises:
-        ConfigError: the two number their classes differently.
+        ConfigError: the two are the same data, or number their classes differently.
     """
     manifest = open_dataset(prepare(data, cache, progress=progress))
     if bank is None:
         plan = Plan(manifest, seed=0, batch_size=1, holdout=limits.holdout or EvaluationConfig().holdout)
         return Rows(manifest, plan, "bank", limits.bank_rows), Rows(manifest, plan, "held_out", limits.query_rows)
     source = open_dataset(prepare(bank, cache, progress=progress))
+    if source.digest == manifest.digest:
+        raise ConfigError(
+            f"{bank} and {data} are the same images: each would find itself; leave --bank out, and they are split"
+        )
     if source.classes and manifest.classes and source.classes != manifest.classes:
         differ = ", ".join(sorted(set(source.classes) ^ set(manifest.classes))[:5]) or "their order"
         raise ConfigError(

@@ -18,7 +18,7 @@ from manta.training.checkpoint import CheckpointManifest, Checkpoints
 from manta.training.folder import RunFolder, status
 
 TIMM = "timm:"
-_CHECKPOINT = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")
+CHECKPOINT = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def checkpoint_of(model: str, run: RunFolder) -> CheckpointManifest:
         RunError: it is not there.
     """
     checkpoints = Checkpoints(run, None)
-    if (named := _CHECKPOINT.fullmatch(model)) is None:
+    if (named := CHECKPOINT.fullmatch(model)) is None:
         if (newest := checkpoints.latest()) is None:
             raise RunError(f"run {run.name!r} has no checkpoint yet; go on with it by `manta train ... --resume`")
         return newest
@@ -113,5 +113,5 @@ def checkpoint_of(model: str, run: RunFolder) -> CheckpointManifest:
 
 
 def _run_part(model: str) -> str:
-    named = _CHECKPOINT.fullmatch(model)
+    named = CHECKPOINT.fullmatch(model)
     return model if named is None else named["run"]
