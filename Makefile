@@ -2,14 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Whole files, each on one of WORKERS processes: what a file starts, it starts once.
+WORKERS ?= 2
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 POSTGRES := ls /usr/lib/postgresql/*/bin/postgres $$(command -v postgres) >/dev/null 2>&1
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types chromium postgres bench clean
+.PHONY: help setup demo test test-long lint types chromium postgres bench clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.installed ## make .venv and install Manta into it
 
@@ -28,10 +31,13 @@ demo: setup ## pretrain on scikit-learn's digits, evaluate, register, write the 
 	@echo "Browse runs   $(BIN)/mlflow ui --backend-store-uri sqlite:///manta-runs/mlflow.db"
 	@echo "Your images   $(BIN)/manta train jobs/recipes/photos.yaml data.source=./photos"
 
-test: lint types chromium postgres ## lint, types, import contract, tests
-	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder tests/conformance tests/unit
-	$(BIN)/pytest --numprocesses 2 --dist loadfile tests/integration $$(command -v chromium >/dev/null && echo tests/browser) \
+test: lint types chromium postgres ## lint, types, import contract, tests (a quarter of an hour on two cores)
+	$(PYTEST) tests/conformance tests/unit
+	$(PYTEST) -m "not long" tests/integration $$(command -v chromium >/dev/null && echo tests/browser) \
 	  $$($(POSTGRES) || echo "--ignore=tests/integration/test_postgres.py --ignore=tests/integration/test_promotion.py")
+
+test-long: setup ## tests that kill, interrupt and wait (a quarter of an hour more)
+	$(PYTEST) -m long tests/integration
 
 chromium: # the report page is tested in a real browser
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \

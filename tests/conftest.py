@@ -15,6 +15,7 @@ from PIL import Image
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+os.environ.setdefault("RAY_worker_niceness", "0")  # or whatever else a machine does starves what is tested
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
+
+from manta.commands import judge, models, pretrain, tools, tune  # noqa: F401 (each registers its commands)
+from manta.commands._app import app
+from manta.errors import MantaError
 
 TINY = [
     "data.source=digits",
@@ -26,6 +35,12 @@ TINY = [
     "evaluation.evaluators=[{name: knn}, {name: rank}]",
     "tracking.register_model=false",
 ]
+
+
+@dataclass(frozen=True)
+class Said:
+    stdout: str
+    stderr: str
 
 
 def manta(
@@ -44,6 +59,28 @@ def manta(
     if check and done.returncode != 0:
         raise AssertionError(f"manta {' '.join(words)} gave {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def manta_here(folder: Path, *words: str) -> Said:
+    """`manta ...` in `folder`, in this process and on its cluster: importing torch anew is most of a test's time."""
+    out, err = io.StringIO(), io.StringIO()
+    with ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(folder))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("default")
+        status = app(list(words), standalone_mode=False)
+    assert not status, err.getvalue()
+    return Said(out.getvalue(), err.getvalue())
+
+
+def refusal(folder: Path, *words: str) -> str:
+    """The line in which `manta ...` refuses. In this process: what is refused starts nothing, and imports take long."""
+    with contextlib.chdir(folder), pytest.raises(MantaError) as refused:
+        app(list(words), standalone_mode=False)
+    assert refused.value.status == 2
+    return str(refused.value)
 
 
 @contextmanager

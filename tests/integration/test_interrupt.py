@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 from command import TINY, manta, manta_running, metrics, trajectory, wait_until
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "jobs/recipes/digits.yaml")
 SETTINGS = [*TINY, "train.epochs=12", "train.checkpoint_every=20"]

@@ -12,7 +12,7 @@ import fsspec
 import numpy as np
 import pytest
 import torch
-from command import manta
+from command import manta_here
 from sklearn.metrics import adjusted_mutual_info_score
 
 from manta.config import Experiment, from_mapping
@@ -229,7 +229,8 @@ def test_a_model_that_is_not_there_is_said(digits: str, tracker: Tracker, tmp_pa
         provide(wanted, open_dataset(digits), RunFolder(tmp_path / "run"), tracker, runs=str(tmp_path), notify=silent)
 
 
-def test_a_run_is_distilled_by_the_command_line(tmp_path: Path) -> None:
+@pytest.mark.long
+def test_a_run_is_distilled_by_the_command_line(ray_cluster: str, tmp_path: Path) -> None:
     tiny = [
         *(
             "data.source=digits",
@@ -241,11 +242,11 @@ def test_a_run_is_distilled_by_the_command_line(tmp_path: Path) -> None:
         *("encoder.name=test_resnet", "train.epochs=1", "evaluation.evaluators=[{name: knn, k: 5}]"),
         "tracking.register_model=false",
     ]
-    manta(tmp_path, "train", "simclr-cifar10", *tiny, "--name", "teacher")
+    manta_here(tmp_path, "train", "simclr-cifar10", *tiny, "--name", "teacher")
     distill = ["train", "distill-cifar10", *tiny, "objective.model=teacher", "--name", "student"]
-    manta(tmp_path, *distill)
+    manta_here(tmp_path, *distill)
     folder = tmp_path / "manta-runs/student"
     teacher = folder / "materials/teacher/model.safetensors"
     assert teacher.read_bytes() == (tmp_path / "manta-runs/teacher/encoder/model.safetensors").read_bytes()
-    found = manta(tmp_path, "evaluate", "student", "--data", "digits", "--evaluators", "knn").stdout
+    found = manta_here(tmp_path, "evaluate", "student", "--data", "digits", "--evaluators", "knn").stdout
     assert "knn_top1" in found

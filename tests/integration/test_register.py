@@ -11,7 +11,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from command import TINY, manta
+from command import TINY, manta_here
 
 from manta.errors import ConfigError, DataError, PromotionRefused, RunError
 from manta.serving import load_exported
@@ -24,10 +24,10 @@ RECIPE = str(Path(__file__).resolve().parents[2] / "jobs/recipes/digits.yaml")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> str:
+def runs(tmp_path_factory: pytest.TempPathFactory, ray_cluster: str) -> str:
     """A folder with the run `short`, which was registered under its own name when it ended."""
     folder = tmp_path_factory.mktemp("register")
-    manta(folder, "train", RECIPE, *TINY[:-1], "train.epochs=1", "--name", "short")
+    manta_here(folder, "train", RECIPE, *TINY[:-1], "train.epochs=1", "--name", "short")
     return str(folder / "manta-runs")
 
 

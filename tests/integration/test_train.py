@@ -10,7 +10,7 @@ import mlflow
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from command import TINY, manta, manta_running, metrics, trajectory, wait_until
+from command import TINY, manta, manta_here, manta_running, metrics, trajectory, wait_until
 from PIL import Image
 from tracking_server import Server
 
@@ -78,19 +78,19 @@ def test_mlflow_has_the_run(finished):
     assert {a.path for a in client.list_artifacts(summary["run_id"])} >= {"experiment.yaml", "report.html", "plots"}
 
 
-def test_an_evaluation_of_the_run_gives_the_same_numbers(finished):
+def test_an_evaluation_of_the_run_gives_the_same_numbers(finished, ray_cluster):
     folder, summary, _ = finished
     data = json.loads((folder / "manta-runs/short/run.json").read_text())["dataset"]
-    manta(folder, "evaluate", "short", "--data", data, "--summary", "e.json")
+    manta_here(folder, "evaluate", "short", "--data", data, "--summary", "e.json")
     found = json.loads((folder / "e.json").read_text())
     assert found["query_rows"] > 100
     assert found["metrics"]["knn_top1"] == pytest.approx(summary["metrics"]["knn_top1"], abs=0.01)
     assert found["metrics"]["knn_top1"] > found["metrics"]["random_knn_top1"]
     assert Path(found["page"]).read_text().count("knn_top1")
-    manta(folder, "evaluate", summary["model_uri"], "--data", data, "--summary", "m.json")
+    manta_here(folder, "evaluate", summary["model_uri"], "--data", data, "--summary", "m.json")
     assert json.loads((folder / "m.json").read_text())["metrics"]["knn_top1"] > 0.9
     early = min((folder / "manta-runs/short/checkpoints").iterdir())
-    done = manta(folder, "evaluate", str(early), "--data", data, "--evaluators", "rank", "--summary", "c.json")
+    done = manta_here(folder, "evaluate", str(early), "--data", data, "--evaluators", "rank", "--summary", "c.json")
     assert "MLflow does not have" not in done.stderr
     assert json.loads((folder / "c.json").read_text())["name"] == f"short at step {int(early.name[5:])}"
     client = mlflow.MlflowClient(f"sqlite:///{folder}/manta-runs/mlflow.db")
@@ -110,18 +110,18 @@ def test_an_evaluation_of_the_run_gives_the_same_numbers(finished):
     assert f"{pages}/evaluation.html" in {file.path for file in client.list_artifacts(summary["run_id"], pages)}
 
 
-def test_two_workers_see_the_same_batches_and_the_same_loss(finished):
+def test_two_workers_see_the_same_batches_and_the_same_loss(finished, ray_cluster):
     folder, _, _ = finished
     words = [*TINY, "train.epochs=0.5", "optimizer.lr=1e-4"]
-    manta(folder, "train", RECIPE, *words, "--name", "one")
-    manta(folder, "train", RECIPE, *words, "resources.workers=2", "--name", "two")
+    manta_here(folder, "train", RECIPE, *words, "--name", "one")
+    manta_here(folder, "train", RECIPE, *words, "resources.workers=2", "--name", "two")
     one, two = (metrics(folder / "manta-runs" / name) for name in ("one", "two"))
     assert two[1]["gradient_norm"] == pytest.approx(one[1]["gradient_norm"], rel=1e-3)
     for step in (1, 2, 3, 4, 5):  # float32: the exact comparison, in float64, is in tests/conformance/test_ranks.py
         assert two[step]["loss"] == pytest.approx(one[step]["loss"], rel=2e-4)
 
 
-def test_corrupt_files_are_listed_and_the_run_finishes(tmp_path):
+def test_corrupt_files_are_listed_and_the_run_finishes(tmp_path, ray_cluster):
     photos = tmp_path / "photos"
     generator, bad = random.Random(0), set()
     for number in range(300):
@@ -134,13 +134,14 @@ def test_corrupt_files_are_listed_and_the_run_finishes(tmp_path):
             path.write_bytes(generator.choice([b"", data[: len(data) // 2], b"not an image"]))
             bad.add(path.name)
     words = ["data.source=photos", *TINY[1:2], *TINY[3:], "train.epochs=1"]
-    manta(tmp_path, "train", RECIPE, *words, "--name", "photos")
+    manta_here(tmp_path, "train", RECIPE, *words, "--name", "photos")
     listed = pq.read_table(next((tmp_path / "manta-runs/datasets").glob("*/quarantine.parquet"))).to_pylist()
     assert {Path(row["path"]).name for row in listed} == bad
     assert all(row["reason"] for row in listed)
     assert json.loads((tmp_path / "manta-runs/photos/run.json").read_text())["rows"] == 297
 
 
+@pytest.mark.long
 def test_a_tracking_server_that_dies_costs_no_metrics(tmp_path):
     server = Server(tmp_path)
     server.start()
@@ -159,15 +160,15 @@ def test_a_tracking_server_that_dies_costs_no_metrics(tmp_path):
     assert "metrics.jsonl" in output
 
 
-def test_a_dry_run_says_what_it_would_take_and_starts_nothing(finished):
+def test_a_dry_run_says_what_it_would_take_and_starts_nothing(finished, ray_cluster):
     folder, summary, _ = finished
     words = [*TINY, "train.epochs=6", "--dry-run"]
-    known = manta(folder, "train", RECIPE, *words, "--summary", "dry.json")
+    known = manta_here(folder, "train", RECIPE, *words, "--summary", "dry.json")
     plan = json.loads((folder / "dry.json").read_text())
     assert (plan["rows"], plan["steps"], plan["batch_per_worker"]) == (1797, summary["steps"], 64)
     assert plan["parameters"] > plan["encoder_parameters"] > 4_000_000
     assert plan["estimated_memory_bytes_per_worker"] > 4 * 4 * plan["parameters"]
     assert "temperature: 0.2" in known.stdout
-    elsewhere = manta(folder, "train", RECIPE, *words, "--runs", "elsewhere")
+    elsewhere = manta_here(folder, "train", RECIPE, *words, "--runs", "elsewhere")
     assert "steps: known once the source is ingested" in elsewhere.stdout
     assert not (folder / "elsewhere").exists()

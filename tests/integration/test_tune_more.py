@@ -1,16 +1,21 @@
-"""Studies by the command line: a population that is killed, a tracking server that goes away, the winner registered."""
+"""Studies by the command line that take minutes: a population that is killed, a tracking server that goes away and the
+winner registered, trials that fail, trials of several workers, two metrics."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import pytest
 import torch
-from command import descendants, manta, manta_running, sigkill, wait_until
+from command import descendants, manta, manta_here, manta_running, sigkill, wait_until
 from test_tune import QUICK, RECIPE, ended, summary_of, trials_in
+from test_tune import SPACE as SHIPPED
 from tracking_server import Server
 
 from manta.serving import load_exported
@@ -19,6 +24,7 @@ from manta.tracking import Tracker, download_model
 from manta.training.checkpoint import Checkpoints
 from manta.training.folder import RunFolder
 
+pytestmark = pytest.mark.long
 LIVE = """
 study: {metric: knn_top1, trials: 4, scheduler: {name: pbt, max: 4}, resources: {concurrent: 2}}
 space:
@@ -47,7 +53,7 @@ def json_of(path: Path, default: Any = None) -> Any:
     return json.loads(path.read_text()) if path.exists() else default
 
 
-def test_a_population_killed_in_the_middle_goes_on_with_what_it_had_become(tmp_path: Path) -> None:
+def test_a_population_killed_in_the_middle_goes_on_with_what_it_had_become(ray_cluster: str, tmp_path: Path) -> None:
     space = tmp_path / "live.yaml"
     space.write_text(LIVE)
     words = ["tune", str(space), "--recipe", RECIPE, *QUICK, "study.compare=[]", "--name", "live"]
@@ -69,7 +75,7 @@ def test_a_population_killed_in_the_middle_goes_on_with_what_it_had_become(tmp_p
     newest = {number: Checkpoints(RunFolder(folder), None).latest() for number, folder in folders.items()}
     runs = {number: json_of(folder / "run.json", {}).get("run_id") for number, folder in folders.items()}
 
-    manta(tmp_path, *words, "--resume", "--summary", "live.json")
+    manta_here(tmp_path, *words, "--resume", "--summary", "live.json")
 
     found = summary_of(tmp_path, "live")
     assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3]
@@ -149,3 +155,78 @@ def test_a_study_outlives_its_tracking_server_and_registers_its_winner(tmp_path:
     again = manta(tmp_path, *words, "--resume", env=env)
     assert "already finished" in again.stderr
     assert summary_of(tmp_path, "away")["registered"]["run_id"] == trained["run_id"]
+
+
+FAILURES = """
+study: {metric: knn_top1, scheduler: none, sampler: random, resources: {concurrent: 1, memory_gib: 8}}
+space:
+  views.flip:  # does nothing here: each value stands for one way to fail
+    type: choice
+    choices:
+      0.0: {}
+      0.1: {train.batch_size: {type: choice, choices: [2048]}}
+      0.2: {optimizer.lr: {type: choice, choices: [1.0e+30]}}
+      0.3: {objective.projector.hidden: {type: choice, choices: [3000000]}}
+      0.4: {optimizer.weight_decay: {type: choice, choices: [500.0]}}
+"""
+REASONS = {
+    0.1: r"DataError: .* do not fill a batch of 2048",
+    0.2: r"not-finite: not finite at step",
+    0.3: r"out of memory: ",
+    0.4: r"collapsed: collapsed at step .* nearly the same features",
+}
+
+
+def test_trials_that_fail_are_shown_with_their_reason_and_the_study_goes_on(ray_cluster: str, tmp_path: Path) -> None:
+    """Each trial but the first fails in one of four ways: it raises, turns NaN, wants too much memory, collapses."""
+    space = tmp_path / "failures.yaml"
+    space.write_text(FAILURES)
+    settings = [*QUICK, "study.scheduler.max=2", "study.seed=4", "watch.every=2", "watch.min_rank=3"]
+    words = ["tune", str(space), "--recipe", RECIPE, *settings, "--name", "failing", "--trials", "9"]
+    manta_here(tmp_path, *words, "--summary", "failing.json")
+    found = summary_of(tmp_path, "failing")
+    assert len(found["trials"]) == 9
+    seen = set()
+    for trial in found["trials"]:
+        way = trial["params"]["views.flip"]
+        if way == 0.0:
+            assert trial["state"] == "complete"
+            continue
+        assert (trial["state"], trial["value"]) == ("failed", None)
+        assert re.match(REASONS[way], trial["reason"]), trial["reason"]
+        seen.add(way)
+    assert seen == set(REASONS)
+    page = (tmp_path / "manta-runs/failing/study.html").read_text()
+    assert "do not fill a batch of 2048" in page
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/manta-runs/mlflow.db")
+    nan = next(trial for trial in found["trials"] if trial["params"]["views.flip"] == 0.2)
+    run = client.get_run(nan["run_id"])
+    assert run.info.status == "FAILED"
+    assert run.data.tags["manta.reason"] == nan["reason"]
+
+
+def test_trials_of_two_workers_end_early_and_release_what_they_held(ray_cluster: str, tmp_path: Path) -> None:
+    """Each is a Ray Train run. A leaked placement group would leave no CPU for the third."""
+    settings = [*QUICK, "study.scheduler.max=3", "resources.workers=2", "study.resources.concurrent=1"]
+    words = ["tune", SHIPPED, "--recipe", RECIPE, *settings, "--name", "pairs", "--trials", "4"]
+    manta_here(tmp_path, *words, "--summary", "pairs.json")
+    found = summary_of(tmp_path, "pairs")
+    assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3]
+    assert "pruned" in {trial["state"] for trial in found["trials"]}
+    # Two workers share the global batch: the recipe's own trial is the one that one worker trains.
+    single = ["resources.workers=1", "--name", "single", "--trials", "1", "--summary", "single.json"]
+    manta_here(tmp_path, "tune", SHIPPED, "--recipe", RECIPE, *settings, *single)
+    alone = summary_of(tmp_path, "single")["trials"][0]
+    assert found["trials"][0]["values"]["rankme"] == pytest.approx(alone["values"]["rankme"], rel=0.2)
+    assert found["default_value"] == pytest.approx(alone["value"], abs=0.05)
+
+
+def test_speed_as_a_second_metric_gives_a_front_under_median_stopping(ray_cluster: str, tmp_path: Path) -> None:
+    settings = [*QUICK, "study.scheduler.name=median", "study.scheduler.max=2"]
+    words = ["tune", SHIPPED, "--recipe", RECIPE, *settings, "study.metric=[knn_top1,images_per_second]"]
+    manta_here(tmp_path, *words, "--name", "front", "--trials", "4", "--summary", "front.json")
+    found = summary_of(tmp_path, "front")
+    assert {trial["state"] for trial in found["trials"]} <= {"complete", "pruned"}
+    assert all(trial["values"]["images_per_second"] > 0 for trial in found["trials"])
+    assert found["front"]
+    assert set(found["front"]) <= {trial["number"] for trial in found["trials"] if trial["state"] == "complete"}
