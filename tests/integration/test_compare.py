@@ -12,6 +12,7 @@ import torch
 from manta.encoders import EncoderConfig, build
 from manta.errors import ConfigError, RunError
 from manta.serving import ExportedEncoder, save_encoder
+from manta.serving.adapt import Preparation
 from manta.training.compare import compare_models
 from manta.training.evaluate import evaluate_model
 from manta.training.judging import Observer
@@ -85,6 +86,10 @@ def test_rows_are_not_asked_after_themselves_and_data_may_move(
     moved = here.rename(tmp_path / "moved.manta")
     again = evaluate_model(models[0], str(moved), evaluators=["knn"], runs=runs)
     assert again["metrics"] == first["metrics"], "what was embedded is found by what it is, not by where it was"
+    larger = evaluate_model(models[0], str(moved), evaluators=["knn"], runs=runs, preparation=Preparation(size=48))
+    assert larger["model"]["image_size"] == 48
+    assert larger["metrics"] != first["metrics"]
+    assert "-at-48px/" in larger["page"]
     with pytest.raises(ConfigError, match="would find itself; leave --bank out"):
         evaluate_model(models[0], str(moved), bank=str(moved), evaluators=["knn"], runs=runs)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from manta.commands._app import Runs, Summary, app, observing, write_result
+from manta.errors import ConfigError
 from manta.printing import out, print_comparison, print_metrics, print_rows
 
 Evaluators = Annotated[
@@ -20,6 +21,13 @@ Evaluators = Annotated[
 
 def split_names(names: str | None) -> list[str] | None:
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--{name} takes three numbers, as in 0.485,0.456,0.406; not {text!r}") from None
 
 
 @app.command()
@@ -43,6 +51,15 @@ def evaluate(
         ),
     ] = None,
     evaluators: Evaluators = None,
+    size: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Pixels that images are resized to; by default as in pretraining, which matters much."),
+    ] = None,
+    mean: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of the pixels, such as 0.485,0.456,0.406; by default as in pretraining."),
+    ] = None,
+    std: Annotated[Optional[str], typer.Option(help="Of the pixels, such as 0.229,0.224,0.225.")] = None,  # noqa: UP045
     target: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--out", help="Folder for evaluation.html; by default evaluations/MODEL-on-DATA beside the runs."),
@@ -58,11 +75,20 @@ def evaluate(
 
     Example: `manta evaluate photos --bank ./train.manta --data ./test.manta --evaluators knn,linear,corruptions`
     """
+    from manta.serving.adapt import Preparation
     from manta.training.evaluate import evaluate_model
 
+    preparation = Preparation(size, _numbers("mean", mean), _numbers("std", std))
     with observing() as observer:
         found = evaluate_model(
-            model, data, bank=bank, evaluators=split_names(evaluators), runs=runs, out=target, observer=observer
+            model,
+            data,
+            bank=bank,
+            evaluators=split_names(evaluators),
+            runs=runs,
+            out=target,
+            preparation=preparation,
+            observer=observer,
         )
     write_result(summary, found)
     print_metrics(found["metrics"], found["note"], found["intervals"])

@@ -8,7 +8,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from manta.errors import RunError, TrackingError
 from manta.evaluation import counted, interval, means
 from manta.report.evaluation import write_evaluation
 from manta.serving import save_encoder
+from manta.serving.adapt import Preparation, adapted
 from manta.serving.embed import weights_of
 from manta.tracking import Tracker, exact_version, record_evaluation
 from manta.training.assess import SAMPLES, THUMBNAIL, Rows
@@ -66,6 +67,7 @@ def evaluate_model(
     evaluators: Sequence[str] | None = None,
     runs: str = "manta-runs",
     out: str | None = None,
+    preparation: Preparation | None = None,
     observer: Observer | None = None,
 ) -> dict[str, Any]:
     """Evaluators on `data`; leaves `evaluation.html` and `evaluation.json`, and tells the model's record in MLflow.
@@ -75,6 +77,7 @@ def evaluate_model(
         bank: data that probes learn from, all of it; with None, `data` is split and 9 in 10 rows are the bank.
         evaluators: by name, or "all", with the run's settings or their defaults; None: those of the run.
         out: folder for the page; None: `evaluations/<model>-on-<data>` beside the runs.
+        preparation: of images, where it is not to be that of pretraining.
 
     Returns:
         name, metrics (with `random_` for the untrained encoder), intervals (95%, of what counts queries), evaluators
@@ -83,8 +86,8 @@ def evaluate_model(
     Raises:
         MantaError: anything that the user can mend.
     """
-    observer = observer or Observer()
-    with _subject(model, runs) as subject:
+    observer, preparation = observer or Observer(), preparation or Preparation()
+    with _subject(model, runs) as saved, _prepared(saved, preparation) as subject:
         judges = evaluators_named(
             [config.name for config in subject.evaluation.evaluators] if evaluators is None else evaluators,
             subject.evaluation.evaluators,
@@ -116,6 +119,7 @@ def evaluate_model(
             "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         }
         rows = _slug(data) if bank is None else f"{_slug(data)}-from-{_slug(bank)}"
+        rows = "-".join(filter(None, [rows, preparation.name]))
         place = RunFolder(out or RunFolder(runs).url_of("evaluations", f"{_slug(subject.name)}-on-{rows}"))
         samples = _samples(judging.asked, main)
         with tempfile.TemporaryDirectory(prefix="manta-page-") as scratch:
@@ -212,6 +216,19 @@ def _subject(model: str, runs: str) -> Iterator[Subject]:
             folders = {"": folder, "random": twin}
             name = f"{run.name} at step {step}"
             yield Subject(name, exact, folders, experiment.evaluation, tracker, facts.get("run_id"), step)
+
+
+@contextmanager
+def _prepared(subject: Subject, preparation: Preparation) -> Iterator[Subject]:
+    if not preparation:
+        yield subject
+        return
+    with tempfile.TemporaryDirectory(prefix="manta-prepared-") as scratch:
+        folders = {
+            name: adapted(folder, Path(scratch) / (name or "asked"), preparation)
+            for name, folder in subject.folders.items()
+        }
+        yield replace(subject, folders=folders)
 
 
 def _pinned(model: str, run: RunFolder) -> tuple[str, int]:
