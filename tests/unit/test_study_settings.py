@@ -113,6 +113,21 @@ def test_a_trial_that_repeats_its_rungs_after_a_restart_is_not_judged_twice(name
     assert scheduler.on_trial_result(None, trial, {RESOURCE: 3, "knn_top1": 0.1}) == "STOP"
 
 
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_the_recipes_own_trial_is_not_stopped(name: str) -> None:
+    class Trial:
+        def __init__(self, number: int) -> None:
+            self.trial_id, self.config = str(number), {"number": number}
+
+    past = [TrialRecord(n, {}, "complete", value=0.9, rungs={1.0: 0.9, 3.0: 0.9, 9.0: 0.9}) for n in range(2, 6)]
+    config = settings_from({"scheduler": name}).scheduler
+    for number, decision in ((0, "CONTINUE"), (1, "STOP")):
+        scheduler = make_scheduler(config, metric("knn_top1"), 9, space=Space(()), past=past)
+        trial = Trial(number)
+        scheduler.on_trial_add(None, trial)
+        assert scheduler.on_trial_result(None, trial, {RESOURCE: 3, "knn_top1": 0.1}) == decision
+
+
 def test_median_stopping_survives_trials_that_failed_and_few_samples() -> None:
     class Trial:
         def __init__(self, name: str) -> None:

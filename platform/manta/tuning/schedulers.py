@@ -69,12 +69,14 @@ def make_scheduler(
 class Asha(AsyncHyperBandScheduler):
     """Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning".
 
-    A trial that goes on after its process died repeats its rungs: they count, and decide nothing a second time.
+    A trial that goes on after its process died repeats its rungs: they count, and decide nothing a second time. The
+    recipe's own trial is not stopped, since all others are compared with what it ends with.
     """
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         decision = str(super().on_trial_result(tune_controller, trial, result))
-        return str(TrialScheduler.CONTINUE) if result.get(REPEATED) else decision
+        kept = result.get(REPEATED) or (_of_recipe(trial) and result[self._time_attr] < self._max_t)
+        return str(TrialScheduler.CONTINUE) if kept else decision
 
 
 class Median(MedianStoppingRule):
@@ -84,7 +86,8 @@ class Median(MedianStoppingRule):
         if result.get(REPEATED):
             self._results[trial].append(result)
             return str(TrialScheduler.CONTINUE)
-        return str(super().on_trial_result(tune_controller, trial, result))
+        decision = str(super().on_trial_result(tune_controller, trial, result))
+        return str(TrialScheduler.CONTINUE) if _of_recipe(trial) else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         if self._metric in result and self._time_attr in result:
@@ -111,6 +114,10 @@ class Population(PopulationBasedTraining):
         held = {"drawn": result.get("drawn") or trial_to_clone.config["drawn"]}
         config, operations = super()._get_new_config(trial, SimpleNamespace(config=trial_to_clone.config | held))
         return config | {"number": trial.config["number"]}, operations
+
+
+def _of_recipe(trial: Any) -> bool:
+    return bool(getattr(trial, "config", {}).get("number") == 0)
 
 
 def _replay(scheduler: TrialScheduler, past: Iterable[TrialRecord], metric: Metric) -> None:

@@ -21,7 +21,9 @@ def study_table(record: StudyRecord) -> Table:
     for title in ("trial", "state", *record.metrics, "epochs", "time"):
         table.add_column(title, justify="left" if title in ("trial", "state") else "right", no_wrap=True)
     table.add_column("parameters", overflow="fold")
-    table.add_column("reason", overflow="fold")
+    reasons = any(trial.state == "failed" for trial in record.trials)
+    if reasons:
+        table.add_column("reason", overflow="fold")
     best = record.best
     for trial in record.trials:
         is_best = best is not None and trial.number == best.number
@@ -33,7 +35,7 @@ def study_table(record: StudyRecord) -> Table:
             f"{trial.epochs:.4g}",
             words.duration(trial.seconds),
             Text(" ".join(f"{names[path]}={words.setting(value)}" for path, value in trial.params.items())),
-            Text((trial.reason or "") if trial.state == "failed" else ""),
+            *([Text((trial.reason or "") if trial.state == "failed" else "")] if reasons else []),
             style="bold" if is_best else None,
         )
     return table
