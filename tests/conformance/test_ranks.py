@@ -100,7 +100,7 @@ def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """Each rank's records of all objectives, from one set of processes."""
     folder, world = tmp_path_factory.mktemp("ranks"), request.param
     # A fork server imports the heavy packages once for all ranks of all worlds.
-    multiprocessing.set_forkserver_preload(["objective_kit"])
+    multiprocessing.set_forkserver_preload(["torch", "timm", "sklearn.datasets", "manta.objectives", "manta.serving"])
     mp.start_processes(worker, args=(world, str(folder)), nprocs=world, start_method="forkserver")
     return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(world)]
 

@@ -121,11 +121,12 @@ def test_the_recipes_own_trial_is_not_stopped(name: str) -> None:
 
     past = [TrialRecord(n, {}, "complete", value=0.9, rungs={1.0: 0.9, 3.0: 0.9, 9.0: 0.9}) for n in range(2, 6)]
     config = settings_from({"scheduler": name}).scheduler
-    for number, decision in ((0, "CONTINUE"), (1, "STOP")):
+    for number, rungs, decisions in ((0, (1, 2, 3), ["CONTINUE"] * 3), (1, (3,), ["STOP"])):
         scheduler = make_scheduler(config, metric("knn_top1"), 9, space=Space(()), past=past)
         trial = Trial(number)
         scheduler.on_trial_add(None, trial)
-        assert scheduler.on_trial_result(None, trial, {RESOURCE: 3, "knn_top1": 0.1}) == decision
+        found = [scheduler.on_trial_result(None, trial, {RESOURCE: rung, "knn_top1": 0.1}) for rung in rungs]
+        assert found == decisions
 
 
 def test_median_stopping_survives_trials_that_failed_and_few_samples() -> None:

@@ -53,7 +53,9 @@ def evaluate(
     evaluators: Evaluators = None,
     size: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Pixels that images are resized to; by default as in pretraining, which matters much."),
+        typer.Option(
+            help="Pixels that images are resized to; by default as in pretraining. Transformers take their own only."
+        ),
     ] = None,
     mean: Annotated[
         Optional[str],  # noqa: UP045
@@ -62,7 +64,10 @@ def evaluate(
     std: Annotated[Optional[str], typer.Option(help="Of the pixels, such as 0.229,0.224,0.225.")] = None,  # noqa: UP045
     target: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--out", help="Folder for evaluation.html; by default evaluations/MODEL-on-DATA beside the runs."),
+        typer.Option(
+            "--out",
+            help="Folder for evaluation.html; by default evaluations/MODEL-on-DATA (-from-BANK) beside the runs.",
+        ),
     ] = None,
     runs: Runs = "manta-runs",
     summary: Summary = None,

@@ -68,6 +68,8 @@ def adapted(folder: Path, target: Path, preparation: Preparation) -> Path:
         with torch.no_grad():
             load_exported(target)(torch.zeros(1, side, side, 3, dtype=torch.uint8))
     except (MantaError, RuntimeError, AssertionError, ValueError) as error:
+        if preparation.size is None:
+            raise
         raise ConfigError(
             f"this encoder takes images of {was['image_size']} px and none of {preparation.size}; leave --size out"
         ) from error

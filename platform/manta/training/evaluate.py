@@ -76,7 +76,7 @@ def evaluate_model(
         model: as `model_folder` takes it; a run also gives the untrained encoder that it started with.
         bank: data that probes learn from, all of it; with None, `data` is split and 9 in 10 rows are the bank.
         evaluators: by name, or "all", with the run's settings or their defaults; None: those of the run.
-        out: folder for the page; None: `evaluations/<model>-on-<data>` beside the runs.
+        out: folder for the page; None: `evaluations/<model>-on-<data>[-from-<bank>]` beside the runs.
         preparation: of images, where it is not to be that of pretraining.
 
     Returns:
@@ -98,6 +98,7 @@ def evaluate_model(
         main = verdicts[""]
         found = {
             "name": subject.name,
+            "version": subject.model,
             "data": data,
             "digest": judging.asked.manifest.digest,
             **_numbers(verdicts),

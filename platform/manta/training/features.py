@@ -108,6 +108,10 @@ class FeatureStore:
         device = best_device()
         rows = split_rows(asked.plan, asked.split, asked.limit)[chosen_rows(asked, views[0])]
         rows = rows[np.isin(rows, readable)]
+        if not len(rows):
+            raise DataError(
+                f"none of {views[0]} rows of {asked.manifest.location} can be read any more; ingest it again"
+            )
         size = exported.preprocess.resize
         images = [
             (torch.from_numpy(decode_rows(asked.manifest, part, read_rows(asked.manifest, part).data, size)), part)

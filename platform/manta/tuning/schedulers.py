@@ -83,11 +83,11 @@ class Median(MedianStoppingRule):
     """Golovin et al. 2017, "Google Vizier", section 3.2. A trial without the metric is no sample; none is paused."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if result.get(REPEATED):
-            self._results[trial].append(result)
+        if result.get(REPEATED) or _of_recipe(trial):  # they count, and are not judged
+            if self._metric in result and self._time_attr in result:
+                self._results[trial].append(result)
             return str(TrialScheduler.CONTINUE)
-        decision = str(super().on_trial_result(tune_controller, trial, result))
-        return str(TrialScheduler.CONTINUE) if _of_recipe(trial) else decision
+        return str(super().on_trial_result(tune_controller, trial, result))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         if self._metric in result and self._time_attr in result:
