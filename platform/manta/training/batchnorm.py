@@ -31,16 +31,21 @@ class _GlobalStatistics:
         wide = x if x.dtype == torch.float64 else x.float()
         # One exchange for both, since each waits for the slowest rank: ranks have equal rows, so the global variance
         # is the mean of theirs around their own means, and of what those differ by.
-        variances, means = torch.var_mean(wide, axes, correction=0)
-        means, variances = _COMM.gather(torch.stack([means, variances]).unsqueeze(0)).unbind(1)
+        own = wide.mean(axes)
+        centred = wide - own.view(shape)
+        both = torch.stack([own, centred.square().mean(axes)])
+        means, variances = _COMM.gather(both.unsqueeze(0)).unbind(1)
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
-        centred = wide - mean.view(shape)
         if norm.training and norm.track_running_stats:
             _update_running(norm, mean.detach(), variance.detach(), rows=x.numel() // x.shape[1] * _COMM.world)
-        out = centred * torch.rsqrt(variance + norm.eps).view(shape)
+        scale = torch.rsqrt(variance + norm.eps)
         if norm.affine:
-            out = out * norm.weight.view(shape) + norm.bias.view(shape)
+            scale = scale * norm.weight
+        offset = (own - mean) * scale
+        if norm.affine:
+            offset = offset + norm.bias
+        out = torch.addcmul(offset.view(shape), centred, scale.view(shape))
         return _activate(norm, out.to(x.dtype))
 
 
