@@ -21,7 +21,7 @@ PEAK, NOW = "VmHWM", "VmRSS"
 SHOWN = 300
 """Characters of a reason that are kept."""
 STARTS = ("untrained", "settled")
-"""Encoders of random weights: as they are built, and with BatchNorm's statistics of the bank's plain images, which are
+"""Encoders of random weights: as they are built, and with BatchNorm's statistics of plain images of the bank, which are
 worth points by themselves. The latter is nothing where there is no BatchNorm."""
 Record = dict[str, Any]
 
@@ -70,6 +70,7 @@ class Job:
         return said | {
             "limit": experiment.data.limit,
             "batch": train.batch_size,
+            "temperature": getattr(experiment.objective, "temperature", None),
             "encoder": encoder_words(experiment),
             "key": self.key,
             "threads": self.threads,
@@ -237,26 +238,17 @@ def _untrained(experiment: Experiment, shared: Shared, *, settle: bool) -> Recor
 
 
 def _settle(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
-    """Give BatchNorm the mean statistics of batches of the bank's images, as they are; False where there is none."""
-    import torch
-    from torch.nn.modules.batchnorm import _BatchNorm
-
+    """As runs do it to the untrained encoder; False where there is no BatchNorm."""
     from manta.batch import ViewNeeds
+    from manta.training import baseline
     from manta.training.assess import Rows
     from manta.training.build import plan_of
     from manta.views import Views
 
-    norms = [module for module in encoder.modules() if isinstance(module, _BatchNorm)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a mean over all batches
-    if norms:
-        prepare = Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain
-        rows = Rows(shared.manifest, plan_of(experiment, shared.manifest), "bank", experiment.evaluation.bank_rows)
-        with torch.no_grad():
-            for batch in shared.read(rows, rank=0, world=1):
-                encoder.train()(prepare(batch.images))
-    return bool(norms)
+    prepare = Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain
+    rows = Rows(shared.manifest, plan_of(experiment, shared.manifest), "bank", baseline.ROWS)
+    images = (batch.images for batch in shared.read(rows, rank=0, world=1))
+    return baseline.settle(encoder, images, prepare)
 
 
 def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, float]:

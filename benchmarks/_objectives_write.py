@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -47,45 +47,55 @@ def table(records: Iterable[Record], *, epochs: float, limit: int, batch: int) -
 
 
 def dcl_table(records: Iterable[Record], *, epochs: float, limit: int, batches: Sequence[int]) -> str:
-    """Markdown: kNN of SimCLR and DCL at each batch size, and the gap."""
-    found = _by_batch(records)
-    lines = ["| batch | SimCLR | DCL | gap | seeds of both |", "|---|---|---|---|---|"]
-    gaps: dict[int, float] = {}
-    for batch in batches:
-        ours, theirs = found[batch]["dcl"], found[batch]["simclr"]
-        paired = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
-        if len(paired) >= FEWEST:
-            gaps[batch] = statistics.mean(paired)
-        gap = _spread(paired, sign=True) if paired else MISSING
-        cells = (_spread(list(theirs.values())), _spread(list(ours.values())), gap, str(len(paired)))
-        lines.append(f"| {batch} | {' | '.join(cells)} |")
+    """Markdown: kNN of SimCLR and DCL by temperature and batch size, the gap, and what the gaps say."""
+    lines = ["| temperature | batch | SimCLR | DCL | gap | seeds of both |", "|---|---|---|---|---|---|"]
+    verdicts = []
+    for temperature, found in _by_temperature(records):
+        gaps: dict[int, list[float]] = {}
+        for batch in batches:
+            ours, theirs = found[batch]["dcl"], found[batch]["simclr"]
+            paired = [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+            if len(paired) >= FEWEST:
+                gaps[batch] = paired
+            gap = _spread(paired, sign=True) if paired else MISSING
+            cells = (_spread(list(theirs.values())), _spread(list(ours.values())), gap, str(len(paired)))
+            lines.append(f"| {temperature:g} | {batch} | {' | '.join(cells)} |")
+        verdicts.append(_verdict(temperature, gaps))
     said = (
-        f"{limit:,} CIFAR-10 images, {epochs:g} epochs each, so that a small batch takes more steps; the gap is of the "
-        f"same seed. {_verdict(gaps)}"
+        f"{epochs:g} epochs on {limit:,} CIFAR-10 images each, so that a small batch takes more steps; kNN (k=200) of "
+        f"{limit:,} others among them. Both methods have the same temperature and the same rate, which goes with the "
+        "root of the batch: the positive in the denominator is the only difference. Mean and standard deviation over "
+        "seeds; the gap is of the same seed."
     )
-    return "\n".join([*lines, "", *_wrapped([said]), "", "![kNN of DCL and SimCLR over the batch size](dcl.svg)"])
+    plot = "![kNN of DCL and SimCLR over the batch size](dcl.svg)"
+    return "\n".join([*lines, "", *_wrapped([said, " ".join(filter(None, verdicts))]), "", plot])
 
 
 def dcl_plot(records: Iterable[Record], path: Path, *, batches: Sequence[int]) -> None:
-    """An SVG: kNN over the batch size, mean and every seed."""
+    """An SVG: kNN over the batch size by temperature, mean and every seed."""
     import matplotlib
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "manta"  # equal numbers make an equal file
     from matplotlib import pyplot
 
-    found = _by_batch(records)
-    figure, axes = pyplot.subplots(figsize=(6, 3.6), layout="constrained")
-    for name, label, colour in (("simclr", "SimCLR", "#8a8f98"), ("dcl", "DCL", "#1f6feb")):
-        values = {batch: list(found[batch][name].values()) for batch in batches if found[batch][name]}
-        axes.plot(list(values), [statistics.mean(each) for each in values.values()], "o-", color=colour, label=label)
-        dots = [(batch, value) for batch, each in values.items() for value in each]
-        axes.plot([x for x, _ in dots], [y for _, y in dots], ".", color=colour, alpha=0.4)
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(list(batches), [str(batch) for batch in batches])
-    axes.set(xlabel="batch size", ylabel="kNN accuracy")
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False)
+    shown = list(_by_temperature(records))
+    figure, panels = pyplot.subplots(
+        1, len(shown), figsize=(1 + 4 * len(shown), 3.6), layout="constrained", sharey=True, squeeze=False
+    )
+    for axes, (temperature, found) in zip(panels[0], shown, strict=True):
+        for name, label, colour in (("simclr", "SimCLR", "#8a8f98"), ("dcl", "DCL", "#1f6feb")):
+            values = {batch: list(found[batch][name].values()) for batch in batches if found[batch][name]}
+            means = [statistics.mean(each) for each in values.values()]
+            axes.plot(list(values), means, "o-", color=colour, label=label)
+            dots = [(batch, value) for batch, each in values.items() for value in each]
+            axes.plot([x for x, _ in dots], [y for _, y in dots], ".", color=colour, alpha=0.4)
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(list(batches), [str(batch) for batch in batches])
+        axes.set(xlabel="batch size", title=f"temperature {temperature:g}")
+        axes.grid(alpha=0.25)
+    panels[0][0].set_ylabel("kNN accuracy")
+    panels[0][0].legend(frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="svg", metadata={"Date": None})
     pyplot.close(figure)
@@ -185,26 +195,31 @@ def _costs(runs: list[Record]) -> list[str]:
     return ["", *_wrapped([" ".join(notes)])] if notes else []
 
 
-def _by_batch(records: Iterable[Record]) -> dict[int, dict[str, dict[int, float]]]:
-    """kNN by batch, objective and seed."""
-    found: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: {"simclr": {}, "dcl": {}})
-    for record in records:
-        if record["objective"] in ("simclr", "dcl") and not record.get("failed") and "knn_top1" in record["metrics"]:
-            found[record["batch"]][record["objective"]][record["seed"]] = _knn(record)
-    return found
+def _by_temperature(records: Iterable[Record]) -> Iterator[tuple[float, dict[int, dict[str, dict[int, float]]]]]:
+    """kNN by batch, objective and seed, of each temperature, the lowest first."""
+    every = [record for record in records if not record.get("failed") and "knn_top1" in record["metrics"]]
+    for temperature in sorted({record["temperature"] for record in every}):
+        found: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: {"simclr": {}, "dcl": {}})
+        for record in every:
+            if record["temperature"] == temperature:
+                found[record["batch"]][record["objective"]][record["seed"]] = _knn(record)
+        yield temperature, found
 
 
-def _verdict(gaps: dict[int, float]) -> str:
-    """What the gaps say, whatever it is."""
+def _verdict(temperature: float, gaps: dict[int, list[float]]) -> str:
+    """What the gaps say, whatever it is: of the smallest batch against the largest, by the spread over seeds."""
     if len(gaps) < 2:
         return ""
     small, large = min(gaps), max(gaps)
-    ordered = [gaps[batch] for batch in sorted(gaps)]
-    steadily = all(left >= right for left, right in pairwise(ordered))
-    if gaps[small] > max(gaps[large], 0):
-        how = "at every halving" if steadily else "though not at every halving"
-        return f"The gap grows as the batch shrinks, from {gaps[large]:+.3f} to {gaps[small]:+.3f}, {how}."
-    return f"The gap does not grow as the batch shrinks: {gaps[large]:+.3f} at {large}, {gaps[small]:+.3f} at {small}."
+    first, last = statistics.mean(gaps[small]), statistics.mean(gaps[large])
+    ends = f"from {last:+.3f} at {large} to {first:+.3f} at {small}"
+    if not first > max(last, 0):
+        return f"At {temperature:g} the gap does not grow as the batch shrinks: {ends}."
+    means = [statistics.mean(gaps[batch]) for batch in sorted(gaps)]
+    how = "at every halving" if all(left >= right for left, right in pairwise(means)) else "not at every halving"
+    error = sum(statistics.variance(gaps[batch]) / len(gaps[batch]) for batch in (small, large)) ** 0.5
+    sure = f"{(first - last) / error:.1f} standard errors" if error else "the same for all seeds"
+    return f"At {temperature:g} the gap grows as the batch shrinks, {ends}, {how}; the growth is {sure}."
 
 
 def _knn(record: Record) -> float:

@@ -1,7 +1,7 @@
 """All objectives on one small budget: what each learns and costs, what its loss adds to a step, and DCL's claim.
 
     python benchmarks/objectives.py [--part table|dcl|step] [--data 'cifar10/train-*.parquet'] [--limit 10000]
-        [--epochs 2] [--seeds 3] [--only moco,swav] [--out FOLDER] [--write docs/objectives.md]
+        [--epochs 2] [--dcl-epochs 6] [--seeds 3] [--only moco,swav] [--out FOLDER] [--write docs/objectives.md]
 
 table  Every objective by its CIFAR-10 recipe, but for images, epochs and batch: kNN (k=200) and RankMe on the held-out
        tenth, images/s, memory; and every untrained encoder, as
@@ -10,7 +10,9 @@ table  Every objective by its CIFAR-10 recipe, but for images, epochs and batch:
        and no tracking server. Memory is the peak of the process (VmHWM, set back before the objective is built) less
        what it had then with its libraries loaded. SimCLR comes first, since distill and clusterfit start from the
        encoder of its run of the same seed; then all objectives by seed, so that a part of the table can be used.
-dcl    SimCLR and DCL at batches of 32, 64, 128 and 256, same epochs; --write also draws docs/dcl.svg.
+dcl    SimCLR and DCL at batches of 32, 64, 128 and 256, the same epochs on `--limit` images, and as many more held out,
+       since a gap is small. Both have the same temperature, a low one and DCL's own, and AdamW's rate goes with the
+       root of the batch: the positive in the denominator is the only difference. --write also draws docs/dcl.svg.
 step   See _objectives_step.py.
 
 Every run that ends is a line of FOLDER/runs.jsonl. A killed benchmark goes on from there, and more seeds run only what
@@ -24,10 +26,13 @@ import argparse
 import glob
 import os
 import sys
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from _objectives_run import Job
 
     from manta.config import Experiment
@@ -37,7 +42,9 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 RECIPES = Path(__file__).resolve().parents[1] / "jobs/recipes"
 PARTS = ("table", "dcl", "step")
 FIRST, FROM_FIRST = "simclr", ("clusterfit", "distill")
-BATCHES = (32, 64, 128, 256)
+BATCHES, OF_RATE = (32, 64, 128, 256), 256
+TEMPERATURES = (0.05, 0.1)
+"""Of SimCLR and of DCL where they are compared."""
 
 
 def main() -> None:
@@ -46,6 +53,7 @@ def main() -> None:
     parser.add_argument("--data", help="Parquet of labelled 32 px images; without it, images are drawn")
     parser.add_argument("--limit", type=int, default=10_000)
     parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--dcl-epochs", type=float, default=6)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--batch", type=int, default=128, help="of the table and of step, whatever the recipe says")
     parser.add_argument("--only", default="", help="names of objectives, with commas; SimCLR is always there")
@@ -57,7 +65,7 @@ def main() -> None:
     words.out.mkdir(parents=True, exist_ok=True)
     parts = words.part or PARTS
     if set(parts) & {"table", "dcl"}:
-        runs(words, parts)
+        runs(words, [part for part in ("table", "dcl") if part in parts])
     if "step" in parts:
         from _objectives_step import step_table
 
@@ -73,41 +81,41 @@ def names(only: str) -> list[str]:
     return [FIRST, *(name for name in found if name != FIRST and (not wanted or name in wanted))]
 
 
-def runs(words: argparse.Namespace, parts: tuple[str, ...]) -> None:
+def runs(words: argparse.Namespace, parts: list[str]) -> None:
     """Train what is missing of the table and of DCL's comparison, and say what all of it says."""
     from _objectives_run import Store, perform
     from _objectives_write import dcl_plot, dcl_table, table
 
-    from manta.data import open_dataset, prepare
     from manta.training.launch import connect
     from manta.training.supply import Shared
 
     connect(cpus=3 * words.concurrent + 2)  # a run's embedding job wants CPUs of its own
-    dataset = prepare(subset(words), words.out / "datasets")
-    digest = open_dataset(dataset).digest
-    made = Jobs(words, dataset, digest)
-    jobs = {part: getattr(made, part)() for part in ("table", "dcl") if part in parts}
-    every = [job for part in jobs.values() for job in part]
-    shared = Shared.decode(made.experiment(FIRST, 0, words.batch), dataset, bank=words.limit, queries=words.limit)
     store = Store(words.out)
-    perform(every, store, shared, concurrent=words.concurrent, say=lambda said: print(said, flush=True))
-    records = store.records()
-    for part, wanted in jobs.items():
-        found = [records[job.key] for job in wanted if job.key in records]
+    for part in parts:
+        made = Jobs(words, rows=words.limit if part == "table" else 2 * words.limit)
+        jobs = made.table() if part == "table" else made.dcl()
+        shared = Shared.decode(made.experiment(FIRST, 0, words.batch), made.dataset, bank=made.rows, queries=made.rows)
+        perform(jobs, store, shared, concurrent=words.concurrent, say=lambda said: print(said, flush=True))
+        records = store.records()
+        found = [records[job.key] for job in jobs if job.key in records]
         if part == "table":
             _publish(words, part, table(found, epochs=words.epochs, limit=words.limit, batch=words.batch))
         else:
-            _publish(words, part, dcl_table(found, epochs=words.epochs, limit=words.limit, batches=BATCHES))
+            _publish(words, part, dcl_table(found, batches=BATCHES, epochs=words.dcl_epochs, limit=words.limit))
             plot = (words.write.parent if words.write else words.out) / "dcl.svg"
             dcl_plot(found, plot, batches=BATCHES)
             print(f"wrote {plot}")
 
 
 class Jobs:
-    """What is to be run, in its order."""
+    """What is to be run, in its order, on the first `rows` images."""
 
-    def __init__(self, words: argparse.Namespace, dataset: str, digest: str) -> None:
-        self.words, self.dataset, self.digest = words, dataset, digest
+    def __init__(self, words: argparse.Namespace, *, rows: int) -> None:
+        from manta.data import open_dataset, prepare
+
+        self.words, self.rows = words, rows
+        self.dataset = prepare(subset(words, rows), words.out / "datasets")
+        self.digest = open_dataset(self.dataset).digest
 
     def table(self) -> list[Job]:
         from _objectives_run import STARTS, encoder_words
@@ -122,17 +130,23 @@ class Jobs:
         return jobs
 
     def dcl(self) -> list[Job]:
-        seeds = range(self.words.seeds)
-        return [self._job(name, name, seed, batch) for seed in seeds for batch in BATCHES for name in (FIRST, "dcl")]
+        def changes(temperature: float, batch: int) -> list[str]:
+            rate = self.experiment(FIRST, 0, OF_RATE).optimizer.lr * (batch / OF_RATE) ** 0.5
+            words = (f"train.epochs={self.words.dcl_epochs}", f"optimizer.lr={rate:.3g}", "evaluation.holdout=0.5")
+            return [*words, f"objective.temperature={temperature}"]
 
-    def experiment(self, name: str, seed: int, batch: int) -> Experiment:
+        runs = product(TEMPERATURES, range(self.words.seeds), BATCHES, (FIRST, "dcl"))
+        return [self._job(name, name, seed, batch, changes(t, batch)) for t, seed, batch, name in runs]
+
+    def experiment(self, name: str, seed: int, batch: int, more: Sequence[str] = ()) -> Experiment:
         """The recipe within the budget."""
         from manta.config import load
 
         changes = [
-            *(f"data.source={self.dataset}", f"data.limit={self.words.limit}", f"train.epochs={self.words.epochs}"),
+            *(f"data.source={self.dataset}", f"data.limit={self.rows}", f"train.epochs={self.words.epochs}"),
             *(f"train.batch_size={batch}", f"train.seed={seed}", f"train.checkpoint_every={10**9}"),
             "evaluation.evaluators=[{name: knn, k: 200}, {name: rank}]",
+            *more,
         ]
         if name in FROM_FIRST:
             changes.append(f"objective.model={self._teacher(seed)}")
@@ -143,23 +157,23 @@ class Jobs:
         mark = self.experiment(FIRST, seed, self.words.batch).fingerprint()
         return str(self.words.out / "teachers" / f"{self.digest[:12]}-{mark}")
 
-    def _job(self, name: str, recipe: str, seed: int, batch: int) -> Job:
+    def _job(self, name: str, recipe: str, seed: int, batch: int, more: Sequence[str] = ()) -> Job:
         from _objectives_run import Job
 
-        experiment = self.experiment(recipe, seed, batch)
+        experiment = self.experiment(recipe, seed, batch, more)
         return Job(
             name=name,
             experiment=experiment.model_dump(mode="json"),
             dataset=self.dataset,
             digest=self.digest,
             folder=str(self.words.out / "scratch" / f"{name}-{seed}-{batch}"),
-            keep=self._teacher(seed) if name == FIRST and batch == self.words.batch else None,
+            keep=self._teacher(seed) if name == FIRST and not more else None,
             teacher=self._teacher(seed) if name in FROM_FIRST else None,
         )
 
 
-def subset(words: argparse.Namespace) -> str:
-    """A file of the first `--limit` images, so that nothing, clusters of the data included, comes from others."""
+def subset(words: argparse.Namespace, rows: int) -> str:
+    """A file of the first `rows` images, so that nothing, clusters of the data included, comes from others."""
     import hashlib
 
     import pyarrow as pa
@@ -167,19 +181,19 @@ def subset(words: argparse.Namespace) -> str:
     from throughput import draw
 
     if not words.data:
-        folder = words.out / f"drawn-{words.limit}"
+        folder = words.out / f"drawn-{rows}"
         folder.mkdir(exist_ok=True)
-        return str(folder / "drawn.parquet") if any(folder.iterdir()) else draw(folder, words.limit)
-    path = words.out / f"first-{words.limit}-{hashlib.sha256(words.data.encode()).hexdigest()[:8]}.parquet"
+        return str(folder / "drawn.parquet") if any(folder.iterdir()) else draw(folder, rows)
+    path = words.out / f"first-{rows}-{hashlib.sha256(words.data.encode()).hexdigest()[:8]}.parquet"
     if not path.exists():
-        tables, rows = [], 0
+        tables, got = [], 0
         for file in sorted(glob.glob(words.data)):
-            tables.append(pq.read_table(file).slice(0, words.limit - rows))
-            rows += len(tables[-1])
-            if rows == words.limit:
+            tables.append(pq.read_table(file).slice(0, rows - got))
+            got += len(tables[-1])
+            if got == rows:
                 break
-        if rows < words.limit:
-            sys.exit(f"{words.data} has {rows:,} images; lower --limit")
+        if got < rows:
+            sys.exit(f"{words.data} has {got:,} images, and {rows:,} are needed; lower --limit")
         pq.write_table(pa.concat_tables(tables), path)
     return str(path)
 

@@ -2,7 +2,8 @@
 
 Gains of so short a run differ by two points of kNN between machines, by rounding alone. Most objectives gain five and
 more; a gain that is closer to nothing is decided by the mean of three seeds. A residual network gains some of it, eight
-points with seed 0, as soon as its BatchNorm has seen the data, which the untrained encoder's has not.
+points with seed 0, as soon as its BatchNorm has seen the data, which the untrained encoder's has not; a third of the
+objectives gain no more in 60 steps. A collapse is measured from the settled encoder, whose features are spread out.
 """
 
 from __future__ import annotations
@@ -25,12 +26,14 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional.spectrum import feature_std, rankme
 from manta.objectives import Material, ModelMaterial, Objective, ObjectiveConfig, Paper
+from manta.training.baseline import settle
 from manta.views import Views, ViewsConfig
 
 STEPS, BATCH, LR, WARMUP = 60, 64, 1e-3, 6
 BANK, CLOSE = 900, 0.02
 GENTLE = ViewsConfig(local_size=24, crop_scale=(0.4, 1.0), flip=0.0, jitter=(0.4, 0.4, 0.0, 0.0), grayscale=0.0)
 """As the recipe for digits has them: a mirrored 2 is no 2."""
+PLAIN = Views(VIEWS, ViewNeeds(), image_size=SIZE).plain
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,15 @@ class Quality:
     rank: float
     knn: float
 
-    def collapsed_from(self, untrained: Quality) -> bool:
-        return self.std < 0.5 * untrained.std or self.rank < 0.6 * untrained.rank
+    def collapsed_from(self, start: Quality) -> bool:
+        return self.std < 0.4 * start.std or self.rank < 0.4 * start.rank
 
 
 @torch.no_grad()
 def quality(encoder: Encoder) -> Quality:
     """On digits that are not augmented."""
     encoder.eval()
-    plain = Views(VIEWS, ViewNeeds(), image_size=SIZE).plain
-    features = F.normalize(torch.cat([encoder(plain(part)) for part in pictures().split(256)]), dim=1)
+    features = F.normalize(torch.cat([encoder(PLAIN(part)) for part in pictures().split(256)]), dim=1)
     neighbours = KNeighborsClassifier(20, metric="cosine").fit(features[:BANK], labels()[:BANK])
     score = neighbours.score(features[BANK:], labels()[BANK:])
     return Quality(feature_std(features), rankme(features), float(score))
@@ -81,10 +83,13 @@ def test_a_short_run_learns_and_does_not_collapse(name: str) -> None:
     gains: list[float] = []
     while not gains or (gains[0] < CLOSE and len(gains) < 3):
         objective = objective_of(name, seed=len(gains), make=material)
-        before = quality(untrained(objective, len(gains)))
+        start = untrained(objective, len(gains))
+        before = quality(start)
+        settle(start, pictures()[:BANK].split(256), PLAIN)
+        settled = quality(start)
         after, losses = short_run(objective)
         assert all(loss == loss for loss in losses)
-        assert not after.collapsed_from(before), (before, after)
+        assert not after.collapsed_from(settled), (settled, after)
         gains.append(after.knn - before.knn)
     assert mean(gains) > 0, (gains, losses)
 

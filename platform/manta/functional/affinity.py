@@ -15,7 +15,10 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def affinities(features: Tensor, *, temperature: float) -> Tensor:
-    """`[M, D] -> [M, M]`: softmax of each row's cosines with the other rows; 0 with itself (Ge et al. 2021, BAKE)."""
+    """`[M, D] -> [M, M]`: softmax of each row's cosines with the other rows; 0 with itself (Ge et al. 2021, BAKE).
+
+    The temperature is ours; BAKE's code has none, which is 1.
+    """
     if len(features) < 2:
         raise ConfigError("affinities need at least 2 samples in a batch; raise train.batch_size")
     unit = F.normalize(features, dim=1)

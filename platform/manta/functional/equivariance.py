@@ -18,7 +18,8 @@ from manta.functional.redundancy import Average, alone, vicreg_terms
 def transported(z: Tensor, maps: Tensor) -> Tensor:
     """`z + maps z / sqrt(D)`: each sample's own linear map of its embedding, `[N, D], [N, D, D] -> [N, D]`.
 
-    Maps of entries of the order of 1 so change an embedding by its own order.
+    Maps of entries of the order of 1 so change an embedding by its own order. The identity and the root are ours; the
+    authors' code of SIE has the bare `maps z`.
     """
     return z + torch.einsum("nij,nj->ni", maps, z) / math.sqrt(z.shape[1])
 

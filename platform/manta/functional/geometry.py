@@ -31,7 +31,7 @@ def nesum(features: Tensor) -> float:
 def alignment(views: Tensor, *, alpha: float = 2.0) -> float:
     """How near the views of a sample are: the mean of `|x - y|^alpha` over all pairs of its views, of `[N, V, D]`
     features that are L2-normalised here. Lower is better; 0 to 2^alpha. Wang & Isola 2020, "Understanding Contrastive
-    Representation Learning through Alignment and Uniformity on the Hypersphere", section 4.1.
+    Representation Learning through Alignment and Uniformity on the Hypersphere", section 4.1.1 (unnumbered).
 
     Raises:
         ConfigError: fewer than two views.
@@ -46,7 +46,8 @@ def alignment(views: Tensor, *, alpha: float = 2.0) -> float:
 
 def hypersphere_uniformity(features: Tensor, *, t: float = 2.0, chunk: int = 1024) -> float:
     """How evenly `[N, D]` features cover the sphere: the log of the mean of `exp(-t |x - y|^2)` over pairs of different
-    rows, which are L2-normalised here. Lower is better; -4t to 0. Wang & Isola 2020, section 4.1.
+    rows, which are L2-normalised here. Lower is better; -4t to 0. Wang & Isola 2020, section 4.1.2
+    (unnumbered).
 
     The cost is quadratic in N, the memory `chunk * N`.
 

@@ -17,7 +17,8 @@ def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
 
 @full_precision
 def masked_patch_mse(prediction: Tensor, patches: Tensor, hidden: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """Mean squared error on hidden patches against per-patch normalised pixels (He et al. 2022, MAE, sec. 3).
+    """Mean squared error on hidden patches against per-patch normalised pixels (He et al. 2022, MAE, sec. 3, in
+    prose).
 
     Args:
         prediction, patches: `[N, T, P]`.

@@ -32,6 +32,6 @@ def near_teacher(weight: Tensor, teacher: Tensor, *, distance: float) -> Tensor:
     """`((1 - alpha) teacher + alpha weight) / sqrt((1 - alpha)^2 + alpha^2)` of weights of one shape.
 
     A student's start between its teacher, at a distance alpha of 0, and itself, at 1; independent weights of one
-    variance keep it (Sarnthein et al. 2023, section 4).
+    variance keep it (Sarnthein et al. 2023, section 4, unnumbered).
     """
     return ((1 - distance) * teacher + distance * weight) / math.hypot(1 - distance, distance)

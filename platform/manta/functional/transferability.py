@@ -25,7 +25,8 @@ def log_me(features: Tensor, labels: Tensor, *, shift: Tensor | None = None, chu
     Pre-trained Models for Transfer Learning"; by the fixed point in the ratio `t = alpha / beta` of You et al. 2022,
     "Ranking and Tuning Pre-trained Models". As there, features are not centred. Ours: classes without a row are left
     out, beta is eliminated in closed form, and bounds take the place of the authors' 1e-5 in denominators, by which the
-    features' scale mattered.
+    features' scale mattered. With fewer rows than features the authors' code gives other values: its log-determinant
+    leaves eigenvalues out.
 
     Args:
         shift: `[classes, D]` added to the features of each class.

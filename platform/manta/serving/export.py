@@ -132,9 +132,7 @@ def save_encoder(exported: ExportedEncoder, folder: str | Path, *, config: Encod
         _write_timm(exported, folder, config)
     else:
         (folder / TIMM_DESCRIPTION).unlink(missing_ok=True)  # timm would build another network around the weights
-    # Copies, since safetensors refuses tied and channels-last tensors.
-    weights = {k: v.detach().cpu().contiguous().clone() for k, v in weighted(encoder).state_dict().items()}
-    safetensors.torch.save_file(weights, folder / WEIGHTS)
+    save_weights(encoder, folder)
     description = {
         "encoder": config.model_dump(mode="json"),
         "embed_dim": encoder.embed_dim,
@@ -144,6 +142,13 @@ def save_encoder(exported: ExportedEncoder, folder: str | Path, *, config: Encod
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
     _verify(encoder, folder, by_timm=by_timm, image_size=preprocess.image_size)
     return SavedEncoder(folder, by_timm)
+
+
+def save_weights(encoder: Encoder, folder: Path) -> None:
+    """Write an encoder's weights alone, beside a description that is there or will be."""
+    # Copies, since safetensors refuses tied and channels-last tensors.
+    weights = {k: v.detach().cpu().contiguous().clone() for k, v in weighted(encoder).state_dict().items()}
+    safetensors.torch.save_file(weights, folder / WEIGHTS)
 
 
 def load_exported(folder: str | Path) -> ExportedEncoder:

@@ -73,7 +73,8 @@ def evaluate_model(
     """Evaluators on `data`; leaves `evaluation.html` and `evaluation.json`, and tells the model's record in MLflow.
 
     Args:
-        model: as `model_folder` takes it; a run also gives the untrained encoder that it started with.
+        model: as `model_folder` takes it; a run also gives the untrained encoder that it started with, its BatchNorm
+            settled on the rows that probes learn from.
         bank: data that probes learn from, all of it; with None, `data` is split and 9 in 10 rows are the bank.
         evaluators: by name, or "all", with the run's settings or their defaults; None: those of the run.
         out: folder for the page; None: `evaluations/<model>-on-<data>[-from-<bank>]` beside the runs.
@@ -94,6 +95,8 @@ def evaluate_model(
         )
         judging = Judging.of(data, bank, runs, observer, subject.evaluation)
         observer.notify(f"evaluating {subject.name}")
+        if (untrained := subject.folders.get("random")) is not None:
+            judging.settle(untrained)
         verdicts = {name: judging.judge(folder, judges) for name, folder in subject.folders.items()}
         main = verdicts[""]
         found = {

@@ -21,8 +21,9 @@ from manta.evaluation import (
     evaluate,
     lacking,
 )
-from manta.serving import load_exported
+from manta.serving import load_exported, save_weights
 from manta.serving.embed import Progress
+from manta.training import baseline
 from manta.training.assess import Rows, views_wanted
 from manta.training.features import FeatureStore, bench_of
 from manta.training.folder import RunFolder, default_cache
@@ -87,6 +88,13 @@ class Judging:
     def features(self, folder: Path) -> Features:
         """Of a saved encoder, without augmented views."""
         return self.store.features(folder, load_exported(folder), self.learnt, self.asked, views=None)
+
+    def settle(self, folder: Path) -> None:
+        """Give BatchNorm of a saved untrained encoder, in its folder, the statistics of rows that probes learn from."""
+        exported = load_exported(folder)
+        bench = bench_of(exported, self.learnt, self.asked)
+        if baseline.settle(bench.encoder, (images for images, _ in bench.rows("bank", baseline.ROWS)), bench.prepared):
+            save_weights(exported.encoder, folder)
 
     def judge(self, folder: Path, evaluators: Iterable[Evaluator[Any]]) -> Verdict:
         """Every evaluator on a saved encoder.

@@ -21,6 +21,7 @@ from manta.errors import MantaError, RunError, TrainingStopped
 from manta.evaluation import Evaluator
 from manta.memory import keep_freed_memory
 from manta.tracking import MetricLog, SystemSampler
+from manta.training import baseline
 from manta.training.artifacts import save_assessment, save_views
 from manta.training.assess import Assessment, Rows, assess, augmentation, evaluators_of, views_wanted
 from manta.training.build import build_objective, plan_of, seed_everything, total_steps, untrained_encoder
@@ -257,10 +258,13 @@ class Worker:
         )
 
     def _untrained(self) -> encoders.Encoder:
-        """The encoder as it was before the first step: the same seed gives the same weights."""
+        """The encoder as it was before the first step, settled: the same seed gives the same weights."""
         state = torch.get_rng_state()
         fresh = untrained_encoder(self.experiment).to(self.device)
         torch.set_rng_state(state)
+        rows = self.supply.read(Rows(self.manifest, self.plan, "bank", baseline.ROWS), rank=0, world=1)
+        plain = self.step.views.plain
+        baseline.settle(fresh, (batch.images for batch in rows), lambda images: plain(images.to(self.device)))
         return fresh
 
     def _restore(self) -> int:
