@@ -230,3 +230,17 @@ def test_lvm_meds_loss_weighs_edges() -> None:
 def test_a_config_that_cannot_work_says_why(name: str, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         OBJECTIVES[name].Config.model_validate({"name": name, **values})
+
+
+@pytest.mark.parametrize(
+    ("partner", "message"),
+    [
+        ({"name": "resnet8000"}, r"^objective\.partner\.name: timm has no model 'resnet8000'"),
+        ({"name": "test_resnet", "args": {"no": 1}}, r"^objective\.partner: timm cannot build 'test_resnet'"),
+        ({"name": "scatnet"}, r"^objective\.partner: "),
+    ],
+)
+def test_a_partner_that_cannot_be_built_is_said_to_be_the_partner(partner: dict[str, Any], message: str) -> None:
+    config = OBJECTIVES["mokd"].Config.model_validate({"name": "mokd", "partner": partner})
+    with pytest.raises(ConfigError, match=message):
+        OBJECTIVES["mokd"](config, encoders.build(ENCODERS[0], image_size=SIZE), DataFacts(rows=100, image_size=33))

@@ -19,7 +19,7 @@ import pytest
 import torch
 from command import descendants
 
-from manta.data import decode, ingest, open_dataset
+from manta.data import Plan, decode, ingest, open_dataset
 from manta.data._files import Place
 from manta.data.read import read_rows
 from manta.encoders import EncoderConfig, build
@@ -28,6 +28,8 @@ from manta.serving import ExportedEncoder, _parts, save_encoder
 from manta.serving import embed as module
 from manta.serving._parts import Batch, row_groups, write_part
 from manta.serving.embed import Pool, embed, read_embeddings, read_manifest
+from manta.training.assess import Rows
+from manta.training.features import readable
 
 CHUNK = 64
 SLOW = f"""
@@ -175,6 +177,10 @@ def test_what_does_not_decode_any_more_is_listed(encoder: Path, ray_cluster: str
     assert [(one["index"], one["path"]) for one in listed] == [(5, images[5]["path"]), (100, images[100]["path"])]
     assert all("truncated" in one["reason"] or "broken" in one["reason"] for one in listed)
     assert not {5, 100} & set(table(out)[0].tolist())
+    manifest = open_dataset(str(tmp_path / "d.manta"))
+    everything = Rows(manifest, Plan(manifest, seed=0, batch_size=1, holdout=0.0), "bank", manifest.rows)
+    assert [len(part) for part in readable(everything, size=16, part=60)][:2] == [60, 60]
+    assert sum(len(part) for part in readable(everything, size=16, part=60)) in range(1797 - 2 * 60, 1797 - 2 * 55)
 
 
 def test_a_killed_job_goes_on_without_a_row_twice_or_lost(digits: str, encoder: Path, tmp_path: Path) -> None:

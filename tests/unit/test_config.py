@@ -4,6 +4,7 @@ import pytest
 
 from manta.config import from_mapping, load
 from manta.errors import ConfigError
+from manta.objectives import OBJECTIVES, HeadConfig
 
 MINIMAL = {"data": {"source": "digits"}, "objective": {"name": "dcl"}}
 
@@ -84,3 +85,36 @@ def test_the_fingerprint_sees_what_changes_training_and_nothing_else():
         {"data": {"source": "elsewhere", "cache": "memory"}},
     ):
         assert from_mapping(MINIMAL | change).fingerprint() == base
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_head_that_is_set_in_part_is_the_objectives_own_in_all_else(name):
+    kind = OBJECTIVES[name].Config
+    heads = {key: field.default for key, field in kind.model_fields.items() if isinstance(field.default, HeadConfig)}
+    needed = {key: "somewhere" for key, field in kind.model_fields.items() if field.is_required() and key != "name"}
+    for key, default in heads.items():
+        given = kind.model_validate({"name": name, key: {"hidden": 33}} | needed)
+        assert getattr(given, key) == default.model_copy(update={"hidden": 33})
+
+
+def test_a_projector_of_moco_that_is_set_in_part_is_its_versions_in_all_else():
+    recipe = {"name": "moco", "version": "v3", "projector": {"layers": 3}}
+    third = from_mapping(MINIMAL | {"objective": recipe}).objective
+    assert (third.projector.layers, third.projector.norm_out) == (3, True)
+    again = from_mapping(MINIMAL | {"objective": third.model_dump()}).objective
+    assert again == third
+    second = from_mapping(MINIMAL | {"objective": recipe | {"version": "v2"}}).objective
+    assert (second.projector.layers, second.projector.norm) == (3, None)
+
+
+@pytest.mark.parametrize("override", ["encoder.name=resnet10t", "encoder={name: resnet10t}"])
+def test_another_encoder_is_not_given_the_arguments_of_the_recipes(tmp_path, override):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(
+        "data: {source: digits}\nobjective: {name: dcl}\n"
+        "encoder: {name: vit_tiny_patch16_224, stem: small, args: {embed_dim: 24}}\n"
+    )
+    found = load(recipe, [override]).encoder
+    assert (found.name, found.args, found.stem) == ("resnet10t", {}, "small")
+    assert load(recipe, ["encoder.name=vit_tiny_patch16_224"]).encoder.args == {"embed_dim": 24}
+    assert load(recipe, ["encoder.args.depth=2", override]).encoder.args == {"depth": 2}

@@ -19,6 +19,7 @@ from bench_kit import Pixels, bench_of, prepare, small_encoder
 from conformance.objective_kit import labels, pictures
 from manta.encoders import EncoderConfig
 from manta.encoders import build as build_encoder
+from manta.encoders.concatenation import Concatenation
 from manta.errors import ConfigError
 from manta.evaluation import build
 from manta.evaluation._layers import LayerReader
@@ -60,6 +61,22 @@ def test_blocks_of_a_transformer_are_means_over_all_tokens() -> None:
         for name, block in zip(found, model.blocks, strict=True):  # type: ignore[union-attr, arg-type]
             tokens = block(tokens)
             torch.testing.assert_close(found[name], tokens.mean(1))
+
+
+def test_a_concatenation_has_the_layers_of_its_parts() -> None:
+    parts = [small_encoder("resnet", seed=seed) for seed in range(2)]
+    both = Concatenation(parts).eval()
+    x = prepare(pictures()[:5])
+    found = LayerReader(both)(x)
+    assert list(found) == [f"parts.{i}.{name}" for i in range(2) for name in LayerReader(parts[0])(x)]
+    for name, features in found.items():
+        part, layer = parts[int(name.split(".")[1])], name.split(".", 2)[2]
+        torch.testing.assert_close(features, LayerReader(part, [layer])(x)[layer])
+    # A list that fits the untrained encoder, which is one part, fits the whole too: its last part is meant.
+    last = LayerReader(both, ["layer2"])(x)["layer2"]
+    torch.testing.assert_close(last, LayerReader(parts[1], ["layer2"])(x)["layer2"])
+    with pytest.raises(ConfigError, match=r"'parts.2.layer1'; it has 2 parts"):
+        LayerReader(both, ["parts.2.layer1"])
 
 
 def test_wrong_layers_are_one_line() -> None:

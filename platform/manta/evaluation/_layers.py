@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterator, Sequence
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from manta.encoders import Encoder
+from manta.encoders.concatenation import Concatenation
 from manta.errors import ConfigError
 
 
 def stages(encoder: Encoder) -> dict[str, int]:
     """Names of an encoder's stages or blocks, first to last, each with the channels of its output, as timm lists them.
+    Those of a concatenation's parts have `parts.<i>.` before them.
 
     Raises:
         ConfigError: the encoder is not timm's.
     """
+    if isinstance(encoder, Concatenation):
+        listed_by = enumerate(cast(Iterable[Encoder], encoder.parts))
+        return {f"parts.{i}.{name}": wide for i, part in listed_by for name, wide in stages(part).items()}
     listed = getattr(getattr(encoder, "model", None), "feature_info", None)
     if not listed:
         raise ConfigError("this encoder does not say which layers it has; name them by the evaluator's layers=[...]")
@@ -27,11 +33,18 @@ def stages(encoder: Encoder) -> dict[str, int]:
 
 
 def find(encoder: nn.Module, name: str) -> nn.Module:
-    """A submodule such as `layer3` or `blocks.5.attn.proj`.
+    """A submodule such as `layer3` or `blocks.5.attn.proj`; of a concatenation `parts.0.layer3`, or its last part's.
 
     Raises:
         ConfigError: the encoder has none of that name.
     """
+    if isinstance(encoder, Concatenation):
+        part = re.fullmatch(r"parts\.(?P<number>\d+)\.(?P<rest>.+)", name)
+        if part is None:
+            return find(encoder.parts[-1], name)
+        if int(part["number"]) >= len(encoder.parts):
+            raise ConfigError(f"the encoder has no layer {name!r}; it has {len(encoder.parts)} parts")
+        return find(encoder.parts[int(part["number"])], part["rest"])
     root: nn.Module = getattr(encoder, "model", encoder)
     names = [known for known, _ in root.named_modules() if known]
     if name not in names:

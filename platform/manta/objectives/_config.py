@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from manta.schedules import Schedule, Scheduled
 
@@ -14,6 +15,15 @@ class ObjectiveConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     name: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_heads(cls, values: Any) -> Any:
+        """A head that is given in part is this objective's in all else, not what `HeadConfig` has by default."""
+        if not isinstance(values, Mapping):
+            return values
+        heads = {name: field.default for name, field in cls.model_fields.items()}
+        return {name: _overlaid(heads.get(name), value) for name, value in values.items()}
 
 
 class HeadConfig(BaseModel):
@@ -31,6 +41,13 @@ class HeadConfig(BaseModel):
     norm_out: bool = Field(default=False, description="normalise the output too, without a learnt affine")
     activation: Literal["relu", "gelu"] = "relu"
     kappa: float = Field(default=1.01, ge=1, description="reweighting: dimension i is divided by kappa to the i")
+
+
+def _overlaid(default: Any, given: Any) -> Any:
+    """`given`, on top of a head's settings where it is a part of them."""
+    if isinstance(default, HeadConfig) and isinstance(given, Mapping):
+        return {**default.model_dump(), **given}
+    return given
 
 
 def _levels(scheduled: float | Schedule) -> dict[str, float]:

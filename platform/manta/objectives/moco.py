@@ -24,8 +24,9 @@ PROJECTORS = {
 
 
 class MoCoConfig(MomentumConfig):
-    """Momentum contrast. A projector that is not given, or is the other version's default, is the version's own: that
-    of v3 has BatchNorm everywhere. A search over versions starts from a recipe in which one of them is written out."""
+    """Momentum contrast. What is not given of a projector is the version's own, and so is all of it if it is the other
+    version's: that of v3 has BatchNorm everywhere. A search over versions starts from a recipe in which one of them is
+    written out."""
 
     name: Literal["moco"] = "moco"
     version: Literal["v2", "v3"] = Field(
@@ -40,9 +41,10 @@ class MoCoConfig(MomentumConfig):
             return values
         version, given = values.get("version", "v2"), values.get("projector")
         given = given.model_dump() if isinstance(given, HeadConfig) else given
-        if version in ("v2", "v3") and (given is None or given in PROJECTORS.values()):
-            return {**values, "projector": PROJECTORS[version]}
-        return values
+        if version not in PROJECTORS or not isinstance(given, Mapping | None):
+            return values
+        changed = {} if given is None or given in PROJECTORS.values() else given
+        return {**values, "projector": PROJECTORS[version] | changed}
 
 
 @OBJECTIVES.register("moco")

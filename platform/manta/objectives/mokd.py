@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from manta.batch import Batch, DataFacts, Progress, View, ViewNeeds
 from manta.encoders import Encoder, EncoderConfig
 from manta.encoders import build as build_encoder
+from manta.errors import ConfigError
 from manta.functional import dino
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._cells import described, map_dim
@@ -94,7 +95,12 @@ class MOKD(Objective[MOKDConfig]):
 
     def __init__(self, config: MOKDConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.partner = build_encoder(config.partner, image_size=data.image_size)
+        try:
+            self.partner = build_encoder(config.partner, image_size=data.image_size)
+        except ConfigError as error:
+            said = str(error)
+            where = "" if said.startswith("encoder") else ": "
+            raise ConfigError(f"objective.partner{where}{said.removeprefix('encoder')}") from error
         self.heads = nn.ModuleList(Heads(each, config) for each in (encoder, self.partner))
         self.teacher, self.partner_teacher = momentum_copy(encoder), momentum_copy(self.partner)
         self.teacher_heads = momentum_copy(self.heads)

@@ -1,7 +1,7 @@
 """The untrained encoder that results are shown beside: random weights, and BatchNorm's statistics of the data.
 
 As a network is built, BatchNorm's running statistics are of nothing. The first steps of any method bring those of the
-data, and they alone are worth points: a gain over a network without them is not the method's.
+data, and they alone are worth points of kNN: a gain over a network without them is not the method's.
 """
 
 from __future__ import annotations
@@ -32,10 +32,9 @@ def settle(encoder: Encoder, images: Iterable[Tensor], prepare: Callable[[Tensor
     norms = [module for module in encoder.modules() if isinstance(module, _BatchNorm) and _fresh(module)]
     if not norms:
         return False
-    batches = list(images)
-    if sum(map(len, batches)) < 2:
+    pixels = torch.cat([torch.empty(0, dtype=torch.uint8), *images])
+    if len(pixels) < 2:
         return False
-    pixels = torch.cat(batches)
     mixed = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
     momenta, mode = [norm.momentum for norm in norms], encoder.training
     encoder.eval()  # but for BatchNorm: dropout would draw, and change what is seen

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -162,6 +163,14 @@ def bench_of(exported: ExportedEncoder, learnt: Rows, asked: Rows) -> Bench:
     rows = partial(read_alone, read, {"bank": learnt, "queries": asked})
     exported.to(device)
     return Bench(exported.encoder, exported.preprocess.ready, size, device, rows)
+
+
+def readable(rows: Rows, *, size: int, part: int = 64) -> Iterator[Tensor]:
+    """uint8 `[part, 3, size, size]` of rows, in order, but for parts that hold a damaged one."""
+    wanted = split_rows(rows.plan, rows.split, rows.limit)
+    for here in np.array_split(wanted, -(-len(wanted) // part) or 1):
+        with suppress(DataError):
+            yield torch.from_numpy(decode_rows(rows.manifest, here, read_rows(rows.manifest, here).data, size))
 
 
 def augmenting(exported: ExportedEncoder) -> Augment:

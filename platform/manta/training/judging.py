@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from manta.serving import load_exported, save_weights
 from manta.serving.embed import Progress
 from manta.training import baseline
 from manta.training.assess import Rows, views_wanted
-from manta.training.features import FeatureStore, bench_of
+from manta.training.features import FeatureStore, bench_of, readable
 from manta.training.folder import RunFolder, default_cache
 from manta.training.launch import connect
 from manta.training.pool import cluster_pool
@@ -93,7 +93,8 @@ class Judging:
         """Give BatchNorm of a saved untrained encoder, in its folder, the statistics of rows that probes learn from."""
         exported = load_exported(folder)
         bench = bench_of(exported, self.learnt, self.asked)
-        if baseline.settle(bench.encoder, (images for images, _ in bench.rows("bank", baseline.ROWS)), bench.prepared):
+        images = readable(replace(self.learnt, limit=min(baseline.ROWS, self.learnt.limit)), size=bench.size)
+        if baseline.settle(bench.encoder, images, bench.prepared):
             save_weights(exported.encoder, folder)
 
     def judge(self, folder: Path, evaluators: Iterable[Evaluator[Any]]) -> Verdict:

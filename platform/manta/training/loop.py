@@ -259,9 +259,8 @@ class Worker:
 
     def _untrained(self) -> encoders.Encoder:
         """The encoder as it was before the first step, settled: the same seed gives the same weights."""
-        state = torch.get_rng_state()
-        fresh = untrained_encoder(self.experiment).to(self.device)
-        torch.set_rng_state(state)
+        with torch.random.fork_rng():  # of every device: seeding is theirs too
+            fresh = untrained_encoder(self.experiment).to(self.device)
         rows = self.supply.read(Rows(self.manifest, self.plan, "bank", baseline.ROWS), rank=0, world=1)
         plain = self.step.views.plain
         baseline.settle(fresh, (batch.images for batch in rows), lambda images: plain(images.to(self.device)))

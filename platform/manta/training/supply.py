@@ -125,4 +125,5 @@ class Shared:
     def _labels(self, rows: NDArray[Any]) -> torch.Tensor | None:
         if not self.labels:
             return None
-        return torch.tensor([self.labels[row] for row in rows.tolist()])
+        found = [self.labels.get(row) for row in rows.tolist()]
+        return None if None in found else torch.tensor(found)
