@@ -56,6 +56,7 @@ def _objectives() -> list[dict[str, Any]]:
             "keeps": list(kind.keeps),
             "labels": "asked for, from a column that is named" if kind.labels == "asked" else "none",
             "exchange": kind.exchange.value,
+            "slow_start": kind.slow_start,
             "paper": f"{kind.paper.title} ({kind.paper.year})",
             "reference": kind.paper.reference,
             "source": kind.paper.source,

@@ -1,16 +1,17 @@
 """A short run of every registered objective on digits: it learns, and does not collapse.
 
-Gains of so short a run differ by two points of kNN between machines, by rounding alone. Most objectives gain five and
-more; a gain that is closer to nothing is decided by the mean of three seeds. A residual network gains some of it, eight
-points with seed 0, as soon as its BatchNorm has seen the data, which the untrained encoder's has not; a third of the
-objectives gain no more in 60 steps. A collapse is measured from the settled encoder, whose features are spread out.
+What is learnt is what exceeds random weights whose BatchNorm has seen the data: that is worth eight points of kNN, and
+a loss of zero passes a lower bar. Objectives of a slow start (wide statistics, slow teachers, queues of what an encoder
+said long ago), which neither budget here takes further, must end above the encoder as it is built. Gains of so
+short a run differ by two points between machines, by rounding alone; one that is close to the bar is decided by the
+mean of three seeds.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
@@ -18,22 +19,38 @@ from typing import Any, Literal
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_kit import NAMES, SIZE, VIEWS, batch_of, labels, made, objective_of, pictures, saved, trained, untrained
+from objective_kit import (
+    ENCODERS,
+    NAMES,
+    SIZE,
+    VIEWS,
+    batch_of,
+    fresh,
+    labels,
+    made,
+    objective_of,
+    pictures,
+    saved,
+    trained,
+    untrained,
+)
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional.spectrum import feature_std, rankme
-from manta.objectives import Material, ModelMaterial, Objective, ObjectiveConfig, Paper
+from manta.objectives import OBJECTIVES, Material, ModelMaterial, Objective, ObjectiveConfig, Paper
 from manta.training.baseline import settle
 from manta.views import Views, ViewsConfig
 
-STEPS, BATCH, LR, WARMUP = 60, 64, 1e-3, 6
-BANK, CLOSE = 900, 0.02
+STEPS, WARMUP, BANK = 60, 6, 900
+CLOSE, CHANCE = 0.04, 0.01
+"""Of gains: below the first three seeds decide, and BatchNorm's batches alone give the second to some seeds."""
 GENTLE = ViewsConfig(local_size=24, crop_scale=(0.4, 1.0), flip=0.0, jitter=(0.4, 0.4, 0.0, 0.0), grayscale=0.0)
 """As the recipe for digits has them: a mirrored 2 is no 2."""
 PLAIN = Views(VIEWS, ViewNeeds(), image_size=SIZE).plain
+FACTS = DataFacts(rows=len(pictures()), image_size=SIZE)
 
 
 @dataclass(frozen=True)
@@ -56,14 +73,33 @@ def quality(encoder: Encoder) -> Quality:
     return Quality(feature_std(features), rankme(features), float(score))
 
 
-def rate(step: int) -> float:
-    return LR * min(1.0, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
+@dataclass(frozen=True)
+class Budget:
+    """Rows of a step, and the peak rate."""
+
+    batch: int
+    lr: float
 
 
-def short_run(objective: Objective[Any]) -> tuple[Quality, list[float]]:
-    batches = (batch_of(objective, BATCH, step=step, start=step * BATCH, views=GENTLE) for step in range(STEPS))
-    losses = trained(objective, batches, lr=rate, total=STEPS)
+FAST, CAREFUL = Budget(128, 3e-3), Budget(64, 1e-3)
+
+
+def rate(step: int, lr: float) -> float:
+    return lr * min(1.0, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / STEPS))
+
+
+def short_run(objective: Objective[Any], budget: Budget = FAST) -> tuple[Quality, list[float]]:
+    rows = budget.batch
+    batches = (batch_of(objective, rows, step=step, start=step * rows, views=GENTLE) for step in range(STEPS))
+    losses = trained(objective, batches, lr=partial(rate, lr=budget.lr), total=STEPS)
     return quality(objective.exported), losses
+
+
+def starts(encoder: Encoder) -> tuple[Quality, Quality]:
+    """Of an untrained encoder: as it is built, and with BatchNorm's statistics of the bank."""
+    built = quality(encoder)
+    settle(encoder, pictures()[:BANK].split(256), PLAIN)
+    return built, quality(encoder)
 
 
 @lru_cache(maxsize=1)
@@ -81,27 +117,25 @@ def material(asked: Material) -> Path:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_short_run_learns_and_does_not_collapse(name: str) -> None:
     gains: list[float] = []
+    slow = OBJECTIVES[name].slow_start
     while not gains or (gains[0] < CLOSE and len(gains) < 3):
         objective = objective_of(name, seed=len(gains), make=material)
-        start = untrained(objective, len(gains))
-        before = quality(start)
-        settle(start, pictures()[:BANK].split(256), PLAIN)
-        settled = quality(start)
-        after, losses = short_run(objective)
+        built, settled = starts(untrained(objective, len(gains)))
+        after, losses = short_run(objective, CAREFUL if slow else FAST)
         assert all(loss == loss for loss in losses)
         assert not after.collapsed_from(settled), (settled, after)
-        gains.append(after.knn - before.knn)
-    assert mean(gains) > 0, (gains, losses)
+        gains.append(after.knn - (built.knn if slow else settled.knn))
+    assert mean(gains) > (0 if slow else CHANCE), (gains, losses)
 
 
-class AttractionConfig(ObjectiveConfig):
-    name: Literal["attraction"] = "attraction"
+class BadConfig(ObjectiveConfig):
+    name: Literal["bad"] = "bad"
 
 
-class Attraction(Objective[AttractionConfig]):
+class Attraction(Objective[BadConfig]):
     """Views attract and nothing repels: all samples fall together. Not registered."""
 
-    Config = AttractionConfig
+    Config = BadConfig
     family = "non-contrastive"
     paper = Paper("none", 2000, "none")
 
@@ -112,6 +146,13 @@ class Attraction(Objective[AttractionConfig]):
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         a, b = self.fused(self.encoder, batch.global_views)
         return {"loss": (a - b).square().mean() + (a - b.roll(1, 0)).square().mean()}
+
+
+class Nothing(Attraction):
+    """A loss that is always 0."""
+
+    def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
+        return {"loss": 0 * super().forward(batch, progress)["loss"]}
 
 
 class Bare(Encoder):
@@ -129,8 +170,19 @@ class Bare(Encoder):
 
 
 def test_a_collapse_would_be_seen() -> None:
-    objective = Attraction(AttractionConfig(), Bare(), DataFacts(rows=len(pictures()), image_size=SIZE))
+    objective = Attraction(BadConfig(), Bare(), FACTS)
     before = quality(objective.exported)
     objective.train()
     after, _ = short_run(objective)
     assert after.collapsed_from(before), (before, after)
+
+
+def test_a_loss_that_teaches_nothing_would_be_seen() -> None:
+    gains = []
+    for seed in range(3):
+        objective = Nothing(BadConfig(), fresh(ENCODERS[0], seed), FACTS)
+        _, settled = starts(fresh(ENCODERS[0], seed))
+        after, _ = short_run(objective.train())
+        gains.append(after.knn - settled.knn)
+    assert gains[0] < CLOSE, gains
+    assert mean(gains) <= CHANCE, gains

@@ -183,7 +183,7 @@ def test_full_page(tmp_path: Path) -> None:
     assert "+18.4 points against the untrained encoder of the same architecture. The intervals are apart." in text
     assert "Probes learn from 9,000 rows of cifar10/test and are scored on the other 1,000." in text
     assert "Zero-shot segmentation it needs a folder of masks" in text
-    assert "Effective rank (RankMe) How many dimensions the features use. Higher is better. 21.8 31.2 × 1.43" in text
+    assert "the features use; those of random weights fill many too. Higher is better. 21.8 31.2 × 1.43" in text
     assert "Uniformity How unevenly images cover the sphere; 0 is all alike. Lower is better. −1.69 −2.41 −0.72" in text
     for metric in (name for own in GIVEN.values() for name in own):
         assert meaning(metric).title in text, metric

@@ -52,6 +52,7 @@ class Objective(nn.Module, ABC, Generic[C]):
         views: the views of its default configuration, as `str(needs)` says it; for `manta list`.
         keeps: what it holds besides the encoder and heads, or is given before training; for `manta list`.
         labels: "asked" if its config can name a column of labels to learn from; for `manta list`.
+        slow_start: the conformance suite's 60 steps of digits take it no further than random weights.
     """
 
     Config: ClassVar[type[ObjectiveConfig]]
@@ -61,6 +62,7 @@ class Objective(nn.Module, ABC, Generic[C]):
     views: ClassVar[str] = "2 global"
     keeps: ClassVar[tuple[Keeps, ...]] = ()
     labels: ClassVar[Labels] = "none"
+    slow_start: ClassVar[bool] = False
 
     def __init__(self, config: C, encoder: Encoder, data: DataFacts) -> None:
         super().__init__()

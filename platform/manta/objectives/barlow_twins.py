@@ -37,6 +37,7 @@ class BarlowTwins(Objective[BarlowTwinsConfig]):
         source="S161",
     )
     exchange = Exchange.STATISTICS
+    slow_start = True
 
     def __init__(self, config: BarlowTwinsConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

@@ -62,6 +62,7 @@ class BECLR(Objective[BECLRConfig]):
     )
     keeps = ("teacher", "queue", "prototypes")
     exchange = Exchange.GATHER
+    slow_start = True
 
     def __init__(self, config: BECLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

@@ -26,6 +26,7 @@ class BYOL(Bootstrap[BYOLConfig]):
     Config = BYOLConfig
     family = "non-contrastive"
     paper = Paper("Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning", 2020, "arXiv:2006.07733")
+    slow_start = True
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         student = nn.Sequential(self.encoder, self.projector, self.predictor)

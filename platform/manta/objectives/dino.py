@@ -46,6 +46,7 @@ class DINO(Objective[DINOConfig]):
     views = "2 global + 4 local"
     keeps = ("teacher", "prototypes")
     exchange = Exchange.STATISTICS
+    slow_start = True
 
     def __init__(self, config: DINOConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

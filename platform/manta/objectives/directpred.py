@@ -60,6 +60,7 @@ class DirectPred(Objective[DirectPredConfig]):
     )
     keeps = ("teacher",)
     exchange = Exchange.STATISTICS
+    slow_start = True
     correlation: Tensor
     predictor: Tensor
 

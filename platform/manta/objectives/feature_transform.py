@@ -45,6 +45,7 @@ class FeatureTransform(MomentumQueue[FeatureTransformConfig]):
         "arXiv:2108.02982, ICCV 2021",
         source="S023",
     )
+    slow_start = True
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         config, rows = self.config, self.queue.rows

@@ -46,6 +46,7 @@ class GroCo(Objective[GroCoConfig]):
         source="S193",
     )
     exchange = Exchange.GATHER
+    slow_start = True
 
     def __init__(self, config: GroCoConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

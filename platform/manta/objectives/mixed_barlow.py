@@ -47,6 +47,7 @@ class MixedBarlow(Objective[MixedBarlowConfig]):
         "Guarding Barlow Twins Against Overfitting with Mixed Samples", 2023, "arXiv:2312.02151", source="S026"
     )
     exchange = Exchange.GATHER
+    slow_start = True
 
     def __init__(self, config: MixedBarlowConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

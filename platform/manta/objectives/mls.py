@@ -45,6 +45,7 @@ class MLS(MomentumTeacher[MLSConfig]):
         "Multi-Label Self-Supervised Learning with Scene Images", 2023, "arXiv:2308.03286, ICCV 2023", source="S129"
     )
     keeps = ("teacher", "queue")
+    slow_start = True
 
     def __init__(self, config: MLSConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

@@ -92,6 +92,7 @@ class MOKD(Objective[MOKDConfig]):
     )
     keeps = ("teacher", "prototypes")
     exchange = Exchange.STATISTICS
+    slow_start = True
 
     def __init__(self, config: MOKDConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

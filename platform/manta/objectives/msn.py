@@ -59,6 +59,7 @@ class MSN(Objective[MSNConfig]):
     views = "2 global + 2 local, masked"
     keeps = ("teacher", "prototypes")
     exchange = Exchange.STATISTICS
+    slow_start = True
 
     def __init__(self, config: MSNConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

@@ -91,6 +91,7 @@ class Mugs(Objective[MugsConfig]):
     views = "2 global + 2 local"
     keeps = ("teacher", "queue", "prototypes")
     exchange = Exchange.GATHER
+    slow_start = True
 
     def __init__(self, config: MugsConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

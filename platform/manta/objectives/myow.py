@@ -56,6 +56,7 @@ class MYOW(Bootstrap[MYOWConfig]):
     )
     views = "3 global"
     exchange = Exchange.GATHER
+    slow_start = True
 
     def __init__(self, config: MYOWConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

@@ -53,6 +53,7 @@ class NNCLR(Objective[NNCLRConfig]):
     )
     exchange = Exchange.GATHER
     keeps = ("queue",)
+    slow_start = True
 
     def __init__(self, config: NNCLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

@@ -61,6 +61,7 @@ class PAL(Objective[PALConfig]):
     )
     exchange = Exchange.GATHER
     labels = "asked"
+    slow_start = True
 
     def __init__(self, config: PALConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

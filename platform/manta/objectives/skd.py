@@ -50,6 +50,7 @@ class SKD(Bootstrap[SKDConfig]):
         source="S077",
     )
     exchange = Exchange.GATHER
+    slow_start = True
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         student = nn.Sequential(self.encoder, self.projector, self.predictor)

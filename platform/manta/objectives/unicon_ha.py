@@ -70,6 +70,7 @@ class UniConHA(Objective[UniConHAConfig]):
     )
     exchange = Exchange.GATHER
     views = "4 global"
+    slow_start = True
 
     def __init__(self, config: UniConHAConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

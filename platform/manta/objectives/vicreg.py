@@ -38,6 +38,7 @@ class VICReg(Objective[VICRegConfig]):
         "arXiv:2105.04906, ICLR 2022",
     )
     exchange = Exchange.STATISTICS
+    slow_start = True
 
     def __init__(self, config: VICRegConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
