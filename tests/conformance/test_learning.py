@@ -2,7 +2,7 @@
 
 What is learnt is what exceeds random weights whose BatchNorm has seen the data: that is worth eight points of kNN, and
 a loss of zero passes a lower bar. Objectives of a slow start (wide statistics, slow teachers, queues of what an encoder
-said long ago), which neither budget here takes further, must end above the encoder as it is built. Gains of so
+said long ago), which neither budget here takes clearly further, must end above the encoder as it is built. Gains of so
 short a run differ by two points between machines, by rounding alone; one that is close to the bar is decided by the
 mean of three seeds.
 """

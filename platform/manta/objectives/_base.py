@@ -52,7 +52,7 @@ class Objective(nn.Module, ABC, Generic[C]):
         views: the views of its default configuration, as `str(needs)` says it; for `manta list`.
         keeps: what it holds besides the encoder and heads, or is given before training; for `manta list`.
         labels: "asked" if its config can name a column of labels to learn from; for `manta list`.
-        slow_start: the conformance suite's 60 steps of digits take it no further than random weights.
+        slow_start: the conformance suite's 60 steps of digits take it hardly further than random weights.
     """
 
     Config: ClassVar[type[ObjectiveConfig]]

@@ -70,6 +70,7 @@ class PIRL(Objective[PIRLConfig]):
     )
     exchange = Exchange.GATHER
     keeps = ("per-sample state",)
+    slow_start = True
     noise: Tensor
 
     def __init__(self, config: PIRLConfig, encoder: Encoder, data: DataFacts) -> None:

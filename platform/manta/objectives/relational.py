@@ -53,6 +53,7 @@ class Relational(Objective[RelationalConfig]):
     )
     exchange = Exchange.GATHER
     views = "4 global"
+    slow_start = True
 
     def __init__(self, config: RelationalConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

@@ -40,6 +40,7 @@ class SimSiam(Objective[SimSiamConfig]):
     Config = SimSiamConfig
     family = "non-contrastive"
     paper = Paper("Exploring Simple Siamese Representation Learning", 2021, "arXiv:2011.10566, CVPR 2021")
+    slow_start = True
 
     def __init__(self, config: SimSiamConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)

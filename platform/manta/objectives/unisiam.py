@@ -43,6 +43,7 @@ class UniSiam(Objective[UniSiamConfig]):
     family = "contrastive"
     paper = Paper("Self-Supervision Can Be a Good Few-Shot Learner", 2022, "arXiv:2207.09176, ECCV 2022", source="S280")
     exchange = Exchange.GATHER
+    slow_start = True
 
     def __init__(self, config: UniSiamConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
