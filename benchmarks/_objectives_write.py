@@ -63,9 +63,9 @@ def dcl_table(records: Iterable[Record], *, epochs: float, limit: int, batches: 
         verdicts.append(_verdict(temperature, gaps))
     said = (
         f"{epochs:g} epochs on {limit:,} CIFAR-10 images each, so that a small batch takes more steps; kNN (k=200) of "
-        f"{limit:,} others among them. Both methods have the same temperature and the same rate, which goes with the "
-        "root of the batch: the positive in the denominator is the only difference. Mean and standard deviation over "
-        "seeds; the gap is of the same seed."
+        f"{min(limit, 10_000):,} others among them. Both methods have the same temperature and the same rate, which "
+        "goes with the root of the batch: the positive in the denominator is the only difference. Mean and standard "
+        "deviation over seeds; the gap is of the same seed."
     )
     plot = "![kNN of DCL and SimCLR over the batch size](dcl.svg)"
     return "\n".join([*lines, "", *_wrapped([said, " ".join(filter(None, verdicts))]), "", plot])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -199,29 +198,24 @@ def load(recipe: str | Path | None, overrides: Iterable[str] = ()) -> Experiment
     for word in words:
         if "=" not in word or word.startswith(("=", "-")):
             raise ConfigError(f"override {word!r} is not of the form section.key=value")
-        _drop_arguments(tree, *word.split("=", 1))
     try:
-        merged = OmegaConf.merge(OmegaConf.create(tree), OmegaConf.from_dotlist(words))
+        changes = OmegaConf.from_dotlist(words)
+        _drop_arguments(tree, OmegaConf.to_container(changes))
+        merged = OmegaConf.merge(OmegaConf.create(tree), changes)
         resolved = OmegaConf.to_container(merged, resolve=True)
     except (OmegaConfBaseException, ValueError, TypeError) as error:
         raise ConfigError(f"overrides cannot be applied: {' '.join(str(error).split())}") from None
     return from_mapping(resolved)
 
 
-def _drop_arguments(tree: Any, path: str, value: str) -> None:
-    """`encoder.name=...` and `encoder={name: ...}` leave out the `args` that the recipe has for another encoder."""
-    *above, key = path.split(".")
-    if key != "name":
-        with suppress(yaml.YAMLError):
-            given = yaml.safe_load(value)
-            if isinstance(given, Mapping) and "name" in given:
-                _drop_arguments(tree, f"{path}.name", str(given["name"]))
+def _drop_arguments(tree: Any, changes: Any) -> None:
+    """Where overrides name another encoder or optimizer, leave out the `args` that the recipe has for its own."""
+    if not isinstance(tree, dict) or not isinstance(changes, Mapping):
         return
-    section = tree
-    for step in above:
-        section = section.get(step) if isinstance(section, Mapping) else None
-    if isinstance(section, dict) and section.get("name") != value:
-        section.pop("args", None)
+    if "args" in tree and "name" in tree and changes.get("name", tree["name"]) != tree["name"]:
+        tree["args"] = {}
+    for key, change in changes.items():
+        _drop_arguments(tree.get(key), change)
 
 
 def from_mapping(tree: Mapping[str, Any]) -> Experiment:

@@ -118,3 +118,11 @@ def test_another_encoder_is_not_given_the_arguments_of_the_recipes(tmp_path, ove
     assert (found.name, found.args, found.stem) == ("resnet10t", {}, "small")
     assert load(recipe, ["encoder.name=vit_tiny_patch16_224"]).encoder.args == {"embed_dim": 24}
     assert load(recipe, ["encoder.args.depth=2", override]).encoder.args == {"depth": 2}
+
+
+@pytest.mark.parametrize("value", ["2025-31-01", "0x_", "[v2, v3]"])
+def test_no_value_of_an_override_is_a_traceback(tmp_path, value):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("data: {source: digits}\nobjective: {name: moco}\n")
+    with pytest.raises(ConfigError):
+        load(recipe, [f"objective.version={value}"])

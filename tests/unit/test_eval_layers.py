@@ -67,14 +67,14 @@ def test_a_concatenation_has_the_layers_of_its_parts() -> None:
     parts = [small_encoder("resnet", seed=seed) for seed in range(2)]
     both = Concatenation(parts).eval()
     x = prepare(pictures()[:5])
-    found = LayerReader(both)(x)
-    assert list(found) == [f"parts.{i}.{name}" for i in range(2) for name in LayerReader(parts[0])(x)]
-    for name, features in found.items():
-        part, layer = parts[int(name.split(".")[1])], name.split(".", 2)[2]
-        torch.testing.assert_close(features, LayerReader(part, [layer])(x)[layer])
-    # A list that fits the untrained encoder, which is one part, fits the whole too: its last part is meant.
-    last = LayerReader(both, ["layer2"])(x)["layer2"]
-    torch.testing.assert_close(last, LayerReader(parts[1], ["layer2"])(x)["layer2"])
+    own = [LayerReader(part)(x) for part in parts]
+    torch.testing.assert_close(LayerReader(both)(x), own[1])
+    named = LayerReader(both, ["parts.0.layer2", "parts.1.layer3", "layer1"])(x)
+    expected = {"parts.0.layer2": own[0]["layer2"], "parts.1.layer3": own[1]["layer3"], "layer1": own[1]["layer1"]}
+    torch.testing.assert_close(named, expected)
+    # The untrained encoder is one such part, and what fits the whole must fit it.
+    alone = LayerReader(parts[0], list(named))(x)
+    torch.testing.assert_close(alone["parts.0.layer2"], own[0]["layer2"])
     with pytest.raises(ConfigError, match=r"'parts.2.layer1'; it has 2 parts"):
         LayerReader(both, ["parts.2.layer1"])
 

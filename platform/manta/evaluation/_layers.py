@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -15,17 +15,18 @@ from manta.encoders import Encoder
 from manta.encoders.concatenation import Concatenation
 from manta.errors import ConfigError
 
+PART = re.compile(r"parts\.(?P<number>\d+)\.(?P<rest>.+)")
+
 
 def stages(encoder: Encoder) -> dict[str, int]:
-    """Names of an encoder's stages or blocks, first to last, each with the channels of its output, as timm lists them.
-    Those of a concatenation's parts have `parts.<i>.` before them.
+    """Names of an encoder's stages or blocks, first to last, each with the channels of its output, as timm lists them;
+    of a concatenation its last part's.
 
     Raises:
         ConfigError: the encoder is not timm's.
     """
     if isinstance(encoder, Concatenation):
-        listed_by = enumerate(cast(Iterable[Encoder], encoder.parts))
-        return {f"parts.{i}.{name}": wide for i, part in listed_by for name, wide in stages(part).items()}
+        return stages(cast(Encoder, encoder.parts[-1]))
     listed = getattr(getattr(encoder, "model", None), "feature_info", None)
     if not listed:
         raise ConfigError("this encoder does not say which layers it has; name them by the evaluator's layers=[...]")
@@ -35,16 +36,19 @@ def stages(encoder: Encoder) -> dict[str, int]:
 def find(encoder: nn.Module, name: str) -> nn.Module:
     """A submodule such as `layer3` or `blocks.5.attn.proj`; of a concatenation `parts.0.layer3`, or its last part's.
 
+    What names a layer of a concatenation names one of its untrained start too, which is one such part.
+
     Raises:
         ConfigError: the encoder has none of that name.
     """
+    asked = PART.fullmatch(name)
     if isinstance(encoder, Concatenation):
-        part = re.fullmatch(r"parts\.(?P<number>\d+)\.(?P<rest>.+)", name)
-        if part is None:
+        if asked is None:
             return find(encoder.parts[-1], name)
-        if int(part["number"]) >= len(encoder.parts):
+        if int(asked["number"]) >= len(encoder.parts):
             raise ConfigError(f"the encoder has no layer {name!r}; it has {len(encoder.parts)} parts")
-        return find(encoder.parts[int(part["number"])], part["rest"])
+        return find(encoder.parts[int(asked["number"])], asked["rest"])
+    name = name if asked is None else asked["rest"]
     root: nn.Module = getattr(encoder, "model", encoder)
     names = [known for known, _ in root.named_modules() if known]
     if name not in names:

@@ -41,7 +41,7 @@ class MoCoConfig(MomentumConfig):
             return values
         version, given = values.get("version", "v2"), values.get("projector")
         given = given.model_dump() if isinstance(given, HeadConfig) else given
-        if version not in PROJECTORS or not isinstance(given, Mapping | None):
+        if version not in list(PROJECTORS) or not isinstance(given, Mapping | None):
             return values
         changed = {} if given is None or given in PROJECTORS.values() else given
         return {**values, "projector": PROJECTORS[version] | changed}

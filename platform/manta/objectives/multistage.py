@@ -54,8 +54,8 @@ class Multistage(Objective[MultistageConfig]):
 
     The paper assigns clusters off-line, and its representation is all stages' features, concatenated: that is what
     `exported_stages=all` gives (before the end of the run, of the stages whose clusters are in use and the present
-    one). It is `stages` times as wide and as slow, has no feature maps, its layers are looked at by name only, and timm
-    cannot load it; so by default the encoder, which trains on through all stages, is what a user takes home.
+    one). It is `stages` times as wide and as slow, has no feature maps, and timm cannot load it; so by default the
+    encoder, which trains on through all stages, is what a user takes home.
 
     With few samples of a cell in a batch there are few negatives, and none for an anchor that is alone: clusters to the
     power of stages - 1 should stay well below the batch.

@@ -259,9 +259,10 @@ class Worker:
 
     def _untrained(self) -> encoders.Encoder:
         """The encoder as it was before the first step, settled: the same seed gives the same weights."""
-        with torch.random.fork_rng():  # of every device: seeding is theirs too
+        with torch.random.fork_rng(range(torch.cuda.device_count())):  # seeding is of every device
             fresh = untrained_encoder(self.experiment).to(self.device)
-        rows = self.supply.read(Rows(self.manifest, self.plan, "bank", baseline.ROWS), rank=0, world=1)
+        limit = min(baseline.ROWS, self.experiment.evaluation.bank_rows)
+        rows = self.supply.read(Rows(self.manifest, self.plan, "bank", limit), rank=0, world=1)
         plain = self.step.views.plain
         baseline.settle(fresh, (batch.images for batch in rows), lambda images: plain(images.to(self.device)))
         return fresh

@@ -125,5 +125,4 @@ class Shared:
     def _labels(self, rows: NDArray[Any]) -> torch.Tensor | None:
         if not self.labels:
             return None
-        found = [self.labels.get(row) for row in rows.tolist()]
-        return None if None in found else torch.tensor(found)
+        return torch.tensor([self.labels[row] for row in rows.tolist()])
