@@ -1,4 +1,5 @@
-"""One run of benchmarks/objectives.py in a process of its own, and the file that remembers what is done."""
+"""One run of benchmarks/objectives.py in a process of its own, and the file that remembers what is
+done."""
 
 from __future__ import annotations
 
@@ -15,14 +16,15 @@ from typing import Any
 
 from manta.config import Experiment, from_mapping
 from manta.errors import TrainingStopped
-from manta.training.supply import Shared
+from manta.training.images import Shared
 
 PEAK, NOW = "VmHWM", "VmRSS"
 SHOWN = 300
 """Characters of a reason that are kept."""
 STARTS = ("untrained", "settled")
-"""Encoders of random weights: as they are built, and with BatchNorm's statistics of plain images of the bank, which are
-worth points by themselves. The latter is nothing where there is no BatchNorm."""
+"""Encoders of random weights: as they are built, and with BatchNorm's statistics of plain images of
+the bank, which are worth points by themselves. The latter is nothing where there is no
+BatchNorm."""
 Record = dict[str, Any]
 
 
@@ -55,18 +57,27 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Equal keys give equal numbers: of the data and of what decides the training, or the encoder's start."""
+        """Equal keys give equal numbers: of the data and of what decides the training, or the
+        encoder's start."""
         experiment = from_mapping(self.experiment)
         if self.trains:
             return f"{self.digest[:12]}-{experiment.fingerprint()}"
-        start = [experiment.encoder.model_dump(mode="json"), experiment.train.seed, experiment.data.limit]
+        start = [
+            experiment.encoder.model_dump(mode="json"),
+            experiment.train.seed,
+            experiment.data.limit,
+        ]
         return f"{self.digest[:12]}-{self.name}-{hashlib.sha256(json.dumps(start).encode()).hexdigest()[:12]}"
 
     def facts(self) -> Record:
         """What a line of the file says of the job."""
         experiment = from_mapping(self.experiment)
         train = experiment.train
-        said = {"objective": self.name, "seed": train.seed, "epochs": train.epochs if self.trains else 0}
+        said = {
+            "objective": self.name,
+            "seed": train.seed,
+            "epochs": train.epochs if self.trains else 0,
+        }
         return said | {
             "limit": experiment.data.limit,
             "batch": train.batch_size,
@@ -84,7 +95,8 @@ def encoder_words(experiment: Experiment) -> str:
 
 
 class Store:
-    """`runs.jsonl`: a line for each run that ended. The last line of a key counts; what failed is tried again."""
+    """`runs.jsonl`: a line for each run that ended. The last line of a key counts; what failed is
+    tried again."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "runs.jsonl"
@@ -106,8 +118,16 @@ class Store:
             file.write(("\n" if torn else "") + json.dumps(record) + "\n")
 
 
-def perform(jobs: Iterable[Job], store: Store, shared: Shared, *, concurrent: int, say: Callable[[str], None]) -> None:
-    """Run what the store does not have, `concurrent` at a time, each in a fresh process, in the order of `jobs`."""
+def perform(
+    jobs: Iterable[Job],
+    store: Store,
+    shared: Shared,
+    *,
+    concurrent: int,
+    say: Callable[[str], None],
+) -> None:
+    """Run what the store does not have, `concurrent` at a time, each in a fresh process, in the
+    order of `jobs`."""
     import ray
 
     done = store.records()
@@ -119,7 +139,9 @@ def perform(jobs: Iterable[Job], store: Store, shared: Shared, *, concurrent: in
     images = ray.put(shared)
     running: dict[Any, Job] = {}
     while todo or running:
-        ready = [job for job in todo if job.teacher is None or Path(job.teacher, "manta.json").exists()]
+        ready = [
+            job for job in todo if job.teacher is None or Path(job.teacher, "manta.json").exists()
+        ]
         if not ready and not running:
             ready = list(todo)  # their teacher failed, and each says so
         for job in ready[: concurrent - len(running)]:
@@ -159,9 +181,10 @@ def run(job: Job, shared: Shared) -> Record:
 def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     import ray
 
-    from manta.training.folder import Lease, RunFolder
-    from manta.training.loop import Task, Worker
-    from manta.training.materials import wanted
+    from manta.runs.folder import Lease, RunFolder
+    from manta.runs.materials import wanted
+    from manta.training.loop import Worker
+    from manta.training.task import Task
 
     class Untracked(Worker):
         """Its curves are nobody's business here, and a client of MLflow would count as memory."""
@@ -172,7 +195,9 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     folder = RunFolder(job.folder)
     lease = Lease.take(folder)
     before = time.monotonic()
-    if wanted(experiment):  # in another process: what an autoencoder leaves behind is not the training's
+    if wanted(
+        experiment
+    ):  # in another process: what an autoencoder leaves behind is not the training's
         ray.get(ray.remote(num_cpus=1, max_calls=1, max_retries=0)(_provide).remote(job, shared))
     materials = time.monotonic() - before
     base = _forget_peak()
@@ -217,18 +242,22 @@ def _provide(job: Job, shared: Shared) -> None:
     """What the objective needs before its first step, into the run's folder."""
     import torch
 
+    from manta.materials.make import provide
+    from manta.runs.folder import RunFolder
     from manta.tracking import Tracker
-    from manta.training.folder import RunFolder
-    from manta.training.materials import provide
 
     torch.set_num_threads(job.threads)
-    tracker = Tracker(runs_dir=job.folder)  # opened only by what asks the registry for a model: nothing does
+    tracker = Tracker(
+        runs_dir=job.folder
+    )  # opened only by what asks the registry for a model: nothing does
     experiment, folder = from_mapping(job.experiment), RunFolder(job.folder)
-    provide(experiment, shared.manifest, folder, tracker, runs=job.folder, notify=lambda _said: None)
+    provide(
+        experiment, shared.manifest, folder, tracker, runs=job.folder, notify=lambda _said: None
+    )
 
 
 def _untrained(experiment: Experiment, shared: Shared, *, settle: bool) -> Record:
-    from manta.training.build import seed_everything, untrained_encoder
+    from manta.runs.build import seed_everything, untrained_encoder
 
     seed_everything(experiment.train.seed)
     encoder = untrained_encoder(experiment)
@@ -240,15 +269,15 @@ def _untrained(experiment: Experiment, shared: Shared, *, settle: bool) -> Recor
 def _settle(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
     """As runs do it to the untrained encoder; False where there is no BatchNorm."""
     from manta.batch import ViewNeeds
-    from manta.training import baseline
-    from manta.training.assess import Rows
-    from manta.training.build import plan_of
+    from manta.evaluation import untrained
+    from manta.evaluation.online import Rows
+    from manta.runs.build import plan_of
     from manta.views import Views
 
     prepare = Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain
-    rows = Rows(shared.manifest, plan_of(experiment, shared.manifest), "bank", baseline.ROWS)
+    rows = Rows(shared.manifest, plan_of(experiment, shared.manifest), "bank", untrained.ROWS)
     images = (batch.images for batch in shared.read(rows, rank=0, world=1))
-    return baseline.settle(encoder, images, prepare)
+    return untrained.settle(encoder, images, prepare)
 
 
 def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, float]:
@@ -256,8 +285,8 @@ def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, 
     import torch
 
     from manta.batch import ViewNeeds
-    from manta.training.assess import Rows, assess, evaluators_of
-    from manta.training.build import plan_of
+    from manta.evaluation.online import Rows, assess, evaluators_of
+    from manta.runs.build import plan_of
     from manta.views import Views
 
     limits, plan = experiment.evaluation, plan_of(experiment, shared.manifest)
@@ -275,8 +304,8 @@ def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, 
 
 def _save(encoder: Any, experiment: Experiment, folder: Path) -> None:
     """Whole or not at all: what waits for it looks for the folder."""
+    from manta.models.restore import export
     from manta.serving import save_encoder
-    from manta.training.publish import export
 
     aside = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
@@ -307,7 +336,9 @@ def _forget_peak() -> float | None:
 def _memory(what: str) -> float | None:
     """MiB of this process, as the kernel counts them; None where it is not Linux."""
     try:
-        found = re.search(rf"^{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+        found = re.search(
+            rf"^{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE
+        )
     except OSError:
         return None
     return int(found[1]) / 1024 if found else None
@@ -325,6 +356,8 @@ def _line(record: Record) -> str:
         return f"{head} failed: {record['failed']}"
     metrics = record["metrics"]
     knn, rank = metrics.get("knn_top1", float("nan")), metrics.get("rankme", float("nan"))
-    speed = f" {record['images_per_second']:.0f} images/s" if record.get("images_per_second") else ""
+    speed = (
+        f" {record['images_per_second']:.0f} images/s" if record.get("images_per_second") else ""
+    )
     stopped = f" stopped: {record['stopped']}" if record.get("stopped") else ""
     return f"{head} kNN {knn:.3f} RankMe {rank:6.1f}{speed} {record['seconds']:.0f} s{stopped}"

@@ -1,20 +1,22 @@
 """What an objective's loss adds to a step, beside SimCLR's with the same views and encoders.
 
-A step is forward, backward, clipping, the optimizer and what follows it, on images of noise whose views are made
-beforehand. Its time has two parts. *Encoders*: every call of every encoder that the objective holds, teachers and
-partners too, forwards and backwards; for the latter the graph is cut at the encoders' outputs, and their backward runs
-after that of all else. *The rest*: heads, loss, optimizer, averages, queues. A SimCLR that gave the same views to the
-same encoders would spend on encoders what the objective does, and SimCLR's own rest besides. So
+A step is forward, backward, clipping, the optimizer and what follows it, on images of noise whose
+views are made beforehand. Its time has two parts. *Encoders*: every call of every encoder that the
+objective holds, teachers and partners too, forwards and backwards; for the latter the graph is cut
+at the encoders' outputs, and their backward runs after that of all else. *The rest*: heads, loss,
+optimizer, averages, queues. A SimCLR that gave the same views to the same encoders would spend on
+encoders what the objective does, and SimCLR's own rest besides. So
 
     added = (rest - SimCLR's rest) / (encoders + SimCLR's rest)
 
-SimCLR's rest is that of two views on the objective's own kind of encoder, never scaled up to more views or encoders,
-which is strict: heads of a teacher, the optimizer of a partner and a third view's projection count as added. What more
-views and more encoders cost is told apart, as encoders / SimCLR's encoders.
+SimCLR's rest is that of two views on the objective's own kind of encoder, never scaled up to more
+views or encoders, which is strict: heads of a teacher, the optimizer of a partner and a third
+view's projection count as added. What more views and more encoders cost is told apart, as encoders
+/ SimCLR's encoders.
 
-Both are measured in turns in one process with two threads, some steps each, late in a run, when queues are full, ramps
-are over and the last stage has come; the median over turns is taken of the mean of a turn's steps. What happens once in
-a run (k-means of a stage) is not in it.
+Both are measured in turns in one process with two threads, some steps each, late in a run, when
+queues are full, ramps are over and the last stage has come; the median over turns is taken of the
+mean of a turn's steps. What happens once in a run (k-means of a stage) is not in it.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ WHY = {
     "vicreg": "a projector 1,024 wide, its optimizer and its covariances",
     "w_mse": "a Cholesky factor and a triangular solve for each sub-batch",
 }
-"""What in an objective's mechanism, not in its code, takes time; said where it is over the limit."""
+"""What in an objective's mechanism, not in its code, takes time; said where it is over the
+limit."""
 
 
 @dataclass
@@ -77,7 +80,8 @@ class Encoders:
                         setattr(module, name, self._timed(getattr(module, name)))
 
     def backward(self) -> None:
-        """Of what the loss asked of the encoders; the last call first, since it may have used what others gave."""
+        """Of what the loss asked of the encoders; the last call first, since it may have used what
+        others gave."""
         import torch
 
         start = time.perf_counter()
@@ -134,15 +138,21 @@ class Stepper:
         self.clock.watch(self.step.objective)
         fill(self.step.objective)
         images = torch.randint(0, 256, (self.batch, 3, SIZE, SIZE), dtype=torch.uint8)
-        made = self.step.views(images, torch.arange(self.batch), seed=0, step=0, global_batch=self.batch)
+        made = self.step.views(
+            images, torch.arange(self.batch), seed=0, step=0, global_batch=self.batch
+        )
         layout = self.step.memory_format
-        self.views = [replace(view, data=view.data.contiguous(memory_format=layout)) for view in made]
+        self.views = [
+            replace(view, data=view.data.contiguous(memory_format=layout)) for view in made
+        ]
         self.number = LATE
 
     def turn(self, steps: int) -> tuple[float, float]:
         """Mean seconds of a step, in encoders and in all else."""
         taken = [self._one() for _ in range(steps)]
-        return statistics.mean(each[0] for each in taken), statistics.mean(each[1] for each in taken)
+        return statistics.mean(each[0] for each in taken), statistics.mean(
+            each[1] for each in taken
+        )
 
     def _one(self) -> tuple[float, float]:
         import torch
@@ -176,21 +186,28 @@ def fill(objective: Any) -> None:
 
 
 def materials(experiment: Any, encoder: Any, folder: Path) -> dict[str, Path]:
-    """What an objective is given before training, with random contents: they do not change the time of a step."""
+    """What an objective is given before training, with random contents: they do not change the time
+    of a step."""
     import numpy as np
 
+    from manta.models.restore import export
     from manta.objectives import ClusterMaterial, ModelMaterial
+    from manta.runs.materials import wanted
     from manta.serving import save_encoder
-    from manta.training.materials import wanted
-    from manta.training.publish import export
 
     found = {}
     for name, material in wanted(experiment).items():
         if isinstance(material, ModelMaterial):
-            found[name] = save_encoder(export(experiment, encoder), folder / name, config=experiment.encoder).folder
+            found[name] = save_encoder(
+                export(experiment, encoder), folder / name, config=experiment.encoder
+            ).folder
         else:
             highest = material.clusters if isinstance(material, ClusterMaterial) else 10
-            np.save(folder / name, np.random.default_rng(0).integers(0, highest, ROWS), allow_pickle=False)
+            np.save(
+                folder / name,
+                np.random.default_rng(0).integers(0, highest, ROWS),
+                allow_pickle=False,
+            )
             found[name] = folder / f"{name}.npy"
     encoder.train()
     return found
@@ -198,7 +215,8 @@ def materials(experiment: Any, encoder: Any, folder: Path) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step of an objective, and of SimCLR's on the same kind of encoder in the same minutes."""
+    """Seconds of a step of an objective, and of SimCLR's on the same kind of encoder in the same
+    minutes."""
 
     name: str
     encoders: float
@@ -215,7 +233,9 @@ def measure(name: str, batch: int) -> Cost:
     """Objective and SimCLR in turns."""
     with tempfile.TemporaryDirectory() as scratch:
         own = Stepper(experiment_of(name, batch), Path(scratch))
-        simclr = Stepper(experiment_of("simclr", batch, encoder=own.step.experiment.encoder), Path(scratch))
+        simclr = Stepper(
+            experiment_of("simclr", batch, encoder=own.step.experiment.encoder), Path(scratch)
+        )
         turns: list[tuple[float, float, float, float]] = []
         for stepper in (own, simclr):
             stepper.turn(WARM)
@@ -254,7 +274,10 @@ def step_table(names: list[str], *, batch: int) -> str:
             costs.append(measure(name, batch))
             print(f"{name:<20} {row(costs[-1])}", flush=True)
     costs.sort(key=lambda cost: -cost.added)
-    head = ["| objective | added | the rest, ms | SimCLR's rest, ms | encoders, ms | of SimCLR's | |", "|---" * 7 + "|"]
+    head = [
+        "| objective | added | the rest, ms | SimCLR's rest, ms | encoders, ms | of SimCLR's | |",
+        "|---" * 7 + "|",
+    ]
     notes = [
         "",
         f"A step of batch {batch} at 32 px with {THREADS} threads, each on its recipe's encoder. *Added* is what head, "

@@ -19,10 +19,20 @@ FEWEST = 3
 def table(records: Iterable[Record], *, epochs: float, limit: int, batch: int) -> str:
     """Markdown: every objective beside SimCLR and the untrained encoder, best kNN first."""
     runs, bare = _split(records)
-    reference = {record["seed"]: record for record in runs.get("simclr", []) if not record.get("failed")}
-    untrained = {(record["encoder"], record["seed"]): record for record in bare}  # settled ones come last
-    rows = sorted((_row(name, found, reference, untrained) for name, found in runs.items()), key=lambda row: -row[0])
-    encoders = sorted({record["encoder"] for record in bare}, key=lambda encoder: (encoder != "resnet10t", encoder))
+    reference = {
+        record["seed"]: record for record in runs.get("simclr", []) if not record.get("failed")
+    }
+    untrained = {
+        (record["encoder"], record["seed"]): record for record in bare
+    }  # settled ones come last
+    rows = sorted(
+        (_row(name, found, reference, untrained) for name, found in runs.items()),
+        key=lambda row: -row[0],
+    )
+    encoders = sorted(
+        {record["encoder"] for record in bare},
+        key=lambda encoder: (encoder != "resnet10t", encoder),
+    )
     starts = [_start(kind, encoder, bare, runs) for encoder in encoders for kind in STARTS]
     seeds = sorted({record["seed"] for found in runs.values() for record in found})
     every = [record for found in runs.values() for record in found]
@@ -43,12 +53,27 @@ def table(records: Iterable[Record], *, epochs: float, limit: int, batch: int) -
         "machine: to be compared within the table only. Memory is what a fresh process added at its peak to what it "
         "had with all libraries loaded, evaluation left out.",
     ]
-    return "\n".join([*head, *(row for _, row in rows), *filter(None, starts), "", *_wrapped(notes), *_costs(every)])
+    return "\n".join(
+        [
+            *head,
+            *(row for _, row in rows),
+            *filter(None, starts),
+            "",
+            *_wrapped(notes),
+            *_costs(every),
+        ]
+    )
 
 
-def dcl_table(records: Iterable[Record], *, epochs: float, limit: int, batches: Sequence[int]) -> str:
-    """Markdown: kNN of SimCLR and DCL by temperature and batch size, the gap, and what the gaps say."""
-    lines = ["| temperature | batch | SimCLR | DCL | gap | seeds of both |", "|---|---|---|---|---|---|"]
+def dcl_table(
+    records: Iterable[Record], *, epochs: float, limit: int, batches: Sequence[int]
+) -> str:
+    """Markdown: kNN of SimCLR and DCL by temperature and batch size, the gap, and what the gaps
+    say."""
+    lines = [
+        "| temperature | batch | SimCLR | DCL | gap | seeds of both |",
+        "|---|---|---|---|---|---|",
+    ]
     verdicts = []
     for temperature, found in _by_temperature(records):
         gaps: dict[int, list[float]] = {}
@@ -58,7 +83,12 @@ def dcl_table(records: Iterable[Record], *, epochs: float, limit: int, batches: 
             if len(paired) >= FEWEST:
                 gaps[batch] = paired
             gap = _spread(paired, sign=True) if paired else MISSING
-            cells = (_spread(list(theirs.values())), _spread(list(ours.values())), gap, str(len(paired)))
+            cells = (
+                _spread(list(theirs.values())),
+                _spread(list(ours.values())),
+                gap,
+                str(len(paired)),
+            )
             lines.append(f"| {temperature:g} | {batch} | {' | '.join(cells)} |")
         verdicts.append(_verdict(temperature, gaps))
     said = (
@@ -81,11 +111,18 @@ def dcl_plot(records: Iterable[Record], path: Path, *, batches: Sequence[int]) -
 
     shown = list(_by_temperature(records))
     figure, panels = pyplot.subplots(
-        1, len(shown), figsize=(1 + 4 * len(shown), 3.6), layout="constrained", sharey=True, squeeze=False
+        1,
+        len(shown),
+        figsize=(1 + 4 * len(shown), 3.6),
+        layout="constrained",
+        sharey=True,
+        squeeze=False,
     )
     for axes, (temperature, found) in zip(panels[0], shown, strict=True):
         for name, label, colour in (("simclr", "SimCLR", "#8a8f98"), ("dcl", "DCL", "#1f6feb")):
-            values = {batch: list(found[batch][name].values()) for batch in batches if found[batch][name]}
+            values = {
+                batch: list(found[batch][name].values()) for batch in batches if found[batch][name]
+            }
             means = [statistics.mean(each) for each in values.values()]
             axes.plot(list(values), means, "o-", color=colour, label=label)
             dots = [(batch, value) for batch, each in values.items() for value in each]
@@ -128,24 +165,39 @@ def _split(records: Iterable[Record]) -> tuple[dict[str, list[Record]], list[Rec
 
 
 def _row(
-    name: str, found: list[Record], reference: dict[int, Record], untrained: dict[tuple[str, int], Record]
+    name: str,
+    found: list[Record],
+    reference: dict[int, Record],
+    untrained: dict[tuple[str, int], Record],
 ) -> tuple[float, str]:
     """The mean kNN, and the line of the table."""
-    good = [record for record in found if not record.get("failed") and "knn_top1" in record["metrics"]]
-    notes = [] if found[0]["encoder"] == "resnet10t" else [f"encoder {found[0]['encoder'].split()[0]}"]
+    good = [
+        record for record in found if not record.get("failed") and "knn_top1" in record["metrics"]
+    ]
+    notes = (
+        [] if found[0]["encoder"] == "resnet10t" else [f"encoder {found[0]['encoder'].split()[0]}"]
+    )
     failed = [record for record in found if record.get("failed")]
     if failed:
         notes.append(f"{len(failed)} of {len(found)} failed: {failed[0]['failed']}")
     if stopped := [record for record in good if record.get("stopped")]:
-        notes.append(f"{len(stopped)} of {len(found)} stopped: {stopped[0]['stopped'].split(':')[0]}")
+        notes.append(
+            f"{len(stopped)} of {len(found)} stopped: {stopped[0]['stopped'].split(':')[0]}"
+        )
     words = "; ".join(notes).replace("|", "/")
     if not good:
         return -1.0, f"| `{name}` | {' | '.join([MISSING] * 6)} | {words} |"
     knn = [_knn(record) for record in good]
     starts = [
-        _knn(r) - _knn(untrained[r["encoder"], r["seed"]]) for r in good if (r["encoder"], r["seed"]) in untrained
+        _knn(r) - _knn(untrained[r["encoder"], r["seed"]])
+        for r in good
+        if (r["encoder"], r["seed"]) in untrained
     ]
-    others = [_knn(record) - _knn(reference[record["seed"]]) for record in good if record["seed"] in reference]
+    others = [
+        _knn(record) - _knn(reference[record["seed"]])
+        for record in good
+        if record["seed"] in reference
+    ]
     rates = [record["images_per_second"] for record in good if record["images_per_second"]]
     peaks = [record["peak_mib"] for record in good if record["peak_mib"] is not None]
     cells = [
@@ -163,13 +215,19 @@ def _row(
 
 def _start(kind: str, encoder: str, bare: list[Record], runs: dict[str, list[Record]]) -> str:
     """The line of an untrained encoder; nothing where there is none."""
-    found = [record for record in bare if record["encoder"] == encoder and record["objective"] == kind]
+    found = [
+        record for record in bare if record["encoder"] == encoder and record["objective"] == kind
+    ]
     if not found:
         return ""
     ranks = [record["metrics"]["rankme"] for record in found]
     knn = [_knn(record) for record in found if "knn_top1" in record["metrics"]]
     users = [f"`{name}`" for name, records in runs.items() if records[0]["encoder"] == encoder]
-    whose = f"where {', '.join(users)} starts" if len(users) == 1 else f"where {len(users)} of them start"
+    whose = (
+        f"where {', '.join(users)} starts"
+        if len(users) == 1
+        else f"where {len(users)} of them start"
+    )
     if kind != STARTS[0]:
         whose = "the same with BatchNorm's statistics of the data"
     shown = _spread(knn) if knn else MISSING
@@ -183,7 +241,11 @@ def _costs(runs: list[Record]) -> list[str]:
         if record.get("materials_seconds", 0) >= 1:
             spent[record["objective"]].append(record["materials_seconds"])
     said = [f"`{name}` {statistics.mean(seconds):.0f} s" for name, seconds in sorted(spent.items())]
-    teachers = [f"`{name}`" for name in ("clusterfit", "distill") if any(run["objective"] == name for run in runs)]
+    teachers = [
+        f"`{name}`"
+        for name in ("clusterfit", "distill")
+        if any(run["objective"] == name for run in runs)
+    ]
     notes = []
     if teachers:
         notes.append(
@@ -191,15 +253,23 @@ def _costs(runs: list[Record]) -> list[str]:
             "which is not counted here."
         )
     if said:
-        notes.append(f"Before its first step a run made what its objective needs: {', '.join(said)}.")
+        notes.append(
+            f"Before its first step a run made what its objective needs: {', '.join(said)}."
+        )
     return ["", *_wrapped([" ".join(notes)])] if notes else []
 
 
-def _by_temperature(records: Iterable[Record]) -> Iterator[tuple[float, dict[int, dict[str, dict[int, float]]]]]:
+def _by_temperature(
+    records: Iterable[Record],
+) -> Iterator[tuple[float, dict[int, dict[str, dict[int, float]]]]]:
     """kNN by batch, objective and seed, of each temperature, the lowest first."""
-    every = [record for record in records if not record.get("failed") and "knn_top1" in record["metrics"]]
+    every = [
+        record for record in records if not record.get("failed") and "knn_top1" in record["metrics"]
+    ]
     for temperature in sorted({record["temperature"] for record in every}):
-        found: dict[int, dict[str, dict[int, float]]] = defaultdict(lambda: {"simclr": {}, "dcl": {}})
+        found: dict[int, dict[str, dict[int, float]]] = defaultdict(
+            lambda: {"simclr": {}, "dcl": {}}
+        )
         for record in every:
             if record["temperature"] == temperature:
                 found[record["batch"]][record["objective"]][record["seed"]] = _knn(record)
@@ -207,7 +277,8 @@ def _by_temperature(records: Iterable[Record]) -> Iterator[tuple[float, dict[int
 
 
 def _verdict(temperature: float, gaps: dict[int, list[float]]) -> str:
-    """What the gaps say, whatever it is: of the smallest batch against the largest, by the spread over seeds."""
+    """What the gaps say, whatever it is: of the smallest batch against the largest, by the spread
+    over seeds."""
     if len(gaps) < 2:
         return ""
     small, large = min(gaps), max(gaps)
@@ -216,8 +287,14 @@ def _verdict(temperature: float, gaps: dict[int, list[float]]) -> str:
     if not first > max(last, 0):
         return f"At {temperature:g} the gap does not grow as the batch shrinks: {ends}."
     means = [statistics.mean(gaps[batch]) for batch in sorted(gaps)]
-    how = "at every halving" if all(left >= right for left, right in pairwise(means)) else "not at every halving"
-    error = sum(statistics.variance(gaps[batch]) / len(gaps[batch]) for batch in (small, large)) ** 0.5
+    how = (
+        "at every halving"
+        if all(left >= right for left, right in pairwise(means))
+        else "not at every halving"
+    )
+    error = (
+        sum(statistics.variance(gaps[batch]) / len(gaps[batch]) for batch in (small, large)) ** 0.5
+    )
     sure = f"{(first - last) / error:.1f} standard errors" if error else "the same for all seeds"
     return f"At {temperature:g} the gap grows as the batch shrinks, {ends}, {how}; the growth is {sure}."
 
@@ -237,5 +314,7 @@ def _wrapped(texts: Iterable[str]) -> list[str]:
     """Paragraphs, of lines of at most 120 characters."""
     import textwrap
 
-    paragraphs = [textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False) for text in texts]
+    paragraphs = [
+        textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False) for text in texts
+    ]
     return [line for paragraph in paragraphs for line in (*paragraph, "")][:-1]

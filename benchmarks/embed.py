@@ -1,4 +1,5 @@
-"""What embedding costs: `manta embed` against a plain PyTorch loop; memory as rows grow; kNN against scikit-learn.
+"""What embedding costs: `manta embed` against a plain PyTorch loop; memory as rows grow; kNN
+against scikit-learn.
 
     python benchmarks/embed.py [--part rate|memory|knn] [--rounds 3]
 
@@ -6,7 +7,8 @@ rate    rows/s of the job, once its actor embeds, against a DataLoader with one 
         encoder (resnet18 at 64 px), same batch and number of torch threads, in turns
 memory  the largest resident size of the actor over 10,000 and over 200,000 rows of 32 px
 knn     50,000 x 50,000 features of 512 numbers, k = 200, ten classes: Manta's evaluator against scikit-learn's brute
-        force on a part of the queries (its time grows with their number), and the memory that Manta adds
+        force on a part of the queries (its time grows with their number), and the memory that Manta
+        adds
 
 Images are drawn, so nothing is downloaded.
 """
@@ -30,19 +32,27 @@ THREADS, BATCH, SIDE, ROWS = 2, 256, 64, 12_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--part", choices=("rate", "memory", "knn"), action="append")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--inner", nargs=2, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.inner:
-        print(json.dumps({"loop": loop, "job": job, "large": large}[words.inner[0]](Path(words.inner[1]))))
+        print(
+            json.dumps(
+                {"loop": loop, "job": job, "large": large}[words.inner[0]](Path(words.inner[1]))
+            )
+        )
         return
     with tempfile.TemporaryDirectory() as scratch:
         for part in words.part or ("rate", "memory", "knn"):
-            {"rate": lambda: rate(Path(scratch), words.rounds), "memory": lambda: memory(Path(scratch)), "knn": knn}[
-                part
-            ]()
+            {
+                "rate": lambda: rate(Path(scratch), words.rounds),
+                "memory": lambda: memory(Path(scratch)),
+                "knn": knn,
+            }[part]()
 
 
 def rate(scratch: Path, rounds: int) -> None:
@@ -54,14 +64,19 @@ def rate(scratch: Path, rounds: int) -> None:
         for name in found:
             found[name].append(inner(name, scratch))
     middle = {name: statistics.median(values) for name, values in found.items()}
-    print(f"rows/s, medians of {rounds}: PyTorch loop {middle['loop']:.0f}, manta embed {middle['job']:.0f}")
+    print(
+        f"rows/s, medians of {rounds}: PyTorch loop {middle['loop']:.0f}, manta embed {middle['job']:.0f}"
+    )
     print(f"all: {found}")
     print(f"manta / loop {middle['job'] / middle['loop']:.2f} (wanted at least 1.0)")
 
 
 def inner(name: str, scratch: Path) -> float:
     done = subprocess.run(
-        [sys.executable, __file__, "--inner", name, str(scratch)], capture_output=True, text=True, check=False
+        [sys.executable, __file__, "--inner", name, str(scratch)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stderr}")
@@ -86,12 +101,18 @@ def loop(scratch: Path) -> float:
             return len(paths)
 
         def __getitem__(self, number: int) -> torch.Tensor:
-            return torch.from_numpy(np.array(Image.open(paths[number]).convert("RGB"))).permute(2, 0, 1)
+            return torch.from_numpy(np.array(Image.open(paths[number]).convert("RGB"))).permute(
+                2, 0, 1
+            )
 
     vectors, start, seen = [], 0.0, 0
     with torch.inference_mode():
-        for number, images in enumerate(torch.utils.data.DataLoader(Images(), BATCH, num_workers=1)):
-            ready = ((images.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+        for number, images in enumerate(
+            torch.utils.data.DataLoader(Images(), BATCH, num_workers=1)
+        ):
+            ready = ((images.float() / 255 - mean) / std).contiguous(
+                memory_format=torch.channels_last
+            )
             vectors.append(exported.encoder.embed(ready))
             if number == 1:
                 start = time.perf_counter()
@@ -103,12 +124,13 @@ def loop(scratch: Path) -> float:
 
 
 def job(scratch: Path) -> float:
-    """From the first part to the last: the actor's start is not counted, as the loop's imports are not."""
+    """From the first part to the last: the actor's start is not counted, as the loop's imports are
+    not."""
     import shutil
 
     import manta.serving.embed as module
+    from manta.cluster import connect
     from manta.data import prepare
-    from manta.training.launch import connect
 
     module.LEAST_CHUNK = 1_024
     connect(cpus=4)
@@ -136,7 +158,14 @@ def memory(scratch: Path) -> None:
         folder = scratch / f"rows-{rows}"
         folder.mkdir()
         draw_table(folder / "drawn.parquet", rows)
-        ingest = [sys.executable, "-m", "manta.cli", "ingest", str(folder / "drawn.parquet"), str(folder / "data")]
+        ingest = [
+            sys.executable,
+            "-m",
+            "manta.cli",
+            "ingest",
+            str(folder / "drawn.parquet"),
+            str(folder / "data"),
+        ]
         subprocess.run(ingest, check=True, capture_output=True)
         peaks.append(inner("large", folder))
     few, many = peaks
@@ -146,7 +175,8 @@ def memory(scratch: Path) -> None:
 
 
 def large(folder: Path) -> float:
-    """MiB that a process has held at most when it has embedded every chunk, one after the other, as an actor does."""
+    """MiB that a process has held at most when it has embedded every chunk, one after the other, as
+    an actor does."""
     from manta.serving.embed import LEAST_CHUNK, Embedder, Job, Pool, open_dataset
 
     manifest = open_dataset(str(folder / "data"))
@@ -157,7 +187,11 @@ def large(folder: Path) -> float:
     for chunk in range(-(-manifest.rows // LEAST_CHUNK)):
         actor.write(chunk)
     # Not getrusage: its maximum is the parent's too, which has drawn the rows.
-    (peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    (peak,) = [
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    ]
     return int(peak.split()[1]) / 1024
 
 
@@ -167,7 +201,7 @@ def knn() -> None:
     import torch
     from sklearn.neighbors import KNeighborsClassifier
 
-    from manta.evaluation import EVALUATORS, Features
+    from manta.evaluators import EVALUATORS, Features
 
     torch.set_num_threads(THREADS)
     count, width, part, k = 50_000, 512, 2_000, 200
@@ -192,7 +226,9 @@ def knn() -> None:
     print(
         f"kNN 50k x 50k: manta {seconds:.1f} s and {added:.0f} MiB more; scikit-learn {whole:.0f} s (by {part} queries)"
     )
-    print(f"ratio {whole / seconds:.1f}; accuracy {mine:.4f}, scikit-learn's unweighted {agreed:.4f} on the part")
+    print(
+        f"ratio {whole / seconds:.1f}; accuracy {mine:.4f}, scikit-learn's unweighted {agreed:.4f} on the part"
+    )
 
 
 def save_encoder(folder: Path, name: str, side: int) -> None:
@@ -204,7 +240,11 @@ def save_encoder(folder: Path, name: str, side: int) -> None:
 
     torch.manual_seed(0)
     config = EncoderConfig(name=name)
-    save(ExportedEncoder(build(config, image_size=side), side, (0.5,) * 3, (0.25,) * 3), folder, config=config)
+    save(
+        ExportedEncoder(build(config, image_size=side), side, (0.5,) * 3, (0.25,) * 3),
+        folder,
+        config=config,
+    )
 
 
 def picture(number: int, side: int) -> bytes:
@@ -213,7 +253,9 @@ def picture(number: int, side: int) -> bytes:
 
     small = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=90)
+    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(
+        buffer, "JPEG", quality=90
+    )
     return buffer.getvalue()
 
 

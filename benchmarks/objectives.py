@@ -1,23 +1,29 @@
-"""All objectives on one small budget: what each learns and costs, what its loss adds to a step, and DCL's claim.
+"""All objectives on one small budget: what each learns and costs, what its loss adds to a step, and
+DCL's claim.
 
-    python benchmarks/objectives.py [--part table|dcl|step] [--data 'cifar10/train-*.parquet'] [--limit 10000]
-        [--epochs 2] [--dcl-epochs 6] [--seeds 3] [--only moco,swav] [--out FOLDER] [--write docs/objectives.md]
+    python benchmarks/objectives.py [--part table|dcl|step] [--data 'cifar10/train-*.parquet']
+        [--limit 10000] [--epochs 2] [--dcl-epochs 6] [--seeds 3] [--only moco,swav] [--out FOLDER]
+        [--write docs/objectives.md]
 
-table  Every objective by its CIFAR-10 recipe, but for images, epochs and batch: kNN (k=200) and RankMe on the held-out
-       tenth, images/s, memory; and every untrained encoder, as
-       it is and with BatchNorm's statistics of the data. One in ten images is held out, the same ones for all seeds.
-       Runs read images that are decoded once; each has a process of its own with one thread, `--concurrent` at a time,
-       and no tracking server. Memory is the peak of the process (VmHWM, set back before the objective is built) less
-       what it had then with its libraries loaded. SimCLR comes first, since distill and clusterfit start from the
-       encoder of its run of the same seed; then all objectives by seed, so that a part of the table can be used.
+table  Every objective by its CIFAR-10 recipe, but for images, epochs and batch: kNN (k=200) and
+       RankMe on the held-out tenth, images/s, memory; and every untrained encoder, as
+       it is and with BatchNorm's statistics of the data. One in ten images is held out, the same
+       ones for all seeds. Runs read images that are decoded once; each has a process of its own
+       with one thread, `--concurrent` at a time, and no tracking server. Memory is the peak of the
+       process (VmHWM, set back before the objective is built) less what it had then with its
+       libraries loaded. SimCLR comes first, since distill and clusterfit start from the encoder of
+       its run of the same seed; then all objectives by seed, so that a part of the table can be
+       used.
 dcl    SimCLR and DCL at batches of 32, 64, 128 and 256, the same epochs on `--limit` images, and as many more held out,
-       since a gap is small. Both have the same temperature, a low one and DCL's own, and AdamW's rate goes with the
-       root of the batch: the positive in the denominator is the only difference. --write also draws docs/dcl.svg.
+       since a gap is small. Both have the same temperature, a low one and DCL's own, and AdamW's
+       rate goes with the
+       root of the batch: the positive in the denominator is the only difference. --write also draws
+           docs/dcl.svg.
 step   See _objectives_step.py.
 
-Every run that ends is a line of FOLDER/runs.jsonl. A killed benchmark goes on from there, and more seeds run only what
-is missing; a recipe that was changed since is run again, and so is what failed. Without --data, images without labels
-are drawn, which proves that everything runs and nothing else.
+Every run that ends is a line of FOLDER/runs.jsonl. A killed benchmark goes on from there, and more
+seeds run only what is missing; a recipe that was changed since is run again, and so is what failed.
+Without --data, images without labels are drawn, which proves that everything runs and nothing else.
 """
 
 from __future__ import annotations
@@ -48,18 +54,28 @@ TEMPERATURES = (0.05, 0.1)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
-    parser.add_argument("--data", help="Parquet of labelled 32 px images; without it, images are drawn")
+    parser.add_argument(
+        "--data", help="Parquet of labelled 32 px images; without it, images are drawn"
+    )
     parser.add_argument("--limit", type=int, default=10_000)
     parser.add_argument("--epochs", type=float, default=2)
     parser.add_argument("--dcl-epochs", type=float, default=6)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=128, help="of the table and of step, whatever the recipe says")
-    parser.add_argument("--only", default="", help="names of objectives, with commas; SimCLR is always there")
+    parser.add_argument(
+        "--batch", type=int, default=128, help="of the table and of step, whatever the recipe says"
+    )
+    parser.add_argument(
+        "--only", default="", help="names of objectives, with commas; SimCLR is always there"
+    )
     parser.add_argument("--concurrent", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, default=Path("objectives-benchmark"))
-    parser.add_argument("--write", type=Path, help="a Markdown file with lines <!-- table:begin --> and so on")
+    parser.add_argument(
+        "--write", type=Path, help="a Markdown file with lines <!-- table:begin --> and so on"
+    )
     words = parser.parse_args()
     words.out = words.out.absolute()
     words.out.mkdir(parents=True, exist_ok=True)
@@ -74,10 +90,15 @@ def main() -> None:
 
 def names(only: str) -> list[str]:
     """Of the objectives that have a recipe for CIFAR-10, SimCLR first."""
-    found = sorted(path.stem.removesuffix("-cifar10").replace("-", "_") for path in RECIPES.glob("*-cifar10.yaml"))
+    found = sorted(
+        path.stem.removesuffix("-cifar10").replace("-", "_")
+        for path in RECIPES.glob("*-cifar10.yaml")
+    )
     wanted = {word.strip().replace("-", "_") for word in only.split(",") if word.strip()}
     if unknown := wanted - set(found):
-        sys.exit(f"there is no recipe of {', '.join(sorted(unknown))}; there are {', '.join(found)}")
+        sys.exit(
+            f"there is no recipe of {', '.join(sorted(unknown))}; there are {', '.join(found)}"
+        )
     return [FIRST, *(name for name in found if name != FIRST and (not wanted or name in wanted))]
 
 
@@ -86,22 +107,36 @@ def runs(words: argparse.Namespace, parts: list[str]) -> None:
     from _objectives_run import Store, perform
     from _objectives_write import dcl_plot, dcl_table, table
 
-    from manta.training.launch import connect
-    from manta.training.supply import Shared
+    from manta.cluster import connect
+    from manta.training.images import Shared
 
     connect(cpus=3 * words.concurrent + 2)  # a run's embedding job wants CPUs of its own
     store = Store(words.out)
     for part in parts:
         made = Jobs(words, rows=words.limit if part == "table" else 2 * words.limit)
         jobs = made.table() if part == "table" else made.dcl()
-        shared = Shared.decode(made.experiment(FIRST, 0, words.batch), made.dataset, bank=made.rows, queries=made.rows)
-        perform(jobs, store, shared, concurrent=words.concurrent, say=lambda said: print(said, flush=True))
+        shared = Shared.decode(
+            made.experiment(FIRST, 0, words.batch), made.dataset, bank=made.rows, queries=made.rows
+        )
+        perform(
+            jobs,
+            store,
+            shared,
+            concurrent=words.concurrent,
+            say=lambda said: print(said, flush=True),
+        )
         records = store.records()
         found = [records[job.key] for job in jobs if job.key in records]
         if part == "table":
-            _publish(words, part, table(found, epochs=words.epochs, limit=words.limit, batch=words.batch))
+            _publish(
+                words, part, table(found, epochs=words.epochs, limit=words.limit, batch=words.batch)
+            )
         else:
-            _publish(words, part, dcl_table(found, batches=BATCHES, epochs=words.dcl_epochs, limit=words.limit))
+            _publish(
+                words,
+                part,
+                dcl_table(found, batches=BATCHES, epochs=words.dcl_epochs, limit=words.limit),
+            )
             plot = (words.write.parent if words.write else words.out) / "dcl.svg"
             dcl_plot(found, plot, batches=BATCHES)
             print(f"wrote {plot}")
@@ -123,27 +158,43 @@ class Jobs:
         words = self.words
         chosen, seeds = names(words.only), range(words.seeds)
         jobs = [self._job(FIRST, FIRST, seed, words.batch) for seed in seeds]
-        recipes = {encoder_words(self.experiment(name, 0, words.batch)): name for name in reversed(chosen)}
+        recipes = {
+            encoder_words(self.experiment(name, 0, words.batch)): name for name in reversed(chosen)
+        }
         for seed in seeds:
-            jobs += [self._job(start, recipe, seed, words.batch) for start in STARTS for recipe in recipes.values()]
+            jobs += [
+                self._job(start, recipe, seed, words.batch)
+                for start in STARTS
+                for recipe in recipes.values()
+            ]
             jobs += [self._job(name, name, seed, words.batch) for name in chosen[1:]]
         return jobs
 
     def dcl(self) -> list[Job]:
         def changes(temperature: float, batch: int) -> list[str]:
             rate = self.experiment(FIRST, 0, OF_RATE).optimizer.lr * (batch / OF_RATE) ** 0.5
-            words = (f"train.epochs={self.words.dcl_epochs}", f"optimizer.lr={rate:.3g}", "evaluation.holdout=0.5")
+            words = (
+                f"train.epochs={self.words.dcl_epochs}",
+                f"optimizer.lr={rate:.3g}",
+                "evaluation.holdout=0.5",
+            )
             return [*words, f"objective.temperature={temperature}"]
 
         runs = product(TEMPERATURES, range(self.words.seeds), BATCHES, (FIRST, "dcl"))
-        return [self._job(name, name, seed, batch, changes(t, batch)) for t, seed, batch, name in runs]
+        return [
+            self._job(name, name, seed, batch, changes(t, batch)) for t, seed, batch, name in runs
+        ]
 
     def experiment(self, name: str, seed: int, batch: int, more: Sequence[str] = ()) -> Experiment:
         """The recipe within the budget."""
         from manta.config import load
 
         changes = [
-            *(f"data.source={self.dataset}", f"data.limit={self.rows}", f"train.epochs={self.words.epochs}"),
+            *(
+                f"data.source={self.dataset}",
+                f"data.limit={self.rows}",
+                f"train.epochs={self.words.epochs}",
+            ),
             *(f"train.batch_size={batch}", f"train.seed={seed}", f"train.checkpoint_every={10**9}"),
             "evaluation.evaluators=[{name: knn, k: 200}, {name: rank}]",
             *more,
@@ -173,7 +224,8 @@ class Jobs:
 
 
 def subset(words: argparse.Namespace, rows: int) -> str:
-    """A file of the first `rows` images, so that nothing, clusters of the data included, comes from others."""
+    """A file of the first `rows` images, so that nothing, clusters of the data included, comes from
+    others."""
     import hashlib
 
     import pyarrow as pa

@@ -1,10 +1,12 @@
-"""What the recipes give on a small budget: kNN of each after a few epochs of some images, beside the untrained encoder.
+"""What the recipes give on a small budget: kNN of each after a few epochs of some images, beside
+the untrained encoder.
 
-    python benchmarks/recipes.py [--data 'cifar10/train-*.parquet'] [--limit 5000] [--epochs 3] [--only moco,swav]
+    python benchmarks/recipes.py [--data 'cifar10/train-*.parquet'] [--limit 5000] [--epochs 3]
+    [--only moco,swav]
 
-Every CIFAR-10 recipe is run as it is but for the number of images and epochs; one in ten images is held out. Without
---data, images are drawn, which proves that the recipes run and nothing else. Recipes that start from another model
-start from the SimCLR run, which therefore comes first.
+Every CIFAR-10 recipe is run as it is but for the number of images and epochs; one in ten images is
+held out. Without --data, images are drawn, which proves that the recipes run and nothing else.
+Recipes that start from another model start from the SimCLR run, which therefore comes first.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ FROM_FIRST = ("clusterfit", "distill")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data")
     parser.add_argument("--limit", type=int, default=5_000)
     parser.add_argument("--epochs", type=float, default=3)
@@ -41,7 +45,10 @@ def main() -> None:
 
         data = words.data or draw(Path(scratch), words.limit)
         print(f"{words.limit:,} images, {words.epochs:g} epochs, seed 0")
-        print(f"{'recipe':<20}{'kNN':>8}{'untrained':>11}{'rank':>8}{'images/s':>10}{'seconds':>9}", flush=True)
+        print(
+            f"{'recipe':<20}{'kNN':>8}{'untrained':>11}{'rank':>8}{'images/s':>10}{'seconds':>9}",
+            flush=True,
+        )
         for name in chosen:
             print(row(name, data, words.limit, words.epochs, Path(scratch)), flush=True)
 
@@ -49,9 +56,28 @@ def main() -> None:
 def row(name: str, data: str, limit: int, epochs: float, scratch: Path) -> str:
     summary = scratch / f"{name}.json"
     command = [
-        *(sys.executable, "-m", "manta.cli", "train", str(RECIPES / f"{name}-cifar10.yaml"), f"data.source={data}"),
-        *(f"data.limit={limit}", f"train.epochs={epochs}", "evaluation.evaluators=[{name: knn, k: 200}, {name: rank}]"),
-        *("tracking.register_model=false", "--name", name, "--runs", str(scratch / "runs"), "--summary", str(summary)),
+        *(
+            sys.executable,
+            "-m",
+            "manta.cli",
+            "train",
+            str(RECIPES / f"{name}-cifar10.yaml"),
+            f"data.source={data}",
+        ),
+        *(
+            f"data.limit={limit}",
+            f"train.epochs={epochs}",
+            "evaluation.evaluators=[{name: knn, k: 200}, {name: rank}]",
+        ),
+        *(
+            "tracking.register_model=false",
+            "--name",
+            name,
+            "--runs",
+            str(scratch / "runs"),
+            "--summary",
+            str(summary),
+        ),
     ]
     if name in FROM_FIRST:
         command.append(f"objective.model={FIRST}")

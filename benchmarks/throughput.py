@@ -2,10 +2,11 @@
 
     python benchmarks/throughput.py [--data 'cifar10/train-*.parquet'] [--rounds 3]
 
-The limit is the same training step (views, forward, backward, update) on one batch that lies decoded in memory: no
-ingest, no Ray, no decoding. lightly is its documented SimCLR loop: PIL transforms, a DataLoader with two workers,
-images already decoded in memory, float32. Encoder, image size, batch and threads are equal. Every part is a process
-of its own; parts take turns, so that a drift of the machine meets all of them; medians are compared.
+The limit is the same training step (views, forward, backward, update) on one batch that lies
+decoded in memory: no ingest, no Ray, no decoding. lightly is its documented SimCLR loop: PIL
+transforms, a DataLoader with two workers, images already decoded in memory, float32. Encoder, image
+size, batch and threads are equal. Every part is a process of its own; parts take turns, so that a
+drift of the machine meets all of them; medians are compared.
 
 lightly is needed for its part: pip install --no-deps lightly lightly-utils
 """
@@ -28,7 +29,9 @@ RECIPE = Path(__file__).resolve().parents[1] / "jobs/recipes/simclr-cifar10.yaml
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", help="Parquet of 32 px images; without it, images are drawn")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--part", choices=("limit", "lightly"), help=argparse.SUPPRESS)
@@ -58,13 +61,21 @@ def compare(data: str, rounds: int, scratch: Path) -> None:
     middle = {name: statistics.median(values) for name, values in found.items()}
     print(f"{ENCODER}, {SIZE} px, batch {BATCH}, {THREADS} threads, medians of {rounds}")
     for name, values in found.items():
-        print(f"  {name:<16} {middle[name]:7.0f} images/s   ({', '.join(f'{v:.0f}' for v in values)})")
+        print(
+            f"  {name:<16} {middle[name]:7.0f} images/s   ({', '.join(f'{v:.0f}' for v in values)})"
+        )
     for precision, floor in (("bf16", 1.6), ("float32", 1.25)):
         manta_rate = middle[f"manta {precision}"]
-        print(f"manta / limit    {precision:<8} {manta_rate / middle[f'limit {precision}']:.2f}   (wanted 0.85)")
-        print(f"manta / lightly  {precision:<8} {manta_rate / middle['lightly float32']:.2f}   (wanted {floor})")
+        print(
+            f"manta / limit    {precision:<8} {manta_rate / middle[f'limit {precision}']:.2f}   (wanted 0.85)"
+        )
+        print(
+            f"manta / lightly  {precision:<8} {manta_rate / middle['lightly float32']:.2f}   (wanted {floor})"
+        )
     first = statistics.median(firsts) if firsts else float("nan")
-    print(f"waiting for input {statistics.median(waits):.1%}; first step after {first:.1f} s (wanted 20)")
+    print(
+        f"waiting for input {statistics.median(waits):.1%}; first step after {first:.1f} s (wanted 20)"
+    )
 
 
 def part(name: str, data: str, precision: str) -> float:
@@ -129,7 +140,10 @@ def lightly(data: str) -> float:
 
     class Images(torch.utils.data.Dataset):
         def __init__(self) -> None:
-            self.pixels = [np.asarray(Image.open(io.BytesIO(b)).convert("RGB")) for b in image_bytes(data, 10_000)]
+            self.pixels = [
+                np.asarray(Image.open(io.BytesIO(b)).convert("RGB"))
+                for b in image_bytes(data, 10_000)
+            ]
             self.transform = SimCLRTransform(input_size=SIZE, gaussian_blur=0.0)
 
         def __len__(self) -> int:
@@ -138,7 +152,9 @@ def lightly(data: str) -> float:
         def __getitem__(self, number: int) -> list[torch.Tensor]:
             return self.transform(Image.fromarray(self.pixels[number]))
 
-    loader = torch.utils.data.DataLoader(Images(), BATCH, shuffle=True, drop_last=True, num_workers=2)
+    loader = torch.utils.data.DataLoader(
+        Images(), BATCH, shuffle=True, drop_last=True, num_workers=2
+    )
     backbone = timm.create_model(ENCODER, num_classes=0)
     head = SimCLRProjectionHead(backbone.num_features, 512, 128)
     criterion = NTXentLoss(temperature=0.2)
@@ -164,7 +180,9 @@ def image_bytes(data: str, count: int) -> list[bytes]:
 
     found: list[bytes] = []
     for path in sorted(glob.glob(data)):
-        found += [row["bytes"] for row in pq.read_table(path, columns=["image"])["image"].to_pylist()]
+        found += [
+            row["bytes"] for row in pq.read_table(path, columns=["image"])["image"].to_pylist()
+        ]
         if len(found) >= count:
             break
     return found[:count]

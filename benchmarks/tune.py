@@ -1,16 +1,19 @@
-"""What tuning costs: epochs to the same kNN, overhead of a trial, memory of trials that share the data.
+"""What tuning costs: epochs to the same kNN, overhead of a trial, memory of trials that share the
+data.
 
     python benchmarks/tune.py [--seeds 5] [--part epochs|overhead|memory]
 
 epochs    TPE with ASHA against random search without stopping: epochs spent until a trial reaches a kNN, over several
-          seeds. The kNN is what one in twenty of all seeds' random configurations reaches; and, since few draws make
-          that of one seed a matter of luck, only beside it what random search of the same seed reached at its end.
-          The recipe's own trial is paid by both, and counts for neither.
-overhead  one trial at a time with one worker: wall time from the end of one trial to the end of the next, less its
-          training steps and its evaluations.
+          seeds. The kNN is what one in twenty of all seeds' random configurations reaches; and,
+          since few draws make that of one seed a matter of luck, only beside it what random search
+          of the same seed reached at its end. The recipe's own trial is paid by both, and counts
+          for neither.
+overhead  one trial at a time with one worker: wall time from the end of one trial to the end of the
+          next, less its training steps and its evaluations.
 memory    object store and private memory that ten processes add when they read the decoded data, against one.
 
-The first two run on scikit-learn's digits, the last on 50,000 drawn images of 32 px, all in Ray clusters of their own.
+The first two run on scikit-learn's digits, the last on 50,000 drawn images of 32 px, all in Ray
+clusters of their own.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ WHOLE, RANDOM_TRIALS, ASHA_TRIALS, ONE_IN = 9, 20, 48, 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--part", choices=("epochs", "overhead", "memory"), action="append")
     words = parser.parse_args()
@@ -45,45 +50,65 @@ def main() -> None:
         folder = Path(scratch)
         (folder / "space.yaml").write_text(SPACE)
         for part in words.part or ("memory", "overhead", "epochs"):
-            {"epochs": lambda: epochs(folder, words.seeds), "overhead": lambda: overhead(folder), "memory": memory}[
-                part
-            ]()
+            {
+                "epochs": lambda: epochs(folder, words.seeds),
+                "overhead": lambda: overhead(folder),
+                "memory": memory,
+            }[part]()
 
 
 def study(folder: Path, name: str, **changes: object) -> tuple[object, object]:
     """The record of a study, and its Optuna trials."""
     from manta.config import load
-    from manta.tuning.driver import search
-    from manta.tuning.study import StudyRequest
+    from manta.tuning.study.study import StudyRequest
+    from manta.tuning.trials.driver import search
 
     recipe = load(RECIPE, [*QUICK, *changes.pop("recipe", ["data.limit=900"])])  # type: ignore[misc]
-    request = StudyRequest(folder / "space.yaml", recipe, str(folder / "runs"), name=name, changes={**changes})
+    request = StudyRequest(
+        folder / "space.yaml", recipe, str(folder / "runs"), name=name, changes={**changes}
+    )
     return search(request)
 
 
 def epochs(folder: Path, seeds: int) -> None:
     """Print epochs to the target for each seed, and the median ratio."""
-    held: dict[str, object] = {"compare": [], "scheduler.max": WHOLE, "recipe": ["evaluation.holdout=0.3"]}
+    held: dict[str, object] = {
+        "compare": [],
+        "scheduler.max": WHOLE,
+        "recipe": ["evaluation.holdout=0.3"],
+    }
     randoms, ashas = [], []
     for seed in range(seeds):
         common = {**held, "seed": seed}
-        randoms.append(study(folder, f"random-{seed}", sampler="random", trials=RANDOM_TRIALS, **common, **_off())[1])
+        randoms.append(
+            study(
+                folder, f"random-{seed}", sampler="random", trials=RANDOM_TRIALS, **common, **_off()
+            )[1]
+        )
         ashas.append(study(folder, f"asha-{seed}", sampler="tpe", trials=ASHA_TRIALS, **common)[1])
-        print(f"seed {seed}: best kNN of random {max(drawn(randoms[-1])):.3f}, of tpe+asha {max(drawn(ashas[-1])):.3f}")
+        print(
+            f"seed {seed}: best kNN of random {max(drawn(randoms[-1])):.3f}, of tpe+asha {max(drawn(ashas[-1])):.3f}"
+        )
     pooled = sorted((value for record in randoms for value in drawn(record)), reverse=True)
     targets = {
-        f"what one in {ONE_IN} random configurations reaches": [pooled[len(pooled) // ONE_IN - 1]] * seeds,
-        "what random search of the same seed ended with": [max(drawn(record)) for record in randoms],
+        f"what one in {ONE_IN} random configurations reaches": [pooled[len(pooled) // ONE_IN - 1]]
+        * seeds,
+        "what random search of the same seed ended with": [
+            max(drawn(record)) for record in randoms
+        ],
     }
     for words, wanted in targets.items():
         ratios = []
         for seed, (random, asha, target) in enumerate(zip(randoms, ashas, wanted, strict=True)):
             spent = {"random": until(random, target), "tpe+asha": until(asha, target)}
-            # A search that never got there has spent at least all it had: too kind to random, impossible for the other.
+            # A search that never got there has spent at least all it had: too kind to random,
+            # impossible for the other.
             base = spent["random"] or sum(trial.epochs for trial in random.trials)
             ratios.append(spent["tpe+asha"] / base if spent["tpe+asha"] else float("inf"))
             print(f"seed {seed}: target kNN {target:.3f}, epochs {spent}, ratio {ratios[-1]:.2f}")
-        print(f"epochs to {words}, TPE+ASHA / random: median {statistics.median(ratios):.2f} (wanted at most 0.5)")
+        print(
+            f"epochs to {words}, TPE+ASHA / random: median {statistics.median(ratios):.2f} (wanted at most 0.5)"
+        )
 
 
 def drawn(record: object) -> list[float]:
@@ -92,7 +117,8 @@ def drawn(record: object) -> list[float]:
 
 
 def until(record: object, target: float) -> float | None:
-    """Epochs of all trials up to the first that reaches the target, the recipe's own too, which cannot be that one."""
+    """Epochs of all trials up to the first that reaches the target, the recipe's own too, which
+    cannot be that one."""
     spent = 0.0
     for trial in record.trials:  # type: ignore[attr-defined]
         good = [resource for resource, value in sorted(trial.rungs.items()) if value >= target]
@@ -105,7 +131,12 @@ def until(record: object, target: float) -> float | None:
 def overhead(folder: Path) -> None:
     """Print the median over trials after the first."""
     found, record = study(
-        folder, "overhead", sampler="random", trials=8, **{"resources.concurrent": 1, "scheduler.max": 1}, **_off()
+        folder,
+        "overhead",
+        sampler="random",
+        trials=8,
+        **{"resources.concurrent": 1, "scheduler.max": 1},
+        **_off(),
     )  # type: ignore[misc]
     trials = [trial for trial in found.load().trials if trial.number]
     ends = [trial.datetime_complete for trial in found.load().trials]
@@ -114,8 +145,12 @@ def overhead(folder: Path) -> None:
         noted = trial.user_attrs
         wall = (trial.datetime_complete - before).total_seconds()
         rest.append(wall - noted["manta.training_seconds"] - noted["manta.evaluation_seconds"])
-    print(f"overhead of a trial: median {statistics.median(rest):.2f} s, all {[round(value, 2) for value in rest]}")
-    print("(wanted at most 1.5 s; the first step of a trial, which warms up, counts as overhead here)")
+    print(
+        f"overhead of a trial: median {statistics.median(rest):.2f} s, all {[round(value, 2) for value in rest]}"
+    )
+    print(
+        "(wanted at most 1.5 s; the first step of a trial, which warms up, counts as overhead here)"
+    )
     assert len(record.complete) == 8
 
 
@@ -124,9 +159,9 @@ def memory() -> None:
     import ray
     from throughput import draw
 
+    from manta.cluster import connect
     from manta.config import load
     from manta.data import prepare
-    from manta.training.launch import connect
 
     connect(cpus=12)
     with tempfile.TemporaryDirectory() as cache:
@@ -137,18 +172,21 @@ def memory() -> None:
     print(
         f"memory for data (object store, private): one trial {added[1]} MiB, ten {added[10]} MiB, {ten / one:.2f} times"
     )
-    print("(wanted at most 1.3: the object store, and what each process adds while it reads an epoch)")
+    print(
+        "(wanted at most 1.3: the object store, and what each process adds while it reads an epoch)"
+    )
 
 
 def _added(ray: object, recipe: object, dataset: str, count: int) -> tuple[int, int]:
-    from manta.training.supply import Shared
+    from manta.training.images import Shared
 
     before = _stored()
     shared = Shared.decode(recipe, dataset, bank=500, queries=200)  # type: ignore[arg-type]
     shared.cache.wait()
     actor = ray.remote(num_cpus=1)(_Reader)  # type: ignore[attr-defined]
     readers = [actor.remote() for _ in range(count)]
-    # What libraries import and allocate when a first batch is read is not the data's: a few rows show them.
+    # What libraries import and allocate when a first batch is read is not the data's: a few rows
+    # show them.
     few = recipe.model_copy(update={"data": recipe.data.model_copy(update={"limit": FEW})})  # type: ignore[attr-defined]
     taste = Shared.decode(few, dataset, bank=10, queries=10)
     ray.get([reader.read.remote(few, taste) for reader in readers])  # type: ignore[attr-defined]
@@ -177,7 +215,7 @@ class _Reader:
         import psutil
 
         import manta.training.loop  # noqa: F401
-        from manta.training.build import plan_of
+        from manta.runs.build import plan_of
 
         before = psutil.Process().memory_full_info().uss
         plan = plan_of(recipe, shared.manifest)  # type: ignore[arg-type, attr-defined]

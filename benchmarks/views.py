@@ -1,9 +1,10 @@
-"""Views of a batch by Manta against torchvision v2 transforms applied sample by sample, on the same tensors.
+"""Views of a batch by Manta against torchvision v2 transforms applied sample by sample, on the same
+tensors.
 
     python benchmarks/views.py [--threads 2] [--repeats 5]
 
-Both take decoded uint8 images in memory and give normalised float32 views. Prints milliseconds per batch (the best of
-several) and how many times as long torchvision takes.
+Both take decoded uint8 images in memory and give normalised float32 views. Prints milliseconds per
+batch (the best of several) and how many times as long torchvision takes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ SETTINGS = ((32, 32, 256), (256, 224, 32))  # side of the source and of a global
 
 
 def torchvision_transform(spec: ViewSpec, views: Views) -> v2.Compose:
-    """What `spec` says, in torchvision's words. Its kernel for the blur is SimCLR's tenth of the image."""
+    """What `spec` says, in torchvision's words. Its kernel for the blur is SimCLR's tenth of the
+    image."""
     kernel = spec.size // 10 | 1
     return v2.Compose(
         [
@@ -51,12 +53,16 @@ def milliseconds(runs: Sequence[Callable[[], object]], repeats: int) -> list[flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"{'preset':<10} {'px':>4} {'batch':>6} {'views':>6} {'manta ms':>9} {'torchvision ms':>15} {'ratio':>6}")
+    print(
+        f"{'preset':<10} {'px':>4} {'batch':>6} {'views':>6} {'manta ms':>9} {'torchvision ms':>15} {'ratio':>6}"
+    )
     for source, size, batch in SETTINGS:
         images = torch.randint(0, 256, (batch, 3, source, source), dtype=torch.uint8)
         index = torch.arange(batch)
@@ -68,13 +74,17 @@ def main() -> None:
             def manta(views: Views = views, images: Tensor = images, index: Tensor = index) -> None:
                 views(images, index, seed=0, step=0, global_batch=len(images))
 
-            def torchvision(transforms: list[v2.Compose] = transforms, images: Tensor = images) -> None:
+            def torchvision(
+                transforms: list[v2.Compose] = transforms, images: Tensor = images
+            ) -> None:
                 for transform in transforms:
                     torch.stack([transform(image) for image in images])
 
             ours, theirs = milliseconds([manta, torchvision], options.repeats)
             count = len(views.specs)
-            print(f"{preset:<10} {size:>4} {batch:>6} {count:>6} {ours:>9.1f} {theirs:>15.1f} {theirs / ours:>6.1f}")
+            print(
+                f"{preset:<10} {size:>4} {batch:>6} {count:>6} {ours:>9.1f} {theirs:>15.1f} {theirs / ours:>6.1f}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""ray job submit --working-dir . -- python jobs/tune.py SPACE --recipe RECIPE --name NAME [a.b=c ...]
+"""ray job submit --working-dir . -- python jobs/tune.py SPACE --recipe RECIPE --name NAME [a.b=c
+...]
 
-The same arguments as `manta tune`; on a cluster give `--runs s3://...` and `study.storage=postgresql://...`.
+The same arguments as `manta tune`; on a cluster give `--runs s3://...` and
+`study.storage=postgresql://...`.
 """
 
 import sys

@@ -1,4 +1,5 @@
-"""What evaluators of encoders are tested on: an encoder, and digits or other images to try it on."""
+"""What evaluators of encoders are tested on: an encoder, and digits or other images to try it
+on."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from conformance.objective_kit import SIZE, VIT, labels, pictures
 from manta import encoders
 from manta.encoders import Encoder, EncoderConfig
-from manta.evaluation import Bench, Features, LabelledImages
+from manta.evaluators import Bench, Features, LabelledImages
 
 MEAN, STD = 0.3, 0.4
 
@@ -26,10 +27,13 @@ class Pixels(Encoder):
 
 
 def small_encoder(kind: Literal["resnet", "vit"], *, seed: int = 0) -> Encoder:
-    """An untrained one for 32 px, in evaluation mode; BatchNorm has statistics that a fresh one does not have."""
+    """An untrained one for 32 px, in evaluation mode; BatchNorm has statistics that a fresh one
+    does not have."""
     torch.manual_seed(seed)
     config = (
-        EncoderConfig(name="test_resnet") if kind == "resnet" else EncoderConfig(name="vit_tiny_patch16_224", args=VIT)
+        EncoderConfig(name="test_resnet")
+        if kind == "resnet"
+        else EncoderConfig(name="vit_tiny_patch16_224", args=VIT)
     )
     encoder = encoders.build(config, image_size=SIZE)
     with torch.no_grad():
@@ -50,7 +54,8 @@ def bench_of(
     batch: int = 128,
     shown: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Bench, Features]:
-    """The encoder and its features of the first `bank` digits, and of the `queries` digits after them.
+    """The encoder and its features of the first `bank` digits, and of the `queries` digits after
+    them.
 
     Args:
         shown: images and labels in place of the digits.
@@ -58,13 +63,18 @@ def bench_of(
     images, numbers = (pictures(), labels()) if shown is None else shown
     parts = {"bank": slice(0, bank), "queries": slice(bank, bank + queries)}
 
-    def rows(split: Literal["bank", "queries"], limit: int | None = None) -> Iterator[LabelledImages]:
+    def rows(
+        split: Literal["bank", "queries"], limit: int | None = None
+    ) -> Iterator[LabelledImages]:
         pixels, truth = images[parts[split]][:limit], numbers[parts[split]][:limit]
         for cut in range(0, len(pixels), batch):
             here = slice(cut, cut + batch)
             yield pixels[here], truth[here] if labelled else None
 
     bench = Bench(encoder, prepare, images.shape[-1], torch.device("cpu"), rows)
-    found = {split: torch.cat([bench.embed(pixels) for pixels, _ in rows(split)]) for split in ("bank", "queries")}
+    found = {
+        split: torch.cat([bench.embed(pixels) for pixels, _ in rows(split)])
+        for split in ("bank", "queries")
+    }
     truths = (numbers[parts["bank"]], numbers[parts["queries"]]) if labelled else (None, None)
     return bench, Features(found["bank"], found["queries"], *truths)

@@ -15,7 +15,9 @@ from PIL import Image
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ["RAY_AUTH_MODE"] = "disabled"
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
-os.environ.setdefault("RAY_worker_niceness", "0")  # or whatever else a machine does starves what is tested
+os.environ.setdefault(
+    "RAY_worker_niceness", "0"
+)  # or whatever else a machine does starves what is tested
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
@@ -34,7 +36,9 @@ def ray_cluster() -> Iterator[str]:
     )
     import ray.data
 
-    logging.getLogger("ray.data").setLevel(logging.ERROR)  # a page of debug lines per dataset in every failure
+    logging.getLogger("ray.data").setLevel(
+        logging.ERROR
+    )  # a page of debug lines per dataset in every failure
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 

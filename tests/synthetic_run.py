@@ -1,4 +1,5 @@
-"""A run folder as the trainer leaves it, made from scikit-learn's digits without training anything."""
+"""A run folder as the trainer leaves it, made from scikit-learn's digits without training
+anything."""
 
 from __future__ import annotations
 
@@ -99,7 +100,9 @@ def _write_samples(folder: Path, images: int, *, labelled: bool) -> None:
     digits = load_digits()
     pixels = digits.images[:images]
     flat = pixels.reshape(len(pixels), -1)
-    trained = LinearDiscriminantAnalysis().fit(digits.data[600:], digits.target[600:]).transform(flat)
+    trained = (
+        LinearDiscriminantAnalysis().fit(digits.data[600:], digits.target[600:]).transform(flat)
+    )
     untrained = np.random.default_rng(0).normal(size=(64, 48)).T @ (flat + 20).T
     arrays = {
         "thumbnails": np.repeat((pixels * 15.9).astype(np.uint8)[..., None], 3, axis=-1),
@@ -118,15 +121,27 @@ def _write_views(folder: Path) -> None:
     source = source.repeat(4, axis=1).repeat(4, axis=2)
     views = {"source": source}
     for name in ("view_0", "view_1"):
-        shifted = np.stack([np.roll(image, draws.integers(-8, 9, 2), axis=(0, 1)) for image in source])
+        shifted = np.stack(
+            [np.roll(image, draws.integers(-8, 9, 2), axis=(0, 1)) for image in source]
+        )
         views[name] = (shifted * draws.uniform(0.4, 1.0, (len(source), 1, 1, 3))).astype(np.uint8)
     np.savez(folder / "artifacts" / "views.npz", **views)  # type: ignore[arg-type]
 
 
 def _write_evaluation(folder: Path, *, labelled: bool) -> None:
-    metrics = {"rankme": 58.7, "random_rankme": 11.2, "feature_std": 0.91, "random_feature_std": 0.22}
+    metrics = {
+        "rankme": 58.7,
+        "random_rankme": 11.2,
+        "feature_std": 0.91,
+        "random_feature_std": 0.22,
+    }
     if labelled:
-        scores = {"knn_top1": 0.9441, "random_knn_top1": 0.7321, "linear_top1": 0.9609, "random_linear_top1": 0.8212}
+        scores = {
+            "knn_top1": 0.9441,
+            "random_knn_top1": 0.7321,
+            "linear_top1": 0.9609,
+            "random_linear_top1": 0.8212,
+        }
         metrics = scores | metrics
     settings = {
         "knn": {"name": "knn", "every": 2.0, "k": 200, "temperature": 0.07},

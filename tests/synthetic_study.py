@@ -1,8 +1,9 @@
-"""A real Optuna study of a known function, with pruned, failed and conditional trials, and its record.
+"""A real Optuna study of a known function, with pruned, failed and conditional trials, and its
+record.
 
-The value is a parabola in the logarithm of the temperature; every other parameter moves it by a hundredth or two.
-Trials are stopped as ASHA does, and fail where the learning rate is too large, as a failed trial stands in a study:
-complete and infeasible, with a value made up.
+The value is a parabola in the logarithm of the temperature; every other parameter moves it by a
+hundredth or two. Trials are stopped as ASHA does, and fail where the learning rate is too large, as
+a failed trial stands in a study: complete and infeasible, with a value made up.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 import optuna
 
-from manta.tuning.record import StudyRecord, TrialRecord
+from manta.report.study.record import StudyRecord, TrialRecord
 
 MADE_UP = 0.01234
 """The value that failed trials were told with: it must show nowhere."""
@@ -74,11 +75,17 @@ def make_study(
 
 
 def _draw(trial: optuna.Trial) -> dict[str, Any]:
-    params: dict[str, Any] = {"objective.name": trial.suggest_categorical("objective.name", ["dcl", "byol"])}
-    params["objective.temperature"] = trial.suggest_float("objective.temperature", 0.02, 1.0, log=True)
+    params: dict[str, Any] = {
+        "objective.name": trial.suggest_categorical("objective.name", ["dcl", "byol"])
+    }
+    params["objective.temperature"] = trial.suggest_float(
+        "objective.temperature", 0.02, 1.0, log=True
+    )
     params["optimizer.lr"] = trial.suggest_float("optimizer.lr", 1e-4, 1e-1, log=True)
     params["views.crop.scale"] = trial.suggest_float("views.crop.scale", 0.05, 0.6)
-    params["views.grayscale.probability"] = trial.suggest_float("views.grayscale.probability", 0.0, 0.5, step=0.1)
+    params["views.grayscale.probability"] = trial.suggest_float(
+        "views.grayscale.probability", 0.0, 0.5, step=0.1
+    )
     if params["objective.name"] == "byol":
         params["objective.momentum"] = trial.suggest_float("objective.momentum", 0.9, 0.999)
     return params

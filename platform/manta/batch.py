@@ -23,11 +23,13 @@ class View:
     Attributes:
         data: `[B, ...]`, what the encoder takes.
         role: "global" views cover much of the sample, "local" ones a small part.
-        box: `[B, 4]` crop `(left, top, right, bottom)` in pixels of the source tensor, before the flip; or None.
+        box: `[B, 4]` crop `(left, top, right, bottom)` in pixels of the source tensor, before the
+            flip; or None.
         flip: `[B]` bool, mirrored after the crop; or None.
-        mask: `[B, T]` bool, True for a token hidden from the encoder; every row hides equally many. Or None.
-        transform: `[B, P]` float32, the parameters of the true transformation in the order that the pipeline states,
-            each of the order of 1; or None.
+        mask: `[B, T]` bool, True for a token hidden from the encoder; every row hides equally many.
+            Or None.
+        transform: `[B, P]` float32, the parameters of the true transformation in the order that the
+            pipeline states, each of the order of 1; or None.
     """
 
     data: Tensor
@@ -42,7 +44,9 @@ class View:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
         data = self.data.to(device, non_blocking=True)
-        return View(data, self.role, move(self.box), move(self.flip), move(self.mask), move(self.transform))
+        return View(
+            data, self.role, move(self.box), move(self.flip), move(self.mask), move(self.transform)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,9 @@ class Batch:
         return [view for view in self.views if view.role == "local"]
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch([view.to(device) for view in self.views], self.index.to(device, non_blocking=True))
+        return Batch(
+            [view.to(device) for view in self.views], self.index.to(device, non_blocking=True)
+        )
 
     def __iter__(self) -> Iterator[View]:
         return iter(self.views)
@@ -97,7 +103,9 @@ class ViewNeeds:
     def __str__(self) -> str:
         """Such as "2 global + 4 local, masked"."""
         local = f" + {self.local_views} local" if self.local_views else ""
-        return f"{self.global_views} global{local}{', masked' if self.mask_ratio is not None else ''}"
+        return (
+            f"{self.global_views} global{local}{', masked' if self.mask_ratio is not None else ''}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

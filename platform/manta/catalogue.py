@@ -26,12 +26,15 @@ def entries(kind: str) -> list[dict[str, Any]]:
         "spaces": _spaces,
     }
     if kind not in listings:
-        raise ConfigError(f"nothing of the kind {kind!r} can be listed; one of {', '.join(listings)}")
+        raise ConfigError(
+            f"nothing of the kind {kind!r} can be listed; one of {', '.join(listings)}"
+        )
     return listings[kind]()
 
 
 def recipe_folder() -> Path:
-    """`jobs/recipes` of the working directory or, from elsewhere, of the checkout that Manta is installed from."""
+    """`jobs/recipes` of the working directory or, from elsewhere, of the checkout that Manta is
+    installed from."""
     return _shipped("jobs/recipes")
 
 
@@ -54,7 +57,9 @@ def _objectives() -> list[dict[str, Any]]:
             "family": kind.family,
             "views": kind.views,
             "keeps": list(kind.keeps),
-            "labels": "asked for, from a column that is named" if kind.labels == "asked" else "none",
+            "labels": "asked for, from a column that is named"
+            if kind.labels == "asked"
+            else "none",
             "exchange": kind.exchange.value,
             "slow_start": kind.slow_start,
             "paper": f"{kind.paper.title} ({kind.paper.year})",
@@ -72,7 +77,7 @@ def _encoders() -> list[dict[str, Any]]:
 
 
 def _evaluators() -> list[dict[str, Any]]:
-    from manta.evaluation import EVALUATORS
+    from manta.evaluators import EVALUATORS
 
     return [
         {"name": name, "needs_labels": kind.needs_labels, "about": _first_line(kind)}
@@ -104,7 +109,13 @@ def _described(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in sorted(folder.glob("*.yaml")):
         tree = yaml.safe_load(path.read_text())
-        found.append({"name": path.stem, "path": str(path), "about": " ".join(tree.get("description", "").split())})
+        found.append(
+            {
+                "name": path.stem,
+                "path": str(path),
+                "about": " ".join(tree.get("description", "").split()),
+            }
+        )
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from manta.commands import judge, models, pretrain, tools, tune  # noqa: F401 (each registers its commands)
-from manta.commands._app import app
+from manta.commands.app import app
 from manta.errors import MantaError
 from manta.printing import console, print_error
 
@@ -18,7 +18,9 @@ ORDER = (
     *("ingest", "train", "tune", "study", "evaluate", "compare"),
     *("register", "promote", "export", "embed", "explore", "list", "doctor"),
 )
-app.registered_commands.sort(key=lambda one: ORDER.index(str(one.name or getattr(one.callback, "__name__", ""))))
+app.registered_commands.sort(
+    key=lambda one: ORDER.index(str(one.name or getattr(one.callback, "__name__", "")))
+)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """One typed description of a run. YAML plus `a.b=c` overrides in, a frozen `Experiment` out.
 
-Unknown keys are errors that name their path. A component (objective, evaluator) owns its own part, found by `name`.
+Unknown keys are errors that name their path. A component (objective, evaluator) owns its own part,
+found by `name`.
 """
 
 from __future__ import annotations
@@ -24,13 +25,19 @@ from pydantic import (
 
 from manta.encoders import EncoderConfig
 from manta.errors import ConfigError, MantaError, did_you_mean
-from manta.evaluation import EVALUATORS, EvaluatorConfig
+from manta.evaluators import EVALUATORS, EvaluatorConfig
 from manta.objectives import OBJECTIVES, ObjectiveConfig
 from manta.schedules import AnySchedule, Cosine, Scheduled
 from manta.views import ViewsConfig
 
 Precision = Literal["auto", "bf16", "float32"]
-_PRECISION_ALIASES = {"fp32": "float32", "32": "float32", 32: "float32", "bfloat16": "bf16", "float": "float32"}
+_PRECISION_ALIASES = {
+    "fp32": "float32",
+    "32": "float32",
+    32: "float32",
+    "bfloat16": "bf16",
+    "float": "float32",
+}
 
 
 class _Section(BaseModel):
@@ -40,20 +47,32 @@ class _Section(BaseModel):
 class DataConfig(_Section):
     """Where samples come from and how they reach a worker."""
 
-    source: str = Field(description="image folder, Parquet, WebDataset tars, file list, ingested dataset, or 'digits'")
+    source: str = Field(
+        description="image folder, Parquet, WebDataset tars, file list, ingested dataset, or 'digits'"
+    )
     image_size: int = Field(32, ge=8, description="side of a global view in pixels")
-    decode_size: int | None = Field(None, ge=8, description="side of the decoded image; None: set by image_size")
+    decode_size: int | None = Field(
+        None, ge=8, description="side of the decoded image; None: set by image_size"
+    )
     limit: int | None = Field(None, ge=1, description="first N rows of the manifest")
     cache: Literal["none", "memory"] = Field(
-        "none", description="memory: decode once and keep images in the object store, for each worker"
+        "none",
+        description="memory: decode once and keep images in the object store, for each worker",
     )
-    cache_dir: str | None = Field(None, description="where a raw source is ingested to; None: beside the runs")
-    shuffle_rows: int = Field(4096, ge=1, description="rows mixed with one another, from many shards")
-    decode_tasks: int | None = Field(None, ge=1, description="decode tasks per worker at a time; None: by the CPUs")
+    cache_dir: str | None = Field(
+        None, description="where a raw source is ingested to; None: beside the runs"
+    )
+    shuffle_rows: int = Field(
+        4096, ge=1, description="rows mixed with one another, from many shards"
+    )
+    decode_tasks: int | None = Field(
+        None, ge=1, description="decode tasks per worker at a time; None: by the CPUs"
+    )
 
     @property
     def canonical_size(self) -> int:
-        """Side of the uint8 square that decoding gives: a margin over large views, none over small ones."""
+        """Side of the uint8 square that decoding gives: a margin over large views, none over small
+        ones."""
         if self.decode_size is not None:
             return self.decode_size
         return self.image_size if self.image_size <= 96 else round(self.image_size * 8 / 7)
@@ -64,27 +83,37 @@ class TrainConfig(_Section):
 
     epochs: float = Field(100, gt=0, description="passes over the training rows; may be a fraction")
     batch_size: int = Field(256, ge=2, description="global: summed over workers")
-    accumulate: int = Field(1, ge=1, description="micro-batches per optimizer step (each is batch_size / accumulate)")
+    accumulate: int = Field(
+        1, ge=1, description="micro-batches per optimizer step (each is batch_size / accumulate)"
+    )
     seed: int = Field(0, ge=0)
-    precision: Annotated[Precision, BeforeValidator(lambda v: _PRECISION_ALIASES.get(v, v))] = "auto"
+    precision: Annotated[Precision, BeforeValidator(lambda v: _PRECISION_ALIASES.get(v, v))] = (
+        "auto"
+    )
     compile: bool = False
     channels_last: bool = True
     clip: float | None = Field(None, gt=0, description="largest gradient norm")
     checkpoint_every: int | None = Field(None, ge=1, description="steps; None: once an epoch")
     keep_last: int = Field(2, ge=1, description="checkpoints kept besides the best")
     log_every: int = Field(10, ge=1, description="steps between metrics")
-    max_failures: int = Field(3, ge=0, description="worker failures survived by restarting from the last checkpoint")
+    max_failures: int = Field(
+        3, ge=0, description="worker failures survived by restarting from the last checkpoint"
+    )
 
 
 class OptimizerConfig(_Section):
     """Any timm optimizer. Biases, norms and tokens get no weight decay."""
 
     name: str = "adamw"
-    lr: float = Field(1e-3, gt=0, description="peak learning rate at the stated batch size; nothing is scaled")
+    lr: float = Field(
+        1e-3, gt=0, description="peak learning rate at the stated batch size; nothing is scaled"
+    )
     schedule: AnySchedule = Field(Cosine(warmup=0.1), description="factor of lr")
     weight_decay: Scheduled = 0.05
     momentum: float = Field(0.9, ge=0, lt=1)
-    args: dict[str, Any] = Field(default_factory=dict, description="further arguments of the optimizer")
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments of the optimizer"
+    )
 
 
 class ResourcesConfig(_Section):
@@ -92,9 +121,15 @@ class ResourcesConfig(_Section):
 
     workers: int = Field(1, ge=1)
     gpu: Literal["auto"] | bool = "auto"
-    autoscaling: bool = Field(False, description="the cluster may grow: wait for what is missing now")
-    cpus_per_worker: float | None = Field(None, gt=0, description="logical CPUs a worker holds; None: by the machine")
-    threads_per_worker: int | None = Field(None, ge=1, description="torch threads; None: by the machine")
+    autoscaling: bool = Field(
+        False, description="the cluster may grow: wait for what is missing now"
+    )
+    cpus_per_worker: float | None = Field(
+        None, gt=0, description="logical CPUs a worker holds; None: by the machine"
+    )
+    threads_per_worker: int | None = Field(
+        None, ge=1, description="torch threads; None: by the machine"
+    )
 
 
 class EvaluationConfig(_Section):
@@ -103,17 +138,23 @@ class EvaluationConfig(_Section):
     holdout: float = Field(0.1, ge=0, lt=1, description="fraction of rows held out, by index")
     bank_rows: int = Field(50_000, ge=1, description="training rows that probes may use, at most")
     query_rows: int = Field(10_000, ge=1, description="held-out rows that are scored, at most")
-    evaluators: list[Annotated[SerializeAsAny[EvaluatorConfig], BeforeValidator(lambda v: _evaluator(v))]] = Field(
+    evaluators: list[
+        Annotated[SerializeAsAny[EvaluatorConfig], BeforeValidator(lambda v: _evaluator(v))]
+    ] = Field(
         default_factory=lambda: [{"name": "knn"}, {"name": "linear"}, {"name": "rank"}],  # type: ignore[arg-type]
     )
-    select: str = Field("knn_top1", description="metric by which the best checkpoint is kept; larger is better")
+    select: str = Field(
+        "knn_top1", description="metric by which the best checkpoint is kept; larger is better"
+    )
 
 
 class WatchConfig(_Section):
     """When a run is stopped with a diagnosis."""
 
     every: int = Field(50, ge=1, description="steps between looks")
-    min_std: float = Field(0.01, ge=0, description="least standard deviation of normalised features times sqrt(D)")
+    min_std: float = Field(
+        0.01, ge=0, description="least standard deviation of normalised features times sqrt(D)"
+    )
     min_rank: float = Field(1.5, ge=0, description="least effective rank of features")
     patience: int = Field(3, ge=1, description="looks in a row below the limits")
 
@@ -122,7 +163,9 @@ class TrackingConfig(_Section):
     """MLflow."""
 
     experiment: str = "manta"
-    register_as: str | None = Field(None, description="registered model name; None: manta-<objective>-<encoder>")
+    register_as: str | None = Field(
+        None, description="registered model name; None: manta-<objective>-<encoder>"
+    )
     register_model: bool = True
     tags: dict[str, str] = Field(default_factory=dict)
 
@@ -130,7 +173,9 @@ class TrackingConfig(_Section):
 class Experiment(_Section):
     """A run, whole."""
 
-    description: str = Field("", description="what the recipe is for, its expected wall time and metric")
+    description: str = Field(
+        "", description="what the recipe is for, its expected wall time and metric"
+    )
     data: DataConfig
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     objective: Annotated[SerializeAsAny[ObjectiveConfig], BeforeValidator(lambda v: _objective(v))]
@@ -154,12 +199,16 @@ class Experiment(_Section):
         return self
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits of what decides the training trajectory: a checkpoint carries them.
+        """Twelve hexadecimal digits of what decides the training trajectory: a checkpoint carries
+        them.
 
-        Left out is what may change between attempts: how often things are saved, logged, watched or evaluated, and
-        where they are tracked. The number of workers is left out too, since it does not change the batches.
+        Left out is what may change between attempts: how often things are saved, logged, watched or
+        evaluated, and where they are tracked. The number of workers is left out too, since it does
+        not change the batches.
         """
-        kept = self.model_dump(mode="json", exclude={"tracking", "watch", "resources", "description"})
+        kept = self.model_dump(
+            mode="json", exclude={"tracking", "watch", "resources", "description"}
+        )
         for key in ("checkpoint_every", "keep_last", "log_every", "max_failures"):
             kept["train"].pop(key)
         for key in ("source", "cache", "cache_dir", "decode_tasks"):
@@ -187,7 +236,9 @@ def load(recipe: str | Path | None, overrides: Iterable[str] = ()) -> Experiment
         try:
             tree = yaml.safe_load(path.read_text()) or {}
         except FileNotFoundError:
-            raise ConfigError(f"no recipe at {path}; `manta list recipes` shows those that ship") from None
+            raise ConfigError(
+                f"no recipe at {path}; `manta list recipes` shows those that ship"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from None
         except yaml.YAMLError as error:
@@ -209,7 +260,8 @@ def load(recipe: str | Path | None, overrides: Iterable[str] = ()) -> Experiment
 
 
 def _drop_arguments(tree: Any, changes: Any) -> None:
-    """Where overrides name another encoder or optimizer, leave out the `args` that the recipe has for its own."""
+    """Where overrides name another encoder or optimizer, leave out the `args` that the recipe has
+    for its own."""
     if not isinstance(tree, dict) or not isinstance(changes, Mapping):
         return
     if "args" in tree and "name" in tree and changes.get("name", tree["name"]) != tree["name"]:

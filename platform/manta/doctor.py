@@ -1,4 +1,5 @@
-"""What is wrong with this machine, and how to mend it. Looks only: starts nothing, writes nothing."""
+"""What is wrong with this machine, and how to mend it. Looks only: starts nothing, writes
+nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +23,14 @@ import psutil
 Status = Literal["ok", "warn", "bad"]
 _GIB = 2**30
 _PATIENCE = 1.0
-_DEFAULT_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433, "ray": 10001}
+_DEFAULT_PORTS = {
+    "http": 80,
+    "https": 443,
+    "postgresql": 5432,
+    "mysql": 3306,
+    "mssql": 1433,
+    "ray": 10001,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +44,11 @@ class Check:
 
 
 def checks(runs: str | Path = "manta-runs") -> list[Check]:
-    """Everything that must be right for a run, most fundamental first. `runs` is the folder that runs live under."""
-    folder = Path("manta-runs" if "://" in str(runs) else runs)  # of a bucket, only what is kept here can be looked at
+    """Everything that must be right for a run, most fundamental first. `runs` is the folder that
+    runs live under."""
+    folder = Path(
+        "manta-runs" if "://" in str(runs) else runs
+    )  # of a bucket, only what is kept here can be looked at
     looks: list[tuple[str, Callable[[], Check]]] = [
         ("source tree", source_tree),
         ("Python", python),
@@ -60,15 +71,25 @@ def checks(runs: str | Path = "manta-runs") -> list[Check]:
 def _guarded(name: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
-    except Exception as error:  # a broken machine breaks in ways not foreseen, and the rest is still worth knowing
-        return Check(name, "bad", f"cannot be looked at: {_short(error)}", "read the error; the other rows still hold")
+    except (
+        Exception
+    ) as error:  # a broken machine breaks in ways not foreseen, and the rest is still worth knowing
+        return Check(
+            name,
+            "bad",
+            f"cannot be looked at: {_short(error)}",
+            "read the error; the other rows still hold",
+        )
 
 
 def source_tree(package_folder: Path = Path(__file__).parent) -> Check:
-    """`platform/__init__.py` would shadow the standard library's module: then even `import torch` dies."""
+    """`platform/__init__.py` would shadow the standard library's module: then even `import torch`
+    dies."""
     name, stray = "source tree", package_folder.parent / "__init__.py"
     if stray.exists():
-        return Check(name, "bad", f"{stray} exists and shadows the module `platform`", f"rm {stray}")
+        return Check(
+            name, "bad", f"{stray} exists and shadows the module `platform`", f"rm {stray}"
+        )
     return Check(name, "ok", str(package_folder))
 
 
@@ -76,7 +97,12 @@ def python() -> Check:
     found = ".".join(map(str, sys.version_info[:3]))
     if (3, 11) <= sys.version_info[:2] <= (3, 12):
         return Check("Python", "ok", found)
-    return Check("Python", "bad", found, "make the environment with Python 3.11 or 3.12: python3.12 -m venv .venv")
+    return Check(
+        "Python",
+        "bad",
+        found,
+        "make the environment with Python 3.11 or 3.12: python3.12 -m venv .venv",
+    )
 
 
 def torch_pair() -> Check:
@@ -109,9 +135,7 @@ def ray() -> Check:
     check = package("ray", "==2.60.*")
     extras = [module for module in ("aiohttp_cors", "opencensus") if find_spec(module) is None]
     if check.status == "ok" and extras:
-        found = (
-            f"{check.found} without its dashboard ({', '.join(extras)} missing): stopped trials keep their resources"
-        )
+        found = f"{check.found} without its dashboard ({', '.join(extras)} missing): stopped trials keep their resources"
         return Check("Ray", "bad", found, "pip install 'ray[default,train,tune,data]==2.60.0'")
     return check
 
@@ -125,20 +149,36 @@ def device() -> Check:
         return Check("device", "ok", f"CUDA {torch.version.cuda}: {found}")
     if Path("/proc/driver/nvidia/version").exists():
         mend = "install a torch built for this driver, or unset CUDA_VISIBLE_DEVICES"
-        return Check("device", "warn", "an NVIDIA driver is loaded, but torch sees no CUDA device", mend)
+        return Check(
+            "device", "warn", "an NVIDIA driver is loaded, but torch sees no CUDA device", mend
+        )
     fast = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in _cpu_flags()]
     if fast:
         return Check("device", "ok", f"CPU with fast bf16 ({', '.join(fast)})")
-    return Check("device", "warn", "CPU without fast bf16", "leave train.precision on auto: it picks float32 here")
+    return Check(
+        "device",
+        "warn",
+        "CPU without fast bf16",
+        "leave train.precision on auto: it picks float32 here",
+    )
 
 
 def cores() -> Check:
-    logical = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else psutil.cpu_count() or 1
+    logical = (
+        len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else psutil.cpu_count() or 1
+    )
     quota = _cgroup_cores()
     usable = logical if quota is None else min(float(logical), quota)
     found = f"{usable:g} usable" + (f" of {logical} (container limit)" if usable < logical else "")
     if usable < 2:
-        return Check("cores", "warn", found, "give the machine or container two cores: one decodes while one trains")
+        return Check(
+            "cores",
+            "warn",
+            found,
+            "give the machine or container two cores: one decodes while one trains",
+        )
     return Check("cores", "ok", found)
 
 
@@ -160,7 +200,12 @@ def disk(runs: Path) -> Check:
     free = shutil.disk_usage(place).free
     found = f"{free / _GIB:.1f} GiB free at {place}"
     if not os.access(place, os.W_OK):
-        return Check("disk", "bad", f"{place} cannot be written", f"chmod u+w {place}, or work from another folder")
+        return Check(
+            "disk",
+            "bad",
+            f"{place} cannot be written",
+            f"chmod u+w {place}, or work from another folder",
+        )
     if free < 5 * _GIB:
         mend = "free some space: checkpoints and Ray's spilled objects go there"
         return Check("disk", "bad" if free < _GIB else "warn", found, mend)
@@ -170,19 +215,29 @@ def disk(runs: Path) -> Check:
 def shared_memory(place: Path = Path("/dev/shm")) -> Check:
     """Ray's object store lives there; Docker gives 64 MiB unless told otherwise."""
     if not place.exists():
-        return Check("shared memory", "ok", f"no {place} on this system: Ray uses its temporary folder")
+        return Check(
+            "shared memory", "ok", f"no {place} on this system: Ray uses its temporary folder"
+        )
     free = shutil.disk_usage(place).free
     found = f"{free / _GIB:.1f} GiB free at {place}"
     if free < 2 * _GIB:
-        return Check("shared memory", "warn", found, "in Docker: --shm-size=8g; else mount -o remount,size=8G /dev/shm")
+        return Check(
+            "shared memory",
+            "warn",
+            found,
+            "in Docker: --shm-size=8g; else mount -o remount,size=8G /dev/shm",
+        )
     return Check("shared memory", "ok", found)
 
 
 def tracking(runs: Path) -> Check:
-    """The MLflow store that a run would use, without a client: those retry for minutes on a dead server."""
+    """The MLflow store that a run would use, without a client: those retry for minutes on a dead
+    server."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
     parts = urlsplit(uri)
-    shown = uri.replace(parts.netloc, parts.netloc.rpartition("@")[2], 1)  # without the password it may carry
+    shown = uri.replace(
+        parts.netloc, parts.netloc.rpartition("@")[2], 1
+    )  # without the password it may carry
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
         return _sqlite(Path(uri.partition(":///")[2].partition("?")[0]), shown)
@@ -190,7 +245,12 @@ def tracking(runs: Path) -> Check:
         mend = f"export MLFLOW_TRACKING_URI=sqlite:///{(runs / 'mlflow.db').resolve()}"
         return Check("tracking store", "bad", f"{shown}: MLflow 3 refuses folders of files", mend)
     if scheme not in _DEFAULT_PORTS or parts.hostname is None:
-        return Check("tracking store", "warn", f"{shown}: cannot be probed from here", "try: mlflow experiments search")
+        return Check(
+            "tracking store",
+            "warn",
+            f"{shown}: cannot be probed from here",
+            "try: mlflow experiments search",
+        )
     port = parts.port or _DEFAULT_PORTS[scheme]
     if not _answers(parts.hostname, port):
         mend = f"start the server at {parts.hostname}:{port}, or unset MLFLOW_TRACKING_URI to keep runs in a local file"
@@ -204,7 +264,12 @@ def _sqlite(path: Path, shown: str) -> Check:
         place = _nearest_existing(path.parent)
         if os.access(place, os.W_OK):
             return Check(name, "ok", f"{shown} (made by the first run)")
-        return Check(name, "bad", f"{place} cannot be written", f"chmod u+w {place}, or set MLFLOW_TRACKING_URI")
+        return Check(
+            name,
+            "bad",
+            f"{place} cannot be written",
+            f"chmod u+w {place}, or set MLFLOW_TRACKING_URI",
+        )
     if not os.access(path, os.W_OK):
         return Check(name, "bad", f"{path} cannot be written", f"chmod u+w {path}")
     try:
@@ -214,7 +279,12 @@ def _sqlite(path: Path, shown: str) -> Check:
         finally:
             connection.close()
     except sqlite3.OperationalError as error:
-        return Check(name, "warn", f"{shown}: {error}", "another process may hold it: wait for it, then look again")
+        return Check(
+            name,
+            "warn",
+            f"{shown}: {error}",
+            "another process may hold it: wait for it, then look again",
+        )
     except sqlite3.DatabaseError as error:
         return Check(name, "bad", f"{shown}: {error}", f"move it away: mv {path} {path}.broken")
     return Check(name, "ok", f"{shown}, {tables} tables")
@@ -229,13 +299,20 @@ def ray_session() -> Check:
     if stated and stated != "auto":
         answers = _address_answers(stated)
         mend = "" if answers else "unset RAY_ADDRESS, or start that cluster"
-        return Check(name, "ok" if answers else "bad", f"RAY_ADDRESS={stated} {_said(answers)}", mend)
+        return Check(
+            name, "ok" if answers else "bad", f"RAY_ADDRESS={stated} {_said(answers)}", mend
+        )
     note = _ray_temporary_folder() / "ray_current_cluster"
     left = note.read_text().strip() if note.is_file() else ""
     if not left:
         status: Status = "bad" if stated == "auto" else "ok"
         mend = "unset RAY_ADDRESS, or start a cluster: ray start --head" if stated else ""
-        return Check(name, status, "no cluster runs here" + (", but RAY_ADDRESS=auto" if stated else ""), mend)
+        return Check(
+            name,
+            status,
+            "no cluster runs here" + (", but RAY_ADDRESS=auto" if stated else ""),
+            mend,
+        )
     answers = _address_answers(left)
     mend = "" if answers else f"rm {note}"
     return Check(name, "ok" if answers else "warn", f"a cluster at {left} {_said(answers)}", mend)
@@ -260,7 +337,10 @@ def _answers(host: str, port: int) -> bool:
 
 
 def _ray_temporary_folder() -> Path:
-    return Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or tempfile.gettempdir()) / "ray"
+    return (
+        Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or tempfile.gettempdir())
+        / "ray"
+    )
 
 
 def _version(name: str) -> str:
@@ -280,7 +360,9 @@ def _cpu_flags() -> frozenset[str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return frozenset()
-    return frozenset(next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), []))
+    return frozenset(
+        next((line.split(":", 1)[1].split() for line in lines if line.startswith("flags")), [])
+    )
 
 
 def _cgroup_cores() -> float | None:

@@ -9,7 +9,8 @@
     ├── TrackingError    the tracking store or the registry refused
     └── PromotionRefused the evidence for a model was not enough
 
-A user sees the message as one line with exit status 2 (3 for a refused promotion), so it says what to change.
+A user sees the message as one line with exit status 2 (3 for a refused promotion), so it says what
+to change.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class TrackingError(MantaError):
 
 
 class PromotionRefused(MantaError):
-    """A model was judged as asked, and did not earn the alias. Nothing is wrong but the model: a status of its own."""
+    """A model was judged as asked, and did not earn the alias. Nothing is wrong but the model: a
+    status of its own."""
 
     status = 3
 

@@ -1,4 +1,5 @@
-"""How the C library hands out memory. Work on a CPU frees and asks for the same large buffers in every step."""
+"""How the C library hands out memory. Work on a CPU frees and asks for the same large buffers in
+every step."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ _PAD_BYTES = 64 << 20
 def keep_freed_memory() -> bool:
     """Have glibc keep freed buffers for the next step instead of giving them back to the kernel.
 
-    Otherwise each step pays for the page faults of its activations again: resnet10t at 32 px trains 12 to 25 %
-    slower. Resident memory stays at its peak. Returns False where there is no glibc.
+    Otherwise each step pays for the page faults of its activations again: resnet10t at 32 px trains
+    12 to 25 % slower. Resident memory stays at its peak. Returns False where there is no glibc.
     """
     mallopt = getattr(_libc(), "mallopt", None)
     if mallopt is None:
@@ -26,7 +27,8 @@ def keep_freed_memory() -> bool:
 
 
 def release_freed_memory() -> None:
-    """Give everything that is free back to the kernel, after a failure that may have filled the memory."""
+    """Give everything that is free back to the kernel, after a failure that may have filled the
+    memory."""
     gc.collect()
     trim = getattr(_libc(), "malloc_trim", None)
     if trim is not None:
@@ -34,4 +36,8 @@ def release_freed_memory() -> None:
 
 
 def _libc() -> Any:
-    return ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6") if sys.platform.startswith("linux") else None
+    return (
+        ctypes.CDLL(ctypes.util.find_library("c") or "libc.so.6")
+        if sys.platform.startswith("linux")
+        else None
+    )

@@ -41,7 +41,9 @@ def print_components(kind: str, rows: list[dict[str, Any]]) -> None:
     table = Table(*shown, box=None, header_style="bold")
     for row in rows:
         values = (row[key] for key in shown)
-        table.add_row(*(", ".join(map(str, v)) if isinstance(v, list) else str(v or "") for v in values))
+        table.add_row(
+            *(", ".join(map(str, v)) if isinstance(v, list) else str(v or "") for v in values)
+        )
     out.print(table)
 
 
@@ -54,11 +56,15 @@ def print_checks(found: Iterable[Check]) -> None:
 
 
 def print_metrics(
-    metrics: dict[str, float], note: str = "", intervals: Mapping[str, Sequence[float]] | None = None
+    metrics: dict[str, float],
+    note: str = "",
+    intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
     """Trained beside untrained; 95% intervals where they are known."""
     known = intervals or {}
-    table = Table("", "trained", *(["95%"] if known else []), "untrained", box=None, header_style="bold")
+    table = Table(
+        "", "trained", *(["95%"] if known else []), "untrained", box=None, header_style="bold"
+    )
     for name, value in metrics.items():
         if not name.startswith("random_"):
             other = metrics.get(f"random_{name}")
@@ -129,11 +135,13 @@ def print_rows(rows: dict[str, str | None]) -> None:
 
 def print_study(record: Any, found: dict[str, Any]) -> None:
     """A study's trials, what mattered, and what to trust without labels."""
-    from manta.tuning.show import importance_table, study_table
+    from manta.tuning.figures.console import importance_table, study_table
 
     out.print(study_table(record))
     if found["importances"]:
         out.print(importance_table(found["importances"]))
     for name, tau in found["kendall"].items():
         known = "not known from these trials" if tau is None else f"{tau:.2f}"
-        out.print(f"Kendall's tau of {name} with knn_top1 over whole trials: {known}", highlight=False)
+        out.print(
+            f"Kendall's tau of {name} with knn_top1 over whole trials: {known}", highlight=False
+        )

@@ -80,7 +80,8 @@ def _follow(console: Console, path: Any, steps: int, done: threading.Event) -> N
 
 
 def _read_new(path: Any, offset: int, shown: dict[str, float]) -> int:
-    """Merge the lines after `offset` into `shown`; returns the new offset. A resume may have cut the file."""
+    """Merge the lines after `offset` into `shown`; returns the new offset. A resume may have cut
+    the file."""
     try:
         size = path.stat().st_size
         if size < offset:
@@ -100,13 +101,18 @@ def _read_new(path: Any, offset: int, shown: dict[str, float]) -> int:
 
 
 def _describe(shown: dict[str, float]) -> str:
-    parts = [("loss", "loss {:.3f}"), ("knn_top1", "kNN {:.3f}"), ("images_per_second", "{:.0f} images/s")]
+    parts = [
+        ("loss", "loss {:.3f}"),
+        ("knn_top1", "kNN {:.3f}"),
+        ("images_per_second", "{:.0f} images/s"),
+    ]
     return "  ".join(text.format(shown[key]) for key, text in parts if key in shown)
 
 
 @contextlib.contextmanager
 def embed_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A callback `(rows done, rows)` that draws a bar with rows/s and the time left from its first call on."""
+    """A callback `(rows done, rows)` that draws a bar with rows/s and the time left from its first
+    call on."""
     bar = Progress(
         TextColumn("embed"),
         BarColumn(),
@@ -121,8 +127,13 @@ def embed_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
 
     def update(done: int, rows: int) -> None:
         begun.append((time.monotonic(), done))
-        seconds, new = time.monotonic() - begun[0][0], done - begun[0][1]  # rows of an earlier start took no time
-        bar.update(task, completed=done, total=rows, rate=f"{new / seconds:,.0f} rows/s" if new else "")
+        seconds, new = (
+            time.monotonic() - begun[0][0],
+            done - begun[0][1],
+        )  # rows of an earlier start took no time
+        bar.update(
+            task, completed=done, total=rows, rate=f"{new / seconds:,.0f} rows/s" if new else ""
+        )
         if console.is_terminal and not bar.live.is_started:
             bar.start()
         del begun[1:]
@@ -135,7 +146,8 @@ def embed_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 @contextlib.contextmanager
 def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
-    """For `StudyRequest.watch`: a line for each trial, above a bar with the best so far and the time left."""
+    """For `StudyRequest.watch`: a line for each trial, above a bar with the best so far and the
+    time left."""
     bar = Progress(
         TextColumn("trials"),
         BarColumn(),

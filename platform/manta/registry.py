@@ -1,8 +1,8 @@
 """One registry class for objectives, encoders, evaluators, schedules and sources.
 
-A built-in registers itself by a decorator when its module is imported; the registry imports every module of
-its package on first use, so a new file needs no edit anywhere. A user's own package adds a component through an
-entry point in the group `manta.<kind>` whose value is the module to import.
+A built-in registers itself by a decorator when its module is imported; the registry imports every
+module of its package on first use, so a new file needs no edit anywhere. A user's own package adds
+a component through an entry point in the group `manta.<kind>` whose value is the module to import.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Registry(Generic[T]):
     """Names to components of one kind.
 
     Args:
-        kind: plural noun, as users type it in `manta list`; also the entry-point group `manta.<kind>`.
+        kind: plural noun, as users type it in `manta list`; also the entry-point group
+            `manta.<kind>`.
         package: the package whose modules hold the built-ins.
     """
 
@@ -34,14 +35,17 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Class or function decorator. Registering a taken name is an error, so nothing is replaced silently."""
+        """Class or function decorator. Registering a taken name is an error, so nothing is replaced
+        silently."""
 
         def add(component: T) -> T:
             known = self._components.get(name)
             if known is not None and getattr(known, "__qualname__", known) != getattr(
                 component, "__qualname__", component
             ):
-                raise ConfigError(f"{self.kind}: the name {name!r} is registered twice; rename one of them")
+                raise ConfigError(
+                    f"{self.kind}: the name {name!r} is registered twice; rename one of them"
+                )
             self._components[name] = component
             return component
 
@@ -54,7 +58,9 @@ class Registry(Generic[T]):
         try:
             return self._components[name]
         except KeyError:
-            raise ConfigError(f"no {self.kind.removesuffix('s')} is named {name!r}{did_you_mean(name, self)}") from None
+            raise ConfigError(
+                f"no {self.kind.removesuffix('s')} is named {name!r}{did_you_mean(name, self)}"
+            ) from None
 
     def __contains__(self, name: object) -> bool:
         self._load_one(str(name))
@@ -76,8 +82,14 @@ class Registry(Generic[T]):
             yield name, self._components[name]
 
     def _load_one(self, name: str) -> None:
-        """Import the module that has the component's name, if there is one: all of a kind can take seconds."""
-        if not self._loaded and name.isidentifier() and not name.startswith("_") and name not in self._components:
+        """Import the module that has the component's name, if there is one: all of a kind can take
+        seconds."""
+        if (
+            not self._loaded
+            and name.isidentifier()
+            and not name.startswith("_")
+            and name not in self._components
+        ):
             module = f"{self._package}.{name}"
             if importlib.util.find_spec(module) is not None:
                 importlib.import_module(module)

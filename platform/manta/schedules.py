@@ -1,8 +1,8 @@
 """Schedules: pure functions of the step, so that a resumed run needs no fast-forward.
 
-A schedule gives absolute values for what it is used for (a temperature, a momentum) and factors of `optimizer.lr`
-for the learning rate. Durations are a number of steps when they are whole numbers (`500`) and a fraction of the run
-when they are fractions (`0.1`).
+A schedule gives absolute values for what it is used for (a temperature, a momentum) and factors of
+`optimizer.lr` for the learning rate. Durations are a number of steps when they are whole numbers
+(`500`) and a fraction of the run when they are fractions (`0.1`).
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ class Schedule(BaseModel):
     warmup_from: float = 0.0
 
     def value(self, step: int, total_steps: int) -> float:
-        """The value for optimizer step `step` (from 0) of `total_steps`. Steps past the end keep the last value."""
+        """The value for optimizer step `step` (from 0) of `total_steps`. Steps past the end keep
+        the last value."""
         warmup = steps(self.warmup, total_steps)
         if step < warmup:
-            return interpolate(self.warmup_from, self.shape(0, max(total_steps - warmup, 1)), (step + 1) / warmup)
+            return interpolate(
+                self.warmup_from, self.shape(0, max(total_steps - warmup, 1)), (step + 1) / warmup
+            )
         after = max(total_steps - warmup, 1)
         return self.shape(min(step - warmup, after), after)
 
@@ -86,8 +89,9 @@ class WarmupStableDecay(Schedule):
 class Infinite(Schedule):
     """Cosine cooldown from `start` to `level`, `level` for as long as one likes, anneal to `end`.
 
-    Weights from the constant phase can be trained further without re-warming (Ibrahim et al. 2024, "Simple and
-    Scalable Strategies to Continually Pre-train Large Language Models", infinite learning rate schedules).
+    Weights from the constant phase can be trained further without re-warming (Ibrahim et al. 2024,
+    "Simple and Scalable Strategies to Continually Pre-train Large Language Models", infinite
+    learning rate schedules).
     """
 
     name: Literal["infinite"] = "infinite"
@@ -101,14 +105,17 @@ class Infinite(Schedule):
         anneal = min(steps(self.anneal, total_steps), total_steps)
         cooldown = min(steps(self.cooldown, total_steps), total_steps - anneal)
         if step < cooldown:
-            return interpolate(self.level, self.start, (1 + math.cos(math.pi * step / cooldown)) / 2)
+            return interpolate(
+                self.level, self.start, (1 + math.cos(math.pi * step / cooldown)) / 2
+            )
         if step <= total_steps - anneal or anneal == 0:
             return self.level
         return interpolate(self.end, self.level, (total_steps - step) / anneal)
 
 
 SCHEDULES: dict[str, type[Schedule]] = {
-    kind.model_fields["name"].default: kind for kind in (Constant, Linear, Cosine, WarmupStableDecay, Infinite)
+    kind.model_fields["name"].default: kind
+    for kind in (Constant, Linear, Cosine, WarmupStableDecay, Infinite)
 }
 
 

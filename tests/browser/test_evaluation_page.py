@@ -1,5 +1,5 @@
-"""The page of an evaluation in a real browser: figures are drawn and answer, colours follow the scheme, a phone has
-room, and nothing is fetched."""
+"""The page of an evaluation in a real browser: figures are drawn and answer, colours follow the
+scheme, a phone has room, and nothing is fetched."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from test_report_page import WIDTH, ask
 
-from manta.report.evaluation import write_evaluation
+from manta.report.evaluation.page import write_evaluation
 from unit.test_evaluation_report import broken, full, one_evaluator, samples, unlabelled
 
 COLOURS = """({bar: getComputedStyle(document.querySelector("#figure-accuracies .point path")).fill,
@@ -37,7 +37,9 @@ def on_a_phone(folder: Path, page: Path, question: str) -> dict[str, Any]:
         f"<head></head><body><iframe width=390 height=800 style='border:0' srcdoc='{source}'></iframe></body>"
     )
     return ask(
-        folder, frame, f"(() => {{ const inside = document.querySelector('iframe').contentDocument; {question} }})()"
+        folder,
+        frame,
+        f"(() => {{ const inside = document.querySelector('iframe').contentDocument; {question} }})()",
     )
 
 
@@ -66,7 +68,13 @@ def test_figures_are_drawn_and_the_map_answers(tmp_path: Path, page: Path) -> No
         + WIDTH
         + "}; })()"
     ).replace("COLOURS", COLOURS)
-    found = ask(tmp_path, page, question, "--window-size=1280,900", "--blink-settings=preferredColorScheme=1")
+    found = ask(
+        tmp_path,
+        page,
+        question,
+        "--window-size=1280,900",
+        "--blink-settings=preferredColorScheme=1",
+    )
     assert found["troubles"] == []
     assert (found["plots"], found["drawn"]) == (10, 10)
     assert (found["bars"], found["whiskers"]) == (22, 22)
@@ -77,7 +85,11 @@ def test_figures_are_drawn_and_the_map_answers(tmp_path: Path, page: Path) -> No
     assert found["caption"].startswith(f"label {samples()['classes'][samples()['labels'][5]]}")
     assert found["broken"] == 0
     assert (found["page"], found["screen"]) == (1280, 1280)
-    assert found["colours"] == {"bar": "rgb(15, 118, 110)", "value": "rgb(29, 35, 41)", "ink": "rgb(29, 35, 41)"}
+    assert found["colours"] == {
+        "bar": "rgb(15, 118, 110)",
+        "value": "rgb(29, 35, 41)",
+        "ink": "rgb(29, 35, 41)",
+    }
 
 
 def test_colours_follow_the_scheme(tmp_path: Path, page: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from test_report_page import WIDTH, ask
 
 from manta.data import ingest, open_dataset
-from manta.data._files import Place
 from manta.errors import DataError
+from manta.files import Place
 from manta.report.explore import write_explorer
 from manta.serving._parts import Batch, part_name, write_part
 from manta.serving.embed import MANIFEST, Job
@@ -44,9 +44,15 @@ def embeddings(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> st
     out.mkdir()
     for number, rows in enumerate(np.array_split(np.arange(manifest.rows), 3)):
         paths = [f"digits/{row:04d}.png" for row in rows]
-        write_part(Place(str(out)) / part_name(number), vectors.shape[1], [Batch(rows, paths, vectors[rows], [])])
+        write_part(
+            Place(str(out)) / part_name(number),
+            vectors.shape[1],
+            [Batch(rows, paths, vectors[rows], [])],
+        )
     job = Job("pixels", "", manifest.location, manifest.digest, manifest.rows, 600)
-    (out / MANIFEST).write_text(json.dumps(asdict(job) | {"embedded": 1797, "unreadable": 0, "width": 64}))
+    (out / MANIFEST).write_text(
+        json.dumps(asdict(job) | {"embedded": 1797, "unreadable": 0, "width": 64})
+    )
     return str(out)
 
 

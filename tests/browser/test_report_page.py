@@ -1,4 +1,5 @@
-"""The page in a real browser: nothing fails, nothing is fetched, nothing overflows, and the map answers."""
+"""The page in a real browser: nothing fails, nothing is fetched, nothing overflows, and the map
+answers."""
 
 from __future__ import annotations
 
@@ -55,9 +56,14 @@ def chromium(profile: Path, page: Path, *flags: str) -> str:
 
 
 def ask(folder: Path, page: Path, question: str, *flags: str) -> dict[str, Any]:
-    """The answer to a JavaScript expression (an object) after the page has loaded, with what went wrong on the way."""
+    """The answer to a JavaScript expression (an object) after the page has loaded, with what went
+    wrong on the way."""
     probe = page.with_name("probe.html")
-    text = page.read_text().replace("<head>", "<head>" + FIRST).replace("</body>", LAST % question + "</body>")
+    text = (
+        page.read_text()
+        .replace("<head>", "<head>" + FIRST)
+        .replace("</body>", LAST % question + "</body>")
+    )
     probe.write_text(text)
     dom = chromium(folder / "profile", probe, "--dump-dom", *flags)
     found = re.search(r'<pre id="answers">(.*?)</pre>', dom, flags=re.DOTALL)
@@ -119,7 +125,12 @@ def test_pointing_at_the_map_shows_the_image(tmp_path: Path, page: Path) -> None
     found = ask(tmp_path, page, question, "--window-size=1280,900")
     assert found["troubles"] == []
     assert found["counts"] == [300, 300]
-    assert (found["before"], found["shown"], found["after"], found["linked"]) == (True, True, True, True)
+    assert (found["before"], found["shown"], found["after"], found["linked"]) == (
+        True,
+        True,
+        True,
+        True,
+    )
     with np.load(page.parent / "artifacts" / "samples.npz") as stored:
         assert found["caption"] == f"label {stored['labels'][37]}"
     columns, rows = 18, 17  # 300 thumbnails: 37 is the second of the third row
@@ -130,7 +141,11 @@ def test_pointing_at_the_map_shows_the_image(tmp_path: Path, page: Path) -> None
 @pytest.mark.parametrize(("scheme", "dark"), [(0, True), (1, False)])
 def test_colour_scheme(tmp_path: Path, page: Path, scheme: int, dark: bool) -> None:
     shot = tmp_path / "shot.png"
-    flags = (f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={shot}", "--window-size=1280,2600")
+    flags = (
+        f"--blink-settings=preferredColorScheme={scheme}",
+        f"--screenshot={shot}",
+        "--window-size=1280,2600",
+    )
     chromium(tmp_path / "profile", page, *flags)
     with Image.open(shot) as picture:
         pixels = np.asarray(picture.convert("L"))
@@ -140,6 +155,11 @@ def test_colour_scheme(tmp_path: Path, page: Path, scheme: int, dark: bool) -> N
 
 
 def test_stopped_run_in_a_browser(tmp_path: Path) -> None:
-    page = write_report(make_run(tmp_path / "stopped", status="stopped", diagnosis="collapsed", steps=60))
+    page = write_report(
+        make_run(tmp_path / "stopped", status="stopped", diagnosis="collapsed", steps=60)
+    )
     found = ask(tmp_path, page, "{callout: document.querySelector('.callout strong').textContent}")
-    assert found == {"troubles": [], "callout": "The watch stopped this run after step 59: collapsed"}
+    assert found == {
+        "troubles": [],
+        "callout": "The watch stopped this run after step 59: collapsed",
+    }

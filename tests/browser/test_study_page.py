@@ -1,4 +1,5 @@
-"""The page of a study in a real browser: figures are drawn, columns sort, nothing is fetched, nothing overflows."""
+"""The page of a study in a real browser: figures are drawn, columns sort, nothing is fetched,
+nothing overflows."""
 
 from __future__ import annotations
 
@@ -8,9 +9,9 @@ from pathlib import Path
 import pytest
 from test_report_page import ask
 
-from manta.report.study import write_study_page
-from manta.tuning.plots import figures, importances
-from manta.tuning.record import StudyRecord
+from manta.report.study.page import write_study_page
+from manta.report.study.record import StudyRecord
+from manta.tuning.figures.plots import figures, importances
 from synthetic_study import make_study
 
 TAUS = {"rankme": 0.71, "feature_std": -0.4}
@@ -23,7 +24,9 @@ Made = tuple[Path, StudyRecord]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     study, record = make_study()
     folder = tmp_path_factory.mktemp("study")
-    return write_study_page(folder, record, figures(study, record, TAUS), importances(study, record), TAUS), record
+    return write_study_page(
+        folder, record, figures(study, record, TAUS), importances(study, record), TAUS
+    ), record
 
 
 def test_figures_are_drawn_and_columns_sort(tmp_path: Path, made: Made) -> None:
@@ -45,7 +48,13 @@ def test_figures_are_drawn_and_columns_sort(tmp_path: Path, made: Made) -> None:
       value.click(); found.up = order();
       return found;
     })()""".replace("INK", INK)
-    found = ask(tmp_path, page, question, "--window-size=1280,900", "--blink-settings=preferredColorScheme=1")
+    found = ask(
+        tmp_path,
+        page,
+        question,
+        "--window-size=1280,900",
+        "--blink-settings=preferredColorScheme=1",
+    )
     assert found["troubles"] == []
     assert (found["plots"], found["drawn"], found["holes"]) == (8, 8, 0)
     ended = [trial for trial in record.trials if trial.state in ("complete", "pruned")]

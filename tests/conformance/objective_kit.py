@@ -1,4 +1,5 @@
-"""What the conformance suite runs every objective on: a tiny encoder that it accepts, small heads, real digits."""
+"""What the conformance suite runs every objective on: a tiny encoder that it accepts, small heads,
+real digits."""
 
 from __future__ import annotations
 
@@ -33,42 +34,55 @@ from manta.serving import ExportedEncoder, save_encoder
 from manta.views import Views, ViewsConfig
 
 SIZE = 32
-# Local views of 16 px would reach the last stage of test_resnet as one pixel, for which oneDNN's bf16 convolution of
-# stride 2 leaves parts of its weight gradient unwritten (torch 2.15, AMX).
+# Local views of 16 px would reach the last stage of test_resnet as one pixel, for which oneDNN's
+# bf16 convolution of stride 2 leaves parts of its weight gradient unwritten (torch 2.15, AMX).
 VIEWS = ViewsConfig(local_size=24)
 TOTAL_STEPS = 40
 NAMES = tuple(
-    name for name in OBJECTIVES if name in os.environ.get("MANTA_CONFORMANCE", ",".join(OBJECTIVES)).split(",")
+    name
+    for name in OBJECTIVES
+    if name in os.environ.get("MANTA_CONFORMANCE", ",".join(OBJECTIVES)).split(",")
 )
 """Every registered objective, or those that MANTA_CONFORMANCE names: for whoever writes one."""
 VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2, "patch_size": 8, "global_pool": "avg"}
 ENCODERS = (  # in the order in which they are offered
     EncoderConfig(name="test_resnet"),
     # Wide enough that 60 steps show in neighbours.
-    EncoderConfig(name="vit_tiny_patch16_224", args=VIT | {"embed_dim": 96, "depth": 3, "num_heads": 3}),
+    EncoderConfig(
+        name="vit_tiny_patch16_224", args=VIT | {"embed_dim": 96, "depth": 3, "num_heads": 3}
+    ),
 )
 
 
 def config_of(name: str, **overrides: Any) -> ObjectiveConfig:
-    """The objective's defaults but for `overrides`, with heads of at most 64 units; what has no default is
-    the name of a model or a column."""
+    """The objective's defaults but for `overrides`, with heads of at most 64 units; what has no
+    default is the name of a model or a column."""
     kind = OBJECTIVES[name].Config
     required = {field: "given" for field, info in kind.model_fields.items() if info.is_required()}
     config = kind.model_validate({"name": name, **required, **overrides})
-    heads = {field: value for field, value in config if isinstance(value, HeadConfig) and field not in overrides}
+    heads = {
+        field: value
+        for field, value in config
+        if isinstance(value, HeadConfig) and field not in overrides
+    }
     small = {"hidden": 64, "out": 32}
-    return config.model_copy(update={field: head.model_copy(update=small) for field, head in heads.items()})
+    return config.model_copy(
+        update={field: head.model_copy(update=small) for field, head in heads.items()}
+    )
 
 
 @lru_cache(maxsize=8)
 def made(material: Material) -> Path:
-    """The material for the digits: an untrained encoder, clusters of pixels, or the labels. Gone with the process."""
+    """The material for the digits: an untrained encoder, clusters of pixels, or the labels. Gone
+    with the process."""
     if isinstance(material, ModelMaterial):
         return saved(fresh(ENCODERS[0], 1))
     folder = _folder()
     if isinstance(material, ClusterMaterial):
         pixels = pictures()[:, 0, ::4, ::4].flatten(1).numpy()
-        clusters = KMeans(material.clusters, n_init=1, random_state=material.seed).fit_predict(pixels)
+        clusters = KMeans(material.clusters, n_init=1, random_state=material.seed).fit_predict(
+            pixels
+        )
         np.save(folder / "table.npy", clusters.astype(np.int32))
     else:
         np.save(folder / "table.npy", labels().numpy())
@@ -98,9 +112,12 @@ def objective_of(
     make: Callable[[Material], Path] = made,
     **overrides: Any,
 ) -> Objective[Any]:
-    """The objective around the first encoder that it accepts, initialised from `seed`, in train mode."""
+    """The objective around the first encoder that it accepts, initialised from `seed`, in train
+    mode."""
     config = config_of(name, **overrides)
-    materials = {key: make(material) for key, material in OBJECTIVES[name].materials(config).items()}
+    materials = {
+        key: make(material) for key, material in OBJECTIVES[name].materials(config).items()
+    }
     facts = DataFacts(rows=len(pictures()), image_size=SIZE, materials=materials)
     refusals = []
     for backbone in ENCODERS:
@@ -121,9 +138,14 @@ def fresh(backbone: EncoderConfig, seed: int) -> Encoder:
 
 
 def untrained(objective: Objective[Any], seed: int) -> Encoder:
-    """The encoder that `objective_of` of that seed gave to the objective, which may have changed it at once."""
+    """The encoder that `objective_of` of that seed gave to the objective, which may have changed it
+    at once."""
     shape = objective.exported.state_dict().keys()
-    return next(found for backbone in ENCODERS if (found := fresh(backbone, seed)).state_dict().keys() == shape)
+    return next(
+        found
+        for backbone in ENCODERS
+        if (found := fresh(backbone, seed)).state_dict().keys() == shape
+    )
 
 
 @lru_cache(maxsize=1)
@@ -148,7 +170,8 @@ def batch_of(
     start: int = 0,
     views: ViewsConfig = VIEWS,
 ) -> Batch:
-    """The views that the objective asks for, of `rows` digits from `start` on, as the trainer would make them."""
+    """The views that the objective asks for, of `rows` digits from `start` on, as the trainer would
+    make them."""
     index = torch.arange(start, start + rows) % len(pictures())
     make = Views(views, objective.needs, image_size=SIZE)
     batch = make(pictures()[index], index, seed=0, step=step, global_batch=rows)

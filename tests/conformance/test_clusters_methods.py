@@ -1,4 +1,5 @@
-"""What is special to swav, msn, beclr and lvm_med beyond their equations, and what these share with mugs and mokd."""
+"""What is special to swav, msn, beclr and lvm_med beyond their equations, and what these share with
+mugs and mokd."""
 
 from __future__ import annotations
 
@@ -8,7 +9,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_kit import ENCODERS, SIZE, VIT, batch_of, config_of, objective_of, pictures, progress_at
+from objective_kit import (
+    ENCODERS,
+    SIZE,
+    VIT,
+    batch_of,
+    config_of,
+    objective_of,
+    pictures,
+    progress_at,
+)
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -33,41 +43,60 @@ def pushed(objective: Objective[Any], step: int, rows: int = 8) -> Batch:
 
 
 def test_swav_predicts_the_balanced_codes_of_every_other_global_view() -> None:
-    objective = objective_of("swav", local_views=1, queue=None, epsilon=0.05, prototypes=16, dtype=torch.float64)
+    objective = objective_of(
+        "swav", local_views=1, queue=None, epsilon=0.05, prototypes=16, dtype=torch.float64
+    )
     batch = batch_of(objective, 8, dtype=torch.float64)
     large, small = torch.cat([view.data for view in batch.global_views]), batch.local_views[0].data
     model = nn.Sequential(objective.encoder, objective.projector, objective.prototypes)
     cosines = [*model(large).chunk(2), model(small)]
     codes = [sinkhorn(x, epsilon=0.05, iterations=3) for x in cosines[:2]]
     pairs = [(0, 1), (0, 2), (1, 0), (1, 2)]
-    expected = sum(swapped_prediction(cosines[j], codes[i], temperature=0.1).item() for i, j in pairs) / 4
+    expected = (
+        sum(swapped_prediction(cosines[j], codes[i], temperature=0.1).item() for i, j in pairs) / 4
+    )
     assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_swavs_queue_is_assigned_too_once_it_is_due() -> None:
-    objective = objective_of("swav", local_views=0, queue=24, queue_from=2, prototypes=16, dtype=torch.float64)
+    objective = objective_of(
+        "swav", local_views=0, queue=24, queue_from=2, prototypes=16, dtype=torch.float64
+    )
     past = [pushed(objective, step) for step in range(2)]
     with torch.no_grad():
         sides = [
-            objective.projector(objective.encoder(torch.cat([view.data for view in batch]))).chunk(2) for batch in past
+            objective.projector(objective.encoder(torch.cat([view.data for view in batch]))).chunk(
+                2
+            )
+            for batch in past
         ]
     assert objective.queue.filled == 16
-    assert torch.allclose(objective.queue.rows[:16], torch.cat([torch.cat(side, dim=1) for side in sides]))
+    assert torch.allclose(
+        objective.queue.rows[:16], torch.cat([torch.cat(side, dim=1) for side in sides])
+    )
 
     batch = batch_of(objective, 8, step=2, dtype=torch.float64)
     z = objective.projector(objective.encoder(torch.cat([view.data for view in batch]))).chunk(2)
     losses = []
     for a, b in ((0, 1), (1, 0)):
         rows = torch.cat([z[a], *(side[a] for side in sides)])
-        code = sinkhorn(objective.prototypes(rows), epsilon=objective.config.epsilon, iterations=3)[:8]
+        code = sinkhorn(objective.prototypes(rows), epsilon=objective.config.epsilon, iterations=3)[
+            :8
+        ]
         losses.append(swapped_prediction(objective.prototypes(z[b]), code, temperature=0.1).item())
-    assert objective(batch, progress_at(2))["loss"].item() == pytest.approx(sum(losses) / 2, rel=1e-9)
-    early = objective(batch, progress_at(1))["loss"].item()  # the same rows, before the queue is due
+    assert objective(batch, progress_at(2))["loss"].item() == pytest.approx(
+        sum(losses) / 2, rel=1e-9
+    )
+    early = objective(batch, progress_at(1))[
+        "loss"
+    ].item()  # the same rows, before the queue is due
     assert abs(early - sum(losses) / 2) > 1e-6
 
 
 @pytest.mark.parametrize("iterations", [None, 3])
-def test_msn_compares_masked_and_small_anchors_with_the_whole_target(iterations: int | None) -> None:
+def test_msn_compares_masked_and_small_anchors_with_the_whole_target(
+    iterations: int | None,
+) -> None:
     objective = objective_of(
         "msn", local_views=1, prototypes=16, entropy=2.0, iterations=iterations, dtype=torch.float64
     )
@@ -77,7 +106,10 @@ def test_msn_compares_masked_and_small_anchors_with_the_whole_target(iterations:
     whole, masked = batch.global_views
     assert masked.mask is not None
     keep = (~masked.mask).nonzero()[:, 1].view(8, -1)
-    seen = [objective.encoder.pool(objective.encoder.tokens(masked.data, keep)), objective.encoder(batch.views[2].data)]
+    seen = [
+        objective.encoder.pool(objective.encoder.tokens(masked.data, keep)),
+        objective.encoder(batch.views[2].data),
+    ]
     anchors = torch.stack([objective.prototypes(objective.projector(x)) for x in seen])
     targets = objective.prototypes(objective.teacher(whole.data))
     if iterations is None:
@@ -86,7 +118,9 @@ def test_msn_compares_masked_and_small_anchors_with_the_whole_target(iterations:
         codes = sinkhorn(targets, epsilon=0.025, iterations=iterations)
     terms = msn_terms(anchors, codes, temperature=0.1)
     found = objective(batch, progress_at(0))
-    assert found["loss"].item() == pytest.approx(terms.prediction.item() - 2 * terms.entropy.item(), rel=1e-9)
+    assert found["loss"].item() == pytest.approx(
+        terms.prediction.item() - 2 * terms.entropy.item(), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("name", ["swav", "msn"])
@@ -94,7 +128,9 @@ def test_prototypes_are_frozen_at_first(name: str) -> None:
     objective = objective_of(name, freeze=2, dtype=torch.float64)
     for step, moves in ((1, False), (2, True)):
         objective.zero_grad(set_to_none=True)
-        objective(batch_of(objective, 8, step=step, dtype=torch.float64), progress_at(step))["loss"].backward()
+        objective(batch_of(objective, 8, step=step, dtype=torch.float64), progress_at(step))[
+            "loss"
+        ].backward()
         gradient = objective.prototypes.weight.grad
         assert gradient is not None  # which DistributedDataParallel waits for
         assert bool(gradient.any()) == moves
@@ -108,7 +144,9 @@ def test_msn_does_not_see_what_is_hidden_from_its_anchor() -> None:
     on_pixels = masked.mask.view(4, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
     loss = objective(batch, progress_at(0))["loss"].item()
     for view, changed in ((masked, False), (whole, True)):  # the target's mask hides nothing
-        other = [replace(v, data=v.data.masked_fill(on_pixels, 7.0)) if v is view else v for v in batch]
+        other = [
+            replace(v, data=v.data.masked_fill(on_pixels, 7.0)) if v is view else v for v in batch
+        ]
         found = objective(Batch(other, batch.index), progress_at(0))["loss"].item()
         assert (abs(found - loss) > 1e-6) == changed
 
@@ -159,7 +197,9 @@ def test_beclrs_memory_is_clustered_once_it_is_full() -> None:
 
 @pytest.mark.parametrize("start", [0, 3])
 def test_beclrs_positives_are_the_other_view_and_its_clusters_nearest(start: int) -> None:
-    objective = objective_of("beclr", memory=32, clusters=4, start=start, uniformity=0.3, dtype=torch.float64)
+    objective = objective_of(
+        "beclr", memory=32, clusters=4, start=start, uniformity=0.3, dtype=torch.float64
+    )
     for step in range(2):
         pushed(objective, step)
     memory, batch = objective.memory, batch_of(objective, 8, step=2, dtype=torch.float64)
@@ -170,15 +210,22 @@ def test_beclrs_positives_are_the_other_view_and_its_clusters_nearest(start: int
     if start == 0:
         labels = memory.assign(targets, lambda statistic: statistic)
         near = nearest(targets, memory.rows, count=3, labels=labels, memory_labels=memory.labels)
-        positives, found = torch.cat([positives, near.rows], dim=1), torch.cat([found, near.found], dim=1)
+        positives, found = (
+            torch.cat([positives, near.rows], dim=1),
+            torch.cat([found, near.found], dim=1),
+        )
     expected = attraction(objective.predictor(z), positives, found)
     expected = expected + 0.3 * uniformity(*z.chunk(2), temperature=2.0)
-    assert objective(batch, progress_at(2))["loss"].item() == pytest.approx(expected.item(), rel=1e-9)
+    assert objective(batch, progress_at(2))["loss"].item() == pytest.approx(
+        expected.item(), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("backbone", ENCODERS, ids=lambda backbone: backbone.name)
 @pytest.mark.parametrize("size", [SIZE, 24])
-def test_one_forward_gives_the_pooled_vector_and_the_map(backbone: EncoderConfig, size: int) -> None:
+def test_one_forward_gives_the_pooled_vector_and_the_map(
+    backbone: EncoderConfig, size: int
+) -> None:
     encoder: Any = encoders.build(backbone, image_size=SIZE).eval()
     x = torch.randn(2, 3, size, size)
     with torch.no_grad():
@@ -199,7 +246,9 @@ class Flat(Encoder):
 
 @pytest.mark.parametrize("name", ["lvm_med", "mokd"])
 def test_an_encoder_without_a_map_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=f"objective.name={name} needs an encoder with a feature map"):
+    with pytest.raises(
+        ConfigError, match=f"objective.name={name} needs an encoder with a feature map"
+    ):
         objectives.build(config_of(name), Flat(), DataFacts(rows=len(pictures()), image_size=SIZE))
 
 
@@ -209,7 +258,9 @@ def test_lvm_meds_loss_weighs_edges() -> None:
         objective = objective_of("lvm_med", edge_loss=weight, dtype=torch.float64)
         terms[weight] = objective(batch_of(objective, 8, dtype=torch.float64), progress_at(0))
         found = terms[weight]
-        assert found["loss"].item() == pytest.approx(found["vertices"].item() + weight * found["edges"].item())
+        assert found["loss"].item() == pytest.approx(
+            found["vertices"].item() + weight * found["edges"].item()
+        )
     assert terms[0.0]["vertices"].item() == terms[2.0]["vertices"].item()
 
 
@@ -219,15 +270,25 @@ def test_lvm_meds_loss_weighs_edges() -> None:
         ("swav", {"epsilon": 0.001}, "greater than or equal to 0.01"),
         ("swav", {"queue": 0}, "greater than or equal to 1"),
         ("msn", {"mask_ratio": 1}, "less than 1"),
-        ("mugs", {"aggregator_dim": 64, "aggregator_heads": 3}, "not a multiple of aggregator_heads"),
+        (
+            "mugs",
+            {"aggregator_dim": 64, "aggregator_heads": 3},
+            "not a multiple of aggregator_heads",
+        ),
         ("mugs", {"memory": 4, "neighbours": 8}, "do not fit a memory of 4"),
         ("beclr", {"memory": 8, "clusters": 16}, "is below clusters 16"),
-        ("mokd", {"transformer_dim": 64, "transformer_heads": 3}, "no multiple of transformer_heads"),
+        (
+            "mokd",
+            {"transformer_dim": 64, "transformer_heads": 3},
+            "no multiple of transformer_heads",
+        ),
         ("mokd", {"partner": {"nom": "resnet18"}}, "Extra inputs"),
         ("lvm_med", {"global_weight": 2}, "less than or equal to 1"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(name: str, values: dict[str, Any], message: str) -> None:
+def test_a_config_that_cannot_work_says_why(
+    name: str, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         OBJECTIVES[name].Config.model_validate({"name": name, **values})
 
@@ -236,11 +297,18 @@ def test_a_config_that_cannot_work_says_why(name: str, values: dict[str, Any], m
     ("partner", "message"),
     [
         ({"name": "resnet8000"}, r"^objective\.partner\.name: timm has no model 'resnet8000'"),
-        ({"name": "test_resnet", "args": {"no": 1}}, r"^objective\.partner: timm cannot build 'test_resnet'"),
+        (
+            {"name": "test_resnet", "args": {"no": 1}},
+            r"^objective\.partner: timm cannot build 'test_resnet'",
+        ),
         ({"name": "scatnet"}, r"^objective\.partner: "),
     ],
 )
-def test_a_partner_that_cannot_be_built_is_said_to_be_the_partner(partner: dict[str, Any], message: str) -> None:
+def test_a_partner_that_cannot_be_built_is_said_to_be_the_partner(
+    partner: dict[str, Any], message: str
+) -> None:
     config = OBJECTIVES["mokd"].Config.model_validate({"name": "mokd", "partner": partner})
     with pytest.raises(ConfigError, match=message):
-        OBJECTIVES["mokd"](config, encoders.build(ENCODERS[0], image_size=SIZE), DataFacts(rows=100, image_size=33))
+        OBJECTIVES["mokd"](
+            config, encoders.build(ENCODERS[0], image_size=SIZE), DataFacts(rows=100, image_size=33)
+        )

@@ -41,17 +41,23 @@ PAIRS = ((0, 1), (0, 2), (1, 0), (1, 2))
 
 
 def distance(
-    targets: Sequence[Tensor], seen: Sequence[Tensor], centre: Tensor | float, pairs: Sequence[tuple[int, int]] = PAIRS
+    targets: Sequence[Tensor],
+    seen: Sequence[Tensor],
+    centre: Tensor | float,
+    pairs: Sequence[tuple[int, int]] = PAIRS,
 ) -> float:
     """DINO's loss over the pairs, once the teacher's temperature is warm."""
     losses = [
-        -(((targets[i] - centre) / 0.07).softmax(1) * (seen[j] / 0.1).log_softmax(1)).sum(1).mean() for i, j in pairs
+        -(((targets[i] - centre) / 0.07).softmax(1) * (seen[j] / 0.1).log_softmax(1)).sum(1).mean()
+        for i, j in pairs
     ]
     return sum(loss.item() for loss in losses) / len(pairs)
 
 
 def test_mugs_compares_every_view_with_every_other_global_one_three_times() -> None:
-    objective = objective_of("mugs", local_views=1, queue=32, temperature=0.3, prototypes=16, dtype=torch.float64)
+    objective = objective_of(
+        "mugs", local_views=1, queue=32, temperature=0.3, prototypes=16, dtype=torch.float64
+    )
     with torch.no_grad():
         next(objective.encoder.parameters()).mul_(-1.0)  # now student and teacher differ
         objective.centre.mean.normal_(std=0.1)
@@ -71,7 +77,10 @@ def test_mugs_compares_every_view_with_every_other_global_one_three_times() -> N
         (1, "local_group", objective.group_predictor, objective.local_groups),
     ):
         said = [predictor(F.normalize(view, dim=1)) for view in seen[place]]
-        losses = [queue_nce(said[j], targets[place][i], queue.rows, temperature=0.3).item() for i, j in PAIRS]
+        losses = [
+            queue_nce(said[j], targets[place][i], queue.rows, temperature=0.3).item()
+            for i, j in PAIRS
+        ]
         expected[term] = sum(losses) / len(PAIRS)
     terms = objective(batch, progress_at(30))
     assert {term: terms[term].item() for term in expected} == pytest.approx(expected, rel=1e-9)
@@ -103,13 +112,16 @@ def gradient_of(module: nn.Module, loss: Tensor) -> float:
 
 
 def transformed(head: nn.Module, cells: Tensor, query: Tensor | None = None) -> Tensor:
-    """Logits `[N, K]` of cells `[N, T, W]`, by one block spelt out; a query `[N, W]` is attended to and left out."""
+    """Logits `[N, K]` of cells `[N, T, W]`, by one block spelt out; a query `[N, W]` is attended to
+    and left out."""
     (block,) = head.blocks
     heads, means = block.attn.num_heads, []
     for n, own in enumerate(cells):
         rows = own if query is None else torch.cat([own, query[n : n + 1]])
         q, k, v = block.attn.qkv(block.norm1(rows)).unflatten(1, (3, heads, -1)).unbind(1)
-        looked = [(q[:, h] @ k[:, h].T / q.shape[2] ** 0.5).softmax(1) @ v[:, h] for h in range(heads)]
+        looked = [
+            (q[:, h] @ k[:, h].T / q.shape[2] ** 0.5).softmax(1) @ v[:, h] for h in range(heads)
+        ]
         rows = rows + block.attn.proj(torch.cat(looked, dim=1))
         rows = rows + block.mlp(block.norm2(rows))
         means.append(head.norm(rows[: len(own)]).sum(0) / len(own))
@@ -138,15 +150,25 @@ def test_mokds_students_hear_their_own_teacher_and_what_they_find_at_the_others(
 ) -> None:
     objective = mokd_with_different_teachers(local_views=local_views)
     batch = batch_of(objective, 4, dtype=torch.float64)
-    sizes = [torch.cat([view.data for view in batch.global_views]), *(view.data for view in batch.local_views)]
+    sizes = [
+        torch.cat([view.data for view in batch.global_views]),
+        *(view.data for view in batch.local_views),
+    ]
 
-    def seen(encoder: Encoder, head: nn.Module, views: list[Tensor]) -> tuple[tuple[list[Tensor], ...], list[Tensor]]:
+    def seen(
+        encoder: Encoder, head: nn.Module, views: list[Tensor]
+    ) -> tuple[tuple[list[Tensor], ...], list[Tensor]]:
         described_views = [described(encoder, data) for data in views]
         logits = [part for one in described_views for part in head.mlp(one.pooled).split(4)]
-        cells = [part for one in described_views for part in head.embed(one.map.flatten(2).mT).split(4)]
+        cells = [
+            part for one in described_views for part in head.embed(one.map.flatten(2).mT).split(4)
+        ]
         return (logits, [transformed(head, part) for part in cells]), cells
 
-    encoders = ((objective.encoder, objective.teacher), (objective.partner, objective.partner_teacher))
+    encoders = (
+        (objective.encoder, objective.teacher),
+        (objective.partner, objective.partner_teacher),
+    )
     centres = (objective.mlp_centres, objective.transformer_centres)
     own = cross = 0.0
     with torch.no_grad():
@@ -154,7 +176,13 @@ def test_mokds_students_hear_their_own_teacher_and_what_they_find_at_the_others(
         teachers = [seen(encoders[i][1], objective.teacher_heads[i], sizes[:1]) for i in range(2)]
         for i, j in ((0, 1), (1, 0)):
             said, cells = students[i]
-            own += sum(distance(teachers[i][0][k], said[k], centres[k][i].mean, pairs) for k in range(2)) / 4
+            own += (
+                sum(
+                    distance(teachers[i][0][k], said[k], centres[k][i].mean, pairs)
+                    for k in range(2)
+                )
+                / 4
+            )
             cross += distance(teachers[j][0][0], said[0], centres[0][j].mean, pairs) / 4
             for target, asking in searches:
                 query = cells[asking].sum(1) / cells[asking].shape[1]
@@ -178,19 +206,30 @@ def test_mokds_search_teaches_only_the_student_that_asks(local_views: int) -> No
     objective = mokd_with_different_teachers(local_views=local_views)
     batch = batch_of(objective, 4, dtype=torch.float64)
     students = objective._see(
-        (objective.encoder, objective.partner), objective.heads, [batch.global_views, batch.local_views]
+        (objective.encoder, objective.partner),
+        objective.heads,
+        [batch.global_views, batch.local_views],
     )
     for teacher in (objective.teacher, objective.partner_teacher, objective.teacher_heads):
         teacher.requires_grad_(True)  # so that only the search's own stop can keep a gradient away
     teachers = objective._see(
-        (objective.teacher, objective.partner_teacher), objective.teacher_heads, [batch.global_views]
+        (objective.teacher, objective.partner_teacher),
+        objective.teacher_heads,
+        [batch.global_views],
     )
     encoders = (objective.encoder, objective.partner)
     for i, j in ((0, 1), (1, 0)):
-        term = objective._searched(students[i], teachers[j], objective.teacher_heads[j], progress_at(0))
+        term = objective._searched(
+            students[i], teachers[j], objective.teacher_heads[j], progress_at(0)
+        )
         for module in (encoders[i], objective.heads[i].embed, objective.heads[i].transformer):
             assert gradient_of(module, term) > 0
-        for module in (encoders[j], objective.heads[j], objective.teacher, objective.partner_teacher):
+        for module in (
+            encoders[j],
+            objective.heads[j],
+            objective.teacher,
+            objective.partner_teacher,
+        ):
             assert gradient_of(module, term) == 0
         assert gradient_of(objective.teacher_heads, term) == 0
 
@@ -198,14 +237,19 @@ def test_mokds_search_teaches_only_the_student_that_asks(local_views: int) -> No
 def test_mokds_target_follows_both_the_query_and_the_cells_searched() -> None:
     objective = mokd_with_different_teachers()
     head = objective.teacher_heads[1]
-    query, cells = torch.randn(4, 64, dtype=torch.float64), torch.randn(4, 9, 64, dtype=torch.float64)
+    query, cells = (
+        torch.randn(4, 64, dtype=torch.float64),
+        torch.randn(4, 9, 64, dtype=torch.float64),
+    )
     found = head.search(query, cells)
     for other in (head.search(query.roll(1, 0), cells), head.search(query, cells.roll(1, 0))):
         assert float((other - found).norm() / found.norm()) > 1e-3
 
 
 def test_mokds_teachers_and_centres_follow_both_students() -> None:
-    objective = objective_of("mokd", momentum=0.5, center_momentum=0.8, prototypes=16, dtype=torch.float64)
+    objective = objective_of(
+        "mokd", momentum=0.5, center_momentum=0.8, prototypes=16, dtype=torch.float64
+    )
     batch = batch_of(objective, 8, dtype=torch.float64)
     pairs = ((objective.teacher, objective.encoder), (objective.partner_teacher, objective.partner))
     with torch.no_grad():

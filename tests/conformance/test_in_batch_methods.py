@@ -1,5 +1,5 @@
-"""What the papers ask of the methods that compare a batch with itself: CACR, GroCo, AMCL, iSogCLR, ProtoCLR,
-relational reasoning, UniSiam and MLS."""
+"""What the papers ask of the methods that compare a batch with itself: CACR, GroCo, AMCL, iSogCLR,
+ProtoCLR, relational reasoning, UniSiam and MLS."""
 
 from __future__ import annotations
 
@@ -58,17 +58,26 @@ def test_unisiam_aligns_with_what_is_stopped_and_spreads_with_both_sides() -> No
 
 
 def test_cacr_has_one_view_more_than_positives() -> None:
-    weights = {"attraction_scale": 0.5, "repulsion_scale": 3.0, "attraction": 2.0, "repulsion": 0.25}
+    weights = {
+        "attraction_scale": 0.5,
+        "repulsion_scale": 3.0,
+        "attraction": 2.0,
+        "repulsion": 0.25,
+    }
     objective, batch = subject("cacr", positives=3, **weights)
     assert len(batch.views) == 4
-    terms = cacr_terms(torch.stack(projections(objective, batch), dim=1), attraction=0.5, repulsion=3.0)
+    terms = cacr_terms(
+        torch.stack(projections(objective, batch), dim=1), attraction=0.5, repulsion=3.0
+    )
     expected = 2.0 * terms.attraction + 0.25 * terms.repulsion
     assert loss_of(objective, batch) == pytest.approx(float(expected.detach()), rel=1e-9)
 
 
 @pytest.mark.parametrize("stop_gradient", [True, False])
 def test_groco_lets_the_anchor_learn_alone_if_it_shall(stop_gradient: bool) -> None:
-    objective, batch = subject("groco", global_views=3, hardest=4, steepness=2.0, stop_gradient=stop_gradient)
+    objective, batch = subject(
+        "groco", global_views=3, hardest=4, steepness=2.0, stop_gradient=stop_gradient
+    )
     z = projections(objective, batch)
     others = [x.detach() if stop_gradient else x for x in z]
     losses = [
@@ -105,7 +114,9 @@ def test_grocos_local_views_are_anchors_and_no_positives() -> None:
 
 
 def test_amcl_sums_over_heads_that_share_the_temperature_network() -> None:
-    objective, batch = subject("amcl", heads=2, beta=0.3, hardest=5, temperature_min=0.2, temperature_max=1.0)
+    objective, batch = subject(
+        "amcl", heads=2, beta=0.3, hardest=5, temperature_min=0.2, temperature_max=1.0
+    )
     total, temperatures = 0.0, []
     h = objective.encoder(torch.cat([view.data for view in batch]))
     for head in objective.projectors:
@@ -122,19 +133,33 @@ def test_amcl_sums_over_heads_that_share_the_temperature_network() -> None:
 
 
 def test_isogclr_keeps_a_temperature_for_each_sample() -> None:
-    """Two micro-batches of a step, then one of them again: what was kept is what the loss is made of."""
-    settings = {"temperature": 0.2, "rho": 0.4, "gamma": 0.5, "temperature_lr": 0.05, "temperature_momentum": 0.25}
+    """Two micro-batches of a step, then one of them again: what was kept is what the loss is made
+    of."""
+    settings = {
+        "temperature": 0.2,
+        "rho": 0.4,
+        "gamma": 0.5,
+        "temperature_lr": 0.05,
+        "temperature_momentum": 0.25,
+    }
     objective, batch = subject("isogclr", rows=16, **settings)
     parts = [rows_of(batch, slice(0, 8)), rows_of(batch, slice(8, 16))]
     kept = []
     for part in parts:
         z_a, z_b = projections(objective, part)
         t = torch.full((8,), 0.2, dtype=torch.float64)
-        new = {"seen": torch.zeros(8, dtype=torch.bool), "log_average": torch.zeros(8, dtype=torch.float64)}
+        new = {
+            "seen": torch.zeros(8, dtype=torch.bool),
+            "log_average": torch.zeros(8, dtype=torch.float64),
+        }
         terms = isogclr(z_a, z_b, temperature=t, gamma=0.5, rho=0.4, **new)
         assert loss_of(objective, part) == pytest.approx(float(terms.loss.detach()), rel=1e-9)
         velocity = 0.75 * terms.gradient.clamp(-3, 3)
-        kept.append(torch.stack([(t - 0.05 * velocity).clamp(0.05, 0.7), velocity, terms.log_average], dim=1))
+        kept.append(
+            torch.stack(
+                [(t - 0.05 * velocity).clamp(0.05, 0.7), velocity, terms.log_average], dim=1
+            )
+        )
     assert not objective.samples.read(batch.index).any()  # constant within a step
     objective.after_step(progress_at(0))
     assert torch.allclose(objective.samples.read(batch.index).double(), torch.cat(kept), rtol=1e-6)
@@ -144,7 +169,13 @@ def test_isogclr_keeps_a_temperature_for_each_sample() -> None:
     assert len(temperature.unique()) > 4
     z_a, z_b = projections(objective, parts[1])
     again = isogclr(
-        z_a, z_b, temperature=temperature, log_average=log_average, seen=temperature > 0, gamma=0.5, rho=0.4
+        z_a,
+        z_b,
+        temperature=temperature,
+        log_average=log_average,
+        seen=temperature > 0,
+        gamma=0.5,
+        rho=0.4,
     )
     found = objective(parts[1], progress_at(1))
     assert float(found["loss"].detach()) == pytest.approx(float(again.loss.detach()), rel=1e-9)
@@ -181,7 +212,9 @@ def test_protoclr_takes_a_projector() -> None:
 
 @pytest.mark.parametrize(("aggregation", "width"), [("cat", 2), ("mean", 1)])
 def test_relations_are_asked_of_every_pair_of_views(aggregation: str, width: int) -> None:
-    objective, batch = subject("relational", global_views=3, aggregation=aggregation, gamma=1.0, alpha=0.3)
+    objective, batch = subject(
+        "relational", global_views=3, aggregation=aggregation, gamma=1.0, alpha=0.3
+    )
     h = of_views(objective.encoder, batch)
     assert objective.relation[0].in_features == width * h[0].shape[1]
     pairs: list[list[Tensor]] = [[], []]
@@ -189,14 +222,20 @@ def test_relations_are_asked_of_every_pair_of_views(aggregation: str, width: int
         partner = keyed_order(batch.index, progress_at(4), salt=salt)
         assert (partner != torch.arange(8)).all()
         for kind, other in enumerate((h[j], h[j][partner])):
-            pairs[kind].append(torch.cat([h[i], other], 1) if aggregation == "cat" else (h[i] + other) / 2)
+            pairs[kind].append(
+                torch.cat([h[i], other], 1) if aggregation == "cat" else (h[i] + other) / 2
+            )
     logits = objective.relation(torch.cat([*pairs[0], *pairs[1]])).squeeze(1)
     related = torch.arange(48) < 24
     found = objective(batch, progress_at(4))
     expected = focal_bce(logits, related, gamma=1.0, alpha=0.3)
     assert float(found["loss"].detach()) == pytest.approx(float(expected.detach()), rel=1e-9)
-    assert float(found["accuracy"]) == pytest.approx(float(((logits > 0) == related).double().mean()))
-    assert abs(loss_of(objective, batch, step=5) - float(expected.detach())) > 1e-9  # other partners
+    assert float(found["accuracy"]) == pytest.approx(
+        float(((logits > 0) == related).double().mean())
+    )
+    assert (
+        abs(loss_of(objective, batch, step=5) - float(expected.detach())) > 1e-9
+    )  # other partners
 
 
 def test_mls_asks_features_for_labels_and_projections_for_answers() -> None:
@@ -230,7 +269,9 @@ def test_mls_keeps_its_two_queues_in_one_order() -> None:
     with torch.no_grad():
         parts = [encoder(batch.views[1].data[start : start + 4]) for start in (0, 4)]
         z = torch.cat([projector(g) for g in parts])
-    assert torch.allclose(objective.features.rows[:8], F.normalize(torch.cat(parts), dim=1), rtol=1e-9)
+    assert torch.allclose(
+        objective.features.rows[:8], F.normalize(torch.cat(parts), dim=1), rtol=1e-9
+    )
     assert torch.allclose(objective.projections.rows[:8], F.normalize(z, dim=1), rtol=1e-9)
 
 
@@ -249,6 +290,8 @@ def test_mls_keeps_its_two_queues_in_one_order() -> None:
         ("mls", {"labels": 0}, "greater than or equal to 1"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(name: str, values: dict[str, Any], message: str) -> None:
+def test_a_config_that_cannot_work_says_why(
+    name: str, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         OBJECTIVES[name].Config.model_validate({"name": name, **values})

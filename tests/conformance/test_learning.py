@@ -1,10 +1,11 @@
 """A short run of every registered objective on digits: it learns, and does not collapse.
 
-What is learnt is what exceeds random weights whose BatchNorm has seen the data: that is worth eight points of kNN, and
-a loss of zero passes a lower bar. Objectives of a slow start (wide statistics, slow teachers, queues of what an encoder
-said long ago), which neither budget here takes clearly further, must end above the encoder as it is built. Gains of so
-short a run differ by two points between machines, by rounding alone; one that is close to the bar is decided by the
-mean of three seeds.
+What is learnt is what exceeds random weights whose BatchNorm has seen the data: that is worth eight
+points of kNN, and a loss of zero passes a lower bar. Objectives of a slow start (wide statistics,
+slow teachers, queues of what an encoder said long ago), which neither budget here takes clearly
+further, must end above the encoder as it is built. Gains of so short a run differ by two points
+between machines, by rounding alone; one that is close to the bar is decided by the mean of three
+seeds.
 """
 
 from __future__ import annotations
@@ -39,15 +40,18 @@ from torch import Tensor, nn
 
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
+from manta.evaluation.untrained import settle
 from manta.functional.spectrum import feature_std, rankme
 from manta.objectives import OBJECTIVES, Material, ModelMaterial, Objective, ObjectiveConfig, Paper
-from manta.training.baseline import settle
 from manta.views import Views, ViewsConfig
 
 STEPS, WARMUP, BANK = 60, 6, 900
 CLOSE, CHANCE = 0.04, 0.01
-"""Of gains: below the first three seeds decide, and BatchNorm's batches alone give the second to some seeds."""
-GENTLE = ViewsConfig(local_size=24, crop_scale=(0.4, 1.0), flip=0.0, jitter=(0.4, 0.4, 0.0, 0.0), grayscale=0.0)
+"""Of gains: below the first three seeds decide, and BatchNorm's batches alone give the second to
+some seeds."""
+GENTLE = ViewsConfig(
+    local_size=24, crop_scale=(0.4, 1.0), flip=0.0, jitter=(0.4, 0.4, 0.0, 0.0), grayscale=0.0
+)
 """As the recipe for digits has them: a mirrored 2 is no 2."""
 PLAIN = Views(VIEWS, ViewNeeds(), image_size=SIZE).plain
 FACTS = DataFacts(rows=len(pictures()), image_size=SIZE)
@@ -67,7 +71,9 @@ class Quality:
 def quality(encoder: Encoder) -> Quality:
     """On digits that are not augmented."""
     encoder.eval()
-    features = F.normalize(torch.cat([encoder(PLAIN(part)) for part in pictures().split(256)]), dim=1)
+    features = F.normalize(
+        torch.cat([encoder(PLAIN(part)) for part in pictures().split(256)]), dim=1
+    )
     neighbours = KNeighborsClassifier(20, metric="cosine").fit(features[:BANK], labels()[:BANK])
     score = neighbours.score(features[BANK:], labels()[BANK:])
     return Quality(feature_std(features), rankme(features), float(score))
@@ -90,7 +96,10 @@ def rate(step: int, lr: float) -> float:
 
 def short_run(objective: Objective[Any], budget: Budget = FAST) -> tuple[Quality, list[float]]:
     rows = budget.batch
-    batches = (batch_of(objective, rows, step=step, start=step * rows, views=GENTLE) for step in range(STEPS))
+    batches = (
+        batch_of(objective, rows, step=step, start=step * rows, views=GENTLE)
+        for step in range(STEPS)
+    )
     losses = trained(objective, batches, lr=partial(rate, lr=budget.lr), total=STEPS)
     return quality(objective.exported), losses
 
@@ -163,7 +172,9 @@ class Bare(Encoder):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 64), nn.ReLU(), nn.Linear(64, 32))
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 64), nn.ReLU(), nn.Linear(64, 32)
+        )
 
     def embed(self, x: Tensor) -> Tensor:
         return self.layers(x)  # type: ignore[no-any-return]

@@ -34,7 +34,9 @@ def test_a_scheduled_temperature_is_the_one_of_the_step() -> None:
         batch = batch_of(objective, 8, dtype=torch.float64)
         for step, temperature in ((0, 0.4), (20, 0.3)):
             loss = objective(batch, progress_at(step))["loss"].item()
-            assert loss == pytest.approx(equation(*projections(objective, batch), temperature=temperature).item())
+            assert loss == pytest.approx(
+                equation(*projections(objective, batch), temperature=temperature).item()
+            )
 
 
 def test_dcl_weighs_by_sigma_when_it_is_set() -> None:
@@ -54,7 +56,9 @@ def test_statistics_losses_are_their_equations_with_the_configured_weights() -> 
         objective = objective_of(name, dtype=torch.float64, **weights)
         batch = batch_of(objective, 8, dtype=torch.float64)
         loss = objective(batch, progress_at(0))["loss"].item()
-        assert loss == pytest.approx(equation(*projections(objective, batch), **weights).item(), rel=1e-9)
+        assert loss == pytest.approx(
+            equation(*projections(objective, batch), **weights).item(), rel=1e-9
+        )
 
 
 def test_byol_predicts_the_teachers_projection_of_the_other_view() -> None:
@@ -75,10 +79,15 @@ def test_dino_compares_every_view_with_every_other_global_one() -> None:
     batch = batch_of(objective, 8, dtype=torch.float64)
     large, small = torch.cat([view.data for view in batch.global_views]), batch.local_views[0].data
     t = objective.teacher_head(objective.teacher(large)).chunk(2)
-    s = [*objective.head(objective.encoder(large)).chunk(2), objective.head(objective.encoder(small))]
+    s = [
+        *objective.head(objective.encoder(large)).chunk(2),
+        objective.head(objective.encoder(small)),
+    ]
     targets = [torch.softmax(x / 0.07, 1) for x in t]  # the warm-up is over
     pairs = [(0, 1), (0, 2), (1, 0), (1, 2)]
-    expected = [-(targets[i] * torch.log_softmax(s[j] / 0.1, 1)).sum(1).mean().item() for i, j in pairs]
+    expected = [
+        -(targets[i] * torch.log_softmax(s[j] / 0.1, 1)).sum(1).mean().item() for i, j in pairs
+    ]
     loss = objective(batch, progress_at(30))["loss"].item()
     assert loss == pytest.approx(sum(expected) / 4, rel=1e-9)
 
@@ -86,14 +95,20 @@ def test_dino_compares_every_view_with_every_other_global_one() -> None:
 @pytest.mark.parametrize(
     ("name", "pairs"),
     [
-        *((name, {"teacher.0": "encoder", "teacher.1": "projector"}) for name in ("byol", "beclr", "msn", "mls")),
+        *(
+            (name, {"teacher.0": "encoder", "teacher.1": "projector"})
+            for name in ("byol", "beclr", "msn", "mls")
+        ),
         ("dino", {"teacher": "encoder", "teacher_head": "head"}),
         ("mugs", {"teacher": "encoder", "teacher_heads": "heads"}),
     ],
 )
 def test_a_teacher_follows_by_its_scheduled_momentum(name: str, pairs: dict[str, str]) -> None:
     objective = objective_of(name, momentum=Linear(start=0.9, end=1.0), dtype=torch.float64)
-    modules = [(objective.get_submodule(teacher), objective.get_submodule(own)) for teacher, own in pairs.items()]
+    modules = [
+        (objective.get_submodule(teacher), objective.get_submodule(own))
+        for teacher, own in pairs.items()
+    ]
     with torch.no_grad():
         for _, student in modules:
             for value in student.parameters():
@@ -110,10 +125,16 @@ def test_a_teacher_follows_by_its_scheduled_momentum(name: str, pairs: dict[str,
 def test_a_teacher_keeps_the_statistics_of_its_own_features() -> None:
     objective = objective_of("byol", momentum=1.0, dtype=torch.float64)
     with torch.no_grad():
-        next(objective.encoder.parameters()).mul_(3.0)  # now student and teacher see different features
+        next(objective.encoder.parameters()).mul_(
+            3.0
+        )  # now student and teacher see different features
     objective(batch_of(objective, 8, dtype=torch.float64), progress_at(0))
     objective.after_step(progress_at(0))
-    means = {key: value for key, value in objective.state_dict().items() if key.endswith("bn1.running_mean")}
+    means = {
+        key: value
+        for key, value in objective.state_dict().items()
+        if key.endswith("bn1.running_mean")
+    }
     key = next(key for key in means if key.startswith("encoder."))
     assert not torch.allclose(means[key], means[key.replace("encoder.", "teacher.0.", 1)])
 
@@ -125,11 +146,15 @@ def test_byol_exports_the_student_and_dino_the_teacher() -> None:
 
 
 def test_dinos_centre_follows_the_teachers_mean_over_all_micro_batches() -> None:
-    objective = objective_of("dino", center_momentum=0.8, momentum=1.0, prototypes=16, dtype=torch.float64)
+    objective = objective_of(
+        "dino", center_momentum=0.8, momentum=1.0, prototypes=16, dtype=torch.float64
+    )
     batches = [batch_of(objective, 8, start=8 * part, dtype=torch.float64) for part in range(2)]
     teacher = nn.Sequential(objective.teacher, objective.teacher_head)
     with torch.no_grad():
-        logits = torch.cat([teacher(torch.cat([view.data for view in batch.global_views])) for batch in batches])
+        logits = torch.cat(
+            [teacher(torch.cat([view.data for view in batch.global_views])) for batch in batches]
+        )
     for batch in batches:
         objective(batch, progress_at(0))
     assert not objective.centre.mean.any()  # constant within a step
@@ -148,8 +173,12 @@ def test_dino_takes_as_many_local_views_as_it_asks_for(local_views: int) -> None
 
 def mae(**args: Any) -> Objective[Any]:
     torch.manual_seed(0)
-    encoder = encoders.build(EncoderConfig(name="vit_tiny_patch16_224", args=VIT | args), image_size=SIZE)
-    return objectives.build(config_of("mae"), encoder, DataFacts(rows=len(pictures()), image_size=SIZE))
+    encoder = encoders.build(
+        EncoderConfig(name="vit_tiny_patch16_224", args=VIT | args), image_size=SIZE
+    )
+    return objectives.build(
+        config_of("mae"), encoder, DataFacts(rows=len(pictures()), image_size=SIZE)
+    )
 
 
 def test_mae_does_not_see_what_is_hidden() -> None:
@@ -166,12 +195,24 @@ def test_mae_does_not_see_what_is_hidden() -> None:
     assert torch.equal(seen, same)
     assert seen.shape == (4, 16, 8 * 8 * 3)
     loss = objective(batch, progress_at(0))["loss"].item()
-    assert abs(objective(Batch([replace(view, data=other)], batch.index), progress_at(0))["loss"].item() - loss) > 1e-3
+    assert (
+        abs(
+            objective(Batch([replace(view, data=other)], batch.index), progress_at(0))[
+                "loss"
+            ].item()
+            - loss
+        )
+        > 1e-3
+    )
 
 
 def test_mae_freezes_what_only_pooling_would_use() -> None:
     frozen = {
-        pool: {name for name, value in mae(global_pool=pool).encoder.named_parameters() if not value.requires_grad}
+        pool: {
+            name
+            for name, value in mae(global_pool=pool).encoder.named_parameters()
+            if not value.requires_grad
+        }
         for pool in ("token", "avg")
     }
     assert frozen == {"token": set(), "avg": {"model.fc_norm.weight", "model.fc_norm.bias"}}
@@ -205,7 +246,9 @@ def test_mae_says_which_encoder_it_needs() -> None:
         ("mae", {"decoder_dim": 64, "decoder_heads": 3}, "not a multiple of decoder_heads"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(name: str, values: dict[str, Any], message: str) -> None:
+def test_a_config_that_cannot_work_says_why(
+    name: str, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         OBJECTIVES[name].Config.model_validate({"name": name, **values})
 
@@ -243,7 +286,9 @@ def test_heads_are_what_their_config_says() -> None:
 
 
 def test_scheduled_defaults_are_what_the_papers_use() -> None:
-    byol, dino = (OBJECTIVES[name].Config.model_validate({"name": name}) for name in ("byol", "dino"))
+    byol, dino = (
+        OBJECTIVES[name].Config.model_validate({"name": name}) for name in ("byol", "dino")
+    )
     assert byol.model_dump()["momentum"] == Cosine(start=0.99, end=1.0).model_dump()
     temperatures = dino.model_dump()["teacher_temperature"]
     assert (temperatures["warmup_from"], temperatures["at"]) == (0.04, 0.07)

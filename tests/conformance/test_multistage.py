@@ -1,4 +1,5 @@
-"""What is special to multistage: what a stage freezes, clusters and restricts, and what all stages export."""
+"""What is special to multistage: what a stage freezes, clusters and restricts, and what all stages
+export."""
 
 from __future__ import annotations
 
@@ -27,16 +28,21 @@ from manta.training.batchnorm import synchronise
 
 SMALL = {"clusters": 2, "fit_rows": 32}
 STEPS, ROWS = 5, 16
-"""Of a stage, and of a step: two steps bring the rows that are wanted, and the three after them are restricted."""
+"""Of a stage, and of a step: two steps bring the rows that are wanted, and the three after them are
+restricted."""
 
 
 def given(objective: Objective[Any], step: int) -> Batch:
     return batch_of(objective, ROWS, step=step, start=ROWS * step, dtype=torch.float64)
 
 
-def run(stages: int, rank: int = 0, world: int = 1, *, learns: bool = True, **config: Any) -> dict[str, Any]:
+def run(
+    stages: int, rank: int = 0, world: int = 1, *, learns: bool = True, **config: Any
+) -> dict[str, Any]:
     """All stages, on this rank's rows; the state after every step."""
-    objective = synchronise(objective_of("multistage", dtype=torch.float64, stages=stages, **SMALL, **config))
+    objective = synchronise(
+        objective_of("multistage", dtype=torch.float64, stages=stages, **SMALL, **config)
+    )
     optimizer = torch.optim.SGD([p for p in objective.parameters() if p.requires_grad], lr=0.05)
     rows = slice(rank * ROWS // world, (rank + 1) * ROWS // world)
     losses, negatives, states = [], [], []
@@ -69,7 +75,9 @@ def of_part(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
 
 
 def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
-    return found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in found)
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[key], expected[key]) for key in found
+    )
 
 
 def features_of(encoder: nn.Module, batch: Batch) -> Tensor:
@@ -81,14 +89,19 @@ def nearest(features: Tensor, centroids: Tensor) -> Tensor:
     return torch.stack([(features - centre).square().sum(1) for centre in centroids]).argmin(0)
 
 
-def test_a_stage_freezes_the_encoder_clusters_its_features_and_restricts_negatives(two: dict[str, Any]) -> None:
+def test_a_stage_freezes_the_encoder_clusters_its_features_and_restricts_negatives(
+    two: dict[str, Any],
+) -> None:
     objective, negatives = two["objective"], two["negatives"]
-    # The encoder is kept after step 4; steps 5 and 6 bring 32 rows; step 7 is the first that is restricted.
+    # The encoder is kept after step 4; steps 5 and 6 bring 32 rows; step 7 is the first that is
+    # restricted.
     assert negatives[:7] == [30.0] * 7
     assert all(0 < count < 30 for count in negatives[7:])
     assert objective.fitted.tolist() == [True]
     kept = dict(objective.earlier[0].named_parameters())
-    assert any(not torch.equal(value, kept[name]) for name, value in objective.encoder.named_parameters())
+    assert any(
+        not torch.equal(value, kept[name]) for name, value in objective.encoder.named_parameters()
+    )
     assert not objective.earlier[0].training
     assert objective.exported is objective.encoder
 
@@ -125,7 +138,9 @@ def test_each_boundary_keeps_its_encoder_and_empties_the_queue(three: dict[str, 
 
 def test_the_second_fit_is_of_what_the_second_frozen_encoder_sees(three: dict[str, Any]) -> None:
     objective = three["objective"]
-    rows = torch.cat([features_of(objective.earlier[1], given(objective, step)) for step in (10, 11)])
+    rows = torch.cat(
+        [features_of(objective.earlier[1], given(objective, step)) for step in (10, 11)]
+    )
     torch.testing.assert_close(objective.queue.rows, rows)
     own = nearest(rows, objective.centroids[1])
     assert len(own.unique()) == 2
@@ -133,10 +148,14 @@ def test_the_second_fit_is_of_what_the_second_frozen_encoder_sees(three: dict[st
         torch.testing.assert_close(rows[own == cluster].mean(0), objective.centroids[1, cluster])
 
 
-def test_a_negative_shares_the_anchors_cluster_under_every_finished_stage(three: dict[str, Any]) -> None:
+def test_a_negative_shares_the_anchors_cluster_under_every_finished_stage(
+    three: dict[str, Any],
+) -> None:
     objective = three["objective"]
     batch = given(objective, 20)
-    own = [nearest(features_of(objective.earlier[i], batch), objective.centroids[i]) for i in range(2)]
+    own = [
+        nearest(features_of(objective.earlier[i], batch), objective.centroids[i]) for i in range(2)
+    ]
     first, second = (cluster[:, None] == cluster for cluster in own)
     both = objective.allowed(batch.views, 2)
     assert torch.equal(both, first & second)
@@ -160,7 +179,9 @@ def test_a_short_stage_is_fitted_half_way() -> None:
     objective(batch_of(objective, 16), Progress(0, 2))
     objective.after_step(Progress(0, 2))
     objective(batch_of(objective, 16), Progress(1, 2))
-    with pytest.raises(ConfigError, match="16 samples came in half a stage, too few for 40 clusters"):
+    with pytest.raises(
+        ConfigError, match="16 samples came in half a stage, too few for 40 clusters"
+    ):
         objective.after_step(Progress(1, 2))
 
 
@@ -168,15 +189,22 @@ def test_a_short_stage_is_fitted_half_way() -> None:
 
 
 def exporting_all(three: dict[str, Any], fitted: list[bool]) -> tuple[Objective[Any], Encoder]:
-    objective = objective_of("multistage", dtype=torch.float64, stages=3, exported_stages="all", **SMALL)
+    objective = objective_of(
+        "multistage", dtype=torch.float64, stages=3, exported_stages="all", **SMALL
+    )
     objective.load_state_dict(three["states"][-1] | {"fitted": torch.tensor(fitted)})
     return objective, objective.exported
 
 
 @pytest.mark.parametrize("fitted", [[False, False], [True, False], [True, True]])
-def test_all_stages_features_are_exported_one_after_the_other(three: dict[str, Any], fitted: list[bool]) -> None:
+def test_all_stages_features_are_exported_one_after_the_other(
+    three: dict[str, Any], fitted: list[bool]
+) -> None:
     objective, exported = exporting_all(three, fitted)
-    parts = [*(encoder for encoder, used in zip(objective.earlier, fitted, strict=True) if used), objective.encoder]
+    parts = [
+        *(encoder for encoder, used in zip(objective.earlier, fitted, strict=True) if used),
+        objective.encoder,
+    ]
     assert exported.embed_dim == len(parts) * objective.encoder.embed_dim
     assert objective.encoder.training, "to ask for it changes nothing"
     x = given(objective, 0).views[0].data
@@ -195,7 +223,9 @@ def test_all_stages_are_saved_loaded_and_exported(three: dict[str, Any], tmp_pat
     whole = ExportedEncoder(encoder.float(), SIZE, (0.5,) * 3, (0.25,) * 3)
     saved = save_encoder(whole, tmp_path / "encoder", config=ENCODERS[0])
     assert not saved.timm
-    images = torch.randint(0, 256, (3, 40, 36, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (3, 40, 36, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     loaded = load_exported(saved.folder)
     with torch.no_grad():
         torch.testing.assert_close(loaded(images), whole(images), rtol=1e-5, atol=1e-5)
@@ -213,9 +243,15 @@ PART = {"name": "test_resnet"}
     ("config", "words"),
     [
         ({"args": {"encoder": PART}}, "encoder.args.count: Field required"),
-        ({"args": {"encoder": {"nam": "test_resnet"}, "count": 2}}, "encoder.args.encoder.nam: Extra inputs"),
+        (
+            {"args": {"encoder": {"nam": "test_resnet"}, "count": 2}},
+            "encoder.args.encoder.nam: Extra inputs",
+        ),
         ({"args": {"encoder": PART, "count": 2}, "stem": "small"}, "set encoder.args.encoder.stem"),
-        ({"args": {"encoder": PART | {"args": {"checkpoint_path": "weights.pth"}}, "count": 2}}, "checkpoint_path"),
+        (
+            {"args": {"encoder": PART | {"args": {"checkpoint_path": "weights.pth"}}, "count": 2}},
+            "checkpoint_path",
+        ),
     ],
 )
 def test_a_wrong_concatenation_is_one_line(config: dict[str, Any], words: str) -> None:
@@ -224,16 +260,21 @@ def test_a_wrong_concatenation_is_one_line(config: dict[str, Any], words: str) -
 
 
 def test_the_wholes_pretrained_is_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A saved folder is loaded with `pretrained: false`; no part may ask the hub for weights then."""
+    """A saved folder is loaded with `pretrained: false`; no part may ask the hub for weights
+    then."""
     asked: list[bool] = []
     monkeypatch.setattr(
         concatenation,
         "build",
-        lambda config, image_size: asked.append(config.pretrained) or build(ENCODERS[0], image_size=image_size),
+        lambda config, image_size: (
+            asked.append(config.pretrained) or build(ENCODERS[0], image_size=image_size)
+        ),
     )
     for pretrained in (False, True):
         args = {"encoder": PART | {"pretrained": True}, "count": 2}
-        build(EncoderConfig(name="concatenation", pretrained=pretrained, args=args), image_size=SIZE)
+        build(
+            EncoderConfig(name="concatenation", pretrained=pretrained, args=args), image_size=SIZE
+        )
     assert asked == [False, False, True, True]
 
 
@@ -242,7 +283,9 @@ def test_the_wholes_pretrained_is_the_parts(monkeypatch: pytest.MonkeyPatch) -> 
 
 def worker(rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world
+    )
     found = run(3, rank, world, learns=False)
     del found["objective"]
     torch.save(found, f"{folder}/{rank}")
@@ -252,7 +295,9 @@ def worker(rank: int, world: int, folder: str) -> None:
 
 def test_ranks_share_the_stages_of_one_process(tmp_path: Path) -> None:
     """The suite's few steps on ranks end before the first stage does."""
-    multiprocessing.set_forkserver_preload(["torch", "timm", "sklearn.datasets", "manta.objectives", "manta.serving"])
+    multiprocessing.set_forkserver_preload(
+        ["torch", "timm", "sklearn.datasets", "manta.objectives", "manta.serving"]
+    )
     mp.start_processes(worker, args=(2, str(tmp_path)), nprocs=2, start_method="forkserver")
     ranks = [torch.load(tmp_path / str(rank), weights_only=True) for rank in range(2)]
     alone = run(3, learns=False)

@@ -10,7 +10,16 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from objective_kit import NAMES, TOTAL_STEPS, batch_of, config_of, objective_of, progress_at, rows_of, trained
+from objective_kit import (
+    NAMES,
+    TOTAL_STEPS,
+    batch_of,
+    config_of,
+    objective_of,
+    progress_at,
+    rows_of,
+    trained,
+)
 from torch import Tensor
 
 from manta.batch import Batch, View, ViewNeeds
@@ -59,12 +68,16 @@ def test_it_declares_what_it_is(name: str) -> None:
     modules = list(objective.modules())
     taught = any("teacher" in key for key in objective.state_dict())
     assert ("teacher" in kind.keeps) == (taught and "another model" not in kind.keeps)
-    assert "prototypes" in kind.keeps or not any(isinstance(module, Prototypes) for module in modules)
+    assert "prototypes" in kind.keeps or not any(
+        isinstance(module, Prototypes) for module in modules
+    )
     for kept, part in (("queue", Queue), ("per-sample state", SampleTable)):
         assert (kept in kind.keeps) == any(isinstance(module, part) for module in modules), kept
     materials = kind.materials(objective.config).values()
     for kept, part in (("another model", ModelMaterial), ("clusters", ClusterMaterial)):
-        assert (kept in kind.keeps) == any(isinstance(material, part) for material in materials), kept
+        assert (kept in kind.keeps) == any(isinstance(material, part) for material in materials), (
+            kept
+        )
     asks = ColumnMaterial.__name__ in kind.materials.__code__.co_names  # in whatever configuration
     assert kind.labels == ("asked" if asks else "none")
     assert isinstance(objective.exported, Encoder)
@@ -80,9 +93,19 @@ def test_its_config_survives_a_round_trip(name: str) -> None:
 def test_labels_cannot_reach_it(name: str) -> None:
     """A batch has nowhere to put a label, and `forward` takes a batch and the progress alone."""
     assert [field.name for field in fields(Batch)] == ["views", "index"]
-    assert [field.name for field in fields(View)] == ["data", "role", "box", "flip", "mask", "transform"]
+    assert [field.name for field in fields(View)] == [
+        "data",
+        "role",
+        "box",
+        "flip",
+        "mask",
+        "transform",
+    ]
     assert not hasattr(Batch([], torch.zeros(0)), "__dict__")
-    for method, arguments in (("forward", ["self", "batch", "progress"]), ("after_step", ["self", "progress"])):
+    for method, arguments in (
+        ("forward", ["self", "batch", "progress"]),
+        ("after_step", ["self", "progress"]),
+    ):
         assert list(inspect.signature(getattr(OBJECTIVES[name], method)).parameters) == arguments
 
 
@@ -108,25 +131,34 @@ def test_order_within_the_batch_does_not_matter(name: str) -> None:
     # Views must be paired by sample, or a permutation of one view alone would go unnoticed too.
     if len(batch.views) > 1:
         first = rows_of(Batch(batch.views[:1], batch.index), torch.arange(16).roll(1)).views
-        mispaired = objective(Batch([*first, *batch.views[1:]], batch.index), progress_at(MIDDLE))["loss"].item()
+        mispaired = objective(Batch([*first, *batch.views[1:]], batch.index), progress_at(MIDDLE))[
+            "loss"
+        ].item()
         assert abs(mispaired - loss) > 1e-6 * abs(loss)
 
 
 @every_objective
 def test_a_gradient_reaches_every_trainable_parameter(name: str) -> None:
-    """After two steps, since timm starts the last scale of each residual branch at zero. In float64, so that the
-    rounding noise in a parameter that the loss cannot see stays far below the limit."""
+    """After two steps, since timm starts the last scale of each residual branch at zero. In
+    float64, so that the rounding noise in a parameter that the loss cannot see stays far below the
+    limit."""
     objective = objective_of(name, dtype=torch.float64)
-    trained(objective, (batch_of(objective, 16, step=step, dtype=torch.float64) for step in range(2)))
+    trained(
+        objective, (batch_of(objective, 16, step=step, dtype=torch.float64) for step in range(2))
+    )
     objective.zero_grad(set_to_none=True)
-    objective(batch_of(objective, 16, step=2, dtype=torch.float64), progress_at(2))["loss"].backward()
+    objective(batch_of(objective, 16, step=2, dtype=torch.float64), progress_at(2))[
+        "loss"
+    ].backward()
     norms = {
         parameter: 0.0 if value.grad is None else float(value.grad.norm())
         for parameter, value in objective.named_parameters()
         if value.requires_grad
     }
     assert len(norms) > 10
-    unreached = [parameter for parameter, norm in norms.items() if norm < 1e-9 * max(norms.values())]
+    unreached = [
+        parameter for parameter, norm in norms.items() if norm < 1e-9 * max(norms.values())
+    ]
     assert not unreached
     assert all(value.grad is None for value in objective.parameters() if not value.requires_grad)
 
@@ -147,7 +179,9 @@ def test_state_survives_a_restart(name: str) -> None:
         """Losses of steps that change state but no parameter, so that no optimizer is needed."""
         found = []
         for step in range(3, 6):
-            found.append(subject(batch_of(subject, 16, step=step), progress_at(step))["loss"].item())
+            found.append(
+                subject(batch_of(subject, 16, step=step), progress_at(step))["loss"].item()
+            )
             subject.after_step(progress_at(step))
         return found
 
@@ -166,12 +200,15 @@ def test_bf16_is_close_to_float32(name: str) -> None:
     assert loss.dtype == torch.float32
     loss.backward()
     assert loss.item() == pytest.approx(exact, rel=0.02, abs=0.02)
-    assert all(value.grad.isfinite().all() for value in objective.parameters() if value.grad is not None)
+    assert all(
+        value.grad.isfinite().all() for value in objective.parameters() if value.grad is not None
+    )
 
 
 @every_objective
 def test_schedules_are_followed_to_the_end(name: str) -> None:
-    """The last step's loss is finite too: no scheduled temperature has fallen to nothing by then."""
+    """The last step's loss is finite too: no scheduled temperature has fallen to nothing by
+    then."""
     objective = objective_of(name)
     loss = objective(batch_of(objective, 16), progress_at(TOTAL_STEPS - 1))["loss"]
     objective.after_step(progress_at(TOTAL_STEPS - 1))

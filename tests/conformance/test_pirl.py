@@ -1,4 +1,5 @@
-"""Which memory PIRL compares a sample with: that of earlier passes, or the one that has taken in the present image."""
+"""Which memory PIRL compares a sample with: that of earlier passes, or the one that has taken in
+the present image."""
 
 from __future__ import annotations
 
@@ -20,8 +21,13 @@ TARGETS = ("before", "after")
 
 def passed(target: str) -> tuple[Objective[Any], list[Batch]]:
     """After a pass over samples 0 to 7; the next batch has samples 4 to 11."""
-    objective = objective_of("pirl", dtype=torch.float64, target=target, momentum=0.25, negatives=64, temperature=0.3)
-    batches = [batch_of(objective, 8, start=start, step=step, dtype=torch.float64) for step, start in enumerate((0, 4))]
+    objective = objective_of(
+        "pirl", dtype=torch.float64, target=target, momentum=0.25, negatives=64, temperature=0.3
+    )
+    batches = [
+        batch_of(objective, 8, start=start, step=step, dtype=torch.float64)
+        for step, start in enumerate((0, 4))
+    ]
     objective(batches[0], progress_at(0))
     objective.after_step(progress_at(0))
     return objective, batches
@@ -59,14 +65,18 @@ def test_what_is_stored_does_not_depend_on_it() -> None:
         objective.after_step(progress_at(1))
         kept.append(objective.memory.read(batch.index).double())
         blend = F.normalize(0.25 * stored + 0.75 * f, dim=1)
-        torch.testing.assert_close(kept[-1], torch.where(stored.any(1, keepdim=True), blend, f), rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            kept[-1], torch.where(stored.any(1, keepdim=True), blend, f), rtol=0, atol=1e-6
+        )
     assert torch.equal(*kept)
 
 
 def test_at_first_sight_both_are_the_present_image() -> None:
     losses = []
     for target in TARGETS:
-        objective = objective_of("pirl", dtype=torch.float64, target=target, negatives=64, temperature=0.3)
+        objective = objective_of(
+            "pirl", dtype=torch.float64, target=target, negatives=64, temperature=0.3
+        )
         batch = batch_of(objective, 8, dtype=torch.float64)
         losses.append(objective(batch, progress_at(0))["loss"].item())
         expected = images_loss(objective, batch, image_of(objective, batch), 0)

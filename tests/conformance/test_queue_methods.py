@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_kit import SIZE, batch_of, config_of, objective_of, pictures, progress_at, rows_of, trained
+from objective_kit import (
+    SIZE,
+    batch_of,
+    config_of,
+    objective_of,
+    pictures,
+    progress_at,
+    rows_of,
+    trained,
+)
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -44,9 +53,18 @@ def student_of(objective: Objective[Any]) -> nn.Sequential:
 def test_moco_v2_asks_the_queue_in_both_directions() -> None:
     objective = apart(exact("moco", queue=32, temperature=0.3))
     batch = batch_of(objective, 8, dtype=torch.float64)
-    (q_a, q_b), (k_a, k_b) = projections(student_of(objective), batch), projections(objective.teacher, batch)
+    (q_a, q_b), (k_a, k_b) = (
+        projections(student_of(objective), batch),
+        projections(objective.teacher, batch),
+    )
     rows = objective.queue.rows.clone()
-    expected = sum(float(queue_nce(q, k, rows, temperature=0.3).detach()) for q, k in ((q_a, k_b), (q_b, k_a))) / 2
+    expected = (
+        sum(
+            float(queue_nce(q, k, rows, temperature=0.3).detach())
+            for q, k in ((q_a, k_b), (q_b, k_a))
+        )
+        / 2
+    )
     assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
 
 
@@ -59,15 +77,22 @@ def test_moco_v3_asks_the_batch_through_a_predictor() -> None:
     batch = batch_of(objective, 8, dtype=torch.float64)
     p_a, p_b = objective.predictor(torch.cat(projections(student_of(objective), batch))).chunk(2)
     k_a, k_b = projections(objective.teacher, batch)
-    expected = sum(2 * 0.3 * float(batch_nce(p, k, temperature=0.3).detach()) for p, k in ((p_a, k_b), (p_b, k_a)))
+    expected = sum(
+        2 * 0.3 * float(batch_nce(p, k, temperature=0.3).detach())
+        for p, k in ((p_a, k_b), (p_b, k_a))
+    )
     assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
 
 
 def test_moco_v3_trains_every_parameter() -> None:
     objective = exact("moco", version="v3")
-    trained(objective, (batch_of(objective, 16, step=step, dtype=torch.float64) for step in range(2)))
+    trained(
+        objective, (batch_of(objective, 16, step=step, dtype=torch.float64) for step in range(2))
+    )
     objective.zero_grad(set_to_none=True)
-    objective(batch_of(objective, 16, step=2, dtype=torch.float64), progress_at(2))["loss"].backward()
+    objective(batch_of(objective, 16, step=2, dtype=torch.float64), progress_at(2))[
+        "loss"
+    ].backward()
     norms = [float(value.grad.norm()) for value in objective.parameters() if value.grad is not None]
     assert len(norms) == sum(value.requires_grad for value in objective.parameters())
     assert min(norms) > 1e-9 * max(norms)
@@ -120,7 +145,10 @@ def test_mochi_adds_as_many_negatives_as_it_says_and_harder_ones() -> None:
     own = objective._synthetic(query, index, progress_at(0), 0)
     assert own.shape == (6, 17, 32)
     assert torch.allclose(own.norm(dim=2), torch.ones(6, 17, dtype=torch.float64))
-    scores, of_queue = torch.einsum("nd,nsd->ns", query, own), (query @ objective.queue.rows.T).sort(descending=True)[0]
+    scores, of_queue = (
+        torch.einsum("nd,nsd->ns", query, own),
+        (query @ objective.queue.rows.T).sort(descending=True)[0],
+    )
     assert (scores > of_queue[:, 19:20]).all()  # harder than the last of the hardest
     assert scores[:, 12:].mean() > scores[:, :12].mean() > of_queue[:, :20].mean()
     other = objective._synthetic(query, index, progress_at(1), 0)
@@ -149,10 +177,16 @@ def test_hallucinator_adds_pairs_to_mocos() -> None:
     bare = exact("hallucinator", queue=64, smoother=None, extrapolation=0.0, weight=0.5)
     terms = bare(batch, progress_at(0))
     assert terms["real"].item() == pytest.approx(alone, rel=1e-12)
-    assert terms["loss"].item() == pytest.approx(1.5 * alone, rel=1e-12)  # made of the query as it is
-    away = exact("hallucinator", queue=64, smoother=None, extrapolation=1.0, weight=0.5)(batch, progress_at(0))
+    assert terms["loss"].item() == pytest.approx(
+        1.5 * alone, rel=1e-12
+    )  # made of the query as it is
+    away = exact("hallucinator", queue=64, smoother=None, extrapolation=1.0, weight=0.5)(
+        batch, progress_at(0)
+    )
     assert away["hallucinated"] > terms["hallucinated"]  # farther from its key
-    assert away["loss"].item() == pytest.approx((away["real"] + 0.5 * away["hallucinated"]).item(), rel=1e-12)
+    assert away["loss"].item() == pytest.approx(
+        (away["real"] + 0.5 * away["hallucinated"]).item(), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("smooth", [False, True])
@@ -170,10 +204,17 @@ def test_hallucinated_positives_are_queries_moved_away_from_their_keys(smooth: b
             made = queries[row] + length * (queries[row] - keys[row])
             if smooth:
                 made = made + objective.smoother(made[None])[0]
-            scores = torch.stack([made / made.norm() @ key for key in (keys[row], *objective.queue.rows)]) / 0.3
+            scores = (
+                torch.stack(
+                    [made / made.norm() @ key for key in (keys[row], *objective.queue.rows)]
+                )
+                / 0.3
+            )
             losses.append((scores.logsumexp(0) - scores[0]).item())
     found = objective(batch, progress_at(3))
-    assert found["hallucinated"].item() == pytest.approx(sum(losses) / 16, rel=1e-7)  # steps are drawn in float32
+    assert found["hallucinated"].item() == pytest.approx(
+        sum(losses) / 16, rel=1e-7
+    )  # steps are drawn in float32
 
 
 @pytest.mark.parametrize("denominator", ["nt_xent", "dcl"])
@@ -187,7 +228,10 @@ def test_nnclr_pairs_predictions_with_neighbours(denominator: str) -> None:
     expected, options = 0.0, {"temperature": 0.3, "decoupled": denominator == "dcl"}
     for z, p in ((z_a, p_b), (z_b, p_a)):
         friends = nearest(z, known)
-        expected += float((batch_nce(friends, p, **options) + batch_nce(p, friends, **options)).detach()) / 4
+        expected += (
+            float((batch_nce(friends, p, **options) + batch_nce(p, friends, **options)).detach())
+            / 4
+        )
     assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
     objective.after_step(progress_at(0))
     assert torch.allclose(objective.queue.rows[8:16], F.normalize(z_a, dim=1), rtol=1e-9)
@@ -201,7 +245,9 @@ def test_nnclrs_first_neighbours_are_the_samples_themselves() -> None:
     p_a, p_b = objective.predictor(torch.cat(z)).chunk(2)
     z_a, z_b = (view.detach() for view in z)
     pairs = ((z_a, p_b), (p_b, z_a), (z_b, p_a), (p_a, z_b))
-    expected = sum(float(batch_nce(query, keys, temperature=0.3).detach()) for query, keys in pairs) / 4
+    expected = (
+        sum(float(batch_nce(query, keys, temperature=0.3).detach()) for query, keys in pairs) / 4
+    )
     assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
 
 
@@ -211,7 +257,10 @@ def memories(objective: Objective[Any], index: Tensor) -> Tensor:
 
 def test_pirl_averages_what_a_sample_was() -> None:
     objective = exact("pirl", momentum=0.5)
-    batches = [batch_of(objective, 8, start=start, step=step, dtype=torch.float64) for step, start in enumerate((0, 4))]
+    batches = [
+        batch_of(objective, 8, start=start, step=step, dtype=torch.float64)
+        for step, start in enumerate((0, 4))
+    ]
     expected = torch.zeros(len(pictures()), 32, dtype=torch.float64)
     for step, batch in enumerate(batches):
         f = F.normalize(objective.projector(objective.encoder(batch.views[0].data)), dim=1).detach()
@@ -272,7 +321,9 @@ def test_pirls_puzzle_comes_from_the_second_view_in_a_drawn_order() -> None:
     objective = exact("pirl")
     batch = batch_of(objective, 4, dtype=torch.float64)
     seen: list[Tensor] = []
-    objective.puzzle_projector.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().clone()))
+    objective.puzzle_projector.register_forward_pre_hook(
+        lambda _, given: seen.append(given[0].detach().clone())
+    )
     objective.eval()
     objective(batch, progress_at(0))
     objective.config = config_of("pirl", patch_share=1.0)  # where offsets do not matter
@@ -309,6 +360,8 @@ def test_pirls_patches_are_of_a_size_that_encoders_take(image_size: int, expecte
         ("pirl", {"lambda_": 2}, "less than or equal to 1"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(name: str, values: dict[str, Any], message: str) -> None:
+def test_a_config_that_cannot_work_says_why(
+    name: str, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         OBJECTIVES[name].Config.model_validate({"name": name, **values})

@@ -1,7 +1,9 @@
-"""Every registered objective on 2 and 4 gloo ranks under DistributedDataParallel: the same gradients, the same state.
+"""Every registered objective on 2 and 4 gloo ranks under DistributedDataParallel: the same
+gradients, the same state.
 
-The reference is one process with the global batch. Everything is in float64, so that what differs is a mistake. The
-steps are of the middle of a run, where no warm-up is left that would keep a part of the method out.
+The reference is one process with the global batch. Everything is in float64, so that what differs
+is a mistake. The steps are of the middle of a run, where no warm-up is left that would keep a part
+of the method out.
 """
 
 from __future__ import annotations
@@ -54,7 +56,9 @@ CONFIGURED = {  # what an objective's defaults do not reach in two steps
     "isogclr, samples seen before": Case("isogclr", again=True),
     "pal, an oracle of labels": Case("pal", {"oracle": "label", "budget": 0.7}),
     "pal, simclr's loss": Case("pal", {"oracle": "label", "loss": "simclr"}),
-    "unicon_ha, two outliers": Case("unicon_ha", {"outliers": 2, "weight_temperature": 0.1, "stage_weights": [0.5, 2]}),
+    "unicon_ha, two outliers": Case(
+        "unicon_ha", {"outliers": 2, "weight_temperature": 0.1, "stage_weights": [0.5, 2]}
+    ),
     "gsimclr, three clusters": Case("gsimclr", {"model": "given", "clusters": 3}),
     "distill by squares": Case("distill", {"loss": "mse"}),
 }
@@ -87,7 +91,9 @@ def run(label: str, rank: int, world: int) -> Record:
         optimizer.zero_grad(set_to_none=True)
         loss = model(batch, progress_at(step))["loss"]
         loss.backward()
-        gradients.append({key: value.grad.clone() for key, value in trainable.items() if value.grad is not None})
+        gradients.append(
+            {key: value.grad.clone() for key, value in trainable.items() if value.grad is not None}
+        )
         losses.append(loss.item())
         optimizer.step()
         objective.after_step(progress_at(step))
@@ -98,12 +104,16 @@ def flat(state: Record) -> dict[str, Tensor]:
     """Extra state, a dictionary itself, by the names of its parts."""
     parts = {key: value if isinstance(value, dict) else {"": value} for key, value in state.items()}
     return {
-        key + part: value for key, found in parts.items() for part, value in found.items() if isinstance(value, Tensor)
+        key + part: value
+        for key, found in parts.items()
+        for part, value in found.items()
+        if isinstance(value, Tensor)
     }
 
 
 def shared_gradient(rank: int) -> Record:
-    """The gradients of two tensors whose gathers are added, so that autograd hands one tensor to both."""
+    """The gradients of two tensors whose gathers are added, so that autograd hands one tensor to
+    both."""
     comm = Communicator(Exchange.GATHER)
     x, y = (torch.ones(3, 1, dtype=torch.float64, requires_grad=True) for _ in range(2))
     ((comm.gather(x) + comm.gather(y)) * (rank + 1)).sum().backward()
@@ -112,7 +122,9 @@ def shared_gradient(rank: int) -> Record:
 
 def worker(rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world
+    )
     records = {name: run(name, rank, world) for name in (*SUBJECTS, UNGATHERED)}
     records[SHARED] = shared_gradient(rank)
     torch.save(records, f"{folder}/{rank}.pt")
@@ -126,22 +138,28 @@ def alone() -> dict[str, Record]:
 
 
 @pytest.fixture(scope="module", params=WORLDS, ids=lambda world: f"{world}-ranks")
-def together(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Record]]:
+def together(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> list[dict[str, Record]]:
     """Each rank's records of all objectives, from one set of processes."""
     folder, world = tmp_path_factory.mktemp("ranks"), request.param
     # A fork server imports the heavy packages once for all ranks of all worlds.
-    multiprocessing.set_forkserver_preload(["torch", "timm", "sklearn.datasets", "manta.objectives", "manta.serving"])
+    multiprocessing.set_forkserver_preload(
+        ["torch", "timm", "sklearn.datasets", "manta.objectives", "manta.serving"]
+    )
     mp.start_processes(worker, args=(world, str(folder)), nprocs=world, start_method="forkserver")
     return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(world)]
 
 
 def error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    """The largest relative error of a tensor; those far smaller than the whole count relative to a part of it."""
+    """The largest relative error of a tensor; those far smaller than the whole count relative to a
+    part of it."""
     assert found.keys() == expected.keys()
     numbers = {key: value for key, value in expected.items() if value.is_floating_point()}
     whole = torch.stack([value.norm() for value in numbers.values()]).norm()
     return max(
-        float((found[key] - value).norm() / torch.maximum(value.norm(), 1e-3 * whole)) for key, value in numbers.items()
+        float((found[key] - value).norm() / torch.maximum(value.norm(), 1e-3 * whole))
+        for key, value in numbers.items()
     )
 
 
@@ -168,19 +186,24 @@ def test_the_mean_of_the_ranks_losses_is_the_global_batchs(
 def test_all_ranks_end_in_the_state_of_one_process(
     name: str, alone: dict[str, Record], together: list[dict[str, Record]]
 ) -> None:
-    """Teachers, centres and running statistics are not broadcast, so each rank must come to them by itself."""
+    """Teachers, centres and running statistics are not broadcast, so each rank must come to them by
+    itself."""
     for record in (records[name] for records in together):
         assert error(record["state"], alone[name]["state"]) < 1e-8
         for key, value in alone[name]["state"].items():
             assert value.is_floating_point() or torch.equal(record["state"][key], value), key
 
 
-def test_a_missing_gather_would_be_seen(alone: dict[str, Record], together: list[dict[str, Record]]) -> None:
+def test_a_missing_gather_would_be_seen(
+    alone: dict[str, Record], together: list[dict[str, Record]]
+) -> None:
     found, expected = together[0][UNGATHERED]["gradients"][0], alone[UNGATHERED]["gradients"][0]
     assert error(found, expected) > 1e-2
 
 
-def test_a_gradient_that_gathers_share_is_summed_once_for_each(together: list[dict[str, Record]]) -> None:
+def test_a_gradient_that_gathers_share_is_summed_once_for_each(
+    together: list[dict[str, Record]],
+) -> None:
     """A collective that worked in place would give the second what the first had summed already."""
     world = len(together)
     for records in together:

@@ -1,4 +1,5 @@
-"""The projector without parameters (Xue et al. 2024), and that every method takes it where it takes a head."""
+"""The projector without parameters (Xue et al. 2024), and that every method takes it where it takes
+a head."""
 
 from __future__ import annotations
 
@@ -10,7 +11,12 @@ from pydantic import ValidationError
 from manta.errors import ConfigError
 from manta.objectives import HeadConfig, mlp
 
-HEADS = [(name, field) for name in NAMES for field, value in config_of(name) if isinstance(value, HeadConfig)]
+HEADS = [
+    (name, field)
+    for name in NAMES
+    for field, value in config_of(name)
+    if isinstance(value, HeadConfig)
+]
 
 DICTATED = ("classifier", "hypernetwork", "puzzle_projector", "relation")
 """Heads whose width is a number of classes, of weights or of another head's output."""
@@ -18,7 +24,9 @@ DICTATED = ("classifier", "hypernetwork", "puzzle_projector", "relation")
 
 def test_it_scales_each_dimension_and_learns_nothing() -> None:
     head = mlp(4, HeadConfig(kind="reweighting", kappa=2.0))
-    torch.testing.assert_close(head(torch.ones(3, 4)), torch.tensor([1, 0.5, 0.25, 0.125]).expand(3, 4))
+    torch.testing.assert_close(
+        head(torch.ones(3, 4)), torch.tensor([1, 0.5, 0.25, 0.125]).expand(3, 4)
+    )
     assert head.out == 4
     assert not list(head.parameters())
     assert not head.state_dict()
@@ -48,5 +56,7 @@ def test_every_method_takes_it(name: str, field: str) -> None:
 
 @pytest.mark.parametrize(("name", "field"), [head for head in HEADS if head[1] in DICTATED])
 def test_a_width_that_the_method_dictates_is_said(name: str, field: str) -> None:
-    with pytest.raises(AssertionError, match="are needed; use mlp"):  # the kit's, since no encoder is accepted
+    with pytest.raises(
+        AssertionError, match="are needed; use mlp"
+    ):  # the kit's, since no encoder is accepted
         objective_of(name, **{field: HeadConfig(kind="reweighting")})

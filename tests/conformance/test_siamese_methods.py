@@ -49,7 +49,10 @@ def test_simsiam_stops_the_gradient_of_what_it_predicts() -> None:
     objective, batch = made("simsiam")
     z_a, z_b = projections(objective, batch)
     p_a, p_b = objective.predictor(z_a), objective.predictor(z_b)
-    expected = -(F.cosine_similarity(p_a, z_b.detach()) + F.cosine_similarity(p_b, z_a.detach())).mean() / 2
+    expected = (
+        -(F.cosine_similarity(p_a, z_b.detach()) + F.cosine_similarity(p_b, z_a.detach())).mean()
+        / 2
+    )
     assert loss_of(objective, batch) == pytest.approx(expected.item(), rel=1e-9)
     parameter = next(objective.encoder.parameters())
     (stopped,) = torch.autograd.grad(expected, parameter, retain_graph=True)
@@ -91,7 +94,9 @@ def test_directpred_lifts_eigenvalues_as_it_is_told() -> None:
     assert ((expected > 0.3) & (expected < 1)).any()
     assert torch.allclose(torch.linalg.eigvalsh(objective.predictor), expected, atol=1e-9)
     terms = objective(batch, progress_at(1))
-    assert terms["correlation_rank"].item() == pytest.approx((d.sum() ** 2 / d.square().sum()).item(), rel=1e-9)
+    assert terms["correlation_rank"].item() == pytest.approx(
+        (d.sum() ** 2 / d.square().sum()).item(), rel=1e-9
+    )
 
 
 def test_directpred_predicts_linearly() -> None:
@@ -129,7 +134,9 @@ def test_mixed_barlow_shows_the_encoder_the_mixture() -> None:
     objective, batch = made("mixed_barlow")
     share, order = objective.drawn(batch, progress_at(0))
     seen: list[Tensor] = []
-    hook = objective.encoder.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    hook = objective.encoder.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0])
+    )
     objective(batch, progress_at(0))
     hook.remove()
     a, b = (view.data for view in batch)
@@ -138,9 +145,13 @@ def test_mixed_barlow_shows_the_encoder_the_mixture() -> None:
 
 def test_ssl_ey_is_its_equation() -> None:
     objective, batch = made("ssl_ey")
-    assert loss_of(objective, batch) == pytest.approx(ssl_ey(*projections(objective, batch)).item(), rel=1e-9)
+    assert loss_of(objective, batch) == pytest.approx(
+        ssl_ey(*projections(objective, batch)).item(), rel=1e-9
+    )
     captured = objective(batch, progress_at(0))["captured"].item()
-    assert captured == pytest.approx(ssl_ey_terms(*projections(objective, batch)).captured.item(), rel=1e-9)
+    assert captured == pytest.approx(
+        ssl_ey_terms(*projections(objective, batch)).captured.item(), rel=1e-9
+    )
     assert 0 < captured < objective.config.projector.out
 
 
@@ -153,7 +164,9 @@ def test_w_mse_whitens_in_sub_batches_that_follow_the_samples() -> None:
         expected.append(w_mse(z_a, z_b, groups, shrinkage=0.1).item())
     assert loss_of(objective, batch, step=3) == pytest.approx(sum(expected) / 2, rel=1e-9)
     assert abs(expected[0] - expected[1]) > 1e-6
-    assert abs(loss_of(objective, batch, step=4) - loss_of(objective, batch, step=3)) > 1e-6  # drawn anew
+    assert (
+        abs(loss_of(objective, batch, step=4) - loss_of(objective, batch, step=3)) > 1e-6
+    )  # drawn anew
 
 
 def test_sie_carries_one_view_to_the_other_by_the_true_transformations() -> None:
@@ -175,7 +188,11 @@ def test_sie_splits_the_representation() -> None:
     width = objective.encoder.embed_dim
     assert objective.equivariant == width // 4
     objective(batch, progress_at(0))["loss"].backward()
-    reached = {key for key, value in objective.named_parameters() if value.grad is not None and value.grad.any()}
+    reached = {
+        key
+        for key, value in objective.named_parameters()
+        if value.grad is not None and value.grad.any()
+    }
     assert any(key.startswith("projector.") for key in reached)
     assert not any(key.startswith(("equivariant_projector.", "hypernetwork.")) for key in reached)
     with pytest.raises(ConfigError, match="leaves a part of the encoder's"):
@@ -216,10 +233,17 @@ def test_myow_predicts_the_cascaded_projection_of_one_of_the_nearest() -> None:
     z_mining = objective.projector(y)[16:]
     targets = objective.teacher[0](torch.cat(views))
     projected = objective.teacher[1](targets)[16:]
-    near = (F.normalize(y[16:], dim=1) @ F.normalize(targets[16:], dim=1).T).fill_diagonal_(-2).topk(3).indices
+    near = (
+        (F.normalize(y[16:], dim=1) @ F.normalize(targets[16:], dim=1).T)
+        .fill_diagonal_(-2)
+        .topk(3)
+        .indices
+    )
     chosen = objective.mined(y[16:], targets[16:], batch.index, progress_at(0))
     assert all(int(row) in options.tolist() for row, options in zip(chosen, near, strict=True))
-    assert len({near[i].tolist().index(int(chosen[i])) for i in range(8)}) > 1  # not always the nearest
+    assert (
+        len({near[i].tolist().index(int(chosen[i])) for i in range(8)}) > 1
+    )  # not always the nearest
     prediction = objective.mined_predictor(objective.mined_projector(z_mining))
     expected = apart(prediction, objective.mined_teacher(projected)[chosen])
     assert float(objective(batch, progress_at(0))["mined"]) == pytest.approx(expected, rel=1e-9)
@@ -254,7 +278,9 @@ def test_skd_lends_soft_targets_by_the_teachers_features() -> None:
     z_a, z_b = projector(y).chunk(2)
     expected = (apart(p_a, z_b) + apart(p_b, z_a)) / 2
     for p, z, features in ((p_a, z_b, y[8:]), (p_b, z_a, y[:8])):
-        soft = ensembled((F.normalize(z) / 0.2).softmax(1), affinities(features, temperature=0.3), lent=0.6)
+        soft = ensembled(
+            (F.normalize(z) / 0.2).softmax(1), affinities(features, temperature=0.3), lent=0.6
+        )
         expected += soft_divergence(F.normalize(p), soft, temperature=0.2).item()
     assert loss_of(objective, batch) == pytest.approx(expected, rel=1e-9)
 
@@ -262,11 +288,16 @@ def test_skd_lends_soft_targets_by_the_teachers_features() -> None:
 def test_a_random_teacher_never_changes() -> None:
     objective, batch = made("random_teacher", distance=1.0)
     before = [value.clone() for value in objective.teacher.parameters()]
-    optimizer = torch.optim.SGD([value for value in objective.parameters() if value.requires_grad], lr=1.0)
+    optimizer = torch.optim.SGD(
+        [value for value in objective.parameters() if value.requires_grad], lr=1.0
+    )
     objective(batch, progress_at(0))["loss"].backward()
     optimizer.step()
     objective.after_step(progress_at(0))
-    assert all(torch.equal(old, new) for old, new in zip(before, objective.teacher.parameters(), strict=True))
+    assert all(
+        torch.equal(old, new)
+        for old, new in zip(before, objective.teacher.parameters(), strict=True)
+    )
     assert not any(value.requires_grad for value in objective.teacher.parameters())
 
 
@@ -282,7 +313,8 @@ def test_a_random_teacher_has_the_students_weights_in_another_order() -> None:
 
 @pytest.mark.parametrize("of_teacher", [True, False])
 def test_a_random_teacher_has_residual_branches(of_teacher: bool) -> None:
-    """timm starts them silent, and a teacher never trains: without a change it would be its shortcuts alone."""
+    """timm starts them silent, and a teacher never trains: without a change it would be its
+    shortcuts alone."""
     objective, batch = made("random_teacher")
     encoder = objective.teacher[0] if of_teacher else objective.encoder
     last = [module.conv2 for module in encoder.modules() if hasattr(module, "conv2")]
@@ -299,9 +331,15 @@ def test_a_random_teacher_has_residual_branches(of_teacher: bool) -> None:
 
 @pytest.mark.parametrize("distance", [0.1, 0.5, 1.0])
 def test_a_student_starts_at_its_distance_from_the_teacher(distance: float) -> None:
-    """Weights keep their variance, and correlate with the teacher's by (1 - alpha) / sqrt((1 - alpha)^2 + alpha^2)."""
+    """Weights keep their variance, and correlate with the teacher's by (1 - alpha) / sqrt((1 -
+    alpha)^2 + alpha^2)."""
     given, objective = (made("random_teacher", distance=alpha)[0] for alpha in (1.0, distance))
-    pairs = zip(objective.head.parameters(), objective.teacher[1].parameters(), given.head.parameters(), strict=True)
+    pairs = zip(
+        objective.head.parameters(),
+        objective.teacher[1].parameters(),
+        given.head.parameters(),
+        strict=True,
+    )
     for own, other, start in pairs:
         if own.ndim > 1 and own.numel() > 4000:
             assert (own.std() / start.std()).item() == pytest.approx(1, abs=0.05)
@@ -315,7 +353,9 @@ def test_a_random_teacher_sees_what_its_student_sees() -> None:
     (view,) = batch.views
     student = (objective.head(objective.encoder(view.data)) / 0.1).log_softmax(1)
     teacher = (objective.teacher(view.data) / 0.04).softmax(1)
-    assert loss_of(objective, batch) == pytest.approx(-(teacher * student).sum(1).mean().item(), rel=1e-9)
+    assert loss_of(objective, batch) == pytest.approx(
+        -(teacher * student).sum(1).mean().item(), rel=1e-9
+    )
     assert view.transform is not None
     whole = torch.tensor([0.0, 0.0, 1.0, 1.0, *[0.0] * 8]).expand(8, -1)
     assert torch.equal(view.transform, whole)  # not augmented
@@ -345,6 +385,8 @@ def test_the_student_is_taken_home(name: str) -> None:
         ("random_teacher", {"distance": 0.0}, "greater than 0"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(name: str, values: dict[str, Any], message: str) -> None:
+def test_a_config_that_cannot_work_says_why(
+    name: str, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         OBJECTIVES[name].Config.model_validate({"name": name, **values})

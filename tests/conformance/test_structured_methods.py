@@ -1,4 +1,5 @@
-"""What is special to the methods that give the batch a structure: clusters, relations, teachers, outliers."""
+"""What is special to the methods that give the batch a structure: clusters, relations, teachers,
+outliers."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def test_gsimclr_leaves_out_negatives_of_the_anchors_pseudo_class(one: bool) -> 
     allowed = classes[:, None] != classes
     if one:  # the first member by the sample's own draw of the step
         drawn = keyed_uniform(batch.index, progress_at(0), 1).squeeze(1).tolist()
-        first = [min((j for j in range(16) if classes[j] == c), key=lambda j: drawn[j]) for c in range(3)]
+        first = [
+            min((j for j in range(16) if classes[j] == c), key=lambda j: drawn[j]) for c in range(3)
+        ]
         allowed &= torch.tensor([j in first for j in range(16)])
         assert allowed.sum(1).tolist() == [2] * 16
     z = projections(objective, batch)
@@ -84,9 +87,13 @@ def test_gsimclrs_negatives_are_drawn_for_samples_and_steps() -> None:
     classes, order = clusters(3), torch.randperm(16, generator=torch.Generator().manual_seed(0))
     stand = [objective.allowed(batch.index, progress_at(step)) for step in range(20)]
     for step, allowed in enumerate(stand):
-        for anchor, row in enumerate(allowed):  # one of each other pseudo-class, of any order of the batch
+        for anchor, row in enumerate(
+            allowed
+        ):  # one of each other pseudo-class, of any order of the batch
             assert sorted(classes[row].tolist()) == [c for c in range(3) if c != classes[anchor]]
-        assert torch.equal(objective.allowed(batch.index[order], progress_at(step)), allowed[order][:, order])
+        assert torch.equal(
+            objective.allowed(batch.index[order], progress_at(step)), allowed[order][:, order]
+        )
     ever = torch.stack(stand).any(0).any(0)
     assert int(ever.sum()) > 8, "a step draws its own"
 
@@ -96,14 +103,22 @@ def test_clusterfit_asks_for_the_cluster_of_each_sample() -> None:
     logits = objective.classifier(objective.encoder(batch.views[0].data))
     assert logits.shape == (16, 7)
     found = objective(batch, progress_at(0))
-    assert found["loss"].item() == pytest.approx(F.cross_entropy(logits, clusters(7)).item(), rel=1e-9)
-    assert found["accuracy"].item() == pytest.approx((logits.argmax(1) == clusters(7)).double().mean().item())
+    assert found["loss"].item() == pytest.approx(
+        F.cross_entropy(logits, clusters(7)).item(), rel=1e-9
+    )
+    assert found["accuracy"].item() == pytest.approx(
+        (logits.argmax(1) == clusters(7)).double().mean().item()
+    )
 
 
 def test_materials_are_what_the_config_names() -> None:
     for name, values, expected in (
         ("gsimclr", {}, {"clusters": ClusterMaterial(None, 256, 0)}),
-        ("gsimclr", {"model": "m", "clusters": 9, "cluster_seed": 4}, {"clusters": ClusterMaterial("m", 9, 4)}),
+        (
+            "gsimclr",
+            {"model": "m", "clusters": 9, "cluster_seed": 4},
+            {"clusters": ClusterMaterial("m", 9, 4)},
+        ),
         ("clusterfit", {"model": "m", "clusters": 9}, {"clusters": ClusterMaterial("m", 9, 0)}),
         ("distill", {"model": "m"}, {"teacher": ModelMaterial("m")}),
         ("pal", {}, {}),
@@ -125,9 +140,13 @@ def test_a_student_follows_the_teachers_features_of_the_same_view() -> None:
         if standardise:
             target = (target - target.mean(0)) / (target.var(0, correction=0) + 1e-5).sqrt()
         expected = (
-            1 - F.cosine_similarity(student, target).mean() if loss == "cosine" else (student - target).square().mean()
+            1 - F.cosine_similarity(student, target).mean()
+            if loss == "cosine"
+            else (student - target).square().mean()
         )
-        assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
+        assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(
+            expected.item(), rel=1e-6
+        )
 
 
 def test_a_teacher_sees_its_own_normalisation_and_size_and_never_changes() -> None:
@@ -135,9 +154,13 @@ def test_a_teacher_sees_its_own_normalisation_and_size_and_never_changes() -> No
     facts = replace(plain.data, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     objective = objectives.build(plain.config, plain.encoder, facts).double().train()
     objective.teacher_size = 24
-    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7)))
+    mean, std = (
+        torch.tensor(v, dtype=torch.float64).view(3, 1, 1)
+        for v in ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    )
     theirs, spread = (
-        torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        torch.tensor(v, dtype=torch.float64).view(3, 1, 1)
+        for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     )
     pixels = (batch.views[0].data * std + mean - theirs) / spread
     pixels = F.interpolate(pixels, size=(24, 24), mode="bilinear", antialias=True)
@@ -148,7 +171,9 @@ def test_a_teacher_sees_its_own_normalisation_and_size_and_never_changes() -> No
     trained(objective, iter([batch]))
     assert not objective.teacher.training
     assert objective.head.training
-    assert all(torch.equal(value, before[key]) for key, value in objective.teacher.state_dict().items())
+    assert all(
+        torch.equal(value, before[key]) for key, value in objective.teacher.state_dict().items()
+    )
     assert not any(value.requires_grad for value in objective.teacher.parameters())
 
 
@@ -159,7 +184,11 @@ def test_a_teacher_sees_its_own_normalisation_and_size_and_never_changes() -> No
 def test_pal_of_views_alone_is_the_plain_method(loss: str) -> None:
     objective, batch = double("pal", loss=loss)
     z = projections(objective, batch)
-    plain = vicreg(*z, invariance=25, variance=25, covariance=1) if loss == "vicreg" else nt_xent(*z, temperature=0.5)
+    plain = (
+        vicreg(*z, invariance=25, variance=25, covariance=1)
+        if loss == "vicreg"
+        else nt_xent(*z, temperature=0.5)
+    )
     found = objective(batch, progress_at(0))
     assert found["loss"].item() == pytest.approx(plain.item(), rel=1e-9)
     assert found["related"].item() == 1
@@ -171,7 +200,9 @@ def test_pals_oracle_relates_what_it_is_asked_of(loss: str) -> None:
     digits = labels()[batch.index]
     assert torch.equal(objective.related(batch.index, 0), digits[:, None] == digits)
     informed = objective(batch, progress_at(0))["loss"].item()
-    plain = objective_of("pal", loss=loss, dtype=torch.float64)(batch, progress_at(0))["loss"].item()
+    plain = objective_of("pal", loss=loss, dtype=torch.float64)(batch, progress_at(0))[
+        "loss"
+    ].item()
     assert abs(informed - plain) > 1e-3
     everyone = torch.arange(len(pictures()))
     objective = objective_of("pal", oracle="label", budget=0.25)
@@ -189,7 +220,11 @@ def test_what_pals_oracle_does_not_know_is_related_to_nothing() -> None:
 
 
 def test_pals_oracle_is_listed_among_what_takes_labels() -> None:
-    labelled = {entry["name"]: entry["labels"] for entry in entries("objectives") if entry["labels"] != "none"}
+    labelled = {
+        entry["name"]: entry["labels"]
+        for entry in entries("objectives")
+        if entry["labels"] != "none"
+    }
     assert labelled == {"pal": "asked for, from a column that is named"}
 
 
@@ -199,7 +234,9 @@ def test_pals_oracle_is_listed_among_what_takes_labels() -> None:
 def test_each_stage_contrasts_the_views_of_its_strength_with_their_rotations() -> None:
     objective, batch = double("unicon_ha", strengths=(0.3, 0.6, 1.0), outliers=3)
     assert objective.needs.strengths == (0.3, 0.3, 0.6, 0.6, 1.0, 1.0)
-    turned = [quarter_turned(view.data, torch.full((16,), turn)) for view in batch for turn in range(4)]
+    turned = [
+        quarter_turned(view.data, torch.full((16,), turn)) for view in batch for turn in range(4)
+    ]
     maps, pooled = objective.encoder.stage_maps(torch.cat(turned))
     stages = [maps[-3].mean((2, 3)), maps[-2].mean((2, 3)), pooled]
     inlier = torch.arange(64) < 16
@@ -208,7 +245,9 @@ def test_each_stage_contrasts_the_views_of_its_strength_with_their_rotations() -
         views = features.view(6, 64, -1)[2 * i : 2 * i + 2].flatten(0, 1)
         z_a, z_b = head(views).chunk(2)
         soft = 0.5 if i == 2 else None
-        expected.append(unicon(z_a, z_b, inlier=inlier, temperature=0.5, weight_temperature=soft).item())
+        expected.append(
+            unicon(z_a, z_b, inlier=inlier, temperature=0.5, weight_temperature=soft).item()
+        )
     found = objective(batch, progress_at(0))
     assert [found[f"stage_{i}"].item() for i in range(3)] == pytest.approx(expected, rel=1e-9)
     assert found["loss"].item() == pytest.approx(sum(expected) / 3, rel=1e-9)
@@ -232,9 +271,12 @@ def test_unicon_ha_says_which_encoder_it_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pretext", "classes", "transform"), [("rotation", 4, quarter_turned), ("jigsaw", 24, quadrants_shuffled)]
+    ("pretext", "classes", "transform"),
+    [("rotation", 4, quarter_turned), ("jigsaw", 24, quadrants_shuffled)],
 )
-def test_scatsimclr_adds_the_class_of_a_transformation(pretext: str, classes: int, transform: Any) -> None:
+def test_scatsimclr_adds_the_class_of_a_transformation(
+    pretext: str, classes: int, transform: Any
+) -> None:
     objective, batch = double("scatsimclr", pretext=pretext, weight=0.7)
     drawn = []
     objective.transform = lambda images, chosen: drawn.append(chosen) or transform(images, chosen)
@@ -255,8 +297,12 @@ def test_scatsimclr_adds_the_class_of_a_transformation(pretext: str, classes: in
 
 def test_scatsimclr_trains_the_scattering_network() -> None:
     torch.manual_seed(0)
-    encoder = encoders.build(EncoderConfig(name="scatnet", args={"angles": 2, "width": 16}), image_size=SIZE)
-    objective = objectives.build(config_of("scatsimclr"), encoder, DataFacts(rows=len(pictures()), image_size=SIZE))
+    encoder = encoders.build(
+        EncoderConfig(name="scatnet", args={"angles": 2, "width": 16}), image_size=SIZE
+    )
+    objective = objectives.build(
+        config_of("scatsimclr"), encoder, DataFacts(rows=len(pictures()), image_size=SIZE)
+    )
     batches = (batch_of(objective, 32, step=step, start=32 * step) for step in range(30))
     losses = trained(objective, batches, lr=lambda step: 3e-3)
     assert sum(losses[-5:]) < sum(losses[:5])
@@ -276,7 +322,9 @@ def test_scatsimclr_trains_the_scattering_network() -> None:
         ("scatsimclr", {"pretext": "colour"}, "'rotation' or 'jigsaw'"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(name: str, values: dict[str, Any], message: str) -> None:
+def test_a_config_that_cannot_work_says_why(
+    name: str, values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         OBJECTIVES[name].Config.model_validate({"name": name, **values})
 

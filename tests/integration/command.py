@@ -21,7 +21,7 @@ import psutil
 import pytest
 
 from manta.commands import judge, models, pretrain, tools, tune  # noqa: F401 (each registers its commands)
-from manta.commands._app import app
+from manta.commands.app import app
 from manta.errors import MantaError
 
 TINY = [
@@ -57,12 +57,15 @@ def manta(
         check=False,
     )
     if check and done.returncode != 0:
-        raise AssertionError(f"manta {' '.join(words)} gave {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        raise AssertionError(
+            f"manta {' '.join(words)} gave {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
     return done
 
 
 def manta_here(folder: Path, *words: str) -> Said:
-    """`manta ...` in `folder`, in this process and on its cluster: importing torch anew is most of a test's time."""
+    """`manta ...` in `folder`, in this process and on its cluster: importing torch anew is most of
+    a test's time."""
     out, err = io.StringIO(), io.StringIO()
     with ExitStack() as stack:
         stack.enter_context(contextlib.chdir(folder))
@@ -76,7 +79,8 @@ def manta_here(folder: Path, *words: str) -> Said:
 
 
 def refusal(folder: Path, *words: str) -> str:
-    """The line in which `manta ...` refuses. In this process: what is refused starts nothing, and imports take long."""
+    """The line in which `manta ...` refuses. In this process: what is refused starts nothing, and
+    imports take long."""
     with contextlib.chdir(folder), pytest.raises(MantaError) as refused:
         app(list(words), standalone_mode=False)
     assert refused.value.status == 2
@@ -122,7 +126,9 @@ def descendants(pid: int) -> list[psutil.Process]:
 def worker_of(process: subprocess.Popen[str]) -> psutil.Process:
     """The Ray Train worker that a command started."""
     for relative in descendants(process.pid):
-        if relative.name().startswith("ray::RayTrainWorker") or "RayTrainWorker" in " ".join(relative.cmdline()):
+        if relative.name().startswith("ray::RayTrainWorker") or "RayTrainWorker" in " ".join(
+            relative.cmdline()
+        ):
             return relative
     raise AssertionError("no training worker is running")
 
@@ -142,16 +148,24 @@ def metrics(run: Path) -> dict[int, dict[str, float]]:
 
 def trajectory(run: Path) -> dict[int, tuple[float, float]]:
     """Step -> (loss, digest of the sample indexes in the batch's order)."""
-    return {step: (m["loss"], m["batch_digest"]) for step, m in metrics(run).items() if "batch_digest" in m}
+    return {
+        step: (m["loss"], m["batch_digest"])
+        for step, m in metrics(run).items()
+        if "batch_digest" in m
+    }
 
 
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = 200) -> None:
+def wait_until(
+    condition: Callable[[], bool], process: subprocess.Popen[str], *, seconds: float = 200
+) -> None:
     """Poll until it holds; a process that ends before is a failure that shows its output."""
     deadline = time.monotonic() + seconds
     while not condition():
         if process.poll() is not None:
             output = process.stdout.read() if process.stdout is not None else ""
-            raise AssertionError(f"the command ended with {process.returncode} too early:\n{output}")
+            raise AssertionError(
+                f"the command ended with {process.returncode} too early:\n{output}"
+            )
         if time.monotonic() > deadline:
             raise AssertionError("waited too long")
         time.sleep(0.02)

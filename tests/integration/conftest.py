@@ -1,4 +1,5 @@
-"""A tracking store that is migrated once, and a tracking server; the files that take longest come first."""
+"""A tracking store that is migrated once, and a tracking server; the files that take longest come
+first."""
 
 from __future__ import annotations
 
@@ -24,7 +25,11 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Else the last file runs alone for minutes; the sort keeps the order within files."""
-    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+    items.sort(
+        key=lambda item: (
+            LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST)
+        )
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,9 @@ from pathlib import Path
 
 def tool(name: str) -> str:
     """One of PostgreSQL's programs; Debian keeps them off the path."""
-    found = shutil.which(name) or next(iter(sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None)
+    found = shutil.which(name) or next(
+        iter(sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None
+    )
     if found is None:
         raise AssertionError(f"{name} is not installed (Debian: apt-get install postgresql)")
     return str(Path(found).resolve())
@@ -35,11 +37,17 @@ def postgres() -> Iterator[str]:
         port = probe.getsockname()[1]
     data = str(folder / "data")
     subprocess.run(
-        [*user, tool("initdb"), "-D", data, "-U", "manta", "--auth=trust"], check=True, capture_output=True, cwd="/"
+        [*user, tool("initdb"), "-D", data, "-U", "manta", "--auth=trust"],
+        check=True,
+        capture_output=True,
+        cwd="/",
     )
     options = ["-D", data, "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
     process = subprocess.Popen(
-        [*user, tool("postgres"), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/"
+        [*user, tool("postgres"), *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
     )
     try:
         for _ in range(100):
@@ -50,6 +58,10 @@ def postgres() -> Iterator[str]:
                 time.sleep(0.1)
         yield f"postgresql://manta:secret@127.0.0.1:{port}/postgres"
     finally:
-        subprocess.run([*user, tool("pg_ctl"), "-D", data, "-m", "immediate", "stop"], capture_output=True, cwd="/")
+        subprocess.run(
+            [*user, tool("pg_ctl"), "-D", data, "-m", "immediate", "stop"],
+            capture_output=True,
+            cwd="/",
+        )
         process.wait(timeout=30)
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,5 @@
-"""A run on an object store gets its encoder, its page and its plots, and MLflow the same, as a local one does."""
+"""A run on an object store gets its encoder, its page and its plots, and MLflow the same, as a
+local one does."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ import torch
 from manta.config import load
 from manta.data import Manifest
 from manta.data.manifest import Shard
+from manta.runs.build import build_objective
+from manta.runs.checkpoint import Checkpoints, new_manifest, snapshot
+from manta.runs.folder import Lease, RunFolder
 from manta.tracking import Tracker
-from manta.training.build import build_objective
-from manta.training.checkpoint import Checkpoints, new_manifest, snapshot
-from manta.training.folder import Lease, RunFolder
 from manta.training.publish import PIECES, pages, publish
 from synthetic_run import make_run
 
@@ -39,7 +40,15 @@ MANIFEST = Manifest(
 )
 NOBODY = 2**22 + 1
 """Beyond the largest process id that Linux gives."""
-PLOTS = ["embedding.png", "evaluation.png", "features.png", "loss.png", "schedules.png", "throughput.png", "views.png"]
+PLOTS = [
+    "embedding.png",
+    "evaluation.png",
+    "features.png",
+    "loss.png",
+    "schedules.png",
+    "throughput.png",
+    "views.png",
+]
 
 
 @pytest.fixture
@@ -55,7 +64,9 @@ def fill(bucket: RunFolder, run: Path) -> None:
     bucket.fs.put(str(run), bucket.path, recursive=True)
 
 
-def test_a_run_in_a_bucket_is_published(bucket: RunFolder, tracker: Tracker, tmp_path: Path) -> None:
+def test_a_run_in_a_bucket_is_published(
+    bucket: RunFolder, tracker: Tracker, tmp_path: Path
+) -> None:
     fill(bucket, make_run(tmp_path / "one", images=60))
     run_id = tracker.create_run("one", config={})
     experiment = load(RECIPE, ["tracking.register_model=false"])
@@ -64,13 +75,18 @@ def test_a_run_in_a_bucket_is_published(bucket: RunFolder, tracker: Tracker, tmp
     state = snapshot(objective, torch.optim.AdamW(objective.parameters()), 260)
     assert state is not None
     checkpoints.save(
-        state, new_manifest(260, steps_per_epoch=13, total_steps=260, fingerprint="f", run_id=run_id, metrics={})
+        state,
+        new_manifest(
+            260, steps_per_epoch=13, total_steps=260, fingerprint="f", run_id=run_id, metrics={}
+        ),
     )
     checkpoints.wait()
     result: dict[str, Any] = {"steps": 260, "metrics": {"knn_top1": 0.9}, "stopped": None}
     said: list[str] = []
 
-    summary = publish(bucket, experiment, MANIFEST, tracker, run_id, result, model=True, notify=said.append)
+    summary = publish(
+        bucket, experiment, MANIFEST, tracker, run_id, result, model=True, notify=said.append
+    )
 
     assert said == ["exporting the encoder", "writing the report"]
     assert summary["report"] == f"{bucket.url}/report.html"
@@ -107,4 +123,7 @@ def test_a_local_run_is_drawn_into_its_folder(tmp_path: Path) -> None:
     with pages(folder):
         pass
     assert set(folder.list()) - before == {"plots", "report.html"}
-    assert f"manta train {tmp_path}/run/experiment.yaml --name run-again" in folder.read("report.html").decode()
+    assert (
+        f"manta train {tmp_path}/run/experiment.yaml --name run-again"
+        in folder.read("report.html").decode()
+    )

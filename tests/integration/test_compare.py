@@ -1,4 +1,5 @@
-"""`manta evaluate` and `manta compare` on saved encoders: the same rows, the same numbers, a paired test."""
+"""`manta evaluate` and `manta compare` on saved encoders: the same rows, the same numbers, a paired
+test."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ import torch
 
 from manta.encoders import EncoderConfig, build
 from manta.errors import ConfigError, RunError
+from manta.evaluation.compare import compare_models
+from manta.evaluation.evaluate import evaluate_model
+from manta.evaluation.session import Observer
 from manta.serving import ExportedEncoder, save_encoder
 from manta.serving.adapt import Preparation
-from manta.training.compare import compare_models
-from manta.training.evaluate import evaluate_model
-from manta.training.judging import Observer
 
 
 def saved(folder: Path, *, blind: bool) -> str:
@@ -26,7 +27,9 @@ def saved(folder: Path, *, blind: bool) -> str:
     if blind:
         for parameter in encoder.parameters():
             torch.nn.init.zeros_(parameter)
-        torch.nn.init.ones_(next(module for module in encoder.modules() if hasattr(module, "running_var")).bias)
+        torch.nn.init.ones_(
+            next(module for module in encoder.modules() if hasattr(module, "running_var")).bias
+        )
     exported = ExportedEncoder(encoder, 32, (0.5,) * 3, (0.25,) * 3)
     return str(save_encoder(exported, folder, config=config).folder)
 
@@ -57,7 +60,9 @@ def test_models_stand_side_by_side_and_the_gain_is_paired(
     assert alone["metrics"]["knn_top1"] == values[1]
     assert alone["intervals"]["knn_top1"] == [low, high]
     assert set(alone["intervals"]) >= {"retrieval_map", "retrieval_recall1"}
-    again = evaluate_model(sees, "digits", evaluators=["lidar", "rank"], out=str(tmp_path / "out"), **asked)
+    again = evaluate_model(
+        sees, "digits", evaluators=["lidar", "rank"], out=str(tmp_path / "out"), **asked
+    )
     assert embedded == [(1797, 1797)] * 2, "what was embedded once is read"
     assert again["metrics"]["lidar"] == alone["metrics"]["lidar"]
     assert Path(again["page"]) == tmp_path / "out/evaluation.html"
@@ -73,7 +78,11 @@ def test_classes_that_are_numbered_differently_are_not_compared(
             (tmp_path / source / name / f"{number}.png").write_bytes(make_png(number))
     with pytest.raises(ConfigError, match=r"differ \(cat\)"):
         evaluate_model(
-            models[0], str(tmp_path / "test"), bank=str(tmp_path / "train"), evaluators=["knn"], runs=str(tmp_path)
+            models[0],
+            str(tmp_path / "test"),
+            bank=str(tmp_path / "train"),
+            evaluators=["knn"],
+            runs=str(tmp_path),
         )
 
 
@@ -85,8 +94,12 @@ def test_rows_are_not_asked_after_themselves_and_data_may_move(
     (here,) = (path for path in (tmp_path / "runs/datasets").iterdir() if path.is_dir())
     moved = here.rename(tmp_path / "moved.manta")
     again = evaluate_model(models[0], str(moved), evaluators=["knn"], runs=runs)
-    assert again["metrics"] == first["metrics"], "what was embedded is found by what it is, not by where it was"
-    larger = evaluate_model(models[0], str(moved), evaluators=["knn"], runs=runs, preparation=Preparation(size=48))
+    assert again["metrics"] == first["metrics"], (
+        "what was embedded is found by what it is, not by where it was"
+    )
+    larger = evaluate_model(
+        models[0], str(moved), evaluators=["knn"], runs=runs, preparation=Preparation(size=48)
+    )
     assert larger["model"]["image_size"] == 48
     assert larger["metrics"] != first["metrics"]
     assert "-at-48px/" in larger["page"]

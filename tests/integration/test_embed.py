@@ -20,16 +20,16 @@ import torch
 from command import descendants
 
 from manta.data import Plan, decode, ingest, open_dataset
-from manta.data._files import Place
 from manta.data.read import read_rows
 from manta.encoders import EncoderConfig, build
 from manta.errors import ConfigError, DataError
+from manta.evaluation.features import readable
+from manta.evaluation.online import Rows
+from manta.files import Place
 from manta.serving import ExportedEncoder, _parts, save_encoder
 from manta.serving import embed as module
 from manta.serving._parts import Batch, row_groups, write_part
 from manta.serving.embed import Pool, embed, read_embeddings, read_manifest
-from manta.training.assess import Rows
-from manta.training.features import readable
 
 CHUNK = 64
 SLOW = f"""
@@ -66,14 +66,23 @@ def table(out: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     parts = list(read_embeddings(out))
     index = np.concatenate([np.asarray(part["index"]) for part in parts])
     flat = [np.asarray(part["embedding"].combine_chunks().flatten()) for part in parts]
-    vectors = np.concatenate([one.reshape(len(part), -1) for one, part in zip(flat, parts, strict=True)])
+    vectors = np.concatenate(
+        [one.reshape(len(part), -1) for one, part in zip(flat, parts, strict=True)]
+    )
     return index, vectors, [path for part in parts for path in part["path"].to_pylist()]
 
 
 def test_rows_are_the_encoders_own_features(digits: str, encoder: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "e.parquet")
     told = []
-    report = embed("mine", encoder, digits, out, pool=Pool(batch=50), progress=lambda *numbers: told.append(numbers))
+    report = embed(
+        "mine",
+        encoder,
+        digits,
+        out,
+        pool=Pool(batch=50),
+        progress=lambda *numbers: told.append(numbers),
+    )
     index, vectors, paths = table(out)
     assert index.tolist() == list(range(1797))
     assert report.rows == report.embedded_now == 1797
@@ -93,7 +102,9 @@ def test_rows_are_the_encoders_own_features(digits: str, encoder: Path, tmp_path
     assert read_manifest(out)["model"] == "mine"
 
 
-def test_a_second_start_does_nothing_and_another_job_is_refused(digits: str, encoder: Path, tmp_path: Path) -> None:
+def test_a_second_start_does_nothing_and_another_job_is_refused(
+    digits: str, encoder: Path, tmp_path: Path
+) -> None:
     out = str(tmp_path / "e.parquet")
     embed("mine", encoder, digits, out, layer="layer3")
     before = {path: path.stat().st_mtime_ns for path in Path(out).glob("part-*")}
@@ -111,7 +122,9 @@ def test_a_second_start_does_nothing_and_another_job_is_refused(digits: str, enc
             embed("mine", encoder, digits, str(theirs))
 
 
-def test_a_part_that_is_lost_is_missed_and_made_again(digits: str, encoder: Path, tmp_path: Path) -> None:
+def test_a_part_that_is_lost_is_missed_and_made_again(
+    digits: str, encoder: Path, tmp_path: Path
+) -> None:
     out, rows = tmp_path / "e.parquet", np.arange(4 * CHUNK)
     out.mkdir()  # as a kill leaves it that comes before the job is written
     (out / "._job.json.1a2b3c4d.part").write_bytes(b"{")
@@ -120,7 +133,9 @@ def test_a_part_that_is_lost_is_missed_and_made_again(digits: str, encoder: Path
         if done == wanted:
             (out / "part-00000003.parquet").unlink()
 
-    with pytest.raises(DataError, match=f"{CHUNK} rows whose parts are missing; run the command again"):
+    with pytest.raises(
+        DataError, match=f"{CHUNK} rows whose parts are missing; run the command again"
+    ):
         embed("mine", encoder, digits, str(out), rows=rows, progress=lose)
     assert not (out / "_manifest.json").exists()
     report = embed("mine", encoder, digits, str(out), rows=rows)
@@ -128,7 +143,9 @@ def test_a_part_that_is_lost_is_missed_and_made_again(digits: str, encoder: Path
     assert not list(out.glob(".*"))
 
 
-def test_a_part_is_written_by_row_groups_and_appears_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_is_written_by_row_groups_and_appears_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_parts, "GROUP_BYTES", 100 * 8 * 4)
     vectors = np.random.default_rng(0).standard_normal((350, 8)).astype(np.float32)
     drawn: list[int] = []
@@ -156,7 +173,9 @@ def test_a_part_is_written_by_row_groups_and_appears_whole(tmp_path: Path, monke
     assert _parts.read_footer(place, 8) is None
 
 
-def test_what_does_not_decode_any_more_is_listed(encoder: Path, ray_cluster: str, tmp_path: Path) -> None:
+def test_what_does_not_decode_any_more_is_listed(
+    encoder: Path, ray_cluster: str, tmp_path: Path
+) -> None:
     ingest("digits", str(tmp_path / "d.manta"))
     first = open_dataset(str(tmp_path / "d.manta")).shards[0]
     shard = tmp_path / "d.manta" / first.path
@@ -164,7 +183,9 @@ def test_what_does_not_decode_any_more_is_listed(encoder: Path, ray_cluster: str
     images = rows["image"].to_pylist()
     for row in (5, 100):
         images[row]["bytes"] = images[row]["bytes"][:40]
-    damaged = rows.set_column(rows.schema.get_field_index("image"), rows.schema.field("image"), [images])
+    damaged = rows.set_column(
+        rows.schema.get_field_index("image"), rows.schema.field("image"), [images]
+    )
     with pq.ParquetWriter(shard, damaged.schema) as writer:
         start = 0
         for count in first.row_groups:
@@ -174,20 +195,31 @@ def test_what_does_not_decode_any_more_is_listed(encoder: Path, ray_cluster: str
     report = embed("mine", encoder, str(tmp_path / "d.manta"), out)
     assert (report.rows, report.unreadable) == (1795, 2)
     listed = pq.read_table(f"{out}/_unreadable.parquet").to_pylist()
-    assert [(one["index"], one["path"]) for one in listed] == [(5, images[5]["path"]), (100, images[100]["path"])]
+    assert [(one["index"], one["path"]) for one in listed] == [
+        (5, images[5]["path"]),
+        (100, images[100]["path"]),
+    ]
     assert all("truncated" in one["reason"] or "broken" in one["reason"] for one in listed)
     assert not {5, 100} & set(table(out)[0].tolist())
     manifest = open_dataset(str(tmp_path / "d.manta"))
-    everything = Rows(manifest, Plan(manifest, seed=0, batch_size=1, holdout=0.0), "bank", manifest.rows)
+    everything = Rows(
+        manifest, Plan(manifest, seed=0, batch_size=1, holdout=0.0), "bank", manifest.rows
+    )
     assert [len(part) for part in readable(everything, size=16, part=60)][:2] == [60, 60]
-    assert sum(len(part) for part in readable(everything, size=16, part=60)) in range(1797 - 2 * 60, 1797 - 2 * 55)
+    assert sum(len(part) for part in readable(everything, size=16, part=60)) in range(
+        1797 - 2 * 60, 1797 - 2 * 55
+    )
 
 
-def test_a_killed_job_goes_on_without_a_row_twice_or_lost(digits: str, encoder: Path, tmp_path: Path) -> None:
+def test_a_killed_job_goes_on_without_a_row_twice_or_lost(
+    digits: str, encoder: Path, tmp_path: Path
+) -> None:
     words = ["embed", str(encoder), "--data", digits, "--out", "e.parquet", "--batch", "16"]
     command = [sys.executable, "-c", SLOW, *words]
     out = tmp_path / "e.parquet"
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         while len(list(out.glob("part-*.parquet"))) < 3:
             assert process.poll() is None
@@ -201,11 +233,15 @@ def test_a_killed_job_goes_on_without_a_row_twice_or_lost(digits: str, encoder: 
             one.kill()
     kept = len(list(out.glob("part-*.parquet")))
     assert 3 <= kept < 29
-    whole = (out / f"part-{0:08d}.parquet").read_bytes()  # drafts for certain, as other moments of the kill leave them
+    whole = (
+        out / f"part-{0:08d}.parquet"
+    ).read_bytes()  # drafts for certain, as other moments of the kill leave them
     for name, data in (("part-00000000.parquet", whole), ("part-00000028.parquet", whole[:500])):
         (out / f".{name}.0a1b2c3d.part").write_bytes(data)
     assert len(pd.read_parquet(out)) == kept * CHUNK
-    done = subprocess.run([*command, "--summary", "s.json"], cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run(
+        [*command, "--summary", "s.json"], cwd=tmp_path, check=True, capture_output=True
+    )
     summary = json.loads((tmp_path / "s.json").read_text())
     assert summary["embedded_now"] <= 1797 - kept * CHUNK, done.stdout
     assert table(str(out))[0].tolist() == list(range(1797))

@@ -26,7 +26,9 @@ SMALL = Limits(shard_rows=100, group_rows=32)
 
 
 def rows_of(manifest: Manifest) -> pa.Table:
-    return pa.concat_tables(pq.read_table(f"{manifest.location}/{shard.path}") for shard in manifest.shards)
+    return pa.concat_tables(
+        pq.read_table(f"{manifest.location}/{shard.path}") for shard in manifest.shards
+    )
 
 
 def photos(folder: Path, make_png: Png, count: int, size: tuple[int, int] = (16, 16)) -> Path:
@@ -37,7 +39,9 @@ def photos(folder: Path, make_png: Png, count: int, size: tuple[int, int] = (16,
     return folder
 
 
-def test_one_percent_of_bad_files_is_listed_and_the_rest_is_whole(tmp_path: Path, make_png: Png) -> None:
+def test_one_percent_of_bad_files_is_listed_and_the_rest_is_whole(
+    tmp_path: Path, make_png: Png
+) -> None:
     source = photos(tmp_path / "photos", make_png, 500)
     files = sorted(source.rglob("*.png"))
     bad = {
@@ -50,12 +54,16 @@ def test_one_percent_of_bad_files_is_listed_and_the_rest_is_whole(tmp_path: Path
     for path, data in bad.items():
         path.write_bytes(data)
     seen: list[tuple[int, int]] = []
-    report = ingest(source, tmp_path / "out", limits=SMALL, progress=lambda rows, bad: seen.append((rows, bad)))
+    report = ingest(
+        source, tmp_path / "out", limits=SMALL, progress=lambda rows, bad: seen.append((rows, bad))
+    )
     assert (report.rows, report.quarantined, report.resumed_rows) == (495, 5, 0)
     assert seen[-1] == (495, 5)
 
     listed = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
-    assert [row["path"] for row in listed] == [str(path.relative_to(source)) for path in sorted(bad)]
+    assert [row["path"] for row in listed] == [
+        str(path.relative_to(source)) for path in sorted(bad)
+    ]
     reasons = [row["reason"] for row in listed]
     assert reasons[0] == "zero bytes"
     assert reasons[2] == "not an image"
@@ -65,7 +73,9 @@ def test_one_percent_of_bad_files_is_listed_and_the_rest_is_whole(tmp_path: Path
     table = rows_of(manifest)
     good = [path for path in files if path not in bad]
     assert table["index"].to_pylist() == list(range(495))
-    assert [row["bytes"] for row in table["image"].to_pylist()] == [path.read_bytes() for path in good]
+    assert [row["bytes"] for row in table["image"].to_pylist()] == [
+        path.read_bytes() for path in good
+    ]
     assert table["label"].to_pylist() == [int(path.parent.name[-1]) for path in good]
     assert (manifest.labelled, manifest.classes) == (True, ["class-0", "class-1", "class-2"])
     assert manifest.sizes["counts"][manifest.sizes["edges"].index(16)] == 495
@@ -80,10 +90,17 @@ def test_shards_and_row_groups_are_bounded(tmp_path: Path, make_png: Png) -> Non
     limits = Limits(shard_rows=100, group_rows=32, group_bytes=10 * one + one // 2)
     ingest(source, tmp_path / "out", limits=limits)
     manifest = open_dataset(tmp_path / "out")
-    assert [shard.rows for shard in manifest.shards] == [100, 100, 56, 74]  # a unit ends after 256 files
+    assert [shard.rows for shard in manifest.shards] == [
+        100,
+        100,
+        56,
+        74,
+    ]  # a unit ends after 256 files
     for shard in manifest.shards:
         footer = pq.read_metadata(tmp_path / "out" / shard.path)
-        assert [footer.row_group(n).num_rows for n in range(footer.num_row_groups)] == shard.row_groups
+        assert [
+            footer.row_group(n).num_rows for n in range(footer.num_row_groups)
+        ] == shard.row_groups
         assert max(shard.row_groups) <= 10
     narrow = ingest(source, tmp_path / "narrow", limits=Limits(shard_bytes=20 * one))
     assert max(shard.bytes for shard in open_dataset(narrow.location).shards) <= 21 * one
@@ -100,7 +117,12 @@ def test_large_images_are_shrunk_and_small_ones_kept(tmp_path: Path, make_png: P
     (tmp_path / "photos" / "d.jpg").write_bytes(turned.getvalue())
     ingest(tmp_path / "photos", tmp_path / "out", max_side=64)
     stored = [row["bytes"] for row in rows_of(open_dataset(tmp_path / "out"))["image"].to_pylist()]
-    assert [Image.open(io.BytesIO(data)).size for data in stored] == [(40, 30), (128, 64), (64, 64), (64, 128)]
+    assert [Image.open(io.BytesIO(data)).size for data in stored] == [
+        (40, 30),
+        (128, 64),
+        (64, 64),
+        (64, 128),
+    ]
     assert stored[0] == make_png(1, (40, 30))
     assert stored[2] == make_png(1, (64, 64))
     ingest(tmp_path / "photos", tmp_path / "all", max_side=None)
@@ -113,7 +135,9 @@ def test_nothing_good_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     for number in range(3):
         (tmp_path / "notes" / f"{number}.txt").write_text("a line of text that is no image")
-    with pytest.raises(DataError, match=r"none of the 3 files of .*notes is an image.*0.txt: not an image"):
+    with pytest.raises(
+        DataError, match=r"none of the 3 files of .*notes is an image.*0.txt: not an image"
+    ):
         ingest(tmp_path / "notes", tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()
     (tmp_path / "empty").mkdir()
@@ -161,7 +185,9 @@ def test_digits_are_the_demo(tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 
     stored = rows_of(manifest)["image"][1234].as_py()["bytes"]
-    assert np.array_equal(decode(stored, 8)[:, :, 0], np.rint(load_digits().images[1234] * 255 / 16))
+    assert np.array_equal(
+        decode(stored, 8)[:, :, 0], np.rint(load_digits().images[1234] * 255 / 16)
+    )
 
 
 ATTEMPT = """
@@ -178,7 +204,9 @@ ingest(sys.argv[1], sys.argv[2], limits=Limits(shard_rows=100, group_rows=32), p
 """
 
 
-def test_a_killed_ingest_goes_on_where_it_was(tmp_path: Path, make_png: Png, ray_cluster: str) -> None:
+def test_a_killed_ingest_goes_on_where_it_was(
+    tmp_path: Path, make_png: Png, ray_cluster: str
+) -> None:
     source = photos(tmp_path / "photos", make_png, 1500)
     for number in (5, 300, 301, 1100):
         sorted(source.rglob("*.png"))[number].write_bytes(b"")
@@ -187,7 +215,8 @@ def test_a_killed_ingest_goes_on_where_it_was(tmp_path: Path, make_png: Png, ray
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     for shards in (2, 7):
         attempt = subprocess.Popen(
-            [sys.executable, "-c", ATTEMPT, str(source), str(out), ray_cluster, str(shards)], env=environment
+            [sys.executable, "-c", ATTEMPT, str(source), str(out), ray_cluster, str(shards)],
+            env=environment,
         )
         try:
             while attempt.poll() is None and len(list(out.glob("progress/*.json"))) < shards:
@@ -204,7 +233,11 @@ def test_a_killed_ingest_goes_on_where_it_was(tmp_path: Path, make_png: Png, ray
     assert killed.to_json() == whole.to_json()
     assert rows_of(killed).equals(rows_of(whole))
     assert rows_of(killed)["index"].to_pylist() == list(range(1496))
-    names = [shard.path for shard in whole.shards] + ["ingest.json", "manifest.json", "quarantine.parquet"]
+    names = [shard.path for shard in whole.shards] + [
+        "ingest.json",
+        "manifest.json",
+        "quarantine.parquet",
+    ]
     assert sorted(os.listdir(out)) == sorted(names)
     bad = [pq.read_table(folder / "quarantine.parquet") for folder in (out, tmp_path / "whole")]
     assert bad[0].equals(bad[1])

@@ -1,4 +1,5 @@
-"""Ctrl-C at a terminal: one line, status 130, nothing left behind, and `--resume` goes on. Real processes, SIGINT."""
+"""Ctrl-C at a terminal: one line, status 130, nothing left behind, and `--resume` goes on. Real
+processes, SIGINT."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ INTERRUPT_AFTER = 25
 
 
 def left_of(session: int) -> list[str]:
-    """Command lines of a session's processes: Ray gives its own their process groups, but no session."""
+    """Command lines of a session's processes: Ray gives its own their process groups, but no
+    session."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -39,7 +41,9 @@ def test_ctrl_c_ends_everything_and_the_run_can_be_resumed(tmp_path):
     with manta_running(tmp_path, *words, new_session=True) as command:
         wait_until(lambda: max(trajectory(run), default=0) >= INTERRUPT_AFTER, command)
         assert len(left_of(command.pid)) > 5
-        os.killpg(command.pid, signal.SIGINT)  # a terminal sends it to the whole group in the foreground
+        os.killpg(
+            command.pid, signal.SIGINT
+        )  # a terminal sends it to the whole group in the foreground
         output, _ = command.communicate(timeout=60)
         deadline = time.monotonic() + 30
         while left_of(command.pid) and time.monotonic() < deadline:
@@ -47,7 +51,9 @@ def test_ctrl_c_ends_everything_and_the_run_can_be_resumed(tmp_path):
         assert left_of(command.pid) == []
     assert command.returncode == 130, output
     said = [line for line in output.splitlines() if line and not re.match(r"\d\d:\d\d:\d\d ", line)]
-    assert said == ["stopped; the last checkpoint is kept: the same command with --name and --resume goes on"]
+    assert said == [
+        "stopped; the last checkpoint is kept: the same command with --name and --resume goes on"
+    ]
     assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
     before = trajectory(run)
     assert INTERRUPT_AFTER <= max(before) < STEPS
@@ -56,6 +62,8 @@ def test_ctrl_c_ends_everything_and_the_run_can_be_resumed(tmp_path):
 
     after = trajectory(run)
     assert sorted(after) == list(range(1, STEPS + 1))
-    assert {step: after[step] for step in before} == before  # steps after the last checkpoint were taken again
+    assert {
+        step: after[step] for step in before
+    } == before  # steps after the last checkpoint were taken again
     assert json.loads((run / "run.json").read_text())["status"] == "finished"
     assert metrics(run)[STEPS]["knn_top1"] > 0.5

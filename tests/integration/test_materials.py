@@ -1,4 +1,5 @@
-"""What objectives need before their first step: made by the driver, kept with the run, shared by trials."""
+"""What objectives need before their first step: made by the driver, kept with the run, shared by
+trials."""
 
 from __future__ import annotations
 
@@ -17,18 +18,19 @@ from sklearn.metrics import adjusted_mutual_info_score
 
 from manta.config import Experiment, from_mapping
 from manta.data import ingest, open_dataset, read
-from manta.data._files import Place
 from manta.encoders import EncoderConfig, build
 from manta.errors import ConfigError, DataError, RunError
+from manta.files import Place
+from manta.materials import autoencoder, make
+from manta.materials.make import assign, fitting, provide
+from manta.models.actors import cluster_pool
 from manta.objectives import ClusterMaterial
+from manta.runs.folder import RunFolder
+from manta.runs.materials import borrow, local_paths
 from manta.serving import ExportedEncoder, save_encoder
 from manta.serving._parts import Batch, part_name, write_part
 from manta.serving.embed import EmbedReport, Pool, embed, weights_of
 from manta.tracking import Tracker
-from manta.training import autoencoder, materials
-from manta.training.folder import RunFolder
-from manta.training.materials import assign, borrow, fitting, local_paths, provide
-from manta.training.pool import cluster_pool
 
 
 def experiment(objective: dict[str, Any], source: str = "digits") -> Experiment:
@@ -75,10 +77,12 @@ def write_features(folder: Path, index: np.ndarray, vectors: np.ndarray) -> str:
 def test_clusters_are_found_and_kept_by_index(
     ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(materials, "FIT_ROWS", 1_000)
+    monkeypatch.setattr(make, "FIT_ROWS", 1_000)
     draw = np.random.default_rng(0)
     truth = draw.integers(0, 3, 3_000)
-    vectors = np.eye(3, 8, dtype=np.float32)[truth] + 0.05 * draw.standard_normal((3_000, 8)).astype(np.float32)
+    vectors = np.eye(3, 8, dtype=np.float32)[truth] + 0.05 * draw.standard_normal(
+        (3_000, 8)
+    ).astype(np.float32)
     features = write_features(tmp_path / "f.parquet", draw.permutation(3_000), vectors)
     tables = [np.full(3_000, -1, dtype=np.int32) for _ in range(2)]
     for table in tables:
@@ -90,7 +94,9 @@ def test_clusters_are_found_and_kept_by_index(
 def test_clusters_want_every_row(ray_cluster: str, tmp_path: Path) -> None:
     vectors = np.eye(100, dtype=np.float32)
     features = write_features(tmp_path / "f.parquet", np.arange(97), vectors)
-    with pytest.raises(DataError, match=r"^3 rows do not decode any more and have no features; ingest again$"):
+    with pytest.raises(
+        DataError, match=r"^3 rows do not decode any more and have no features; ingest again$"
+    ):
         assign(features, ClusterMaterial("m", 3), np.empty(100, dtype=np.int32))
 
 
@@ -119,7 +125,9 @@ def test_pseudo_classes_of_an_autoencoder_tell_digits_apart(
     assert adjusted_mutual_info_score(load_digits().target, table) > 0.4
     said = ["training an autoencoder", "embedding 1,797 rows by autoencoder"]
     assert told == [f"{words} for the pseudo-classes" for words in said]
-    assert folder.list("materials") == ["clusters.npy", "materials.json"], "what it was made from is gone"
+    assert folder.list("materials") == ["clusters.npy", "make.json"], (
+        "what it was made from is gone"
+    )
     provide(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=told.append)
     assert len(told) == 2, "what is there is not made again"
     other = RunFolder(tmp_path / "trial")
@@ -142,18 +150,20 @@ def test_an_attempt_goes_on_with_the_model_that_the_first_one_took(
     def killed(*_words: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(materials, "embed", watched)
+    monkeypatch.setattr(make, "embed", watched)
     model = encoder(tmp_path / "model", 0)
     wanted = experiment({"name": "clusterfit", "model": str(model), "clusters": 5}, digits)
     folder, manifest = RunFolder(tmp_path / "run"), open_dataset(digits)
     attempt = partial(provide, wanted, manifest, folder, tracker, runs=str(tmp_path), notify=silent)
     with monkeypatch.context() as once:
-        once.setattr(materials, "assign", killed)
+        once.setattr(make, "assign", killed)
         with pytest.raises(KeyboardInterrupt):
             attempt()
     kept = tmp_path / "run/materials/clusters-model/model.safetensors"
     assert kept.read_bytes() == (model / "model.safetensors").read_bytes()
-    assert folder.list("materials") == ["clusters-features.parquet", "clusters-model"], "no half of a table"
+    assert folder.list("materials") == ["clusters-features.parquet", "clusters-model"], (
+        "no half of a table"
+    )
     encoder(tmp_path / "model", 1)
     assert kept.read_bytes() != (model / "model.safetensors").read_bytes()
     attempt()
@@ -161,7 +171,7 @@ def test_an_attempt_goes_on_with_the_model_that_the_first_one_took(
     assert (first.embedded_now, second.embedded_now) == (1797, 0)
     assert first.job["weights"] == second.job["weights"]
     assert pool == cluster_pool(), "the actors that suit the cluster"
-    assert folder.list("materials") == ["clusters.npy", "materials.json"]
+    assert folder.list("materials") == ["clusters.npy", "make.json"]
 
 
 def test_a_column_is_read_and_one_that_is_not_there_is_said(
@@ -185,8 +195,17 @@ def test_a_column_is_read_and_one_that_is_not_there_is_said(
     assert columns, "read by the row group"
     assert all(wanted == ["label"] for wanted in columns), "no image is read for a label"
     wrong = experiment({"name": "pal", "oracle": "colour"}, digits)
-    with pytest.raises(ConfigError, match="wants the column 'colour' and the ingested dataset holds 'label'"):
-        provide(wrong, manifest, RunFolder(tmp_path / "other"), tracker, runs=str(tmp_path), notify=silent)
+    with pytest.raises(
+        ConfigError, match="wants the column 'colour' and the ingested dataset holds 'label'"
+    ):
+        provide(
+            wrong,
+            manifest,
+            RunFolder(tmp_path / "other"),
+            tracker,
+            runs=str(tmp_path),
+            notify=silent,
+        )
 
 
 def test_a_machine_has_one_copy_of_what_lies_in_a_bucket(
@@ -214,9 +233,13 @@ def test_a_machine_has_one_copy_of_what_lies_in_a_bucket(
     assert {path, other} == {found for found in copies if "manta-materials" in str(found)}
 
 
-def test_a_model_in_a_bucket_is_whole_here(digits: str, tracker: Tracker, bucket: RunFolder, tmp_path: Path) -> None:
+def test_a_model_in_a_bucket_is_whole_here(
+    digits: str, tracker: Tracker, bucket: RunFolder, tmp_path: Path
+) -> None:
     model = encoder(tmp_path / "model", 0)
-    bucket.write(b"of an attempt that was killed", "materials", "teacher", "model.safetensors.0a1b.tmp")
+    bucket.write(
+        b"of an attempt that was killed", "materials", "teacher", "model.safetensors.0a1b.tmp"
+    )
     wanted = experiment({"name": "distill", "model": str(model)}, digits)
     provide(wanted, open_dataset(digits), bucket, tracker, runs=str(tmp_path), notify=silent)
     (path,) = local_paths(wanted, bucket).values()
@@ -226,7 +249,14 @@ def test_a_model_in_a_bucket_is_whole_here(digits: str, tracker: Tracker, bucket
 def test_a_model_that_is_not_there_is_said(digits: str, tracker: Tracker, tmp_path: Path) -> None:
     wanted = experiment({"name": "distill", "model": "nothing"}, digits)
     with pytest.raises(RunError, match="no run named 'nothing'"):
-        provide(wanted, open_dataset(digits), RunFolder(tmp_path / "run"), tracker, runs=str(tmp_path), notify=silent)
+        provide(
+            wanted,
+            open_dataset(digits),
+            RunFolder(tmp_path / "run"),
+            tracker,
+            runs=str(tmp_path),
+            notify=silent,
+        )
 
 
 @pytest.mark.long
@@ -239,7 +269,11 @@ def test_a_run_is_distilled_by_the_command_line(ray_cluster: str, tmp_path: Path
             "train.batch_size=64",
             "train.precision=float32",
         ),
-        *("encoder.name=test_resnet", "train.epochs=1", "evaluation.evaluators=[{name: knn, k: 5}]"),
+        *(
+            "encoder.name=test_resnet",
+            "train.epochs=1",
+            "evaluation.evaluators=[{name: knn, k: 5}]",
+        ),
         "tracking.register_model=false",
     ]
     manta_here(tmp_path, "train", "simclr-cifar10", *tiny, "--name", "teacher")
@@ -247,6 +281,11 @@ def test_a_run_is_distilled_by_the_command_line(ray_cluster: str, tmp_path: Path
     manta_here(tmp_path, *distill)
     folder = tmp_path / "manta-runs/student"
     teacher = folder / "materials/teacher/model.safetensors"
-    assert teacher.read_bytes() == (tmp_path / "manta-runs/teacher/encoder/model.safetensors").read_bytes()
-    found = manta_here(tmp_path, "evaluate", "student", "--data", "digits", "--evaluators", "knn").stdout
+    assert (
+        teacher.read_bytes()
+        == (tmp_path / "manta-runs/teacher/encoder/model.safetensors").read_bytes()
+    )
+    found = manta_here(
+        tmp_path, "evaluate", "student", "--data", "digits", "--evaluators", "knn"
+    ).stdout
     assert "knn_top1" in found

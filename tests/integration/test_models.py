@@ -46,7 +46,10 @@ def assert_model_serves(uri: str, module: ExportedEncoder) -> None:
 
 
 def test_a_model_goes_round(
-    tracker: Tracker, exported: tuple[ExportedEncoder, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tracker: Tracker,
+    exported: tuple[ExportedEncoder, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module, folder = exported
     module.encoder.train()
@@ -55,22 +58,35 @@ def test_a_model_goes_round(
     assert module.encoder.training  # the caller's module is as it was
     module.eval()
     found = log_model(
-        tracker, run_id, module, name="manta-test", encoder_folder=folder, step=7, tags={"knn_top1": "0.9"}
+        tracker,
+        run_id,
+        module,
+        name="manta-test",
+        encoder_folder=folder,
+        step=7,
+        tags={"knn_top1": "0.9"},
     )
-    assert (found.name, found.version, found.uri) == ("manta-test", "2", "models:/manta-test@candidate")
+    assert (found.name, found.version, found.uri) == (
+        "manta-test",
+        "2",
+        "models:/manta-test@candidate",
+    )
     version = tracker.client.get_model_version_by_alias("manta-test", "candidate")
     assert (str(version.version), version.run_id, version.tags["knn_top1"]) == ("2", run_id, "0.9")
     outputs = tracker.client.get_run(run_id).outputs.model_outputs
     assert sorted(output.step for output in outputs) == [3, 7]
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)
-    # A machine with a GPU asks for CUDA unless the model says otherwise, and then refuses a graph made on the CPU.
+    # A machine with a GPU asks for CUDA unless the model says otherwise, and then refuses a graph
+    # made on the CPU.
     monkeypatch.setenv("MLFLOW_DEFAULT_PREDICTION_DEVICE", "cuda")
     assert_model_serves(found.uri, module)
 
     local = download_model(tracker, found.uri, tmp_path / "download")
     requirements = (local / "requirements.txt").read_text()
-    assert all(f"{package}==" in requirements for package in ("torch", "torchvision", "timm", "mlflow"))
+    assert all(
+        f"{package}==" in requirements for package in ("torch", "torchvision", "timm", "mlflow")
+    )
     images = torch.randint(0, 256, (2, 40, 30, 3), dtype=torch.uint8)
     with torch.no_grad():
         torch.testing.assert_close(load_exported(local / "encoder")(images), module(images))
@@ -79,7 +95,10 @@ def test_a_model_goes_round(
 
 
 def test_a_model_goes_round_through_a_server(
-    server: Server, exported: tuple[ExportedEncoder, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server,
+    exported: tuple[ExportedEncoder, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module, folder = exported
     module.eval()

@@ -14,9 +14,10 @@ from postgres_server import postgres
 
 from manta.config import from_mapping
 from manta.errors import ConfigError
-from manta.tuning.metrics import metric
-from manta.tuning.search import RESOURCE, StudySearch, open_storage
-from manta.tuning.space import read_space
+from manta.tuning.space.read import read_space
+from manta.tuning.study.metrics import metric
+from manta.tuning.study.storage import RESOURCE, open_storage
+from manta.tuning.trials.search import StudySearch
 
 SPACE = "space:\n  objective.temperature: {type: float, low: 0.05, high: 1.0, log: true}\n"
 
@@ -44,12 +45,16 @@ def opened(server: str) -> Iterator[Callable[[], RDBStorage]]:
 
 
 def searcher(storage: RDBStorage, folder: Path) -> StudySearch:
-    recipe = from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl", "temperature": 0.2}})
+    recipe = from_mapping(
+        {"data": {"source": "digits"}, "objective": {"name": "dcl", "temperature": 0.2}}
+    )
     file = folder / "space.yaml"
     file.write_text(SPACE)
     space = read_space(file, recipe)[0]
     chosen: Any = {"sampler": "tpe", "seed": 0, "asked": 8, "whole": 3}
-    return StudySearch(space, recipe, [metric("knn_top1")], study="shared", storage=storage, **chosen)
+    return StudySearch(
+        space, recipe, [metric("knn_top1")], study="shared", storage=storage, **chosen
+    )
 
 
 def test_a_study_lives_in_postgres(opened: Callable[[], RDBStorage], tmp_path: Path) -> None:
@@ -67,7 +72,11 @@ def test_a_study_lives_in_postgres(opened: Callable[[], RDBStorage], tmp_path: P
     assert again.left == 3
     assert again.suggest("resumed") == left
     study = optuna.load_study(study_name="shared", storage=opened())
-    states = [TrialState.COMPLETE] * 3 + [TrialState.PRUNED, TrialState.COMPLETE, TrialState.RUNNING]
+    states = [TrialState.COMPLETE] * 3 + [
+        TrialState.PRUNED,
+        TrialState.COMPLETE,
+        TrialState.RUNNING,
+    ]
     assert [trial.state for trial in study.trials] == states
     assert study.trials[0].params == {"objective.temperature": 0.2}
     assert study.trials[4].constraints["trains"] > 0

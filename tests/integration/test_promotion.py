@@ -1,4 +1,5 @@
-"""Challengers against champions in the registry, over SQLite and over a server in front of PostgreSQL."""
+"""Challengers against champions in the registry, over SQLite and over a server in front of
+PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,12 +16,20 @@ from torch import Tensor, nn
 from tracking_server import Server
 
 from manta.encoders import Encoder, EncoderConfig
-from manta.encoders._build import ENCODERS
+from manta.encoders._config import ENCODERS
 from manta.errors import PromotionRefused, TrackingError
-from manta.evaluation import Features, paired_gain
-from manta.evaluation.knn import KNN, KNNConfig
+from manta.evaluators import Features, paired_gain
+from manta.evaluators.knn import KNN, KNNConfig
 from manta.serving import ExportedEncoder, load_exported, save_encoder
-from manta.tracking import Judge, Judged, RegisteredModel, Tracker, download_model, log_model, promote
+from manta.tracking import (
+    Judge,
+    Judged,
+    RegisteredModel,
+    Tracker,
+    download_model,
+    log_model,
+    promote,
+)
 from manta.tracking.registry import LONGEST_DESCRIPTION
 
 CARD = "# A card\n\n" + "Of a model. " * 500
@@ -62,9 +71,9 @@ def correct(module: ExportedEncoder) -> Tensor:
     images, labels = digits()
     with torch.no_grad():
         features = module(images)
-    return KNN(KNNConfig(k=5)).hits(Features(features[:1000], features[1000:], labels[:1000], labels[1000:]))[
-        "knn_top1"
-    ]
+    return KNN(KNNConfig(k=5)).hits(
+        Features(features[:1000], features[1000:], labels[:1000], labels[1000:])
+    )["knn_top1"]
 
 
 def judge_in(tracker: Tracker) -> Judge:
@@ -80,14 +89,17 @@ def judge_in(tracker: Tracker) -> Judge:
 
 
 def weights() -> dict[str, Tensor]:
-    """Of four models. What is better by noise is the champion, shaken until it scored higher on just these queries."""
+    """Of four models. What is better by noise is the champion, shaken until it scored higher on
+    just these queries."""
     order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
     masks = {name: torch.zeros(64) for name in ("champion", "worse", "better")}
     for name, pixels in {"champion": 24, "worse": 8, "better": 64}.items():
         masks[name][order[:pixels]] = 1
     truth = correct(exported(masks["champion"].clone()))
     for seed in range(100):
-        shaken = masks["champion"] * (1 + 0.03 * torch.randn(64, generator=torch.Generator().manual_seed(seed)))
+        shaken = masks["champion"] * (
+            1 + 0.03 * torch.randn(64, generator=torch.Generator().manual_seed(seed))
+        )
         gain = paired_gain(correct(exported(shaken.clone())), truth)
         if gain.gain > 0 >= gain.low:
             return masks | {"noise": shaken}
@@ -97,7 +109,9 @@ def weights() -> dict[str, Tensor]:
 @pytest.fixture(scope="module")
 def behind_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with postgres() as url:
-        server = Server(tmp_path_factory.mktemp("promotion"), url.replace("postgresql:", "postgresql+psycopg:"))
+        server = Server(
+            tmp_path_factory.mktemp("promotion"), url.replace("postgresql:", "postgresql+psycopg:")
+        )
         server.start()
         yield server
         server.stop()
@@ -117,12 +131,16 @@ def registered(tracker: Tracker, run_id: str, weight: Tensor, folder: Path) -> R
     return log_model(tracker, run_id, module, name="digits", encoder_folder=saved.folder, card=CARD)
 
 
-def test_only_a_challenger_that_is_truly_better_gets_the_alias(store: Tracker, tmp_path: Path) -> None:
+def test_only_a_challenger_that_is_truly_better_gets_the_alias(
+    store: Tracker, tmp_path: Path
+) -> None:
     run_id = store.create_run("promotion", config={})
     judge, client = judge_in(store), store.client
     for number, (name, weight) in enumerate(weights().items(), start=1):
         assert registered(store, run_id, weight, tmp_path / name).version == str(number)
-    champion, worse, better, noise = (correct(exported(weight.clone())).double() for weight in weights().values())
+    champion, worse, better, noise = (
+        correct(exported(weight.clone())).double() for weight in weights().values()
+    )
 
     def holder() -> str:
         return str(client.get_model_version_by_alias("digits", "champion").version)
@@ -145,10 +163,14 @@ def test_only_a_challenger_that_is_truly_better_gets_the_alias(store: Tracker, t
     assert (holder(), tags("2")["outcome"]) == ("1", "refused")
 
     with pytest.raises(PromotionRefused, match="may be chance"):
-        promote(store, "digits", judge, metric="knn_top1", challenger="@candidate")  # the last that was registered
+        promote(
+            store, "digits", judge, metric="knn_top1", challenger="@candidate"
+        )  # the last that was registered
     assert noise.mean() > champion.mean()
     assert (holder(), tags("4")["outcome"]) == ("1", "refused")
-    assert float(tags("4")["gain"]) == pytest.approx(float(noise.mean() - champion.mean()), abs=1e-6)
+    assert float(tags("4")["gain"]) == pytest.approx(
+        float(noise.mean() - champion.mean()), abs=1e-6
+    )
 
     gain = float(better.mean() - champion.mean())
     with pytest.raises(PromotionRefused, match="must lie above"):
@@ -160,8 +182,13 @@ def test_only_a_challenger_that_is_truly_better_gets_the_alias(store: Tracker, t
     assert holder() == "3"
     evidence = tags("3")
     assert evidence["outcome"] == "promoted"
-    assert [float(end) for end in evidence["interval"].split()] == pytest.approx([found.low, found.high], abs=1e-5)
-    assert {key: evidence[key] for key in ("metric", "against", "digest", "queries", "bank_rows", "settings")} == {
+    assert [float(end) for end in evidence["interval"].split()] == pytest.approx(
+        [found.low, found.high], abs=1e-5
+    )
+    assert {
+        key: evidence[key]
+        for key in ("metric", "against", "digest", "queries", "bank_rows", "settings")
+    } == {
         "metric": "knn_top1",
         "against": "1",
         "digest": "d1ge57",

@@ -14,11 +14,12 @@ import torch
 from command import TINY, manta_here
 
 from manta.errors import ConfigError, DataError, PromotionRefused, RunError
+from manta.evaluation.promote import promote_model
+from manta.models.export import export_to
+from manta.models.register import register_run
 from manta.serving import load_exported
 from manta.serving.formats import photographs
 from manta.tracking import Tracker, download_model
-from manta.training.export import export_to
-from manta.training.promotion import promote_model, register_run
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "jobs/recipes/digits.yaml")
 
@@ -35,7 +36,9 @@ def of(runs: str, file: str) -> Any:
     return json.loads((Path(runs) / "short" / file).read_text())
 
 
-def test_a_run_gets_another_name_and_its_files_stay_where_they_are(runs: str, tmp_path: Path) -> None:
+def test_a_run_gets_another_name_and_its_files_stay_where_they_are(
+    runs: str, tmp_path: Path
+) -> None:
     run, tracker = of(runs, "run.json"), Tracker(runs_dir=runs)
     assert register_run("short", "swans", runs=runs).version == "1"
     own = tracker.client.get_model_version_by_alias("manta-simclr-resnet10t", "candidate")
@@ -57,7 +60,9 @@ def test_a_run_that_logged_no_model_logs_it_now(runs: str, tmp_path: Path) -> No
     tracker = Tracker(runs_dir=runs)
     shutil.copytree(Path(runs) / "short", Path(runs) / "unlogged")
     run_id = tracker.create_run("unlogged", config={})
-    (Path(runs) / "unlogged/run.json").write_text(json.dumps(of(runs, "run.json") | {"run_id": run_id}))
+    (Path(runs) / "unlogged/run.json").write_text(
+        json.dumps(of(runs, "run.json") | {"run_id": run_id})
+    )
     assert register_run("unlogged", "geese", runs=runs).uri == "models:/geese@candidate"
     assert tracker.client.get_model_version("geese", "1").run_id == run_id
     files = download_model(tracker, "models:/geese/1", tmp_path / "geese")
@@ -103,7 +108,9 @@ def test_a_promotion_needs_labels(runs: str, tmp_path: Path, make_png: object) -
 def test_a_run_that_goes_on_is_not_registered(runs: str) -> None:
     other = Path(runs) / "other"
     shutil.copytree(Path(runs) / "short", other)
-    (other / "run.json").write_text(json.dumps(json.loads((other / "run.json").read_text()) | {"status": "failed"}))
+    (other / "run.json").write_text(
+        json.dumps(json.loads((other / "run.json").read_text()) | {"status": "failed"})
+    )
     with pytest.raises(RunError, match="run 'other' is failed"):
         register_run("other", "birds", runs=runs)
 
@@ -122,7 +129,11 @@ def test_a_run_is_exported_with_its_heads(runs: str, tmp_path: Path) -> None:
     weights = safetensors.torch.load_file(path)
     checkpoint = sorted((Path(runs) / "short/checkpoints").iterdir())[-1]
     kept = safetensors.torch.load_file(checkpoint / "weights.safetensors")
-    assert sorted(weights) == found["heads"] == sorted(name for name in kept if name.startswith("projector."))
+    assert (
+        sorted(weights)
+        == found["heads"]
+        == sorted(name for name in kept if name.startswith("projector."))
+    )
     assert all(torch.equal(value, kept[name]) for name, value in weights.items())
     with safetensors.safe_open(path, "pt") as opened:
         about = opened.metadata()

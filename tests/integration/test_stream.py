@@ -14,10 +14,20 @@ import ray
 import torch
 from sklearn.datasets import load_digits
 
-from manta.data import DecodedCache, Limits, Manifest, Plan, RankBatch, ingest, open_dataset, read_split, stream
+from manta.data import (
+    DecodedCache,
+    Limits,
+    Manifest,
+    Plan,
+    RankBatch,
+    ingest,
+    open_dataset,
+    read_split,
+    stream,
+)
 from manta.data import stream as stream_function
-from manta.data._engine import require_cpu
 from manta.data._prefetch import Prefetched
+from manta.data.engine import require_cpu
 from manta.errors import ConfigError, DataError, ResourceError
 
 BATCH, SIZE = 48, 8
@@ -27,7 +37,9 @@ BATCH, SIZE = 48, 8
 def digits(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """1,797 rows in 5 unequal shards of row groups of 32."""
     limits = Limits(shard_rows=500, group_rows=32)
-    return open_dataset(ingest("digits", tmp_path_factory.mktemp("data") / "digits", limits=limits).location)
+    return open_dataset(
+        ingest("digits", tmp_path_factory.mktemp("data") / "digits", limits=limits).location
+    )
 
 
 def plan_of(manifest: Manifest, **options: object) -> Plan:
@@ -49,10 +61,14 @@ def same(left: list[RankBatch], right: list[RankBatch]) -> bool:
 def reference(digits: Manifest) -> list[RankBatch]:
     """Two epochs and a bit, in process."""
     plan = plan_of(digits)
-    return take(stream(digits, plan, size=SIZE, stop_step=2 * plan.steps_per_epoch + 5, executor="local"))
+    return take(
+        stream(digits, plan, size=SIZE, stop_step=2 * plan.steps_per_epoch + 5, executor="local")
+    )
 
 
-def test_batches_are_the_plans_and_hold_the_right_pixels(digits: Manifest, reference: list[RankBatch]) -> None:
+def test_batches_are_the_plans_and_hold_the_right_pixels(
+    digits: Manifest, reference: list[RankBatch]
+) -> None:
     plan = plan_of(digits)
     assert [batch.step for batch in reference] == list(range(2 * plan.steps_per_epoch + 5))
     images = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
@@ -66,8 +82,12 @@ def test_batches_are_the_plans_and_hold_the_right_pixels(digits: Manifest, refer
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
-def test_ray_gives_what_the_local_executor_gives(digits: Manifest, reference: list[RankBatch], tasks: int) -> None:
-    with stream(digits, plan_of(digits), size=SIZE, stop_step=len(reference), tasks=tasks) as batches:
+def test_ray_gives_what_the_local_executor_gives(
+    digits: Manifest, reference: list[RankBatch], tasks: int
+) -> None:
+    with stream(
+        digits, plan_of(digits), size=SIZE, stop_step=len(reference), tasks=tasks
+    ) as batches:
         got = take(batches)
     assert same(got, reference)
     got[0].images.add_(1)  # the caller's own memory
@@ -76,21 +96,36 @@ def test_ray_gives_what_the_local_executor_gives(digits: Manifest, reference: li
 def test_a_dataset_on_another_file_system(digits: Manifest, reference: list[RankBatch]) -> None:
     fsspec.filesystem("memory").put(digits.location, "/bucket/digits", recursive=True)
     moved = open_dataset("memory://bucket/digits")
-    assert same(take(stream(moved, plan_of(moved), size=SIZE, stop_step=10, executor="local")), reference[:10])
+    assert same(
+        take(stream(moved, plan_of(moved), size=SIZE, stop_step=10, executor="local")),
+        reference[:10],
+    )
 
 
 @pytest.mark.parametrize("executor", ["ray", "local"])
-def test_a_resumed_stream_gives_the_rest(digits: Manifest, reference: list[RankBatch], executor: str) -> None:
+def test_a_resumed_stream_gives_the_rest(
+    digits: Manifest, reference: list[RankBatch], executor: str
+) -> None:
     plan = plan_of(digits)
     starts = (1, 20, plan.steps_per_epoch) if executor == "ray" else range(0, len(reference), 7)
     for start in starts:
-        options = {"size": SIZE, "start_step": start, "stop_step": len(reference), "executor": executor}
+        options = {
+            "size": SIZE,
+            "start_step": start,
+            "stop_step": len(reference),
+            "executor": executor,
+        }
         assert same(take(stream(digits, plan, **options)), reference[start:])  # type: ignore[arg-type]
 
 
-def test_ranks_take_equal_steps_and_make_up_the_global_batches(digits: Manifest, reference: list[RankBatch]) -> None:
+def test_ranks_take_equal_steps_and_make_up_the_global_batches(
+    digits: Manifest, reference: list[RankBatch]
+) -> None:
     steps = len(reference)
-    parts = [take(stream(digits, plan_of(digits), rank=r, world=2, size=SIZE, stop_step=steps)) for r in range(2)]
+    parts = [
+        take(stream(digits, plan_of(digits), rank=r, world=2, size=SIZE, stop_step=steps))
+        for r in range(2)
+    ]
     assert [len(part) for part in parts] == [steps, steps]
     for whole, first, second in zip(reference, *parts, strict=True):
         assert torch.equal(torch.cat([first.index, second.index]), whole.index)
@@ -104,17 +139,23 @@ def test_legs_are_joined_without_a_seam(
 
     module = sys.modules[stream_function.__module__]
     monkeypatch.setattr(module, "ITEMS_PER_LEG", 3)
-    assert same(take(stream(digits, plan_of(digits), size=SIZE, stop_step=len(reference))), reference)
+    assert same(
+        take(stream(digits, plan_of(digits), size=SIZE, stop_step=len(reference))), reference
+    )
     monkeypatch.setattr(module, "ITEMS_PER_LEG", 1)
     assert same(take(stream(digits, plan_of(digits), size=SIZE, stop_step=20)), reference[:20])
 
 
-def test_the_memory_cache_gives_the_same_batches(digits: Manifest, reference: list[RankBatch]) -> None:
+def test_the_memory_cache_gives_the_same_batches(
+    digits: Manifest, reference: list[RankBatch]
+) -> None:
     options = {"size": SIZE, "stop_step": len(reference), "cache": "memory", "start_step": 3}
     assert same(take(stream(digits, plan_of(digits), **options)), reference[3:])  # type: ignore[arg-type]
 
 
-def test_one_cache_serves_other_processes_and_plans(digits: Manifest, reference: list[RankBatch]) -> None:
+def test_one_cache_serves_other_processes_and_plans(
+    digits: Manifest, reference: list[RankBatch]
+) -> None:
     cache = DecodedCache(digits, plan_of(digits), size=SIZE, tasks=2)
 
     size, steps, location = SIZE, len(reference), digits.location
@@ -127,9 +168,20 @@ def test_one_cache_serves_other_processes_and_plans(digits: Manifest, reference:
     first, other = ray.get([train.remote(cache, plan) for plan in plans])
     assert same(first, reference)
     assert same(
-        other, take(stream(digits, plan_of(digits, seed=2), size=SIZE, stop_step=len(reference), executor="local"))
+        other,
+        take(
+            stream(
+                digits,
+                plan_of(digits, seed=2),
+                size=SIZE,
+                stop_step=len(reference),
+                executor="local",
+            )
+        ),
     )
-    with pytest.raises(ResourceError, match=r"data.cache=memory needs \d+ MiB of an object store of 500 MiB"):
+    with pytest.raises(
+        ResourceError, match=r"data.cache=memory needs \d+ MiB of an object store of 500 MiB"
+    ):
         DecodedCache(digits, plan_of(digits), size=1024)
 
 
@@ -164,7 +216,9 @@ def test_damage_after_ingest_surfaces_as_one_line(digits: Manifest, tmp_path: Pa
     manifest = open_dataset(location)
     shard = Path(location) / manifest.shards[0].path
     shard.write_bytes(shard.read_bytes()[:1000])
-    with pytest.raises(DataError, match=r"^\S*shard-00000.parquet cannot be read: .*is the dataset whole\?$"):
+    with pytest.raises(
+        DataError, match=r"^\S*shard-00000.parquet cannot be read: .*is the dataset whole\?$"
+    ):
         take(stream(manifest, plan_of(manifest), size=SIZE, stop_step=3))
 
 
@@ -189,7 +243,9 @@ def test_a_full_cluster_is_an_error_and_not_a_hang(ray_cluster: str) -> None:
 
     holder = ray.remote(num_cpus=4)(Holder).remote()
     assert ray.get(holder.ready.remote())
-    with pytest.raises(ResourceError, match=r"no task of 0.5 CPU could start within 1 s .* of 4 logical CPUs"):
+    with pytest.raises(
+        ResourceError, match=r"no task of 0.5 CPU could start within 1 s .* of 4 logical CPUs"
+    ):
         require_cpu(0.5, timeout=1)
     ray.kill(holder)
     require_cpu(0.5)
@@ -205,7 +261,10 @@ def test_a_batch_that_ranks_cannot_share(digits: Manifest) -> None:
 @pytest.mark.parametrize("executor", ["ray", "local"])
 def test_splits_are_read_once_with_their_labels(digits: Manifest, executor: str) -> None:
     plan, target = plan_of(digits), load_digits().target
-    for split, rows in (("held_out", plan.held_out()), ("bank", plan.nth_train(np.arange(plan.train_rows)))):
+    for split, rows in (
+        ("held_out", plan.held_out()),
+        ("bank", plan.nth_train(np.arange(plan.train_rows))),
+    ):
         parts = [
             list(read_split(digits, plan, split, size=SIZE, rank=rank, world=3, executor=executor))  # type: ignore[arg-type]
             for rank in range(3)
@@ -214,14 +273,21 @@ def test_splits_are_read_once_with_their_labels(digits: Manifest, executor: str)
         index = torch.cat([batch.index for batch in batches]).numpy()
         assert np.array_equal(index, rows)
         assert max(len(batch.index) for batch in batches) <= 512
-        assert np.array_equal(torch.cat([b.labels for b in batches if b.labels is not None]).numpy(), target[index])
+        assert np.array_equal(
+            torch.cat([b.labels for b in batches if b.labels is not None]).numpy(), target[index]
+        )
     images = torch.cat([batch.images for batch in batches])[:, 0].numpy()
-    assert np.array_equal(images, np.rint(load_digits().images * (255 / 16)).astype(np.uint8)[index])
+    assert np.array_equal(
+        images, np.rint(load_digits().images * (255 / 16)).astype(np.uint8)[index]
+    )
 
 
 def test_a_limited_split_is_spread_over_the_data(digits: Manifest) -> None:
     plan = plan_of(digits)
-    drawn = [torch.cat([b.index for b in read_split(digits, plan, "bank", limit=100, size=SIZE)]) for _ in range(2)]
+    drawn = [
+        torch.cat([b.index for b in read_split(digits, plan, "bank", limit=100, size=SIZE)])
+        for _ in range(2)
+    ]
     assert torch.equal(drawn[0], drawn[1])
     index = drawn[0].numpy()
     assert len(np.unique(index)) == 100
@@ -231,7 +297,9 @@ def test_a_limited_split_is_spread_over_the_data(digits: Manifest) -> None:
         next(read_split(digits, plan_of(digits, holdout=0.0), "held_out", size=SIZE))
 
 
-def test_labels_are_absent_where_the_data_have_none(ray_cluster: str, tmp_path: Path, make_png: object) -> None:
+def test_labels_are_absent_where_the_data_have_none(
+    ray_cluster: str, tmp_path: Path, make_png: object
+) -> None:
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(make_png(number))  # type: ignore[operator]
     manifest = open_dataset(ingest(tmp_path, tmp_path.parent / "unlabelled").location)

@@ -1,4 +1,5 @@
-"""A run that loses a worker, and then its driver, gives the curve of one that loses nothing. SIGKILL."""
+"""A run that loses a worker, and then its driver, gives the curve of one that loses nothing.
+SIGKILL."""
 
 from pathlib import Path
 

@@ -1,4 +1,5 @@
-"""Tracking against real stores: SQLite files, and an `mlflow server` that is stopped and started."""
+"""Tracking against real stores: SQLite files, and an `mlflow server` that is stopped and
+started."""
 
 from __future__ import annotations
 
@@ -48,7 +49,12 @@ def test_a_run_says_what_it_was_made_from(tracker: Tracker, tmp_path: Path) -> N
     }
     dataset = Dataset("digits", digest="d" * 64, source="s3://bucket/digits", rows=1797)
     run_id = tracker.create_run(
-        "first", config=config, tags={"objective": "dcl"}, git_commit="c0ffee", dataset=dataset, parent="p1"
+        "first",
+        config=config,
+        tags={"objective": "dcl"},
+        git_commit="c0ffee",
+        dataset=dataset,
+        parent="p1",
     )
     run = tracker.client.get_run(run_id)
     params = run.data.params
@@ -123,8 +129,12 @@ def test_a_store_that_refuses_is_one_line(tracker: Tracker) -> None:
 
 
 def test_importing_tracking_does_not_import_mlflow() -> None:
-    code = "import sys, manta.tracking as t; t.Tracker('http://x'); assert 'mlflow' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": "platform"})
+    code = (
+        "import sys, manta.tracking as t; t.Tracker('http://x'); assert 'mlflow' not in sys.modules"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=os.environ | {"PYTHONPATH": "platform"}
+    )
 
 
 # Metrics
@@ -146,7 +156,9 @@ def test_metrics_reach_the_store_once(tracker: Tracker, tmp_path: Path) -> None:
     assert points(tracker, run_id, "knn_top1") == [(49, 0.5)]
     assert points(tracker, run_id, "many/2499") == [(50, 2499)]
     # The file is strict JSON, holds the same, and keeps the infinity.
-    lines = [json.loads(line, parse_constant=pytest.fail) for line in log.path.read_text().splitlines()]
+    lines = [
+        json.loads(line, parse_constant=pytest.fail) for line in log.path.read_text().splitlines()
+    ]
     assert len(lines) == 50 + 1 + 3 + 1
     assert list(read_metrics(log.path))[-1].metrics["grad"] == inf
     log.log(52, {"loss": 1.0})  # after the end: nothing happens
@@ -162,7 +174,10 @@ def test_replay_after_a_resume_repeats_nothing(tracker: Tracker, tmp_path: Path)
     first.log(30, {"system/cpu": 0.5})
     until_sent(first)
     for step in range(31, 41):  # the process dies before these are sent, in the middle of a line
-        first._file.write(json.dumps({"step": step, "time": 1.0, "metrics": {"loss": float(step)}}).encode() + b"\n")
+        first._file.write(
+            json.dumps({"step": step, "time": 1.0, "metrics": {"loss": float(step)}}).encode()
+            + b"\n"
+        )
     first._file.write(b'{"step": 41, "ti')
     first._file.flush()
 
@@ -237,7 +252,9 @@ def test_a_request_sent_twice_leaves_one_point(tracker: Tracker, tmp_path: Path)
 
 
 def test_the_machine_is_sampled(tracker: Tracker, tmp_path: Path) -> None:
-    log = MetricLog(tmp_path / "metrics.jsonl", uri=tracker.uri, run_id=tracker.create_run("system", config={}))
+    log = MetricLog(
+        tmp_path / "metrics.jsonl", uri=tracker.uri, run_id=tracker.create_run("system", config={})
+    )
     log.log(7, {"loss": 1.0})
     with SystemSampler(log, every=0.05) as sampler:
         while sum(1 for _ in read_metrics(log.path)) < 4:
@@ -255,10 +272,15 @@ def test_the_machine_is_sampled(tracker: Tracker, tmp_path: Path) -> None:
 # A server that comes and goes
 
 
-def test_a_server_that_stops_and_comes_back_gets_every_point_once(server: Server, tmp_path: Path) -> None:
+def test_a_server_that_stops_and_comes_back_gets_every_point_once(
+    server: Server, tmp_path: Path
+) -> None:
     tracker = Tracker(server.uri, runs_dir=tmp_path)
     run_id = tracker.create_run("outage", config={"a": 1})
-    assert tracker.run_url(run_id) == f"{server.uri}/#/experiments/{tracker.experiment_id}/runs/{run_id}"
+    assert (
+        tracker.run_url(run_id)
+        == f"{server.uri}/#/experiments/{tracker.experiment_id}/runs/{run_id}"
+    )
     log = MetricLog(tmp_path / "metrics.jsonl", uri=server.uri, run_id=run_id)
     for step in range(100):
         log.log(step, {"loss": float(step), "nan": nan})
@@ -287,8 +309,12 @@ def test_a_server_that_never_comes_back_leaves_the_points_in_the_file(
     for step in range(200):
         log.log(step, {"loss": float(step)})
     assert log.close(3) == 200
-    assert [record.metrics for record in read_metrics(log.path)] == [{"loss": float(step)} for step in range(200)]
-    said = [record.getMessage() for record in caplog.records if record.name == "manta.tracking.metrics"]
+    assert [record.metrics for record in read_metrics(log.path)] == [
+        {"loss": float(step)} for step in range(200)
+    ]
+    said = [
+        record.getMessage() for record in caplog.records if record.name == "manta.tracking.metrics"
+    ]
     assert len(said) == 1
     assert str(log.path) in said[0]
     assert "does not answer" in said[0]

@@ -62,7 +62,9 @@ for shape in ((1, 8, 8, 3), (3, 40, 30, 3)):
 def test_the_registered_model_loads_and_takes_images_of_any_size(finished):
     folder, summary, _ = finished
     assert summary["model_uri"] == "models:/manta-simclr-resnet10t@candidate"
-    done = subprocess.run([sys.executable, "-c", AS_A_USER], cwd=folder, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", AS_A_USER], cwd=folder, capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines() == ["(1, 512) float32 True True", "(3, 512) float32 True True"]
 
 
@@ -74,8 +76,14 @@ def test_mlflow_has_the_run(finished):
     assert run.data.params["objective.temperature"] == "0.3"
     assert run.data.metrics["knn_top1"] == pytest.approx(summary["metrics"]["knn_top1"])
     losses = {m.step: m.value for m in client.get_metric_history(summary["run_id"], "loss")}
-    assert losses == {step: m["loss"] for step, m in metrics(folder / "manta-runs/short").items() if "loss" in m}
-    assert {a.path for a in client.list_artifacts(summary["run_id"])} >= {"experiment.yaml", "report.html", "plots"}
+    assert losses == {
+        step: m["loss"] for step, m in metrics(folder / "manta-runs/short").items() if "loss" in m
+    }
+    assert {a.path for a in client.list_artifacts(summary["run_id"])} >= {
+        "experiment.yaml",
+        "report.html",
+        "plots",
+    }
 
 
 def test_an_evaluation_of_the_run_gives_the_same_numbers(finished, ray_cluster):
@@ -90,24 +98,43 @@ def test_an_evaluation_of_the_run_gives_the_same_numbers(finished, ray_cluster):
     manta_here(folder, "evaluate", summary["model_uri"], "--data", data, "--summary", "m.json")
     assert json.loads((folder / "m.json").read_text())["metrics"]["knn_top1"] > 0.9
     early = min((folder / "manta-runs/short/checkpoints").iterdir())
-    done = manta_here(folder, "evaluate", str(early), "--data", data, "--evaluators", "rank", "--summary", "c.json")
+    done = manta_here(
+        folder,
+        "evaluate",
+        str(early),
+        "--data",
+        data,
+        "--evaluators",
+        "rank",
+        "--summary",
+        "c.json",
+    )
     assert "MLflow does not have" not in done.stderr
-    assert json.loads((folder / "c.json").read_text())["name"] == f"short at step {int(early.name[5:])}"
+    assert (
+        json.loads((folder / "c.json").read_text())["name"]
+        == f"short at step {int(early.name[5:])}"
+    )
     client = mlflow.MlflowClient(f"sqlite:///{folder}/manta-runs/mlflow.db")
     numbers = {
         key: value
         for key, value in client.get_run(summary["run_id"]).data.metrics.items()
         if key.count("/") and "system/" not in key
     }
-    assert found["metrics"]["random_knn_top1"] in numbers.values(), "the run has what was found of it"
+    assert found["metrics"]["random_knn_top1"] in numbers.values(), (
+        "the run has what was found of it"
+    )
     version = client.get_model_version_by_alias("manta-simclr-resnet10t", "candidate")
     (output,) = client.get_run(summary["run_id"]).outputs.model_outputs
     logged = client.get_logged_model(output.model_id).metrics
     early_rank = json.loads((folder / "c.json").read_text())["metrics"]["rankme"]
     assert early_rank not in {one.value for one in logged}, "that is another model's"
-    assert {(one.key, one.dataset_digest) for one in logged} >= {(key, found["digest"][:36]) for key in numbers}
+    assert {(one.key, one.dataset_digest) for one in logged} >= {
+        (key, found["digest"][:36]) for key in numbers
+    }
     pages = version.tags["manta.evaluation"].removeprefix(f"runs:/{summary['run_id']}/")
-    assert f"{pages}/evaluation.html" in {file.path for file in client.list_artifacts(summary["run_id"], pages)}
+    assert f"{pages}/evaluation.html" in {
+        file.path for file in client.list_artifacts(summary["run_id"], pages)
+    }
 
 
 def test_two_workers_see_the_same_batches_and_the_same_loss(finished, ray_cluster):
@@ -117,7 +144,13 @@ def test_two_workers_see_the_same_batches_and_the_same_loss(finished, ray_cluste
     manta_here(folder, "train", RECIPE, *words, "resources.workers=2", "--name", "two")
     one, two = (metrics(folder / "manta-runs" / name) for name in ("one", "two"))
     assert two[1]["gradient_norm"] == pytest.approx(one[1]["gradient_norm"], rel=1e-3)
-    for step in (1, 2, 3, 4, 5):  # float32: the exact comparison, in float64, is in tests/conformance/test_ranks.py
+    for step in (
+        1,
+        2,
+        3,
+        4,
+        5,
+    ):  # float32: the exact comparison, in float64, is in tests/conformance/test_ranks.py
         assert two[step]["loss"] == pytest.approx(one[step]["loss"], rel=2e-4)
 
 
@@ -135,7 +168,9 @@ def test_corrupt_files_are_listed_and_the_run_finishes(tmp_path, ray_cluster):
             bad.add(path.name)
     words = ["data.source=photos", *TINY[1:2], *TINY[3:], "train.epochs=1"]
     manta_here(tmp_path, "train", RECIPE, *words, "--name", "photos")
-    listed = pq.read_table(next((tmp_path / "manta-runs/datasets").glob("*/quarantine.parquet"))).to_pylist()
+    listed = pq.read_table(
+        next((tmp_path / "manta-runs/datasets").glob("*/quarantine.parquet"))
+    ).to_pylist()
     assert {Path(row["path"]).name for row in listed} == bad
     assert all(row["reason"] for row in listed)
     assert json.loads((tmp_path / "manta-runs/photos/run.json").read_text())["rows"] == 297
@@ -148,7 +183,9 @@ def test_a_tracking_server_that_dies_costs_no_metrics(tmp_path):
     try:
         env = {"MLFLOW_TRACKING_URI": server.uri}
         words = [*TINY, "train.epochs=8"]
-        with manta_running(tmp_path, "train", RECIPE, *words, "--name", "lonely", env=env) as command:
+        with manta_running(
+            tmp_path, "train", RECIPE, *words, "--name", "lonely", env=env
+        ) as command:
             run = tmp_path / "manta-runs/lonely"
             wait_until(lambda: max(metrics(run), default=0) >= 5, command)
             server.stop()

@@ -1,4 +1,5 @@
-"""A study by the command line, in real processes: killed, resumed, and what it leaves; what is refused."""
+"""A study by the command line, in real processes: killed, resumed, and what it leaves; what is
+refused."""
 
 from __future__ import annotations
 
@@ -59,8 +60,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("studies")
 
 
-def test_a_study_killed_in_the_middle_ends_with_what_was_asked_for(folder: Path, ray_cluster: str) -> None:
-    words = ["tune", SPACE, "--recipe", RECIPE, *QUICK, "study.scheduler.max=3", "--trials", "12", "--name", "killed"]
+def test_a_study_killed_in_the_middle_ends_with_what_was_asked_for(
+    folder: Path, ray_cluster: str
+) -> None:
+    words = [
+        "tune",
+        SPACE,
+        "--recipe",
+        RECIPE,
+        *QUICK,
+        "study.scheduler.max=3",
+        "--trials",
+        "12",
+        "--name",
+        "killed",
+    ]
     with manta_running(folder, *words) as command:
         wait_until(lambda: ended(folder, "killed") >= 4, command)
         family = descendants(command.pid)
@@ -68,7 +82,9 @@ def test_a_study_killed_in_the_middle_ends_with_what_was_asked_for(folder: Path,
         for relative in family:
             if relative.is_running():
                 relative.kill()
-    before = {trial.number: trial for trial in trials_in(folder, "killed") if trial.state.is_finished()}
+    before = {
+        trial.number: trial for trial in trials_in(folder, "killed") if trial.state.is_finished()
+    }
     assert 4 <= len(before) < 12
     assert "--resume" in refusal(folder, *words)
     other = refusal(folder, *words, "study.metric=rankme", "--resume")
@@ -87,7 +103,9 @@ def test_a_study_killed_in_the_middle_ends_with_what_was_asked_for(folder: Path,
         assert after[number].user_attrs == trial.user_attrs
     assert found["trials"][0]["params"] == {"objective.temperature": 0.2}
     assert found["default_value"] == found["trials"][0]["value"]
-    assert found["best"]["value"] == max(t["value"] for t in found["trials"] if t["state"] == "complete")
+    assert found["best"]["value"] == max(
+        t["value"] for t in found["trials"] if t["state"] == "complete"
+    )
     assert found["best"]["value"] > 0.8
     assert all(trial["epochs"] == 3 for trial in found["trials"] if trial["state"] == "complete")
 
@@ -97,7 +115,9 @@ def test_what_a_study_leaves(folder: Path) -> None:
     study = folder / "manta-runs/killed"
     found = summary_of(folder, "killed")
     best = load(study / "best.yaml")
-    assert best.objective.temperature == pytest.approx(found["best"]["params"]["objective.temperature"])  # type: ignore[attr-defined]
+    assert best.objective.temperature == pytest.approx(
+        found["best"]["params"]["objective.temperature"]
+    )  # type: ignore[attr-defined]
     assert best.train.epochs == load(RECIPE).train.epochs, "the recipe's own budget, not a trial's"
     table = pd.read_parquet(study / "trials.parquet")
     assert table["number"].tolist() == list(range(12))
@@ -114,13 +134,17 @@ def test_what_a_study_leaves(folder: Path) -> None:
         file.path for file in client.list_artifacts(found["study_run_id"])
     }
     children = client.search_runs(
-        [parent.info.experiment_id], f"tags.mlflow.parentRunId = '{found['study_run_id']}'", max_results=100
+        [parent.info.experiment_id],
+        f"tags.mlflow.parentRunId = '{found['study_run_id']}'",
+        max_results=100,
     )
     assert {run.info.run_id for run in children} == {trial["run_id"] for trial in found["trials"]}
     assert {run.info.status for run in children} == {"FINISHED"}
     one = client.get_run(found["best"]["run_id"])
     assert one.data.tags["manta.state"] == "complete"
-    assert float(one.data.params["objective.temperature"]) == pytest.approx(best.objective.temperature)  # type: ignore[attr-defined]
+    assert float(one.data.params["objective.temperature"]) == pytest.approx(
+        best.objective.temperature
+    )  # type: ignore[attr-defined]
     curve = client.get_metric_history(found["best"]["run_id"], "knn_top1")
     assert len(curve) == 3
 
@@ -129,7 +153,9 @@ def test_what_a_study_leaves(folder: Path) -> None:
     assert summary_of(folder, "again") == found
 
 
-def test_what_can_never_run_is_refused_before_anything_starts(folder: Path, ray_cluster: str) -> None:
+def test_what_can_never_run_is_refused_before_anything_starts(
+    folder: Path, ray_cluster: str
+) -> None:
     words = ["tune", SPACE, "--recipe", RECIPE, *QUICK]
     for change, message in [
         ("study.metric=loss", "another scale"),

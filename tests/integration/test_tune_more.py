@@ -1,5 +1,6 @@
-"""Studies by the command line that take minutes: a population that is killed, a tracking server that goes away and the
-winner registered, trials that fail, trials of several workers, two metrics."""
+"""Studies by the command line that take minutes: a population that is killed, a tracking server
+that goes away and the winner registered, trials that fail, trials of several workers, two
+metrics."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ from test_tune import QUICK, RECIPE, ended, summary_of, trials_in
 from test_tune import SPACE as SHIPPED
 from tracking_server import Server
 
+from manta.runs.checkpoint import Checkpoints
+from manta.runs.folder import RunFolder
 from manta.serving import load_exported
 from manta.serving.formats import photographs
 from manta.tracking import Tracker, download_model
-from manta.training.checkpoint import Checkpoints
-from manta.training.folder import RunFolder
 
 pytestmark = pytest.mark.long
 LIVE = """
@@ -53,7 +54,9 @@ def json_of(path: Path, default: Any = None) -> Any:
     return json.loads(path.read_text()) if path.exists() else default
 
 
-def test_a_population_killed_in_the_middle_goes_on_with_what_it_had_become(ray_cluster: str, tmp_path: Path) -> None:
+def test_a_population_killed_in_the_middle_goes_on_with_what_it_had_become(
+    ray_cluster: str, tmp_path: Path
+) -> None:
     space = tmp_path / "live.yaml"
     space.write_text(LIVE)
     words = ["tune", str(space), "--recipe", RECIPE, *QUICK, "study.compare=[]", "--name", "live"]
@@ -72,8 +75,12 @@ def test_a_population_killed_in_the_middle_goes_on_with_what_it_had_become(ray_c
     folders = {number: study / f"trials/{number:04d}" for number in before}
     rungs = {number: json_of(folder / "rungs.json", []) for number, folder in folders.items()}
     taken = {number: json_of(folder / "taken.json") for number, folder in folders.items()}
-    newest = {number: Checkpoints(RunFolder(folder), None).latest() for number, folder in folders.items()}
-    runs = {number: json_of(folder / "run.json", {}).get("run_id") for number, folder in folders.items()}
+    newest = {
+        number: Checkpoints(RunFolder(folder), None).latest() for number, folder in folders.items()
+    }
+    runs = {
+        number: json_of(folder / "run.json", {}).get("run_id") for number, folder in folders.items()
+    }
 
     manta_here(tmp_path, *words, "--resume", "--summary", "live.json")
 
@@ -105,18 +112,29 @@ def test_a_population_killed_in_the_middle_goes_on_with_what_it_had_become(ray_c
         kept_on += len(past) > 0
     assert kept_on, "one of four at a time takes another's weights: the others go on with theirs"
     changed = {number for number, trial in after.items() if trial.params != ended_with[number]}
-    assert changed, "the worst trial has taken over a better one's weights, with values near its own"
+    assert changed, (
+        "the worst trial has taken over a better one's weights, with values near its own"
+    )
     assert (study / "best-schedule.json").exists() == (found["best"]["number"] in changed)
 
 
 SPACE = "space:\n  objective.temperature: {type: float, low: 0.1, high: 0.5}\n"
 
 
-def test_a_study_outlives_its_tracking_server_and_registers_its_winner(tmp_path: Path, server: Server) -> None:
-    """The server is away from the first trial's training to its end: the second waits for it, nothing is lost."""
+def test_a_study_outlives_its_tracking_server_and_registers_its_winner(
+    tmp_path: Path, server: Server
+) -> None:
+    """The server is away from the first trial's training to its end: the second waits for it,
+    nothing is lost."""
     space = tmp_path / "small.yaml"
     space.write_text(SPACE)
-    settings = [*QUICK, "study.compare=[]", "study.scheduler=none", "study.resources.concurrent=1", "train.epochs=1"]
+    settings = [
+        *QUICK,
+        "study.compare=[]",
+        "study.scheduler=none",
+        "study.resources.concurrent=1",
+        "train.epochs=1",
+    ]
     words = ["tune", str(space), "--recipe", RECIPE, *settings, "tracking.register_model=false"]
     words += ["tracking.experiment=away", "--name", "away", "--trials", "2"]
     words += ["--register", "--summary", "away.json"]
@@ -147,8 +165,13 @@ def test_a_study_outlives_its_tracking_server_and_registers_its_winner(tmp_path:
     parent = tracker.client.get_run(found["study_run_id"])
     assert parent.data.tags["manta.registered_run"] == trained["run_id"]
     version = tracker.client.get_model_version_by_alias("manta-simclr-resnet10t", "candidate")
-    assert (version.run_id, trained["model_uri"]) == (trained["run_id"], "models:/manta-simclr-resnet10t@candidate")
-    encoder = load_exported(download_model(tracker, trained["model_uri"], tmp_path / "model") / "encoder")
+    assert (version.run_id, trained["model_uri"]) == (
+        trained["run_id"],
+        "models:/manta-simclr-resnet10t@candidate",
+    )
+    encoder = load_exported(
+        download_model(tracker, trained["model_uri"], tmp_path / "model") / "encoder"
+    )
     with torch.no_grad():
         assert torch.isfinite(encoder(photographs()[1])).all()
 
@@ -177,12 +200,31 @@ REASONS = {
 }
 
 
-def test_trials_that_fail_are_shown_with_their_reason_and_the_study_goes_on(ray_cluster: str, tmp_path: Path) -> None:
-    """Each trial but the first fails in one of four ways: it raises, turns NaN, wants too much memory, collapses."""
+def test_trials_that_fail_are_shown_with_their_reason_and_the_study_goes_on(
+    ray_cluster: str, tmp_path: Path
+) -> None:
+    """Each trial but the first fails in one of four ways: it raises, turns NaN, wants too much
+    memory, collapses."""
     space = tmp_path / "failures.yaml"
     space.write_text(FAILURES)
-    settings = [*QUICK, "study.scheduler.max=2", "study.seed=4", "watch.every=2", "watch.min_rank=3"]
-    words = ["tune", str(space), "--recipe", RECIPE, *settings, "--name", "failing", "--trials", "9"]
+    settings = [
+        *QUICK,
+        "study.scheduler.max=2",
+        "study.seed=4",
+        "watch.every=2",
+        "watch.min_rank=3",
+    ]
+    words = [
+        "tune",
+        str(space),
+        "--recipe",
+        RECIPE,
+        *settings,
+        "--name",
+        "failing",
+        "--trials",
+        "9",
+    ]
     manta_here(tmp_path, *words, "--summary", "failing.json")
     found = summary_of(tmp_path, "failing")
     assert len(found["trials"]) == 9
@@ -205,28 +247,56 @@ def test_trials_that_fail_are_shown_with_their_reason_and_the_study_goes_on(ray_
     assert run.data.tags["manta.reason"] == nan["reason"]
 
 
-def test_trials_of_two_workers_end_early_and_release_what_they_held(ray_cluster: str, tmp_path: Path) -> None:
+def test_trials_of_two_workers_end_early_and_release_what_they_held(
+    ray_cluster: str, tmp_path: Path
+) -> None:
     """Each is a Ray Train run. A leaked placement group would leave no CPU for the third."""
-    settings = [*QUICK, "study.scheduler.max=3", "resources.workers=2", "study.resources.concurrent=1"]
+    settings = [
+        *QUICK,
+        "study.scheduler.max=3",
+        "resources.workers=2",
+        "study.resources.concurrent=1",
+    ]
     words = ["tune", SHIPPED, "--recipe", RECIPE, *settings, "--name", "pairs", "--trials", "4"]
     manta_here(tmp_path, *words, "--summary", "pairs.json")
     found = summary_of(tmp_path, "pairs")
     assert [trial["number"] for trial in found["trials"]] == [0, 1, 2, 3]
     assert "pruned" in {trial["state"] for trial in found["trials"]}
     # Two workers share the global batch: the recipe's own trial is the one that one worker trains.
-    single = ["resources.workers=1", "--name", "single", "--trials", "1", "--summary", "single.json"]
+    single = [
+        "resources.workers=1",
+        "--name",
+        "single",
+        "--trials",
+        "1",
+        "--summary",
+        "single.json",
+    ]
     manta_here(tmp_path, "tune", SHIPPED, "--recipe", RECIPE, *settings, *single)
     alone = summary_of(tmp_path, "single")["trials"][0]
-    assert found["trials"][0]["values"]["rankme"] == pytest.approx(alone["values"]["rankme"], rel=0.2)
+    assert found["trials"][0]["values"]["rankme"] == pytest.approx(
+        alone["values"]["rankme"], rel=0.2
+    )
     assert found["default_value"] == pytest.approx(alone["value"], abs=0.05)
 
 
-def test_speed_as_a_second_metric_gives_a_front_under_median_stopping(ray_cluster: str, tmp_path: Path) -> None:
+def test_speed_as_a_second_metric_gives_a_front_under_median_stopping(
+    ray_cluster: str, tmp_path: Path
+) -> None:
     settings = [*QUICK, "study.scheduler.name=median", "study.scheduler.max=2"]
-    words = ["tune", SHIPPED, "--recipe", RECIPE, *settings, "study.metric=[knn_top1,images_per_second]"]
+    words = [
+        "tune",
+        SHIPPED,
+        "--recipe",
+        RECIPE,
+        *settings,
+        "study.metric=[knn_top1,images_per_second]",
+    ]
     manta_here(tmp_path, *words, "--name", "front", "--trials", "4", "--summary", "front.json")
     found = summary_of(tmp_path, "front")
     assert {trial["state"] for trial in found["trials"]} <= {"complete", "pruned"}
     assert all(trial["values"]["images_per_second"] > 0 for trial in found["trials"])
     assert found["front"]
-    assert set(found["front"]) <= {trial["number"] for trial in found["trials"] if trial["state"] == "complete"}
+    assert set(found["front"]) <= {
+        trial["number"] for trial in found["trials"] if trial["state"] == "complete"
+    }

@@ -27,13 +27,19 @@ def test_the_encoder_is_the_same_and_its_images_are_not(tmp_path: Path) -> None:
     change = Preparation(48, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     other = adapted(folder, tmp_path / "other", change)
     mine, theirs = load_exported(folder), load_exported(other)
-    images = torch.randint(0, 256, (2, 48, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    images = torch.randint(
+        0, 256, (2, 48, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (change.mean, change.std))
     with torch.no_grad():
         expected = mine.encoder.embed((images.permute(0, 3, 1, 2) / 255 - mean) / std)
         torch.testing.assert_close(theirs(images), expected)
-    assert weights_of(other) != weights_of(folder), "nothing that was computed of one is taken for the other"
-    half = load_exported(adapted(folder, tmp_path / "half", Preparation(size=48))).preprocess.describe()
+    assert weights_of(other) != weights_of(folder), (
+        "nothing that was computed of one is taken for the other"
+    )
+    half = load_exported(
+        adapted(folder, tmp_path / "half", Preparation(size=48))
+    ).preprocess.describe()
     assert half == {"image_size": 48, "resize": 48, "mean": [0.5] * 3, "std": [0.25] * 3}
 
 
@@ -61,6 +67,10 @@ def test_results_are_told_apart_by_name() -> None:
     assert not Preparation()
     assert Preparation().name == ""
     assert Preparation(64).name == "at-64px"
-    names = {Preparation(64, (0.5,) * 3).name, Preparation(64, (0.4,) * 3).name, Preparation(64, None, (0.5,) * 3).name}
+    names = {
+        Preparation(64, (0.5,) * 3).name,
+        Preparation(64, (0.4,) * 3).name,
+        Preparation(64, None, (0.5,) * 3).name,
+    }
     assert len(names) == 3
     assert all(name.startswith("at-64px-normalised-") for name in names)

@@ -13,17 +13,48 @@ from torch import Tensor
 from manta.batch import ViewNeeds
 from manta.data import LabelledBatch, Manifest, Plan, Shard, split_rows
 from manta.encoders import Encoder
-from manta.evaluation import Bench, EncoderEvaluator, EncoderEvaluatorConfig, Features, Scores, build
-from manta.evaluation.lidar import LiDARConfig
-from manta.evaluation.rank import RankConfig
-from manta.training.assess import Assessment, Augment, Reader, Rows, _Embedder, assess, augmentation, views_wanted
+from manta.evaluation.online import (
+    Assessment,
+    Augment,
+    Reader,
+    Rows,
+    _Embedder,
+    assess,
+    augmentation,
+    views_wanted,
+)
+from manta.evaluators import (
+    Bench,
+    EncoderEvaluator,
+    EncoderEvaluatorConfig,
+    Features,
+    Scores,
+    build,
+)
+from manta.evaluators.lidar import LiDARConfig
+from manta.evaluators.rank import RankConfig
 from manta.views import Views, ViewsConfig
 
 DIGITS = load_digits()
 ROWS, SIZE = len(DIGITS.images), 8
-FACTS = {"labelled": True, "classes": None, "sizes": {}, "mean": [], "std": [], "moment_rows": 0, "source": ""}
+FACTS = {
+    "labelled": True,
+    "classes": None,
+    "sizes": {},
+    "mean": [],
+    "std": [],
+    "moment_rows": 0,
+    "source": "",
+}
 MANIFEST = Manifest(
-    location="", rows=ROWS, shards=[Shard("", ROWS, [ROWS], 0)], kind="", quarantined=0, digest="", bytes=0, **FACTS
+    location="",
+    rows=ROWS,
+    shards=[Shard("", ROWS, [ROWS], 0)],
+    kind="",
+    quarantined=0,
+    digest="",
+    bytes=0,
+    **FACTS,
 )
 PLAN = Plan(MANIFEST, seed=0, batch_size=64, holdout=0.2)
 BANK, QUERIES = Rows(MANIFEST, PLAN, "bank", 300), Rows(MANIFEST, PLAN, "held_out", 300)
@@ -48,13 +79,19 @@ def reader(batch: int) -> Reader:
     def read(rows: Rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         mine = np.array_split(split_rows(rows.plan, rows.split, rows.limit), world)[rank]
         for index in torch.from_numpy(mine).split(batch):
-            yield LabelledBatch(images_of(index), index, torch.from_numpy(DIGITS.target[index.numpy()]))
+            yield LabelledBatch(
+                images_of(index), index, torch.from_numpy(DIGITS.target[index.numpy()])
+            )
 
     return read
 
 
 def assessed(
-    *, augment: Augment | None = None, views: tuple[int, int] | None = None, batch: int = 128, **encoders: Encoder
+    *,
+    augment: Augment | None = None,
+    views: tuple[int, int] | None = None,
+    batch: int = 128,
+    **encoders: Encoder,
 ) -> Assessment:
     found = assess(
         encoders or {"": Flat()},
@@ -73,7 +110,10 @@ def assessed(
 
 def named(images: Tensor, index: Tensor, draw: int) -> Tensor:
     """A "view" that says of what it was made."""
-    return torch.stack([index.float(), images.float().mean((1, 2, 3)), torch.full((len(index),), float(draw))], dim=1)
+    return torch.stack(
+        [index.float(), images.float().mean((1, 2, 3)), torch.full((len(index),), float(draw))],
+        dim=1,
+    )
 
 
 def test_rows_come_from_the_reader_that_is_handed_in() -> None:
@@ -116,17 +156,27 @@ def test_views_are_of_rows_drawn_from_all_queries_each_with_its_own_draws() -> N
 
 def test_views_do_not_depend_on_the_readers_batches() -> None:
     augment = augmentation(ViewsConfig(), SIZE)
-    one, other = (assessed(augment=augment, views=(60, 4), batch=batch).features[""].views for batch in (300, 37))
+    one, other = (
+        assessed(augment=augment, views=(60, 4), batch=batch).features[""].views
+        for batch in (300, 37)
+    )
     assert one is not None
     assert other is not None
     assert torch.equal(one, other)
-    assert build(LiDARConfig(rows=60, views=4)).compute(Features(one[:, 0], one[:, 0], views=one))["lidar"] > 1.5
+    assert (
+        build(LiDARConfig(rows=60, views=4)).compute(Features(one[:, 0], one[:, 0], views=one))[
+            "lidar"
+        ]
+        > 1.5
+    )
 
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_ranks_draw_the_rows_that_one_would(world: int) -> None:
     def drawn(rank: int, ranks: int) -> Tensor:
-        embedder = _Embedder({"": Flat().eval()}, lambda x: x, named, torch.device("cpu"), reader(10), rank, ranks)
+        embedder = _Embedder(
+            {"": Flat().eval()}, lambda x: x, named, torch.device("cpu"), reader(10), rank, ranks
+        )
         return torch.cat(embedder.embed(QUERIES, views=(50, 1))["views:"])[:, 0, 0]
 
     parts = [drawn(rank, world) for rank in range(world)]
@@ -145,7 +195,9 @@ def test_every_objective_is_augmented_like_simclr() -> None:
         assert torch.equal(augment(images, index, 3), view)
     assert not torch.equal(augment(images, index, 4), view)
     gentle = augmentation(ViewsConfig(strength=0, mean=mean, std=std), 12)
-    assert torch.equal(gentle(images, index, 3), view), "a study that searches the strength compares its trials"
+    assert torch.equal(gentle(images, index, 3), view), (
+        "a study that searches the strength compares its trials"
+    )
 
 
 def test_the_largest_wish_for_views_suffices_for_all() -> None:

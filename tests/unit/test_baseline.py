@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from manta import encoders
 from manta.encoders import Encoder, EncoderConfig
-from manta.training.baseline import BATCH, settle
+from manta.evaluation.untrained import BATCH, settle
 
 BATCHES = 3
 
@@ -21,7 +21,9 @@ class Convolution(Encoder):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5))
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5)
+        )
 
     def embed(self, x: Tensor) -> Tensor:
         return self.layers(x).mean((2, 3))  # type: ignore[no-any-return]
@@ -29,8 +31,12 @@ class Convolution(Encoder):
 
 def sorted_by_class() -> Tensor:
     """`[3 BATCH, 3, 8, 8]`: dark images, then grey ones, then bright ones."""
-    noise = torch.randint(0, 40, (BATCHES * BATCH, 3, 8, 8), generator=torch.Generator().manual_seed(1))
-    return (noise + torch.arange(BATCHES).repeat_interleave(BATCH).view(-1, 1, 1, 1) * 100).to(torch.uint8)
+    noise = torch.randint(
+        0, 40, (BATCHES * BATCH, 3, 8, 8), generator=torch.Generator().manual_seed(1)
+    )
+    return (noise + torch.arange(BATCHES).repeat_interleave(BATCH).view(-1, 1, 1, 1) * 100).to(
+        torch.uint8
+    )
 
 
 def prepare(images: Tensor) -> Tensor:
@@ -47,7 +53,9 @@ def test_statistics_are_those_of_all_images_however_they_are_sorted() -> None:
     torch.testing.assert_close(norm.running_mean.double(), seen.mean(1), rtol=1e-4, atol=1e-5)
     # A batch is a sample of the classes: of a sorted one the variance would be a tenth of this.
     torch.testing.assert_close(norm.running_var.double(), seen.var(1), rtol=0.02, atol=0)
-    assert all(torch.equal(now, before) for now, before in zip(encoder.parameters(), weights, strict=True))
+    assert all(
+        torch.equal(now, before) for now, before in zip(encoder.parameters(), weights, strict=True)
+    )
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -81,7 +89,9 @@ def test_one_image_has_no_variance() -> None:
 
 
 def test_a_network_without_batchnorm_reads_no_image() -> None:
-    plain = EncoderConfig(name="vit_tiny_patch16_224", args={"embed_dim": 24, "depth": 1, "num_heads": 2})
+    plain = EncoderConfig(
+        name="vit_tiny_patch16_224", args={"embed_dim": 24, "depth": 1, "num_heads": 2}
+    )
     encoder = encoders.build(plain, image_size=32)
     unread = iter([torch.zeros(2, 3, 32, 32, dtype=torch.uint8)])
     assert not settle(encoder, unread, prepare)

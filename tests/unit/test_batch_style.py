@@ -1,4 +1,5 @@
-"""Batch style standardisation: what it keeps, what it takes, from whom, and that it is off unless asked for."""
+"""Batch style standardisation: what it keeps, what it takes, from whom, and that it is off unless
+asked for."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ B, SIZE = 8, 32
 
 
 def pictures(seed: int = 0) -> Tensor:
-    """Noise at an eighth of the size, enlarged, in colours of its own for each picture; never near black or white."""
+    """Noise at an eighth of the size, enlarged, in colours of its own for each picture; never near
+    black or white."""
     stream = torch.Generator().manual_seed(seed)
     noise = torch.rand(B, 3, SIZE // 8, SIZE // 8, generator=stream)
     smooth = torch.nn.functional.interpolate(noise, (SIZE, SIZE), mode="bilinear") - 0.5
@@ -27,7 +29,9 @@ def pictures(seed: int = 0) -> Tensor:
     return ((0.2 * smooth + colour) * 255).round().to(torch.uint8)
 
 
-def batch(rows: slice | None = None, *, images: Tensor | None = None, step: int = 0, **config: object) -> Batch:
+def batch(
+    rows: slice | None = None, *, images: Tensor | None = None, step: int = 0, **config: object
+) -> Batch:
     needs = ViewNeeds(preset="plain", mask_ratio=0.5, mask_grid=(4, 4))
     views = Views(ViewsConfig.model_validate(config), needs, image_size=SIZE)
     images, rows = pictures() if images is None else images, rows or slice(0, B)
@@ -40,17 +44,25 @@ def test_low_amplitudes_are_the_references_and_the_rest_is_the_images_own() -> N
     before, after, reference = (torch.fft.fft2(x) for x in (images, styled, images[3]))
     for row in range(SIZE):
         for column in range(SIZE):
-            frequency = max(min(row, SIZE - row), min(column, SIZE - column)) / SIZE  # in cycles a pixel
+            frequency = (
+                max(min(row, SIZE - row), min(column, SIZE - column)) / SIZE
+            )  # in cycles a pixel
             own = before[..., row, column]
             low = frequency <= 0.25  # the centred square of half the side has a quarter of the area
-            expected = reference[..., row, column].abs() * torch.exp(1j * own.angle()) if low else own
-            torch.testing.assert_close(after[..., row, column], expected.expand_as(own), atol=1e-6, rtol=1e-6)
+            expected = (
+                reference[..., row, column].abs() * torch.exp(1j * own.angle()) if low else own
+            )
+            torch.testing.assert_close(
+                after[..., row, column], expected.expand_as(own), atol=1e-6, rtol=1e-6
+            )
 
 
 def test_the_reference_itself_is_left_as_it_is() -> None:
     images = pictures().float() / 255
     for area in (0.02, 0.3, 1.0):
-        torch.testing.assert_close(restyle(images, images[5], area)[5], images[5], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            restyle(images, images[5], area)[5], images[5], atol=1e-5, rtol=0
+        )
 
 
 def test_a_batch_of_flat_colours_takes_one_colour() -> None:
@@ -68,20 +80,31 @@ def test_colours_stay_in_range() -> None:
 
 def test_views_take_different_styles_of_images_of_the_batch() -> None:
     found = batch(
-        batch_style=1.0, batch_style_area=(0.05, 0.05), flip=0, crop_scale=(1, 1), mean=(0, 0, 0), std=(1, 1, 1)
+        batch_style=1.0,
+        batch_style_area=(0.05, 0.05),
+        flip=0,
+        crop_scale=(1, 1),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
     )
     means = [view.data.mean((2, 3)) for view in found]
     own = pictures().float().mean((2, 3)) / 255
     chosen = []
     for mean in means:
-        torch.testing.assert_close(mean, mean[:1].expand_as(mean), atol=1e-3, rtol=0)  # one style for the batch
+        torch.testing.assert_close(
+            mean, mean[:1].expand_as(mean), atol=1e-3, rtol=0
+        )  # one style for the batch
         chosen.append(int((own - mean[0]).norm(dim=1).argmin()))
         torch.testing.assert_close(mean[0], own[chosen[-1]], atol=1e-3, rtol=0)
     assert chosen[0] != chosen[1]
 
 
 def test_off_it_draws_nothing_and_on_it_changes_no_other_number() -> None:
-    plain, off, on = batch(), batch(batch_style=0.0, batch_style_area=(0.3, 0.4)), batch(batch_style=1.0)
+    plain, off, on = (
+        batch(),
+        batch(batch_style=0.0, batch_style_area=(0.3, 0.4)),
+        batch(batch_style=1.0),
+    )
     gentle = batch(batch_style=1.0, strength=0)
     for i, view in enumerate(plain):
         assert torch.equal(off.views[i].data, view.data)
@@ -104,9 +127,14 @@ def test_it_is_as_frequent_as_asked_and_the_same_when_drawn_again() -> None:
 
 def worker(rank: int, world: int, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world
+    )
     size = B // world
-    found = [batch(slice(rank * size, (rank + 1) * size), batch_style=1.0, step=step) for step in range(3)]
+    found = [
+        batch(slice(rank * size, (rank + 1) * size), batch_style=1.0, step=step)
+        for step in range(3)
+    ]
     torch.save([view.data for part in found for view in part], f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
@@ -123,9 +151,19 @@ def test_ranks_take_the_style_of_the_global_batch(tmp_path: Path) -> None:
 
 def test_its_config() -> None:
     first, second = specify(
-        ViewsConfig(batch_style=0.6, batch_style_area=(0.1, 0.2), strength=0.5), ViewNeeds(), image_size=32
+        ViewsConfig(batch_style=0.6, batch_style_area=(0.1, 0.2), strength=0.5),
+        ViewNeeds(),
+        image_size=32,
     )
-    assert (first.batch_style, first.style_area) == (second.batch_style, second.style_area) == (0.3, (0.1, 0.2))
-    for wrong in ({"batch_style": 1.1}, {"batch_style_area": (0.0, 0.5)}, {"batch_style_area": (0.5, 0.1)}):
+    assert (
+        (first.batch_style, first.style_area)
+        == (second.batch_style, second.style_area)
+        == (0.3, (0.1, 0.2))
+    )
+    for wrong in (
+        {"batch_style": 1.1},
+        {"batch_style_area": (0.0, 0.5)},
+        {"batch_style_area": (0.5, 0.1)},
+    ):
         with pytest.raises(ValidationError):
             ViewsConfig.model_validate(wrong)

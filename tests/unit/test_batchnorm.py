@@ -14,13 +14,20 @@ from manta.training.batchnorm import synchronise
 def net() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), BatchNormAct2d(4), nn.Flatten(), nn.Linear(144, 5), nn.BatchNorm1d(5)
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        BatchNormAct2d(4),
+        nn.Flatten(),
+        nn.Linear(144, 5),
+        nn.BatchNorm1d(5),
     ).double()
 
 
 def rows() -> torch.Tensor:
     torch.manual_seed(1)
-    return torch.randn(8, 3, 8, 8, dtype=torch.float64) + torch.arange(8.0, dtype=torch.float64).view(8, 1, 1, 1)
+    return torch.randn(8, 3, 8, 8, dtype=torch.float64) + torch.arange(
+        8.0, dtype=torch.float64
+    ).view(8, 1, 1, 1)
 
 
 def train(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -45,7 +52,9 @@ def test_two_ranks_equal_one(tmp_path):
     expected = train(whole, rows())
     mp.spawn(on_rank, args=(2, str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
     found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
-    torch.testing.assert_close(torch.cat([out for out, _, _ in found]), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        torch.cat([out for out, _, _ in found]), expected, rtol=1e-9, atol=1e-9
+    )
     for got, parameter in zip(found[0][1], whole.parameters(), strict=True):
         torch.testing.assert_close(got, parameter.grad, rtol=1e-7, atol=1e-10)
     for name, value in whole.state_dict().items():

@@ -10,8 +10,8 @@ from manta import encoders
 from manta.config import from_mapping
 from manta.data import Manifest, Shard
 from manta.encoders import EncoderConfig
+from manta.runs.build import build_objective
 from manta.serving import ExportedEncoder, save_encoder
-from manta.training.build import build_objective
 
 
 def test_a_teacher_sees_pixels_that_are_normalised_as_the_views_are(tmp_path: Path) -> None:

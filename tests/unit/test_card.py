@@ -23,7 +23,10 @@ RUN = {
 }
 EVALUATION = {
     "metrics": {"knn_top1": 0.93456, "random_knn_top1": 0.4, "rankme": 41.25, "linear_l2": 0.01},
-    "settings": {"knn": {"name": "knn", "every": None, "k": 20, "temperature": 0.1}, "rank": {"name": "rank"}},
+    "settings": {
+        "knn": {"name": "knn", "every": None, "k": 20, "temperature": 0.1},
+        "rank": {"name": "rank"},
+    },
     "bank_rows": 11_111,
     "query_rows": 1_234,
     "labelled": True,
@@ -41,13 +44,18 @@ def test_it_says_what_the_model_was_made_from_and_how() -> None:
     assert "| Budget | 12.5 epochs, 1,205 steps, batches of 128, seed 3 |" in text
     assert "| Encoder | resnet18, 11,176,512 parameters, from random weights |" in text
     assert "| Run | `0123abc`, 2026-05-05T10:00:00+00:00 |" in text
-    assert "A Simple Framework for Contrastive Learning of Visual Representations (2020), arXiv:2002.05709" in text
+    assert (
+        "A Simple Framework for Contrastive Learning of Visual Representations (2020), arXiv:2002.05709"
+        in text
+    )
     assert "secret" not in text
 
 
 def test_metrics_stand_beside_the_untrained_encoders_with_their_probes() -> None:
     text = card()
-    assert "On 1,234 images held out of training; probes learnt from 11,111 training images." in text
+    assert (
+        "On 1,234 images held out of training; probes learnt from 11,111 training images." in text
+    )
     assert "| knn_top1 | 0.9346 | 0.4 |" in text
     assert "| rankme | 41.25 |  |" in text
     assert "| random_knn_top1" not in text

@@ -11,8 +11,15 @@ import torch
 from torch import nn
 
 from manta.errors import RunError
-from manta.training.checkpoint import CheckpointManifest, Checkpoints, Snapshot, folder_name, new_manifest, snapshot
-from manta.training.folder import Lease, RunFolder, local_copy
+from manta.runs.checkpoint import (
+    CheckpointManifest,
+    Checkpoints,
+    Snapshot,
+    folder_name,
+    new_manifest,
+    snapshot,
+)
+from manta.runs.folder import Lease, RunFolder, local_copy
 
 
 def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -25,7 +32,14 @@ def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
 
 
 def manifest(step: int, **metrics: float) -> CheckpointManifest:
-    return new_manifest(step, steps_per_epoch=10, total_steps=100, fingerprint="f", run_id="r", metrics=dict(metrics))
+    return new_manifest(
+        step,
+        steps_per_epoch=10,
+        total_steps=100,
+        fingerprint="f",
+        run_id="r",
+        metrics=dict(metrics),
+    )
 
 
 def saved(folder: RunFolder, step: int, **metrics: float) -> Checkpoints:

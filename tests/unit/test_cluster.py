@@ -43,7 +43,9 @@ def test_the_head_computes_nothing_and_drives_trials(cluster: dict[str, Any]) ->
 
 
 def test_workers_come_and_go(cluster: dict[str, Any]) -> None:
-    workers = {k: v for k, v in cluster["available_node_types"].items() if k != cluster["head_node_type"]}
+    workers = {
+        k: v for k, v in cluster["available_node_types"].items() if k != cluster["head_node_type"]
+    }
     assert {worker["labels"]["role"] for worker in workers.values()} == {"gpu", "cpu"}
     assert workers["gpu_spot"]["min_workers"] == 0  # what costs most is there only while it is used
     assert all(worker["min_workers"] < worker["max_workers"] for worker in workers.values())
@@ -53,7 +55,10 @@ def test_workers_come_and_go(cluster: dict[str, Any]) -> None:
 
 def test_every_node_runs_one_image(cluster: dict[str, Any]) -> None:
     """Ray requires the same Python, to the patch, on every node."""
-    assert len({kind["node_config"]["ImageId"] for kind in cluster["available_node_types"].values()}) == 1
+    assert (
+        len({kind["node_config"]["ImageId"] for kind in cluster["available_node_types"].values()})
+        == 1
+    )
 
 
 def test_ray_is_started_with_a_token_and_behind_the_tunnel(cluster: dict[str, Any]) -> None:
@@ -71,8 +76,13 @@ def test_ray_is_started_with_a_token_and_behind_the_tunnel(cluster: dict[str, An
 
 
 def test_what_is_installed_is_pinned(cluster: dict[str, Any]) -> None:
-    """Ray's default set-up installs a nightly wheel from a bucket; ours names no host, so pip's own index is used."""
-    setup = "\n".join(cluster["setup_commands"] + cluster["head_setup_commands"] + cluster["worker_setup_commands"])
+    """Ray's default set-up installs a nightly wheel from a bucket; ours names no host, so pip's own
+    index is used."""
+    setup = "\n".join(
+        cluster["setup_commands"]
+        + cluster["head_setup_commands"]
+        + cluster["worker_setup_commands"]
+    )
     assert "requirements.lock" in setup
     prepared = prepare_config(cluster)
     assert prepared["setup_commands"] == cluster["setup_commands"]
@@ -80,7 +90,9 @@ def test_what_is_installed_is_pinned(cluster: dict[str, Any]) -> None:
 
 
 def test_the_lock_pins_the_ray_that_the_files_name(rayjob: dict[str, Any]) -> None:
-    pinned = re.search(r"^ray(?:\[[^\]]*\])?==(\S+)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE)
+    pinned = re.search(
+        r"^ray(?:\[[^\]]*\])?==(\S+)", (ROOT / "requirements.lock").read_text(), flags=re.MULTILINE
+    )
     assert pinned is not None
     assert rayjob["spec"]["rayClusterSpec"]["rayVersion"] == pinned[1]
 
@@ -94,21 +106,31 @@ def test_rayjob_runs_the_job_file_and_cleans_up(rayjob: dict[str, Any]) -> None:
     for inside_the_image in words[1:3]:
         path = ROOT / inside_the_image.removeprefix("/home/ray/manta/")
         assert path.is_file(), path
-    assert yaml.safe_load(spec["runtimeEnvYAML"])["env_vars"]["MLFLOW_TRACKING_URI"].startswith("http")
+    assert yaml.safe_load(spec["runtimeEnvYAML"])["env_vars"]["MLFLOW_TRACKING_URI"].startswith(
+        "http"
+    )
 
 
 def test_rayjob_asks_for_the_workers_it_trains_with(rayjob: dict[str, Any]) -> None:
     workers = int(re.search(r"resources\.workers=(\d+)", rayjob["spec"]["entrypoint"])[1])  # type: ignore[index]
     groups = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
-    assert sum(group["replicas"] for group in groups) == workers <= sum(group["maxReplicas"] for group in groups)
+    assert (
+        sum(group["replicas"] for group in groups)
+        == workers
+        <= sum(group["maxReplicas"] for group in groups)
+    )
 
 
 def test_rayjob_spreads_one_pod_a_node(rayjob: dict[str, Any]) -> None:
     for group in rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]:
         template = group["template"]
-        (rule,) = template["spec"]["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        (rule,) = template["spec"]["affinity"]["podAntiAffinity"][
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        ]
         assert rule["topologyKey"] == "kubernetes.io/hostname"
-        assert rule["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        assert (
+            rule["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        )
         (container,) = template["spec"]["containers"]
         assert container["resources"]["requests"] == container["resources"]["limits"]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
@@ -121,4 +143,7 @@ def test_rayjob_head_takes_no_work_and_wants_a_token(rayjob: dict[str, Any]) -> 
     names = [group["template"]["spec"]["containers"][0] for group in cluster["workerGroupSpecs"]]
     head = cluster["headGroupSpec"]["template"]["spec"]["containers"][0]
     assert {container["image"] for container in [head, *names]} == {head["image"]}
-    assert all({"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"] for container in [head, *names])
+    assert all(
+        {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
+        for container in [head, *names]
+    )

@@ -12,13 +12,23 @@ MINIMAL = {"data": {"source": "digits"}, "objective": {"name": "dcl"}}
 def test_a_file_and_overrides_make_an_experiment(tmp_path):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("data: {source: digits}\nobjective: {name: dcl, temperature: 0.1}\n")
-    experiment = load(recipe, ["objective.temperature=0.2", "train.epochs=3", "optimizer.lr=1e-4", "data.limit=100"])
+    experiment = load(
+        recipe,
+        ["objective.temperature=0.2", "train.epochs=3", "optimizer.lr=1e-4", "data.limit=100"],
+    )
     assert experiment.objective.temperature == 0.2
-    assert (experiment.train.epochs, experiment.optimizer.lr, experiment.data.limit) == (3, 1e-4, 100)
+    assert (experiment.train.epochs, experiment.optimizer.lr, experiment.data.limit) == (
+        3,
+        1e-4,
+        100,
+    )
 
 
 def test_the_resolved_file_loads_to_an_equal_experiment(tmp_path):
-    first = from_mapping(MINIMAL | {"optimizer": {"schedule": {"name": "infinite", "warmup": 10}, "weight_decay": 0.1}})
+    first = from_mapping(
+        MINIMAL
+        | {"optimizer": {"schedule": {"name": "infinite", "warmup": 10}, "weight_decay": 0.1}}
+    )
     saved = tmp_path / "experiment.yaml"
     saved.write_text(first.to_yaml())
     assert load(saved) == first
@@ -32,9 +42,15 @@ def test_the_resolved_file_loads_to_an_equal_experiment(tmp_path):
         ("train.epoch=3", ["train.epoch", "no such key"]),
         ("train.epochs=-1", ["train.epochs", "greater than 0", "-1"]),
         ("objective.name=dlc", ["dlc", "did you mean 'dcl'"]),
-        ("objective.temprature=1", ["objective.temprature: no such key; did you mean 'temperature'?"]),
+        (
+            "objective.temprature=1",
+            ["objective.temprature: no such key; did you mean 'temperature'?"],
+        ),
         ("objective.projector.hiden=1", ["objective.projector.hiden: no such key", "'hidden'"]),
-        ("evaluation.evaluators=[{name: knn, kk: 3}]", ["evaluation.evaluators.0.kk: no such key", "mean 'k'"]),
+        (
+            "evaluation.evaluators=[{name: knn, kk: 3}]",
+            ["evaluation.evaluators.0.kk: no such key", "mean 'k'"],
+        ),
         ("train.epochs", ["section.key=value"]),
         ("resources.workers=3", ["train.batch_size 256", "255"]),
         ("optimizer.schedule.name=cosinus", ["optimizer.schedule", "cosinus"]),
@@ -90,8 +106,16 @@ def test_the_fingerprint_sees_what_changes_training_and_nothing_else():
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_head_that_is_set_in_part_is_the_objectives_own_in_all_else(name):
     kind = OBJECTIVES[name].Config
-    heads = {key: field.default for key, field in kind.model_fields.items() if isinstance(field.default, HeadConfig)}
-    needed = {key: "somewhere" for key, field in kind.model_fields.items() if field.is_required() and key != "name"}
+    heads = {
+        key: field.default
+        for key, field in kind.model_fields.items()
+        if isinstance(field.default, HeadConfig)
+    }
+    needed = {
+        key: "somewhere"
+        for key, field in kind.model_fields.items()
+        if field.is_required() and key != "name"
+    }
     for key, default in heads.items():
         given = kind.model_validate({"name": name, key: {"hidden": 33}} | needed)
         assert getattr(given, key) == default.model_copy(update={"hidden": 33})

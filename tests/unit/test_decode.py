@@ -25,7 +25,9 @@ def noise(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
 def smooth(height: int, width: int) -> Image.Image:
     y, x = np.mgrid[0:height, 0:width]
     return Image.fromarray(
-        np.stack([255 * x / width, 255 * y / height, 127 + 100 * np.sin(x / 60)], axis=-1).astype(np.uint8)
+        np.stack([255 * x / width, 255 * y / height, 127 + 100 * np.sin(x / 60)], axis=-1).astype(
+            np.uint8
+        )
     )
 
 
@@ -85,7 +87,9 @@ def test_exif_orientation(orientation: int, kind: str) -> None:
 
 def test_grey_palette_and_one_bit() -> None:
     grey = noise(16, 16)[:, :, 0]
-    assert np.array_equal(decode(encode(Image.fromarray(grey)), 16), np.repeat(grey[:, :, None], 3, axis=2))
+    assert np.array_equal(
+        decode(encode(Image.fromarray(grey)), 16), np.repeat(grey[:, :, None], 3, axis=2)
+    )
     palette = Image.fromarray(noise(16, 16)).quantize(8)
     assert np.array_equal(decode(encode(palette), 16), np.asarray(palette.convert("RGB")))
     bits = Image.fromarray(grey > 127)
@@ -119,7 +123,9 @@ def test_sixteen_bits_keep_their_upper_byte() -> None:
     tiff = decode(encode(Image.fromarray(deep.astype(np.int32)), "TIFF"), 8)
     assert np.array_equal(tiff[:, :, 0], (deep >> 8).astype(np.uint8))
     unit = (np.arange(64, dtype=np.float32) / 63).reshape(8, 8)
-    assert np.array_equal(decode(encode(Image.fromarray(unit), "TIFF"), 8)[:, :, 0], np.rint(unit * 255))
+    assert np.array_equal(
+        decode(encode(Image.fromarray(unit), "TIFF"), 8)[:, :, 0], np.rint(unit * 255)
+    )
 
 
 def test_an_animation_gives_its_first_frame() -> None:
@@ -144,7 +150,10 @@ def test_reasons() -> None:
     with pytest.raises(BadImage, match=r"^not an image$"):
         verify(b"a letter to a friend, and not a short one either")
     bomb = encode(Image.new("1", (20_000, 20_000)))
-    with pytest.raises(BadImage, match=r"^decompression bomb: 20000 x 20000 pixels are over the limit of 178956970$"):
+    with pytest.raises(
+        BadImage,
+        match=r"^decompression bomb: 20000 x 20000 pixels are over the limit of 178956970$",
+    ):
         verify(bomb)
     photo = encode(Image.fromarray(noise(20, 30)), "JPEG")
     with pytest.raises(BadImage, match=r"30 x 20 pixels are over the limit of 599"):

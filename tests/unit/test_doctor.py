@@ -35,7 +35,17 @@ def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_this_machine_can_run_manta(tmp_path: Path) -> None:
     found = {check.name: check for check in doctor.checks(tmp_path / "manta-runs")}
-    must = ("source tree", "Python", "torch", "timm", "Ray", "MLflow", "Optuna", "tracking store", "Ray session")
+    must = (
+        "source tree",
+        "Python",
+        "torch",
+        "timm",
+        "Ray",
+        "MLflow",
+        "Optuna",
+        "tracking store",
+        "Ray session",
+    )
     assert {name: found[name].found for name in must if found[name].status != "ok"} == {}
     assert len(found) == 14
     assert not (tmp_path / "manta-runs").exists(), "the doctor only looks"
@@ -48,7 +58,9 @@ def test_what_is_not_well_comes_with_its_mending() -> None:
 
 
 def test_runs_in_a_bucket_do_not_confuse_the_disk() -> None:
-    assert "cannot be looked at" not in " ".join(check.found for check in doctor.checks("s3://bucket/runs"))
+    assert "cannot be looked at" not in " ".join(
+        check.found for check in doctor.checks("s3://bucket/runs")
+    )
 
 
 def test_stray_init_is_found(tmp_path: Path) -> None:
@@ -61,7 +73,8 @@ def test_stray_init_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted", "status"), [("timm", ">=99", "bad"), ("timm", ">=1", "ok"), ("no-such-thing", ">=1", "bad")]
+    ("name", "wanted", "status"),
+    [("timm", ">=99", "bad"), ("timm", ">=1", "ok"), ("no-such-thing", ">=1", "bad")],
 )
 def test_package_versions(name: str, wanted: str, status: str) -> None:
     check = doctor.package(name, wanted)
@@ -80,14 +93,18 @@ def test_a_look_that_fails_is_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert found["memory"].found
 
 
-def test_tracking_server_that_answers(monkeypatch: pytest.MonkeyPatch, listening: int, tmp_path: Path) -> None:
+def test_tracking_server_that_answers(
+    monkeypatch: pytest.MonkeyPatch, listening: int, tmp_path: Path
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:secret@127.0.0.1:{listening}")
     check = doctor.tracking(tmp_path)
     assert check.status == "ok"
     assert "secret" not in check.found
 
 
-def test_tracking_server_that_is_away(monkeypatch: pytest.MonkeyPatch, silent: int, tmp_path: Path) -> None:
+def test_tracking_server_that_is_away(
+    monkeypatch: pytest.MonkeyPatch, silent: int, tmp_path: Path
+) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:secret@127.0.0.1:{silent}")
     check = doctor.tracking(tmp_path)
     assert check.status == "bad"
@@ -123,7 +140,9 @@ def test_sqlite_store_that_is_something_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
-def test_ray_address(monkeypatch: pytest.MonkeyPatch, listening: int, silent: int, form: str) -> None:
+def test_ray_address(
+    monkeypatch: pytest.MonkeyPatch, listening: int, silent: int, form: str
+) -> None:
     monkeypatch.setenv("RAY_ADDRESS", form.format(listening))
     assert doctor.ray_session().status == "ok"
     monkeypatch.setenv("RAY_ADDRESS", form.format(silent))

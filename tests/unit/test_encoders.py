@@ -16,7 +16,12 @@ FAMILIES = [
     ("efficientnet_b0", "default", 64, {}),
     ("vit_tiny_patch16_224", "small", 32, TINY_VIT),
     ("vit_tiny_patch16_224", "default", 64, TINY_VIT),
-    ("swin_tiny_patch4_window7_224", "default", 64, {"img_size": 64, "embed_dim": 24, "depths": (1, 1, 1, 1)}),
+    (
+        "swin_tiny_patch4_window7_224",
+        "default",
+        64,
+        {"img_size": 64, "embed_dim": 24, "depths": (1, 1, 1, 1)},
+    ),
 ]
 
 
@@ -39,13 +44,17 @@ def test_the_small_stem_keeps_resolution():
     x = torch.randn(2, 3, 32, 32)
     assert plain.eval().feature_map(x).shape[-1] == 1
     assert small.eval().feature_map(x).shape[-1] == 4
-    patches = build(EncoderConfig(name="vit_tiny_patch16_224", stem="small", args=TINY_VIT), image_size=32)
+    patches = build(
+        EncoderConfig(name="vit_tiny_patch16_224", stem="small", args=TINY_VIT), image_size=32
+    )
     assert patches.grid == (8, 8)
 
 
 def test_tokens_of_kept_patches_do_not_see_hidden_ones():
     torch.manual_seed(0)
-    encoder = build(EncoderConfig(name="vit_tiny_patch16_224", stem="small", args=TINY_VIT), image_size=32).eval()
+    encoder = build(
+        EncoderConfig(name="vit_tiny_patch16_224", stem="small", args=TINY_VIT), image_size=32
+    ).eval()
     assert isinstance(encoder, TokenEncoder)
     x = torch.randn(2, 3, 32, 32)
     keep = torch.tensor([[0, 1, 5], [9, 3, 63]])

@@ -13,8 +13,8 @@ from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, sil
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from manta.evaluation import Features, build, evaluate
-from manta.evaluation.clustering import ClusteringConfig
+from manta.evaluators import Features, build, evaluate
+from manta.evaluators.clustering import ClusteringConfig
 
 
 def blobs(*, each: int = 40) -> tuple[Tensor, Tensor]:
@@ -22,7 +22,9 @@ def blobs(*, each: int = 40) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(6).repeat_interleave(each)
     length = 10 ** torch.linspace(-1, 1, 6 * each)[torch.randperm(6 * each, generator=generator)]
-    return length[:, None] * (torch.eye(6, 8)[labels] + 0.05 * torch.randn(6 * each, 8, generator=generator)), labels
+    return length[:, None] * (
+        torch.eye(6, 8)[labels] + 0.05 * torch.randn(6 * each, 8, generator=generator)
+    ), labels
 
 
 def clustered(queries: Tensor, labels: Tensor | None, **settings: object) -> dict[str, float]:
@@ -50,7 +52,9 @@ def test_scores_equal_scikit_learns() -> None:
     assert numbers == pytest.approx(expected, abs=1e-9)
     assert numbers["clustering_kmeans_ami"] > 0.6
     assert 0 < numbers["clustering_hdbscan_noise"] < 1
-    assert numbers == clustered(queries, truth, rows=400, quadratic_rows=300, starts=2, least=5, seed=3)
+    assert numbers == clustered(
+        queries, truth, rows=400, quadratic_rows=300, starts=2, least=5, seed=3
+    )
 
 
 def test_blobs_are_found_whatever_the_length_of_rows() -> None:
@@ -61,7 +65,9 @@ def test_blobs_are_found_whatever_the_length_of_rows() -> None:
         assert numbers[f"clustering_{algorithm}_ari"] == pytest.approx(1.0)
     assert numbers["clustering_hdbscan_clusters"] == 6
     # Labels without meaning: agreement by chance is 0.
-    noise = clustered(queries, labels[torch.randperm(240, generator=torch.Generator().manual_seed(1))])
+    noise = clustered(
+        queries, labels[torch.randperm(240, generator=torch.Generator().manual_seed(1))]
+    )
     assert abs(noise["clustering_kmeans_ami"]) < 0.05
     assert abs(noise["clustering_ward_ari"]) < 0.05
 
@@ -71,7 +77,9 @@ def test_without_labels_the_silhouette_says_how_many_clusters_are_right() -> Non
     right, wrong = (clustered(queries, None, clusters=count) for count in (6, 3))
     points = normalize(queries.double().numpy())
     found = AgglomerativeClustering(6).fit_predict(points)
-    assert right["clustering_ward_silhouette"] == pytest.approx(silhouette_score(points, found), abs=1e-9)
+    assert right["clustering_ward_silhouette"] == pytest.approx(
+        silhouette_score(points, found), abs=1e-9
+    )
     assert right["clustering_kmeans_silhouette"] > wrong["clustering_kmeans_silhouette"] + 0.2
     assert set(right) == {
         "clustering_kmeans_silhouette",
@@ -84,7 +92,9 @@ def test_without_labels_the_silhouette_says_how_many_clusters_are_right() -> Non
     alone = clustered(queries, None)
     found = HDBSCAN(min_cluster_size=10, copy=True).fit_predict(points[drawn := shuffled(240)])
     kept = found >= 0
-    assert set(alone) == {f"clustering_hdbscan_{name}" for name in ("silhouette", "clusters", "noise")}
+    assert set(alone) == {
+        f"clustering_hdbscan_{name}" for name in ("silhouette", "clusters", "noise")
+    }
     expected = silhouette_score(points[drawn][kept], found[kept])
     assert alone["clustering_hdbscan_silhouette"] == pytest.approx(expected, abs=1e-9)
     assert alone["clustering_hdbscan_noise"] == pytest.approx(1 - kept.mean())
@@ -96,7 +106,9 @@ def shuffled(rows: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "queries", [torch.ones(50, 4), torch.full((50, 4), math.nan), torch.randn(3, 4)], ids=["one", "nan", "few"]
+    "queries",
+    [torch.ones(50, 4), torch.full((50, 4), math.nan), torch.randn(3, 4)],
+    ids=["one", "nan", "few"],
 )
 @pytest.mark.parametrize("labelled", [True, False])
 def test_no_number_without_clusters_to_find(queries: Tensor, labelled: bool) -> None:

@@ -1,4 +1,5 @@
-"""Corruptions against formulas and other libraries, and the evaluator against scikit-learn's neighbours."""
+"""Corruptions against formulas and other libraries, and the evaluator against scikit-learn's
+neighbours."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ from bench_kit import Pixels, bench_of, prepare
 from conformance.objective_kit import labels, pictures
 from manta.config import from_mapping
 from manta.errors import ConfigError
-from manta.evaluation import build, evaluate
-from manta.evaluation._corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from manta.evaluation.corruptions import CorruptionsConfig
+from manta.evaluators import build, evaluate
+from manta.evaluators._corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from manta.evaluators.corruptions import CorruptionsConfig
 
 
 def drawn(seed: int = 0) -> Generator:
@@ -50,7 +51,11 @@ def kernel(name: str, severity: int, *, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("name", list(CORRUPTIONS))
 def test_every_severity_is_more_than_the_last_and_the_same_at_every_call(name: str) -> None:
-    smooth = torch.nn.functional.interpolate(colours(8).float(), (64, 64), mode="bilinear").round().to(torch.uint8)
+    smooth = (
+        torch.nn.functional.interpolate(colours(8).float(), (64, 64), mode="bilinear")
+        .round()
+        .to(torch.uint8)
+    )
     far = []
     for severity in SEVERITIES:
         changed = corrupt(smooth, name, severity, drawn())
@@ -69,7 +74,9 @@ def test_noises_have_the_strengths_of_imagenet_c() -> None:
     assert noisy.std().item() == pytest.approx(0.08 * 255, rel=0.01)
     shot = corrupt(grey(64), "shot_noise", 1, drawn()).float() / 255
     assert shot.mean().item() == pytest.approx(64 / 255, rel=0.01)
-    assert shot.var().item() == pytest.approx(64 / 255 / 60, rel=0.03)  # a Poisson number's variance is its mean
+    assert shot.var().item() == pytest.approx(
+        64 / 255 / 60, rel=0.03
+    )  # a Poisson number's variance is its mean
     salted = corrupt(grey(128), "impulse_noise", 5, drawn())
     assert (salted == 255).float().mean().item() == pytest.approx(0.27 / 2, rel=0.03)
     assert (salted == 0).float().mean().item() == pytest.approx(0.27 / 2, rel=0.03)
@@ -82,7 +89,10 @@ def test_defocus_spreads_a_point_over_a_disc() -> None:
     distance = torch.hypot(y - 100.0, x - 110.0)
     assert found[distance >= 6.5].abs().max().item() == 0
     torch.testing.assert_close(
-        found[distance <= 5.5], torch.full_like(found[distance <= 5.5], 1 / (36 * math.pi)), rtol=0.03, atol=0
+        found[distance <= 5.5],
+        torch.full_like(found[distance <= 5.5], 1 / (36 * math.pi)),
+        rtol=0.03,
+        atol=0,
     )
 
 
@@ -104,7 +114,8 @@ def test_motion_draws_a_point_out_along_a_line() -> None:
 
 def test_zoom_leaves_the_middle_and_draws_the_rest_outwards() -> None:
     found = kernel("zoom_blur", 1).sum(0)
-    # The column 110 is 1.5 from the middle, 111.5; the row 100 is 11.5 from it, and goes to 11.5 * 1.1 at most.
+    # The column 110 is 1.5 from the middle, 111.5; the row 100 is 11.5 from it, and goes to 11.5 *
+    # 1.1 at most.
     down = kernel("zoom_blur", 1).sum(1)
     assert down.nonzero().min().item() >= math.floor(111.5 - 11.5 * 1.1 - 1)
     assert down.nonzero().max().item() <= 101
@@ -118,7 +129,9 @@ def test_brightness_is_that_of_hsv() -> None:
     images[0, :, 0, 0] = 0  # black becomes grey
     changed = corrupt(images, "brightness", 2, drawn())
     for image, after in zip(
-        images.permute(0, 2, 3, 1).reshape(-1, 3), changed.permute(0, 2, 3, 1).reshape(-1, 3), strict=True
+        images.permute(0, 2, 3, 1).reshape(-1, 3),
+        changed.permute(0, 2, 3, 1).reshape(-1, 3),
+        strict=True,
     ):
         hue, saturation, value = colorsys.rgb_to_hsv(*(image.double() / 255).tolist())
         expected = torch.tensor(colorsys.hsv_to_rgb(hue, saturation, min(value + 0.2, 1))) * 255
@@ -145,12 +158,20 @@ def test_pixelate_shows_the_means_of_blocks() -> None:
 
 def test_jpeg_rounds_the_cosines_of_blocks_to_its_steps() -> None:
     smooth = torch.nn.functional.interpolate(colours(4)[:, :1].float(), (32, 32), mode="bilinear")
-    images = (64 + smooth / 2).round().to(torch.uint8).expand(-1, 3, -1, -1)  # grey, and far from black and white
+    images = (
+        (64 + smooth / 2).round().to(torch.uint8).expand(-1, 3, -1, -1)
+    )  # grey, and far from black and white
     changed = corrupt(images, "jpeg_compression", 4, drawn())[:, 0].double().numpy() - 128
     blocks = changed.reshape(4, 4, 8, 4, 8).transpose(0, 1, 3, 2, 4).reshape(-1, 8, 8)
     found = dctn(blocks, axes=(1, 2), norm="ortho")
-    for (row, column), step in {(0, 0): 16, (0, 1): 11, (1, 0): 12}.items():  # of the standard's table for luminance
-        coefficient = found[:, row, column] / (5 * step)  # quality 10 makes its steps five times as wide
+    for (row, column), step in {
+        (0, 0): 16,
+        (0, 1): 11,
+        (1, 0): 12,
+    }.items():  # of the standard's table for luminance
+        coefficient = found[:, row, column] / (
+            5 * step
+        )  # quality 10 makes its steps five times as wide
         assert np.abs(coefficient - coefficient.round()).max() < 0.06
         assert len(np.unique(coefficient.round())) > 1
 
@@ -176,7 +197,9 @@ def test_accuracies_are_those_of_scikit_learns_neighbours() -> None:
     for name in config.corruptions:
         for severity in SEVERITIES:
             changed = corrupt(images, name, severity, drawn(3))
-            expected[name, severity] = neighbours.score(Pixels()(prepare(changed)).double().numpy(), truth)
+            expected[name, severity] = neighbours.score(
+                Pixels()(prepare(changed)).double().numpy(), truth
+            )
     clean = neighbours.score(Pixels()(prepare(images)).double().numpy(), truth)
     assert found["corruptions_clean_top1"] == pytest.approx(clean, abs=0.011)
     assert found["corruptions_top1"] == pytest.approx(fmean(expected.values()), abs=0.003)
@@ -201,10 +224,19 @@ def test_what_is_tried_besides_does_not_matter() -> None:
 def test_unknown_names_and_a_cadence_are_refused_at_load() -> None:
     def load(entry: dict[str, object]) -> None:
         evaluation = {"evaluators": [{"name": "corruptions", **entry}]}
-        from_mapping({"data": {"source": "digits"}, "objective": {"name": "simclr"}, "evaluation": evaluation})
+        from_mapping(
+            {
+                "data": {"source": "digits"},
+                "objective": {"name": "simclr"},
+                "evaluation": evaluation,
+            }
+        )
 
     load({"rows": 7})
-    with pytest.raises(ConfigError, match=r"evaluators\.0\.corruptions: no corruption is named 'snow'; known: gauss"):
+    with pytest.raises(
+        ConfigError,
+        match=r"evaluators\.0\.corruptions: no corruption is named 'snow'; known: gauss",
+    ):
         load({"corruptions": ["snow"]})
     with pytest.raises(ConfigError, match=r"evaluators\.0\.every: .*leave `every` out"):
         load({"every": 1})

@@ -1,4 +1,5 @@
-"""Few-shot episodes: prototypes against scikit-learn, the tuned head against a plain loop, transport against scipy."""
+"""Few-shot episodes: prototypes against scikit-learn, the tuned head against a plain loop,
+transport against scipy."""
 
 from __future__ import annotations
 
@@ -13,14 +14,24 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 
-from manta.evaluation import Features, build, counted, interval, means
-from manta.evaluation.fewshot import FewShot, FewShotConfig, logits, nearest_prototype, transported, tune
+from manta.evaluators import Features, build, counted, interval, means
+from manta.evaluators.fewshot import (
+    FewShot,
+    FewShotConfig,
+    logits,
+    nearest_prototype,
+    transported,
+    tune,
+)
 
 
 def digits(rows: int = 900) -> Features:
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
-    x, y = torch.tensor(images[order], dtype=torch.float32), torch.tensor(labels[order], dtype=torch.int64)
+    x, y = (
+        torch.tensor(images[order], dtype=torch.float32),
+        torch.tensor(labels[order], dtype=torch.int64),
+    )
     return Features(bank=x[:rows], queries=x[rows:], bank_labels=y[:rows], query_labels=y[rows:])
 
 
@@ -52,15 +63,22 @@ def test_prototypes_are_the_nearest_means_of_scikit_learn() -> None:
     config = FewShotConfig(shots=(1, 5), episodes=70, epochs=1)
     drawn = FewShot(config)._draw(*labels_of(features))
     assert drawn is not None
-    bank, queries = (part.double() - features.bank.double().mean(0) for part in (features.bank, features.queries))
-    bank, queries = bank / bank.norm(dim=1, keepdim=True), queries / queries.norm(dim=1, keepdim=True)
+    bank, queries = (
+        part.double() - features.bank.double().mean(0) for part in (features.bank, features.queries)
+    )
+    bank, queries = (
+        bank / bank.norm(dim=1, keepdim=True),
+        queries / queries.norm(dim=1, keepdim=True),
+    )
     numbers = build(config).compute(features)
     for shots in (1, 5):
         scores = []
         for support, asked in zip(*drawn, strict=True):
             centres = [bank[one[:shots]].mean(0).numpy() for one in support]
             model = KNeighborsClassifier(1).fit(centres, np.arange(5))
-            scores.append(model.score(queries[asked.flatten()].numpy(), np.repeat(np.arange(5), 15)))
+            scores.append(
+                model.score(queries[asked.flatten()].numpy(), np.repeat(np.arange(5), 15))
+            )
         assert numbers[f"fewshot{shots}_proto"] == pytest.approx(np.mean(scores), abs=2e-4)
     assert numbers["fewshot5_proto"] > numbers["fewshot1_proto"] + 0.05
     assert len(numbers) == 6
@@ -89,13 +107,17 @@ def test_tuned_heads_are_those_of_a_linear_layer_per_episode() -> None:
             optimizer.zero_grad()
             nn.functional.cross_entropy(layer(episode.flatten(0, 1)), answers).backward()
             optimizer.step()
-        torch.testing.assert_close(head, torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach())
+        torch.testing.assert_close(
+            head, torch.cat([layer.weight, layer.bias[:, None]], dim=1).detach()
+        )
         assert float((head - nearest_prototype(means[None])[0]).abs().max()) > 0.1
 
 
 def test_transport_equals_sinkhorn_by_loops() -> None:
     generator = torch.Generator().manual_seed(0)
-    queries = nn.functional.normalize(torch.randn(2, 12, 5, generator=generator, dtype=torch.float64), dim=2)
+    queries = nn.functional.normalize(
+        torch.randn(2, 12, 5, generator=generator, dtype=torch.float64), dim=2
+    )
     prototypes = torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
     found = transported(prototypes, queries, epsilon=0.2, iterations=300)
     for moved, mine, asked in zip(found, prototypes.numpy(), queries.numpy(), strict=True):
@@ -113,9 +135,13 @@ def test_transport_with_little_entropy_is_the_best_balanced_assignment() -> None
     generator = torch.Generator().manual_seed(1)
     prototypes = nn.functional.normalize(torch.randn(1, 3, 4, generator=generator), dim=2)
     queries = nn.functional.normalize(torch.randn(1, 12, 4, generator=generator), dim=2)
-    cosines = (queries[0] @ prototypes[0].T).repeat_interleave(4, dim=1).numpy()  # four places for each prototype
+    cosines = (
+        (queries[0] @ prototypes[0].T).repeat_interleave(4, dim=1).numpy()
+    )  # four places for each prototype
     _, places = linear_sum_assignment(-cosines)
-    expected = torch.stack([queries[0][torch.from_numpy(places // 4 == one)].mean(0) for one in range(3)])
+    expected = torch.stack(
+        [queries[0][torch.from_numpy(places // 4 == one)].mean(0) for one in range(3)]
+    )
     found = transported(prototypes, queries, epsilon=0.01, iterations=500)[0]
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0)
     greedy = (queries[0] @ prototypes[0].T).argmax(1).bincount(minlength=3)
@@ -140,7 +166,9 @@ def test_transport_corrects_a_biased_support_and_tuning_does_little_harm() -> No
     assert numbers["fewshot1_opta"] > numbers["fewshot1_proto"] + 0.05
     assert numbers["fewshot5_opta"] > numbers["fewshot5_proto"]
     for shots in (1, 5):
-        assert numbers[f"fewshot{shots}_tuned"] == pytest.approx(numbers[f"fewshot{shots}_proto"], abs=0.02)
+        assert numbers[f"fewshot{shots}_tuned"] == pytest.approx(
+            numbers[f"fewshot{shots}_proto"], abs=0.02
+        )
     episodes = counted(scores)["fewshot1_proto"]
     low, high = interval(episodes)
     half = 1.96 * float(episodes.std()) / math.sqrt(100)
@@ -153,10 +181,14 @@ def test_features_without_meaning_score_at_chance_and_those_of_one_class_fully()
     noise = torch.randn(400, 12, generator=generator)
     config = FewShotConfig(shots=(3,), way=4, episodes=100)
     numbers = build(config).compute(Features(noise[:200], noise[200:], labels[:200], labels[200:]))
-    assert all(abs(numbers[f"fewshot3_{kind}"] - 0.25) < 0.03 for kind in ("proto", "tuned", "opta"))
+    assert all(
+        abs(numbers[f"fewshot3_{kind}"] - 0.25) < 0.03 for kind in ("proto", "tuned", "opta")
+    )
     clean = torch.eye(8)[labels] * (1 + torch.rand(400, 1, generator=generator))
     with torch.inference_mode():
-        numbers = build(config).compute(Features(clean[:200], clean[200:], labels[:200], labels[200:]))
+        numbers = build(config).compute(
+            Features(clean[:200], clean[200:], labels[:200], labels[200:])
+        )
     assert set(numbers.values()) == {1.0}
 
 

@@ -1,4 +1,5 @@
-"""FUNGI: projected gradients against autograd, sample by sample, and neighbours against the kNN evaluator."""
+"""FUNGI: projected gradients against autograd, sample by sample, and neighbours against the kNN
+evaluator."""
 
 from __future__ import annotations
 
@@ -13,9 +14,9 @@ from bench_kit import Pixels, bench_of, prepare, small_encoder
 from conformance.objective_kit import labels, pictures
 from manta.encoders import Encoder
 from manta.errors import ConfigError
-from manta.evaluation import Features, build
-from manta.evaluation.fungi import FungiConfig, Gradients, Loss, project
-from manta.evaluation.knn import KNN, KNNConfig
+from manta.evaluators import Features, build
+from manta.evaluators.fungi import FungiConfig, Gradients, Loss, project
+from manta.evaluators.knn import KNN, KNNConfig
 
 KINDS: tuple[Literal["resnet", "vit"], ...] = ("resnet", "vit")
 
@@ -54,7 +55,9 @@ def test_projections_are_those_of_each_samples_gradient(case: str) -> None:
             gradient = torch.cat([gradient, layer.bias.grad[:, None]], dim=1)
         for row in range(6):
             random_signs = torch.outer(left[row], right[row])[:, : gradient.shape[1]]
-            assert found[sample, row].item() == pytest.approx((gradient * random_signs).sum().item(), abs=1e-3)
+            assert found[sample, row].item() == pytest.approx(
+                (gradient * random_signs).sum().item(), abs=1e-3
+            )
 
 
 def test_signs_of_outer_products_keep_cosines() -> None:
@@ -92,10 +95,14 @@ def losses_by_sample(loss: Loss, z: Tensor, gradients: Gradients, config: FungiC
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_of_every_loss_equal_autograds_through_the_encoder(kind: Literal["resnet", "vit"]) -> None:
+def test_gradients_of_every_loss_equal_autograds_through_the_encoder(
+    kind: Literal["resnet", "vit"],
+) -> None:
     encoder = small_encoder(kind)
     bench, _ = bench_of(encoder, bank=100, queries=10)
-    config = FungiConfig(prototypes=32, negatives=20, grid=2, crop=0.5, kl_temperature=0.5, teacher_temperature=0.2)
+    config = FungiConfig(
+        prototypes=32, negatives=20, grid=2, crop=0.5, kl_temperature=0.5, teacher_temperature=0.2
+    )
     gradients = Gradients(bench, config)
     images = pictures()[200:203]
     z, joined = gradients(images)
@@ -108,8 +115,12 @@ def test_gradients_of_every_loss_equal_autograds_through_the_encoder(kind: Liter
     layer: Any = encoder.model.blocks[1].attn.proj if kind == "vit" else last_convolution(encoder)  # type: ignore[index, union-attr]
     for sample in range(3):
         one = x[sample : sample + 1]
-        corners = [one[..., top : top + 16, left : left + 16] for top in (0, 16) for left in (0, 16)]
-        crops = [F.interpolate(corner, (32, 32), mode="bilinear", antialias=True) for corner in corners]
+        corners = [
+            one[..., top : top + 16, left : left + 16] for top in (0, 16) for left in (0, 16)
+        ]
+        crops = [
+            F.interpolate(corner, (32, 32), mode="bilinear", antialias=True) for corner in corners
+        ]
         for place, loss in enumerate(config.losses, start=1):
             views = encoder.embed(torch.cat([one, *crops]))
             weight, *bias = torch.autograd.grad(
@@ -119,7 +130,9 @@ def test_gradients_of_every_loss_equal_autograds_through_the_encoder(kind: Liter
             left, right = gradients.signs[loss]
             whole = torch.cat([weight.flatten(1), *(value[:, None] for value in bias)], dim=1)
             expected = torch.einsum("ko,oi,ki->k", left, whole, right[:, : whole.shape[1]])
-            torch.testing.assert_close(parts[sample, place], F.normalize(expected, dim=0), atol=2e-4, rtol=1e-3)
+            torch.testing.assert_close(
+                parts[sample, place], F.normalize(expected, dim=0), atol=2e-4, rtol=1e-3
+            )
 
 
 def last_convolution(encoder: Encoder) -> nn.Conv2d:
@@ -161,7 +174,9 @@ def test_images_do_not_depend_on_what_else_is_in_the_batch() -> None:
 
 
 def test_the_layer_is_the_last_attentions_projection_or_the_named_one() -> None:
-    vit, resnet = (bench_of(small_encoder(kind), bank=10, queries=5)[0] for kind in ("vit", "resnet"))
+    vit, resnet = (
+        bench_of(small_encoder(kind), bank=10, queries=5)[0] for kind in ("vit", "resnet")
+    )
     taken = Gradients(vit, FungiConfig(losses=("kl",)))
     assert taken.layer is taken.encoder.model.blocks[1].attn.proj  # type: ignore[index, union-attr]
     named = Gradients(resnet, FungiConfig(losses=("kl",), layer="layer1.0.conv2"))
@@ -184,7 +199,13 @@ def test_layers_that_do_not_serve_are_refused() -> None:
         Gradients(bench, FungiConfig(losses=("kl",), layer="spare"))(pictures()[:2])
     grouped = nn.Conv2d(4, 4, 3, groups=2)
     with pytest.raises(ConfigError, match="grouped convolutions"):
-        project(grouped, torch.zeros(1, 4, 5, 5), torch.zeros(1, 4, 3, 3), signs(2, 4, seed=0), signs(2, 19, seed=0))
+        project(
+            grouped,
+            torch.zeros(1, 4, 5, 5),
+            torch.zeros(1, 4, 3, 3),
+            signs(2, 4, seed=0),
+            signs(2, 19, seed=0),
+        )
 
 
 def test_labels_are_needed() -> None:

@@ -1,4 +1,5 @@
-"""NESum, alignment and uniformity against loops in float64, and on features whose numbers are known."""
+"""NESum, alignment and uniformity against loops in float64, and on features whose numbers are
+known."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from manta.config import from_mapping
 from manta.errors import ConfigError
-from manta.evaluation import EVALUATORS, Features, build, evaluate
-from manta.evaluation.alignment_uniformity import AlignmentUniformityConfig
-from manta.evaluation.nesum import NESumConfig
+from manta.evaluators import EVALUATORS, Features, build, evaluate
+from manta.evaluators.alignment_uniformity import AlignmentUniformityConfig
+from manta.evaluators.nesum import NESumConfig
 from manta.functional.geometry import alignment, hypersphere_uniformity, nesum
 
 
@@ -23,12 +24,15 @@ def test_nesum_equals_numpys_spectrum(shape: tuple[int, int]) -> None:
     eigenvalues = np.linalg.eigvalsh(np.cov(features, rowvar=False))
     expected = eigenvalues.sum() / eigenvalues.max()
     assert nesum(torch.tensor(features)) == pytest.approx(expected, rel=1e-9)
-    assert nesum(torch.tensor(features * 1e3, dtype=torch.float32)) == pytest.approx(expected, rel=1e-4)
+    assert nesum(torch.tensor(features * 1e3, dtype=torch.float32)) == pytest.approx(
+        expected, rel=1e-4
+    )
     assert 2 < expected < 12
 
 
 def test_nesum_of_spectra_known_by_hand() -> None:
-    # Variances 4, 2 and 1 along the axes: 7 / 4. White features: as many as dimensions. A line: 1. A point: 0.
+    # Variances 4, 2 and 1 along the axes: 7 / 4. White features: as many as dimensions. A line: 1.
+    # A point: 0.
     axes = torch.diag(torch.tensor([4.0, 2.0, 1.0]).sqrt())
     assert nesum(torch.cat([axes, -axes]) + 7) == pytest.approx(7 / 4, rel=1e-6)
     assert nesum(torch.cat([torch.eye(5), -torch.eye(5)])) == pytest.approx(5.0)
@@ -39,7 +43,10 @@ def test_nesum_of_spectra_known_by_hand() -> None:
 
 def test_nesum_takes_rows_from_everywhere() -> None:
     # The first half varies along one axis only.
-    line, plane = torch.zeros(400, 6), torch.randn(400, 6, generator=torch.Generator().manual_seed(0))
+    line, plane = (
+        torch.zeros(400, 6),
+        torch.randn(400, 6, generator=torch.Generator().manual_seed(0)),
+    )
     line[:, 0] = plane[:, 0]
     queries = torch.cat([line, plane])
     whole = build(NESumConfig()).compute(Features(queries[:1], queries))["nesum"]
@@ -51,11 +58,17 @@ def test_nesum_takes_rows_from_everywhere() -> None:
 def by_loops(views: Tensor, rows: Tensor, alpha: float, t: float) -> tuple[float, float]:
     unit = views / views.norm(dim=2, keepdim=True)
     near = [
-        float((sample[i] - sample[j]).norm()) ** alpha for sample in unit for i in range(len(sample)) for j in range(i)
+        float((sample[i] - sample[j]).norm()) ** alpha
+        for sample in unit
+        for i in range(len(sample))
+        for j in range(i)
     ]
     flat = rows / rows.norm(dim=1, keepdim=True)
     apart = [
-        math.exp(-t * float((x - y).norm()) ** 2) for n, x in enumerate(flat) for m, y in enumerate(flat) if n != m
+        math.exp(-t * float((x - y).norm()) ** 2)
+        for n, x in enumerate(flat)
+        for m, y in enumerate(flat)
+        if n != m
     ]
     return sum(near) / len(near), math.log(sum(apart) / len(apart))
 
@@ -68,10 +81,15 @@ def test_alignment_and_uniformity_equal_their_definitions(alpha: float, t: float
     expected = by_loops(views, rows, alpha, t)
     assert alignment(views, alpha=alpha) == pytest.approx(expected[0], rel=1e-9)
     for chunk in (1, 7, 31, 100):
-        assert hypersphere_uniformity(rows, t=t, chunk=chunk) == pytest.approx(expected[1], rel=1e-9)
+        assert hypersphere_uniformity(rows, t=t, chunk=chunk) == pytest.approx(
+            expected[1], rel=1e-9
+        )
     config = AlignmentUniformityConfig(alpha=alpha, t=t, views=3, chunk=10)
     numbers = evaluate([build(config)], Features(rows[:1], rows, views=views))
-    assert numbers == {"alignment": pytest.approx(expected[0]), "uniformity": pytest.approx(expected[1])}
+    assert numbers == {
+        "alignment": pytest.approx(expected[0]),
+        "uniformity": pytest.approx(expected[1]),
+    }
 
 
 def test_extremes() -> None:
@@ -85,7 +103,10 @@ def test_extremes() -> None:
     # Sixteen directions in two dimensions: worse than random ones in sixty-four.
     circle = torch.arange(16) * math.pi / 8
     spread = torch.randn(16, 64, generator=torch.Generator().manual_seed(0))
-    assert hypersphere_uniformity(torch.stack([circle.cos(), circle.sin()], 1)) > hypersphere_uniformity(spread) + 1
+    assert (
+        hypersphere_uniformity(torch.stack([circle.cos(), circle.sin()], 1))
+        > hypersphere_uniformity(spread) + 1
+    )
     with pytest.raises(ConfigError, match="two or more, not 1"):
         alignment(torch.ones(3, 1, 4))
     with pytest.raises(ConfigError, match="two or more, not 1"):
@@ -102,14 +123,25 @@ def test_only_its_share_of_views_and_rows_is_looked_at() -> None:
     rows = torch.randn(30, 5, generator=generator)
     assert evaluate([evaluator], Features(rows, rows)) == {}
     numbers = evaluate([evaluator], Features(rows, rows, views=views))
-    assert numbers["alignment"] == pytest.approx(by_loops(views[:8, :2].double(), rows, 2, 2)[0], rel=1e-6)
+    assert numbers["alignment"] == pytest.approx(
+        by_loops(views[:8, :2].double(), rows, 2, 2)[0], rel=1e-6
+    )
     assert numbers["uniformity"] != pytest.approx(hypersphere_uniformity(rows), rel=1e-3)
     assert numbers["uniformity"] != pytest.approx(hypersphere_uniformity(rows[:10]), rel=1e-3)
 
 
 @pytest.mark.parametrize(
     "name",
-    ["nesum", "alignment_uniformity", "transferability", "retrieval", "clustering", "risk", "fewshot", "linear_sgd"],
+    [
+        "nesum",
+        "alignment_uniformity",
+        "transferability",
+        "retrieval",
+        "clustering",
+        "risk",
+        "fewshot",
+        "linear_sgd",
+    ],
 )
 def test_settings_come_from_recipes_are_described_and_survive_a_round_trip(name: str) -> None:
     tree = {"data": {"source": "digits"}, "objective": {"name": "simclr"}}

@@ -1,4 +1,5 @@
-"""Layer-wise probing: the hooks against timm's own intermediates, and the numbers against scikit-learn and loops."""
+"""Layer-wise probing: the hooks against timm's own intermediates, and the numbers against
+scikit-learn and loops."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ from manta.encoders import EncoderConfig
 from manta.encoders import build as build_encoder
 from manta.encoders.concatenation import Concatenation
 from manta.errors import ConfigError
-from manta.evaluation import build
-from manta.evaluation._layers import LayerReader
-from manta.evaluation.layers import LayersConfig, information, pwcca, ridge
+from manta.evaluators import build
+from manta.evaluators._layers import LayerReader
+from manta.evaluators.layers import LayersConfig, information, pwcca, ridge
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -34,10 +35,16 @@ def hooks(encoder: torch.nn.Module) -> int:
     return sum(len(module._forward_hooks) for module in encoder.modules())
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet", "swin_s3_tiny_224"])
+@pytest.mark.parametrize(
+    "name", ["test_resnet", "test_convnext", "test_efficientnet", "swin_s3_tiny_224"]
+)
 def test_layers_are_what_timm_calls_intermediates(name: str) -> None:
     torch.manual_seed(0)
-    small = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2)} if name.startswith("swin") else {}
+    small = (
+        {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 2, 2)}
+        if name.startswith("swin")
+        else {}
+    )
     size = 224 if name.startswith("swin") else 64
     encoder = build_encoder(EncoderConfig(name=name, args=small), image_size=size).eval()
     x = torch.randn(3, 3, size, size)
@@ -70,7 +77,11 @@ def test_a_concatenation_has_the_layers_of_its_parts() -> None:
     own = [LayerReader(part)(x) for part in parts]
     torch.testing.assert_close(LayerReader(both)(x), own[1])
     named = LayerReader(both, ["parts.0.layer2", "parts.1.layer3", "layer1"])(x)
-    expected = {"parts.0.layer2": own[0]["layer2"], "parts.1.layer3": own[1]["layer3"], "layer1": own[1]["layer1"]}
+    expected = {
+        "parts.0.layer2": own[0]["layer2"],
+        "parts.1.layer3": own[1]["layer3"],
+        "layer1": own[1]["layer1"],
+    }
     torch.testing.assert_close(named, expected)
     # The untrained encoder is one such part, and what fits the whole must fit it.
     alone = LayerReader(parts[0], list(named))(x)
@@ -108,7 +119,10 @@ def pwcca_by_whitening(x: Tensor, y: Tensor) -> float:
 
 def test_pwcca_equals_a_computation_by_covariances() -> None:
     x = normal(200, 6) @ normal(6, 6, seed=1)
-    y = torch.cat([x[:, :3] @ normal(3, 3, seed=2) + 0.5 * normal(200, 3, seed=3), normal(200, 4, seed=4)], dim=1)
+    y = torch.cat(
+        [x[:, :3] @ normal(3, 3, seed=2) + 0.5 * normal(200, 3, seed=3), normal(200, 4, seed=4)],
+        dim=1,
+    )
     expected = pwcca_by_whitening(x, y)
     assert pwcca(x, y, variance=1.0) == pytest.approx(expected, abs=1e-9)
     assert 0.4 < expected < 0.95
@@ -128,7 +142,9 @@ def test_only_directions_of_weight_are_compared() -> None:
     x = torch.cat([signal, 1e-3 * normal(400, 20, seed=1)], dim=1)
     y = torch.cat([signal @ normal(3, 3, seed=2), 1e-3 * normal(400, 20, seed=3)], dim=1)
     assert pwcca(x, y, variance=0.99) > 0.999
-    kept = np.cos(subspace_angles((signal - signal.mean(0)).numpy(), (y - y.mean(0)).numpy()[:, :3]))
+    kept = np.cos(
+        subspace_angles((signal - signal.mean(0)).numpy(), (y - y.mean(0)).numpy()[:, :3])
+    )
     assert kept.min() > 0.999
 
 
@@ -145,7 +161,9 @@ def test_the_probe_is_scikit_learns() -> None:
         pictures()[500:900, 0, ::4, ::4].flatten(1).float(),
     )
     scaler = StandardScaler().fit(bank.double().numpy())
-    reference = RidgeClassifier(alpha=5.0).fit(scaler.transform(bank.double().numpy()), labels()[:500])
+    reference = RidgeClassifier(alpha=5.0).fit(
+        scaler.transform(bank.double().numpy()), labels()[:500]
+    )
     expected = reference.predict(scaler.transform(queries.double().numpy()))
     assert ridge(bank, labels()[:500], queries, penalty=5.0).tolist() == expected.tolist()
     some = labels()[:500] % 2 * 7 + 3  # two classes, not consecutive
@@ -156,11 +174,17 @@ def test_information_is_counted_over_the_labels_entropy() -> None:
     points = pictures()[:600, 0, ::4, ::4].flatten(1).float()
     truth = labels()[:600]
     found = information(points, truth, clusters=20, seed=3)
-    members = MiniBatchKMeans(20, random_state=3, n_init=3, batch_size=4096).fit_predict(points.numpy())
+    members = MiniBatchKMeans(20, random_state=3, n_init=3, batch_size=4096).fit_predict(
+        points.numpy()
+    )
     joint = np.zeros((20, 10))
     for member, label in zip(members, truth.tolist(), strict=True):
         joint[member, label] += 1 / 600
-    mutual = sum(p * math.log(p / (joint[i].sum() * joint[:, j].sum())) for (i, j), p in np.ndenumerate(joint) if p > 0)
+    mutual = sum(
+        p * math.log(p / (joint[i].sum() * joint[:, j].sum()))
+        for (i, j), p in np.ndenumerate(joint)
+        if p > 0
+    )
     entropy = -sum(p * math.log(p) for p in joint.sum(0))
     assert found == pytest.approx(mutual / entropy, abs=1e-9)
     assert found > 0.5
@@ -169,19 +193,28 @@ def test_information_is_counted_over_the_labels_entropy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "names"), [("resnet", ["act1", "layer1", "layer2", "layer3", "layer4"]), ("vit", ["blocks.0", "blocks.1"])]
+    ("kind", "names"),
+    [
+        ("resnet", ["act1", "layer1", "layer2", "layer3", "layer4"]),
+        ("vit", ["blocks.0", "blocks.1"]),
+    ],
 )
 def test_every_layer_gets_its_numbers(kind: Literal["resnet", "vit"], names: list[str]) -> None:
     encoder = small_encoder(kind)
     bench, features = bench_of(encoder, bank=400, queries=200)
     found = build(LayersConfig(rows=350, query_rows=150)).examine(bench, features)
     every = {f"layers_{name}_{what}" for name in names for what in ("top1", "information", "cca")}
-    assert set(found) == every - {f"layers_{names[-1]}_cca"} | {"layers_best_top1", "layers_best_depth"}
+    assert set(found) == every - {f"layers_{names[-1]}_cca"} | {
+        "layers_best_top1",
+        "layers_best_depth",
+    }
     assert all(0 <= value <= 1 for value in found.values())
     top1 = [found[f"layers_{name}_top1"] for name in names]
     assert found["layers_best_top1"] == top1[round(found["layers_best_depth"] * (len(names) - 1))]
     few = build(LayersConfig(rows=350, query_rows=5)).examine(bench, features)
-    assert few["layers_best_depth"] == found["layers_best_depth"], "the bank chooses, not the queries"
+    assert few["layers_best_depth"] == found["layers_best_depth"], (
+        "the bank chooses, not the queries"
+    )
     assert min(top1) > 0.3
     # The nearer to the last, the more alike: a network's layers each go on from the one before.
     assert found[f"layers_{names[-2]}_cca"] >= found[f"layers_{names[0]}_cca"] - 0.05
@@ -189,7 +222,9 @@ def test_every_layer_gets_its_numbers(kind: Literal["resnet", "vit"], names: lis
     reader = LayerReader(encoder)
     bank, queries = reader(prepare(pictures()[:350])), reader(prepare(pictures()[400:550]))
     scaler = StandardScaler().fit(bank[names[0]].double())
-    reference = RidgeClassifier(alpha=3.5).fit(scaler.transform(bank[names[0]].double()), labels()[:350])
+    reference = RidgeClassifier(alpha=3.5).fit(
+        scaler.transform(bank[names[0]].double()), labels()[:350]
+    )
     expected = reference.score(scaler.transform(queries[names[0]].double()), labels()[400:550])
     assert top1[0] == pytest.approx(expected, abs=0.0067)
 
@@ -201,7 +236,13 @@ def test_without_labels_the_layers_are_only_compared() -> None:
 
 
 def test_timm_lists_stages_of_the_families_that_people_use() -> None:
-    for name in ("resnet18", "convnext_atto", "vit_tiny_patch16_224", "regnetx_002", "mobilenetv3_small_050"):
+    for name in (
+        "resnet18",
+        "convnext_atto",
+        "vit_tiny_patch16_224",
+        "regnetx_002",
+        "mobilenetv3_small_050",
+    ):
         model = timm.create_model(name, num_classes=0)
         listed = [str(stage["module"]) for stage in model.feature_info]
         assert set(listed) <= {known for known, _ in model.named_modules()}

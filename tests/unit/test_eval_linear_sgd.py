@@ -1,4 +1,5 @@
-"""The SGD probe against a loop in float64, scikit-learn's accuracy, and its choice of the learning rate."""
+"""The SGD probe against a loop in float64, scikit-learn's accuracy, and its choice of the learning
+rate."""
 
 from __future__ import annotations
 
@@ -10,14 +11,17 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from manta.evaluation import Features, build, counted
-from manta.evaluation.linear_sgd import LinearSGD, LinearSGDConfig
+from manta.evaluators import Features, build, counted
+from manta.evaluators.linear_sgd import LinearSGD, LinearSGDConfig
 
 
 def digits(rows: int = 600) -> Features:
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(1).permutation(len(images))
-    x, y = torch.tensor(images[order], dtype=torch.float32), torch.tensor(labels[order], dtype=torch.int64)
+    x, y = (
+        torch.tensor(images[order], dtype=torch.float32),
+        torch.tensor(labels[order], dtype=torch.int64),
+    )
     return Features(bank=x[:rows], queries=x[rows:], bank_labels=y[:rows], query_labels=y[rows:])
 
 
@@ -30,7 +34,11 @@ def test_fit_equals_momentum_sgd_by_loops() -> None:
     found = LinearSGD(config)._fit(x, labels, 10, (0.5, 0.01))
     rows, answers = np.hstack([x.numpy(), np.ones((100, 1))]), labels.numpy()
     generator = torch.Generator().manual_seed(4)
-    batches = [part.numpy() for _ in range(3) for part in torch.randperm(100, generator=generator).split(32)]
+    batches = [
+        part.numpy()
+        for _ in range(3)
+        for part in torch.randperm(100, generator=generator).split(32)
+    ]
     for weight, rate in zip(found, (0.5, 0.01), strict=True):
         expected, velocity = np.zeros((10, 65)), np.zeros((10, 65))
         for step, batch in enumerate(batches):
@@ -49,7 +57,9 @@ def test_probe_of_digits_is_as_good_as_scikit_learns() -> None:
     numbers = build(LinearSGDConfig(epochs=40, lr=(0.1,))).compute(features)
     spread, mean = torch.std_mean(features.bank, dim=0, correction=0)
     spread[spread == 0] = 1
-    reference = LogisticRegression(C=1.0, max_iter=2000).fit((features.bank - mean) / spread, features.bank_labels)
+    reference = LogisticRegression(C=1.0, max_iter=2000).fit(
+        (features.bank - mean) / spread, features.bank_labels
+    )
     expected = reference.score((features.queries - mean) / spread, features.query_labels)
     assert numbers["linear_sgd_top1"] == pytest.approx(expected, abs=0.012)
     assert expected > 0.95
@@ -63,7 +73,9 @@ def test_the_rate_is_chosen_by_the_bank_alone_and_not_the_worst() -> None:
     config = LinearSGDConfig(epochs=5, lr=(1e-7, 0.1, 1e-6))
     found = build(config).compute(features)
     assert found["linear_sgd_lr"] == 0.1
-    others = Features(features.bank, torch.randn(300, 64), features.bank_labels, torch.arange(300) % 10)
+    others = Features(
+        features.bank, torch.randn(300, 64), features.bank_labels, torch.arange(300) % 10
+    )
     assert build(config).compute(others)["linear_sgd_lr"] == 0.1
     alone = build(LinearSGDConfig(epochs=5, lr=(0.1,))).compute(features)
     assert alone == found
@@ -92,5 +104,7 @@ def test_rows_are_drawn_scale_is_no_matter_and_nan_is_no_error() -> None:
         numbers = build(LinearSGDConfig(rows=200, epochs=10, lr=(0.1,))).compute(scaled)
     assert numbers["linear_sgd_top1"] > 0.7
     broken = torch.full((40, 3), math.nan)
-    nothing = build(LinearSGDConfig()).compute(Features(broken, broken, torch.arange(40) % 2, torch.arange(40) % 2))
+    nothing = build(LinearSGDConfig()).compute(
+        Features(broken, broken, torch.arange(40) % 2, torch.arange(40) % 2)
+    )
     assert all(map(math.isnan, nothing.values()))

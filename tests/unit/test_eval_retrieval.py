@@ -1,4 +1,5 @@
-"""Retrieval against scikit-learn, and several k of the nearest neighbours in one pass against one at a time."""
+"""Retrieval against scikit-learn, and several k of the nearest neighbours in one pass against one
+at a time."""
 
 from __future__ import annotations
 
@@ -13,16 +14,19 @@ from torch import Tensor
 
 from manta.config import from_mapping
 from manta.errors import ConfigError
-from manta.evaluation import Features, build
-from manta.evaluation import knn as knn_module
-from manta.evaluation.knn import KNNConfig
-from manta.evaluation.retrieval import RetrievalConfig, average_precision
+from manta.evaluators import Features, build
+from manta.evaluators import knn as knn_module
+from manta.evaluators.knn import KNNConfig
+from manta.evaluators.retrieval import RetrievalConfig, average_precision
 
 
 def digits(rows: int = 1200) -> Features:
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
-    x, y = torch.tensor(images[order], dtype=torch.float32), torch.tensor(labels[order], dtype=torch.int64)
+    x, y = (
+        torch.tensor(images[order], dtype=torch.float32),
+        torch.tensor(labels[order], dtype=torch.int64),
+    )
     return Features(bank=x[:rows], queries=x[rows:], bank_labels=y[:rows], query_labels=y[rows:])
 
 
@@ -35,7 +39,9 @@ def labels_of(features: Features) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("similarities", [1, 5000, 2**23])
 def test_retrieval_equals_scikit_learns_average_precision(similarities: int) -> None:
     features = digits(700)
-    features = Features(features.bank, features.queries[:150], features.bank_labels, labels_of(features)[1][:150])
+    features = Features(
+        features.bank, features.queries[:150], features.bank_labels, labels_of(features)[1][:150]
+    )
     labels, truth = labels_of(features)
     bank = features.bank.double() / features.bank.double().norm(dim=1, keepdim=True)
     precisions, ranks = [], []
@@ -61,7 +67,9 @@ def test_average_precision_by_hand() -> None:
 
 
 def test_queries_of_unknown_classes_are_left_out() -> None:
-    features = Features(torch.eye(4), torch.eye(4), torch.tensor([0, 1, 2, 2]), torch.tensor([0, 2, 9, 9]))
+    features = Features(
+        torch.eye(4), torch.eye(4), torch.tensor([0, 1, 2, 2]), torch.tensor([0, 2, 9, 9])
+    )
     # The first finds itself. The second has one of class 1 before the two of class 2, in any order.
     numbers = build(RetrievalConfig(k=(1,))).compute(features)
     assert numbers["retrieval_recall1"] == 0.5
@@ -97,7 +105,9 @@ def test_several_k_are_those_of_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -
 
 def test_several_k_come_from_recipes() -> None:
     tree = {"data": {"source": "digits"}, "objective": {"name": "simclr"}}
-    experiment = from_mapping(tree | {"evaluation": {"evaluators": [{"name": "knn", "k": [20, 200]}]}})
+    experiment = from_mapping(
+        tree | {"evaluation": {"evaluators": [{"name": "knn", "k": [20, 200]}]}}
+    )
     assert experiment.evaluation.evaluators == [KNNConfig(k=(20, 200))]
     again = from_mapping(experiment.model_dump(mode="json"))
     assert again == experiment

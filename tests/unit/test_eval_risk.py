@@ -1,4 +1,5 @@
-"""The parts of a probe's risk against scikit-learn's probes, and in cases where only one of them can be large."""
+"""The parts of a probe's risk against scikit-learn's probes, and in cases where only one of them
+can be large."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from manta.evaluation import Features, build
-from manta.evaluation.risk import RiskConfig
+from manta.evaluators import Features, build
+from manta.evaluators.risk import RiskConfig
 
 PARTS = ("risk_approximation", "risk_usability", "risk_probe", "risk_encoder")
 
@@ -20,14 +21,19 @@ PARTS = ("risk_approximation", "risk_usability", "risk_probe", "risk_encoder")
 def digits(rows: int = 600) -> Features:
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(2).permutation(len(images))
-    x, y = torch.tensor(images[order], dtype=torch.float32), torch.tensor(labels[order], dtype=torch.int64)
+    x, y = (
+        torch.tensor(images[order], dtype=torch.float32),
+        torch.tensor(labels[order], dtype=torch.int64),
+    )
     return Features(bank=x[:rows], queries=x[rows:], bank_labels=y[:rows], query_labels=y[rows:])
 
 
 def wrong(bank: Tensor, labels: Tensor, queries: Tensor, truth: Tensor, l2: float) -> float:
     spread, mean = torch.std_mean(bank, dim=0, correction=0)
     spread[spread == 0] = 1
-    probe = LogisticRegression(C=1 / (l2 * len(bank)), max_iter=5000).fit((bank - mean) / spread, labels)
+    probe = LogisticRegression(C=1 / (l2 * len(bank)), max_iter=5000).fit(
+        (bank - mean) / spread, labels
+    )
     return 1 - float(probe.score((queries - mean) / spread, truth))
 
 
@@ -36,7 +42,9 @@ def test_the_parts_are_differences_of_scikit_learns_probes_and_add_up() -> None:
     labels, truth = features.bank_labels, features.query_labels
     assert labels is not None
     assert truth is not None
-    numbers = build(RiskConfig(l2=(0.03,), held_out=0.25, approximation=0.01, seed=5)).compute(features)
+    numbers = build(RiskConfig(l2=(0.03,), held_out=0.25, approximation=0.01, seed=5)).compute(
+        features
+    )
     order = torch.randperm(600, generator=torch.Generator().manual_seed(5))
     bank, answers = features.bank[order], labels[order]
     fitted = wrong(bank, answers, bank, answers, 0.03)
@@ -82,7 +90,8 @@ def test_each_cause_shows_in_its_own_part() -> None:
     parts = build(RiskConfig()).compute(Features(blind, blind[:400], labels, truth))
     assert parts["risk_usability"] == 0.5
     assert abs(parts["risk_probe"]) + abs(parts["risk_encoder"]) < 0.15
-    # As many dimensions as rows, all noise: any labels are fitted and none generalised, which is the probe's part.
+    # As many dimensions as rows, all noise: any labels are fitted and none generalised, which is
+    # the probe's part.
     noise = torch.randn(400, 300, generator=generator)
     some = torch.arange(400) % 2
     parts = build(RiskConfig()).compute(Features(noise[:200], noise[200:], some[:200], some[200:]))

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from bench_kit import Pixels, bench_of, small_encoder
 from manta.encoders import Encoder
 from manta.errors import ConfigError, DataError
-from manta.evaluation import Bench, build
-from manta.evaluation.segmentation import BINS, SegmentationConfig, overlaps, similarities
+from manta.evaluators import Bench, build
+from manta.evaluators.segmentation import BINS, SegmentationConfig, overlaps, similarities
 
 SIDE = 32
 KINDS: tuple[Literal["resnet", "vit"], ...] = ("resnet", "vit")
@@ -45,12 +45,17 @@ class Alike(Colours):
 def bench(encoder: Encoder) -> Bench:
     made, _ = bench_of(encoder, bank=4, queries=4)
     if isinstance(encoder, Colours):
-        return Bench(encoder, lambda images: images.float() / 255 - 0.5, SIDE, made.device, made.rows)
+        return Bench(
+            encoder, lambda images: images.float() / 255 - 0.5, SIDE, made.device, made.rows
+        )
     return made
 
 
-def draw(folder: Path, scenes: int = 6, *, size: tuple[int, int] = (SIDE, SIDE)) -> SegmentationConfig:
-    """A red and a green rectangle on blue, at places that fit the grid of patches; numbers 3 and 7."""
+def draw(
+    folder: Path, scenes: int = 6, *, size: tuple[int, int] = (SIDE, SIDE)
+) -> SegmentationConfig:
+    """A red and a green rectangle on blue, at places that fit the grid of patches; numbers 3 and
+    7."""
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
     for number in range(scenes):
@@ -85,7 +90,9 @@ def test_an_encoder_that_tells_nothing_apart_takes_all_for_the_object(tmp_path: 
 
 def test_intersection_over_union_pixel_by_pixel() -> None:
     generator = torch.Generator().manual_seed(0)
-    patches = nn.functional.normalize(torch.randn(5, SIDE, SIDE, generator=generator), dim=0)  # a patch is a pixel
+    patches = nn.functional.normalize(
+        torch.randn(5, SIDE, SIDE, generator=generator), dim=0
+    )  # a patch is a pixel
     mask = torch.zeros(SIDE, SIDE, dtype=torch.bool)
     mask[4:15, 6:17] = True
     known = torch.rand(SIDE, SIDE, generator=generator) > 0.2
@@ -111,13 +118,17 @@ def test_the_prompt_lies_deep_inside_also_of_a_ring_and_at_the_border() -> None:
     ring = (distance < 14) & (distance > 8)
     corner = (y < 12) & (x < 12)
     for mask in (ring, corner):
-        # Patches are alike exactly where the object is, so the prompt finds all of it wherever inside it lies.
+        # Patches are alike exactly where the object is, so the prompt finds all of it wherever
+        # inside it lies.
         patches = torch.stack([mask.float(), (~mask).float()])
         assert overlaps(patches, mask, EVERYTHING, torch.tensor([0.5])).item() == 1
-    # Of an object that the border cuts off, the point is not at the border: there everything else is alike.
+    # Of an object that the border cuts off, the point is not at the border: there everything else
+    # is alike.
     patches = torch.stack([corner.float(), (~corner).float()])
     patches[:, 0, :], patches[:, :, 0] = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [1.0]])
-    assert overlaps(patches, corner, EVERYTHING, torch.tensor([0.5])).item() == pytest.approx(11 * 11 / 144)
+    assert overlaps(patches, corner, EVERYTHING, torch.tensor([0.5])).item() == pytest.approx(
+        11 * 11 / 144
+    )
 
 
 def test_similarities_by_pairs() -> None:
@@ -129,9 +140,13 @@ def test_similarities_by_pairs() -> None:
     known[:, 28:] = False
     (found,) = similarities(patches, mask, known)
     inside = [(row, column) for row in range(3) for column in range(2)]
-    outside = [(row, column) for row in range(8) for column in range(7) if (row, column) not in inside]
+    outside = [
+        (row, column) for row in range(8) for column in range(7) if (row, column) not in inside
+    ]
     intra = [
-        float(patches[:, a, b] @ patches[:, c, d]) for place, (a, b) in enumerate(inside) for (c, d) in inside[:place]
+        float(patches[:, a, b] @ patches[:, c, d])
+        for place, (a, b) in enumerate(inside)
+        for (c, d) in inside[:place]
     ]
     inter = [float(patches[:, a, b] @ patches[:, c, d]) for a, b in inside for c, d in outside]
     assert found.intra == pytest.approx(np.mean(intra), abs=1e-6)
@@ -144,7 +159,8 @@ def test_similarities_by_pairs() -> None:
 
 
 class Graded(Colours):
-    """The cosine with red falls with the green that a patch has, so that the best threshold can be read off."""
+    """The cosine with red falls with the green that a patch has, so that the best threshold can be
+    read off."""
 
     def feature_map(self, x: Tensor) -> Tensor:
         green = nn.functional.avg_pool2d(x[:, 1:2] + 0.5, 4)
@@ -152,8 +168,9 @@ class Graded(Colours):
 
 
 def test_the_threshold_is_chosen_on_other_images_than_it_is_scored_on(tmp_path: Path) -> None:
-    # The object is black. In even images what surrounds it has a cosine of 0.5 with it, in odd ones of 0.8: the images
-    # that choose are content with 0.55 or more, and the first such threshold takes all of the odd images.
+    # The object is black. In even images what surrounds it has a cosine of 0.5 with it, in odd ones
+    # of 0.8: the images that choose are content with 0.55 or more, and the first such threshold
+    # takes all of the odd images.
     images, masks = tmp_path / "images", tmp_path / "masks"
     images.mkdir()
     masks.mkdir()
@@ -194,7 +211,9 @@ def test_unknown_pixels_and_small_objects_do_not_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_transformers_and_convolutional_networks(kind: Literal["resnet", "vit"], tmp_path: Path) -> None:
+def test_transformers_and_convolutional_networks(
+    kind: Literal["resnet", "vit"], tmp_path: Path
+) -> None:
     found = build(draw(tmp_path)).examine(bench(small_encoder(kind)), None)
     assert 0 < found["segmentation_iou"] <= 1
     if kind == "vit":  # a grid of 4 x 4; that of test_resnet is too coarse for pairs of patches
@@ -209,7 +228,9 @@ def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="needs an encoder with a feature map"):
         build(config).examine(bench(Pixels()), None)
     with pytest.raises(DataError, match="there is no folder"):
-        build(config.model_copy(update={"masks": str(tmp_path / "none")})).examine(bench(Colours()), None)
+        build(config.model_copy(update={"masks": str(tmp_path / "none")})).examine(
+            bench(Colours()), None
+        )
     config = draw(tmp_path / "two")
     Image.new("RGB", (SIDE, SIDE)).save(Path(config.masks) / "2.png")
     with pytest.raises(DataError, match=r"2\.png must have one channel"):

@@ -1,4 +1,5 @@
-"""LogME against the Gaussian evidence that scipy maximises, and PED against a simulation by loops."""
+"""LogME against the Gaussian evidence that scipy maximises, and PED against a simulation by
+loops."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from manta.evaluation import Features, build
-from manta.evaluation.transferability import TransferabilityConfig
+from manta.evaluators import Features, build
+from manta.evaluators.transferability import TransferabilityConfig
 from manta.functional.transferability import log_me, potential_energy_descent
 
 
@@ -27,9 +28,14 @@ def evidence(features: np.ndarray, labels: np.ndarray) -> float:
             return -multivariate_normal.logpdf(column, np.zeros(len(column)), covariance)
 
         starts = [(-2.0, 1.0), (3.0, 1.0), (6.0, 3.0)]
-        return max(-minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-6}).fun for start in starts)
+        return max(
+            -minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-6}).fun
+            for start in starts
+        )
 
-    return float(np.mean([best((labels == label).astype(float)) for label in np.unique(labels)])) / len(labels)
+    return float(
+        np.mean([best((labels == label).astype(float)) for label in np.unique(labels)])
+    ) / len(labels)
 
 
 @pytest.mark.parametrize(("rows", "width"), [(60, 6), (40, 55)])
@@ -42,9 +48,13 @@ def test_logme_is_the_maximum_of_the_evidence(rows: int, width: int) -> None:
     for chunk in (7, 1000):
         found = log_me(torch.tensor(features), torch.tensor(labels), chunk=chunk)
         assert found == pytest.approx(expected, abs=2e-5)
-    assert log_me(torch.tensor(features) * 1e4, torch.tensor(labels)) == pytest.approx(expected, abs=2e-5)
+    assert log_me(torch.tensor(features) * 1e4, torch.tensor(labels)) == pytest.approx(
+        expected, abs=2e-5
+    )
     # Numbers of classes that have no row do not matter.
-    assert log_me(torch.tensor(features), torch.tensor(labels * 3)) == pytest.approx(expected, abs=2e-5)
+    assert log_me(torch.tensor(features), torch.tensor(labels * 3)) == pytest.approx(
+        expected, abs=2e-5
+    )
 
 
 def test_logme_of_features_without_use_is_that_of_noise_alone() -> None:
@@ -64,10 +74,14 @@ def test_logme_ranks_features_by_how_well_they_tell_digits_apart() -> None:
     scores = [log_me(x + level * noise, y) for level in (0, 3, 10, 100)]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > scores[-1] + 0.3
-    assert math.isfinite(log_me(torch.nn.functional.one_hot(y).float(), y))  # a perfect fit has no largest evidence
+    assert math.isfinite(
+        log_me(torch.nn.functional.one_hot(y).float(), y)
+    )  # a perfect fit has no largest evidence
 
 
-def simulate(means: np.ndarray, radii: np.ndarray, step: float, steps: int, stop: float) -> np.ndarray:
+def simulate(
+    means: np.ndarray, radii: np.ndarray, step: float, steps: int, stop: float
+) -> np.ndarray:
     places, first = means.copy(), None
     for _ in range(steps):
         moves = np.zeros_like(places)
@@ -97,13 +111,19 @@ def test_ped_equals_a_simulation(step: float, stop: float, taken: int) -> None:
 
 
 def test_ped_of_two_bodies_known_by_hand() -> None:
-    # Radii 1 and 2 at distance 2 overlap by 1: half a unit each way in a step of 1, after which they overlap no more.
-    means, radii = torch.tensor([[0.0, 0.0], [2.0, 0.0]]).double(), torch.tensor([1.0, 2.0]).double()
+    # Radii 1 and 2 at distance 2 overlap by 1: half a unit each way in a step of 1, after which
+    # they overlap no more.
+    means, radii = (
+        torch.tensor([[0.0, 0.0], [2.0, 0.0]]).double(),
+        torch.tensor([1.0, 2.0]).double(),
+    )
     moved = potential_energy_descent(means, radii, step=1.0)
     torch.testing.assert_close(moved, torch.tensor([[-0.5, 0.0], [0.5, 0.0]]).double())
     apart = potential_energy_descent(means, radii / 2, step=1.0)
     assert apart.abs().sum() == 0
-    together = potential_energy_descent(torch.zeros(2, 2).double(), radii)  # no line through one point
+    together = potential_energy_descent(
+        torch.zeros(2, 2).double(), radii
+    )  # no line through one point
     assert together.abs().sum() == 0
 
 
@@ -129,4 +149,6 @@ def test_evaluator_scores_the_bank_before_and_after_classes_are_pushed_apart() -
     # Classes that do not overlap stay where they are.
     small = build(TransferabilityConfig(radius=1e-3)).compute(features)
     assert small["ped"] == small["logme"] == numbers["logme"]
-    assert all(map(math.isnan, build(TransferabilityConfig()).compute(Features(x / 0, x, y, y)).values()))
+    assert all(
+        map(math.isnan, build(TransferabilityConfig()).compute(Features(x / 0, x, y, y)).values())
+    )

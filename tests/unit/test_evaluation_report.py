@@ -1,4 +1,5 @@
-"""The page of `manta evaluate`: right numbers, no claim that intervals do not bear, and sense with parts missing."""
+"""The page of `manta evaluate`: right numbers, no claim that intervals do not bear, and sense with
+parts missing."""
 
 from __future__ import annotations
 
@@ -11,31 +12,60 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manta.evaluation import EVALUATORS
-from manta.report._evaluation_figures import figures
-from manta.report._evaluation_numbers import change, first, health, numbers
-from manta.report._evaluation_samples import chart, mistakes, neighbours, pictures
-from manta.report._evaluation_words import EVALUATORS as EXPLAINED
-from manta.report._evaluation_words import evaluator_of, meaning
-from manta.report.evaluation import write_evaluation
+from manta.evaluators import EVALUATORS
+from manta.report.evaluation.figures import figures
+from manta.report.evaluation.numbers import change, first, health, numbers
+from manta.report.evaluation.page import write_evaluation
+from manta.report.evaluation.samples import chart, mistakes, neighbours, pictures
+from manta.report.evaluation.words import EVALUATORS as EXPLAINED
+from manta.report.evaluation.words import evaluator_of, meaning
 
-BLURS = ("gaussian_noise", "motion_blur", "defocus_blur", "fog", "contrast", "pixelate", "jpeg_compression")
+BLURS = (
+    "gaussian_noise",
+    "motion_blur",
+    "defocus_blur",
+    "fog",
+    "contrast",
+    "pixelate",
+    "jpeg_compression",
+)
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 HEADS = {"proto": 0.0, "tuned": 0.04, "opta": 0.11}
 GIVEN: dict[str, dict[str, float]] = {
-    "knn": {"knn_top1": 0.612, "knn_top5": 0.931, "knn1_top1": 0.58, "knn1_top5": 0.58, "knn100_top1": 0.601}
+    "knn": {
+        "knn_top1": 0.612,
+        "knn_top5": 0.931,
+        "knn1_top1": 0.58,
+        "knn1_top5": 0.58,
+        "knn100_top1": 0.601,
+    }
     | {"knn100_top5": 0.944},
     "linear": {"linear_top1": 0.655, "linear_l2": 0.01},
     "linear_sgd": {"linear_sgd_top1": 0.431, "linear_sgd_lr": 0.1},
-    "fewshot": {f"fewshot{k}_{head}": 0.4 + k / 20 + more for k in (1, 5) for head, more in HEADS.items()},
+    "fewshot": {
+        f"fewshot{k}_{head}": 0.4 + k / 20 + more for k in (1, 5) for head, more in HEADS.items()
+    },
     "finetune": {"finetune_1pct_top1": 0.31, "finetune_10pct_top1": 0.57},
     "rank": {"rankme": 31.2, "feature_std": 0.83},
     "alpha_req": {"alpha_req": 1.31, "alpha_req_gap": 0.31},
     "lidar": {"lidar": 44.0},
     "alignment_uniformity": {"alignment": 0.31, "uniformity": -2.41},
-    "clustering": {"clustering_kmeans_ami": 0.41, "clustering_kmeans_ari": 0.31, "clustering_hdbscan_ami": 0.22}
-    | {"clustering_hdbscan_ari": 0.12, "clustering_hdbscan_clusters": 14.0, "clustering_hdbscan_noise": 0.31},
-    "risk": {"risk_approximation": 0.0, "risk_usability": 0.21, "risk_probe": 0.11, "risk_encoder": -0.012}
+    "clustering": {
+        "clustering_kmeans_ami": 0.41,
+        "clustering_kmeans_ari": 0.31,
+        "clustering_hdbscan_ami": 0.22,
+    }
+    | {
+        "clustering_hdbscan_ari": 0.12,
+        "clustering_hdbscan_clusters": 14.0,
+        "clustering_hdbscan_noise": 0.31,
+    },
+    "risk": {
+        "risk_approximation": 0.0,
+        "risk_usability": 0.21,
+        "risk_probe": 0.11,
+        "risk_encoder": -0.012,
+    }
     | {"risk_total": 0.308},
     "transferability": {"logme": -0.52, "ped": -0.41},
     "retrieval": {"retrieval_recall1": 0.55, "retrieval_recall5": 0.81, "retrieval_recall10": 0.88}
@@ -54,7 +84,8 @@ NO_UNTRAINED_GAIN = ("linear_sgd_top1",)
 
 
 def samples(count: int = 90) -> dict[str, Any]:
-    """Digits whose pixels are their features, each named by its nearest neighbour in a few of them."""
+    """Digits whose pixels are their features, each named by its nearest neighbour in a few of
+    them."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -63,9 +94,12 @@ def samples(count: int = 90) -> dict[str, Any]:
     near = ((pixels[:, None] - digits.data[bank][None]) ** 2).sum(2).argmin(1)
     shades = np.repeat((digits.images[:count] * 15.9).astype(np.uint8)[..., None], 3, axis=3)
     words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-    return {"thumbnails": shades.repeat(4, 1).repeat(4, 2), "features": pixels, "labels": labels, "classes": words} | {
-        "predictions": digits.target[bank][near].astype(np.int64)
-    }
+    return {
+        "thumbnails": shades.repeat(4, 1).repeat(4, 2),
+        "features": pixels,
+        "labels": labels,
+        "classes": words,
+    } | {"predictions": digits.target[bank][near].astype(np.int64)}
 
 
 def full() -> dict[str, Any]:
@@ -75,7 +109,11 @@ def full() -> dict[str, Any]:
         f"random_{name}": value if name in NO_UNTRAINED_GAIN else round(0.7 * value, 4)
         for name, value in trained.items()
     }
-    accuracies = {n: v for n, v in (trained | untrained).items() if re.search(r"_top\d+$|fewshot\d_|recall|_map$", n)}
+    accuracies = {
+        n: v
+        for n, v in (trained | untrained).items()
+        if re.search(r"_top\d+$|fewshot\d_|recall|_map$", n)
+    }
     return {
         "name": "demo at step 350",
         "data": "cifar10/test",
@@ -87,7 +125,10 @@ def full() -> dict[str, Any]:
         "metrics": trained | untrained,
         "intervals": {name: [value - 0.03, value + 0.03] for name, value in accuracies.items()},
         "evaluators": {
-            name: {"settings": {"name": name, "every": None} | ({"k": [20, 1, 100]} if name == "knn" else {"seed": 0})}
+            name: {
+                "settings": {"name": name, "every": None}
+                | ({"k": [20, 1, 100]} if name == "knn" else {"seed": 0})
+            }
             | {"metrics": list(one)}
             for name, one in GIVEN.items()
         },
@@ -107,7 +148,9 @@ def one_evaluator() -> dict[str, Any]:
         "labelled": True,
         "metrics": {"knn_top1": 0.98, "knn_top5": 1.0},
         "intervals": {"knn_top1": [0.96, 0.99], "knn_top5": [1.0, 1.0]},
-        "evaluators": {"knn": {"settings": {"name": "knn", "k": 20}, "metrics": ["knn_top1", "knn_top5"]}},
+        "evaluators": {
+            "knn": {"settings": {"name": "knn", "k": 20}, "metrics": ["knn_top1", "knn_top5"]}
+        },
     }
 
 
@@ -129,9 +172,18 @@ def broken() -> dict[str, Any]:
     features = np.full((20, 4), nothing, np.float32)
     return {
         "name": "<b>burst</b> & 'more'",
-        "metrics": {"knn_top1": nothing, "linear_top1": None, "rankme": nothing, "random_rankme": 9.0},
+        "metrics": {
+            "knn_top1": nothing,
+            "linear_top1": None,
+            "rankme": nothing,
+            "random_rankme": 9.0,
+        },
         "intervals": {"knn_top1": [nothing, nothing]},
-        "samples": {"thumbnails": np.zeros((20, 8, 8, 3), np.uint8), "features": features, "labels": None},
+        "samples": {
+            "thumbnails": np.zeros((20, 8, 8, 3), np.uint8),
+            "features": features,
+            "labels": None,
+        },
     }
 
 
@@ -165,7 +217,10 @@ def page(found: dict[str, Any], folder: Path) -> Text:
 
 def drawn(found: dict[str, Any]) -> dict[str, Any]:
     settings = {name: one["settings"] for name, one in found.get("evaluators", {}).items()}
-    return {one["id"].removeprefix("figure-"): one for one in figures(numbers(found), settings, found.get("bank_rows"))}
+    return {
+        one["id"].removeprefix("figure-"): one
+        for one in figures(numbers(found), settings, found.get("bank_rows"))
+    }
 
 
 def test_every_evaluator_is_explained() -> None:
@@ -179,12 +234,24 @@ def test_every_evaluator_is_explained() -> None:
 
 def test_full_page(tmp_path: Path) -> None:
     text = page(full(), tmp_path).text
-    assert "kNN top-1 accuracy 0.428 → 0.612 0.582 to 0.642 , the 95% interval; untrained 0.398 to 0.458" in text
-    assert "+18.4 points against the untrained encoder of the same architecture. The intervals are apart." in text
+    assert (
+        "kNN top-1 accuracy 0.428 → 0.612 0.582 to 0.642 , the 95% interval; untrained 0.398 to 0.458"
+        in text
+    )
+    assert (
+        "+18.4 points against the untrained encoder of the same architecture. The intervals are apart."
+        in text
+    )
     assert "Probes learn from 9,000 rows of cifar10/test and are scored on the other 1,000." in text
     assert "Zero-shot segmentation it needs a folder of masks" in text
-    assert "the features use; those of random weights fill many too. Higher is better. 21.8 31.2 × 1.43" in text
-    assert "Uniformity How unevenly images cover the sphere; 0 is all alike. Lower is better. −1.69 −2.41 −0.72" in text
+    assert (
+        "the features use; those of random weights fill many too. Higher is better. 21.8 31.2 × 1.43"
+        in text
+    )
+    assert (
+        "Uniformity How unevenly images cover the sphere; 0 is all alike. Lower is better. −1.69 −2.41 −0.72"
+        in text
+    )
     for metric in (name for own in GIVEN.values() for name in own):
         assert meaning(metric).title in text, metric
 
@@ -223,7 +290,9 @@ def test_half_widths_become_intervals() -> None:
 
 def test_figures_hold_the_numbers() -> None:
     plots = drawn(full())
-    wanted = "accuracies neighbours fewshot finetune-pct retrieval layers risk severities kinds clusters"
+    wanted = (
+        "accuracies neighbours fewshot finetune-pct retrieval layers risk severities kinds clusters"
+    )
     assert list(plots) == wanted.split()
     assert len([one for one in plots.values() if not one["wide"]]) % 2 == 0
     bars, beside = plots["accuracies"]["traces"]
@@ -282,7 +351,9 @@ def test_what_is_not_finite_is_said(tmp_path: Path) -> None:
     assert "Plotly" not in told.source.replace("Plotly.react", "")
 
 
-@pytest.mark.parametrize("found", [{}, {"metrics": {}}, {"metrics": {"my_score": 3.5}}], ids=["empty", "none", "own"])
+@pytest.mark.parametrize(
+    "found", [{}, {"metrics": {}}, {"metrics": {"my_score": 3.5}}], ids=["empty", "none", "own"]
+)
 def test_almost_nothing(found: dict[str, Any], tmp_path: Path) -> None:
     text = page(found, tmp_path).text
     assert ("my score 3.5" in text) == bool(found.get("metrics"))
@@ -290,7 +361,11 @@ def test_almost_nothing(found: dict[str, Any], tmp_path: Path) -> None:
 
 def test_everything_that_plotly_gets_is_json(tmp_path: Path) -> None:
     found = full()
-    found["metrics"] |= {"knn_top1": float("nan"), "random_linear_top1": float("nan"), "layers_layer2_top1": None}
+    found["metrics"] |= {
+        "knn_top1": float("nan"),
+        "random_linear_top1": float("nan"),
+        "layers_layer2_top1": None,
+    }
     source = page(found, tmp_path).source
     plots = re.search(r"^const PLOTS = (.*);$", source, re.M)
     assert plots is not None
@@ -328,7 +403,10 @@ def test_mistakes_are_counted() -> None:
     labels = np.array([0] * 6 + [1] * 5 + [-1])
     taken = np.array([0, 1, 1, 1, 0, 2, 1, 1, 0, 1, 1, 0])
     shown = pictures(
-        {"thumbnails": np.zeros((12, 8, 8, 3), np.uint8), "features": np.eye(12, dtype=np.float32)[count]}
+        {
+            "thumbnails": np.zeros((12, 8, 8, 3), np.uint8),
+            "features": np.eye(12, dtype=np.float32)[count],
+        }
         | {"labels": labels, "classes": ["cat", "dog"], "predictions": taken}
     )
     assert shown is not None
@@ -357,13 +435,17 @@ def test_samples_are_named_by_class() -> None:
     assert near["rows"][0]["tiles"][0]["alt"].startswith("Image zero")
 
 
-@pytest.mark.parametrize("given", [None, {}, {"thumbnails": np.zeros((0, 8, 8, 3))}, {"features": np.eye(3)}])
+@pytest.mark.parametrize(
+    "given", [None, {}, {"thumbnails": np.zeros((0, 8, 8, 3))}, {"features": np.eye(3)}]
+)
 def test_incomplete_samples_are_none(given: Any) -> None:
     assert pictures(given) is None
 
 
 def test_many_samples_are_thinned_evenly() -> None:
-    shown = pictures({"thumbnails": np.zeros((4000, 2, 2, 3), np.uint8), "features": np.arange(4000.0)[:, None]})
+    shown = pictures(
+        {"thumbnails": np.zeros((4000, 2, 2, 3), np.uint8), "features": np.arange(4000.0)[:, None]}
+    )
     assert shown is not None
     rows = shown.features[:, 0]
     assert len(rows) == 1500

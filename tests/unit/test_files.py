@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from manta.data._files import Place
+from manta.files import Place
 
 WRITER = """
 import os, signal, sys
-from manta.data._files import Place
+from manta.files import Place
 with Place.of(sys.argv[1]).writing() as file:
     file.write(b"half")
     file.flush()
@@ -75,7 +75,8 @@ def test_a_bucket_has_the_file_when_the_block_ends_and_not_if_it_raises(bucket: 
 
 
 class _Remembering(MemoryFileSystem):
-    """As S3's client does, it lists a folder from memory until it is told that others wrote there."""
+    """As S3's client does, it lists a folder from memory until it is told that others wrote
+    there."""
 
     protocol = "remembering"
     listed: dict[str, Any] = {}  # noqa: RUF012 (as the parent's own store)

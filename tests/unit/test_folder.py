@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from manta.training.folder import Lease, RunFolder, status
+from manta.runs.folder import Lease, RunFolder, status
 
-TAKE = "import sys; from manta.training.folder import Lease, RunFolder; Lease.take(RunFolder(sys.argv[1])); input()"
+TAKE = "import sys; from manta.runs.folder import Lease, RunFolder; Lease.take(RunFolder(sys.argv[1])); input()"
 
 
 @pytest.fixture
@@ -22,27 +22,35 @@ def folder(tmp_path):
 
 
 def test_a_run_of_this_process_is_running(folder):
-    assert status(folder) == "running"  # nobody has ever taken the lease: run.json is all that is known
+    assert (
+        status(folder) == "running"
+    )  # nobody has ever taken the lease: run.json is all that is known
     Lease.take(folder)
     assert status(folder) == "running"
 
 
 @pytest.mark.parametrize("word", ["finished", "stopped", "failed"])
 def test_what_a_run_wrote_at_its_end_stands(folder, word):
-    folder.write_json({"host": socket.gethostname(), "pid": 2**22 + 1, "time": 0.0, "attempt": "a"}, Lease.FILE)
+    folder.write_json(
+        {"host": socket.gethostname(), "pid": 2**22 + 1, "time": 0.0, "attempt": "a"}, Lease.FILE
+    )
     folder.update_json({"status": word}, "run.json")
     assert status(folder) == word
 
 
 def test_a_killed_process_is_seen(folder):
-    with subprocess.Popen([sys.executable, "-c", TAKE, folder.path], stdin=subprocess.PIPE) as driver:
+    with subprocess.Popen(
+        [sys.executable, "-c", TAKE, folder.path], stdin=subprocess.PIPE
+    ) as driver:
         while not folder.exists(Lease.FILE):
             assert driver.poll() is None
             time.sleep(0.02)
         assert folder.read_json(Lease.FILE)["pid"] == driver.pid
         assert status(folder) == "running"
         driver.kill()
-        os.waitid(os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT)  # dead, and its parent has not looked yet
+        os.waitid(
+            os.P_PID, driver.pid, os.WEXITED | os.WNOWAIT
+        )  # dead, and its parent has not looked yet
         assert status(folder) == "interrupted"
     assert status(folder) == "interrupted"
     Lease.take(folder)  # as a resume does
@@ -52,7 +60,10 @@ def test_a_killed_process_is_seen(folder):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"time": 1e9}, "interrupted"),  # this process is younger than the lease: the id was given away again
+        (
+            {"time": 1e9},
+            "interrupted",
+        ),  # this process is younger than the lease: the id was given away again
         ({"host": "another-machine", "pid": 2**22 + 1}, "running"),
         ({"pid": 2**22 + 1}, "interrupted"),  # beyond the largest id that Linux gives
     ],

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from manta import encoders, objectives
 from manta.batch import DataFacts
 from manta.encoders import Encoder, EncoderConfig, build
-from manta.encoders._build import ENCODERS
+from manta.encoders._config import ENCODERS
 from manta.errors import ConfigError, MantaError, RunError
 from manta.objectives.byol import BYOLConfig
 from manta.serving import ExportedEncoder, load_exported, save_encoder
@@ -39,7 +39,10 @@ def saved(folder: Path, config: EncoderConfig) -> ExportedEncoder:
 def _by_timm(out: Path) -> Callable[[Tensor], Tensor]:
     model = timm.create_model(f"local-dir:{out}", pretrained=True).eval()
     config = model.pretrained_cfg
-    mean, std = torch.tensor(config["mean"]).view(3, 1, 1), torch.tensor(config["std"]).view(3, 1, 1)
+    mean, std = (
+        torch.tensor(config["mean"]).view(3, 1, 1),
+        torch.tensor(config["std"]).view(3, 1, 1),
+    )
     # Preprocessing from timm's own words, for images that are of the right size already.
     return lambda images: model((images.permute(0, 3, 1, 2) / 255 - mean) / std)
 
@@ -55,18 +58,25 @@ USERS: dict[Format, Callable[[Path], Callable[[Tensor], Tensor]]] = {
     "pt2": lambda out: torch.export.load(out).module(),
     "onnx": _by_onnxruntime,
 }
-FILES = {"timm": {"config.json", "manta.json", "model.safetensors"}, "safetensors": {"manta.json", "model.safetensors"}}
+FILES = {
+    "timm": {"config.json", "manta.json", "model.safetensors"},
+    "safetensors": {"manta.json", "model.safetensors"},
+}
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit"])
 @pytest.mark.parametrize("format", get_args(Format))
-def test_users_of_every_format_get_the_same_features(name: str, format: Format, tmp_path: Path) -> None:
+def test_users_of_every_format_get_the_same_features(
+    name: str, format: Format, tmp_path: Path
+) -> None:
     source = saved(tmp_path / "encoder", EncoderConfig(name=name))
     out = tmp_path / "exports" / f"out.{format}"
     found = export_model(tmp_path / "encoder", format, out)
     assert found.error < found.tolerance == TOLERANCE[format]
     assert [path.name for path in out.parent.iterdir()] == [out.name]
-    assert {path.name for path in out.iterdir()} == FILES[format] if format in FILES else out.is_file()
+    assert (
+        {path.name for path in out.iterdir()} == FILES[format] if format in FILES else out.is_file()
+    )
     run = USERS[format](out)
     generator = np.random.default_rng(0)
     with torch.no_grad():
@@ -74,7 +84,9 @@ def test_users_of_every_format_get_the_same_features(name: str, format: Format, 
             images = torch.from_numpy(generator.integers(0, 256, shape, dtype=np.uint8))
             expected = source(images)
             largest = float(expected.abs().max())
-            torch.testing.assert_close(run(images), expected, atol=TOLERANCE[format] * largest, rtol=0)
+            torch.testing.assert_close(
+                run(images), expected, atol=TOLERANCE[format] * largest, rtol=0
+            )
 
 
 def test_what_it_is_tried_on_are_photographs_of_every_shape() -> None:
@@ -107,7 +119,9 @@ class Odd(Encoder):
         return self.scale * (x.amax((2, 3)) if torch.compiler.is_exporting() else x.mean((2, 3)))
 
 
-@pytest.mark.parametrize(("branches", "says"), [(False, "gives other features"), (True, "cannot be exported as")])
+@pytest.mark.parametrize(
+    ("branches", "says"), [(False, "gives other features"), (True, "cannot be exported as")]
+)
 @pytest.mark.parametrize("format", ["pt2", "onnx"])
 def test_what_is_not_the_source_is_not_handed_over(
     format: Format, branches: bool, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -141,9 +155,13 @@ class Poison:
         return (Path.touch, (self.mark,))
 
 
-@pytest.mark.parametrize("place", ["model.safetensors", "pytorch_model.bin", "model.pth", "argument"])
+@pytest.mark.parametrize(
+    "place", ["model.safetensors", "pytorch_model.bin", "model.pth", "argument"]
+)
 @pytest.mark.parametrize("format", ["timm", "safetensors"])
-def test_a_poisoned_folder_is_refused_and_not_executed(format: Format, place: str, tmp_path: Path) -> None:
+def test_a_poisoned_folder_is_refused_and_not_executed(
+    format: Format, place: str, tmp_path: Path
+) -> None:
     folder, mark = tmp_path / "encoder", tmp_path / "mark"
     saved(folder, EncoderConfig(name="test_resnet"))
     poison = pickle.dumps(Poison(mark))
@@ -155,8 +173,12 @@ def test_a_poisoned_folder_is_refused_and_not_executed(format: Format, place: st
         description = json.loads((folder / "manta.json").read_text())
         description["encoder"]["args"]["checkpoint_path"] = str(folder / "weights.pth")
         (folder / "manta.json").write_text(json.dumps(description))
-        export_model(folder, format, tmp_path / "out")  # what lies beside the weights is not looked at
-        assert "checkpoint_path" not in "".join(path.read_text() for path in (tmp_path / "out").glob("*.json"))
+        export_model(
+            folder, format, tmp_path / "out"
+        )  # what lies beside the weights is not looked at
+        assert "checkpoint_path" not in "".join(
+            path.read_text() for path in (tmp_path / "out").glob("*.json")
+        )
     else:
         (folder / "model.safetensors").unlink()
         (folder / place).write_bytes(poison)
@@ -183,7 +205,8 @@ def test_heads_are_what_an_objective_learns_beside_its_encoders() -> None:
     x = torch.randn(4, 3, 32, 32)
     with torch.no_grad():
         expected, actual = (
-            nn.Sequential(one.encoder, one.projector, one.predictor).eval()(x) for one in (first, second)
+            nn.Sequential(one.encoder, one.projector, one.predictor).eval()(x)
+            for one in (first, second)
         )
     torch.testing.assert_close(actual, expected, atol=0, rtol=0)
 

@@ -25,7 +25,9 @@ EQUATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "dino": lambda a, b: functional.dino(
         a, b, student_temperature=0.1, teacher_temperature=0.04, center=CENTER.to(b.dtype)
     ),
-    "masked_patch_mse": lambda a, b: functional.masked_patch_mse(a.view(16, 2, -1), b.view(16, 2, -1), HIDDEN),
+    "masked_patch_mse": lambda a, b: functional.masked_patch_mse(
+        a.view(16, 2, -1), b.view(16, 2, -1), HIDDEN
+    ),
 }
 
 

@@ -46,23 +46,32 @@ def test_divergence_is_kullback_and_leiblers() -> None:
         for k in range(4):
             p = math.exp(float(student[i, k]) / 0.5) / total
             expected += float(targets[i, k]) * (math.log(float(targets[i, k])) - math.log(p))
-    assert float(soft_divergence(student, targets, temperature=0.5)) == pytest.approx(expected / 5, rel=1e-10)
+    assert float(soft_divergence(student, targets, temperature=0.5)) == pytest.approx(
+        expected / 5, rel=1e-10
+    )
 
 
 def test_known_answers() -> None:
-    """Two samples lend to each other alone; three identical ones lend evenly, and what they lend changes nothing."""
+    """Two samples lend to each other alone; three identical ones lend evenly, and what they lend
+    changes nothing."""
     two = affinities(torch.eye(2, dtype=torch.float64), temperature=0.1)
     assert two.tolist() == [[0, 1], [1, 0]]
-    mixed = ensembled(torch.eye(2, dtype=torch.float64), two, lent=0.5)  # 1/2 (I - A/2)^-1 = [[2, 1], [1, 2]] / 3
+    mixed = ensembled(
+        torch.eye(2, dtype=torch.float64), two, lent=0.5
+    )  # 1/2 (I - A/2)^-1 = [[2, 1], [1, 2]] / 3
     assert mixed.flatten().tolist() == pytest.approx([2 / 3, 1 / 3, 1 / 3, 2 / 3])
     same = torch.ones(3, 2, dtype=torch.float64)
     even = affinities(same, temperature=0.1)
     assert even.flatten().tolist() == pytest.approx([0, 0.5, 0.5, 0.5, 0, 0.5, 0.5, 0.5, 0])
     assert torch.allclose(ensembled(same / 2, even, lent=0.9), same / 2)
     logits = draws(5, 4)
-    assert float(soft_divergence(logits, (logits / 0.2).softmax(1), temperature=0.2)) == pytest.approx(0, abs=1e-12)
+    assert float(
+        soft_divergence(logits, (logits / 0.2).softmax(1), temperature=0.2)
+    ) == pytest.approx(0, abs=1e-12)
     sure = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    assert float(soft_divergence(torch.zeros_like(sure), sure, temperature=0.1)) == pytest.approx(math.log(2))
+    assert float(soft_divergence(torch.zeros_like(sure), sure, temperature=0.1)) == pytest.approx(
+        math.log(2)
+    )
 
 
 def test_small_temperatures_stay_finite() -> None:
@@ -73,7 +82,9 @@ def test_small_temperatures_stay_finite() -> None:
 
 def test_gradients_are_those_of_finite_differences() -> None:
     student, targets = draws(5, 4).requires_grad_(), draws(5, 4, seed=1).softmax(1)
-    assert torch.autograd.gradcheck(lambda x: soft_divergence(x, targets, temperature=0.5), (student,))
+    assert torch.autograd.gradcheck(
+        lambda x: soft_divergence(x, targets, temperature=0.5), (student,)
+    )
 
 
 def test_one_sample_has_no_neighbours() -> None:

@@ -29,7 +29,9 @@ def by_loops(z: Tensor, near: float, far: float) -> tuple[float, float]:
         for a in range(v):
             costs = [distance(z[i, a], z[i, b]) for b in range(v) if b != a]
             weights = [math.exp(near * cost) for cost in costs]
-            attraction += sum(w * c for w, c in zip(weights, costs, strict=True)) / sum(weights) / (n * v)
+            attraction += (
+                sum(w * c for w, c in zip(weights, costs, strict=True)) / sum(weights) / (n * v)
+            )
             for b in range(v):
                 if b == a:
                     continue
@@ -52,11 +54,19 @@ def test_cacr_is_the_papers(near: float, far: float, v: int) -> None:
 
 def test_known_answers() -> None:
     same = torch.ones(3, 3, 2, dtype=torch.float64)  # collapsed
-    assert [float(x) for x in cacr_terms(same, attraction=1, repulsion=2)] == pytest.approx([0, 0], abs=1e-12)
-    apart = torch.eye(4, dtype=torch.float64).unsqueeze(1).expand(4, 2, 4)  # equal views, samples orthogonal
-    assert [float(x) for x in cacr_terms(apart, attraction=1, repulsion=2)] == pytest.approx([0, -2], abs=1e-12)
+    assert [float(x) for x in cacr_terms(same, attraction=1, repulsion=2)] == pytest.approx(
+        [0, 0], abs=1e-12
+    )
+    apart = (
+        torch.eye(4, dtype=torch.float64).unsqueeze(1).expand(4, 2, 4)
+    )  # equal views, samples orthogonal
+    assert [float(x) for x in cacr_terms(apart, attraction=1, repulsion=2)] == pytest.approx(
+        [0, -2], abs=1e-12
+    )
     crossed = torch.eye(4, dtype=torch.float64).view(2, 2, 4)  # views and samples orthogonal
-    assert [float(x) for x in cacr_terms(crossed, attraction=1, repulsion=2)] == pytest.approx([2, -2])
+    assert [float(x) for x in cacr_terms(crossed, attraction=1, repulsion=2)] == pytest.approx(
+        [2, -2]
+    )
 
 
 def test_the_far_positive_and_the_near_negative_weigh_more() -> None:
@@ -68,8 +78,12 @@ def test_the_far_positive_and_the_near_negative_weigh_more() -> None:
     terms = cacr_terms(z, attraction=1.0, repulsion=0.0)
     assert float(terms.attraction) == pytest.approx((2 * heavy + 4) / 3)
     two = torch.stack([torch.stack([x, x]), torch.stack([x, x]), torch.stack([-x, -x])])
-    light = 4 * math.exp(-4) / (math.exp(-4) + 1)  # of the first two samples; the third has both negatives at 4
-    assert float(cacr_terms(two, attraction=0.0, repulsion=1.0).repulsion) == pytest.approx(-(2 * light + 4) / 3)
+    light = (
+        4 * math.exp(-4) / (math.exp(-4) + 1)
+    )  # of the first two samples; the third has both negatives at 4
+    assert float(cacr_terms(two, attraction=0.0, repulsion=1.0).repulsion) == pytest.approx(
+        -(2 * light + 4) / 3
+    )
 
 
 def test_parts_against_all_keys_average_to_the_whole() -> None:

@@ -1,4 +1,5 @@
-"""SSL-EY against its definition by loops, and against the eigenvalues that its minimum is made of."""
+"""SSL-EY against its definition by loops, and against the eigenvalues that its minimum is made
+of."""
 
 from __future__ import annotations
 
@@ -23,14 +24,15 @@ def covariance(x: Tensor, y: Tensor) -> np.ndarray:
     found = np.zeros((d, d))
     for i in range(d):
         for j in range(d):
-            found[i, j] = sum(float((x[s, i] - x[:, i].mean()) * (y[s, j] - y[:, j].mean())) for s in range(n)) / (
-                n - 1
-            )
+            found[i, j] = sum(
+                float((x[s, i] - x[:, i].mean()) * (y[s, j] - y[:, j].mean())) for s in range(n)
+            ) / (n - 1)
     return found
 
 
 def test_it_is_the_papers() -> None:
-    """Chapman et al. 2024: -2 tr(C) + tr(V V), with C and V the sums of cross- and of within-view covariances."""
+    """Chapman et al. 2024: -2 tr(C) + tr(V V), with C and V the sums of cross- and of within-view
+    covariances."""
     a, b = pair()
     crossed = covariance(a, b) + covariance(b, a)
     within = covariance(a, a) + covariance(b, b)
@@ -39,7 +41,8 @@ def test_it_is_the_papers() -> None:
 
 
 def test_its_minimum_over_linear_maps_is_minus_the_squared_eigenvalues() -> None:
-    """Eckart-Young: of C w = lambda V w, reached where the map's columns have V-norm lambda; no other map is below."""
+    """Eckart-Young: of C w = lambda V w, reached where the map's columns have V-norm lambda; no
+    other map is below."""
     a, b = pair()
     crossed, within = covariance(a, b) + covariance(b, a), covariance(a, a) + covariance(b, b)
     values, vectors = scipy.linalg.eigh(crossed, within)
@@ -53,35 +56,51 @@ def test_its_minimum_over_linear_maps_is_minus_the_squared_eigenvalues() -> None
 
 
 def test_no_more_is_captured_than_there_is() -> None:
-    """At the best linear map all, the sum of squares of the eigenvalues; elsewhere less, at any scale."""
+    """At the best linear map all, the sum of squares of the eigenvalues; elsewhere less, at any
+    scale."""
     a, b = pair()
     crossed, within = covariance(a, b) + covariance(b, a), covariance(a, a) + covariance(b, b)
     values, vectors = scipy.linalg.eigh(crossed, within)
-    there, best = float((values.clip(0) ** 2).sum()), torch.tensor(vectors * np.sqrt(values.clip(0)))
+    there, best = (
+        float((values.clip(0) ** 2).sum()),
+        torch.tensor(vectors * np.sqrt(values.clip(0))),
+    )
     stream = torch.Generator().manual_seed(1)
     for scale in (0.1, 1.0, 10.0):
-        assert float(ssl_ey_terms(scale * a @ best, scale * b @ best).captured) == pytest.approx(there, rel=1e-9)
+        assert float(ssl_ey_terms(scale * a @ best, scale * b @ best).captured) == pytest.approx(
+            there, rel=1e-9
+        )
         other = best + 0.1 * torch.randn(4, 4, generator=stream, dtype=torch.float64)
         terms = ssl_ey_terms(scale * a @ other, scale * b @ other)
         assert -float(terms.loss) <= float(terms.captured) < there * (1 - 1e-6)
     given = ssl_ey_terms(a, b)
-    assert float(given.captured) == pytest.approx(np.trace(crossed) ** 2 / np.trace(within @ within), rel=1e-10)
+    assert float(given.captured) == pytest.approx(
+        np.trace(crossed) ** 2 / np.trace(within @ within), rel=1e-10
+    )
     assert float(ssl_ey_terms(a, -a).captured) == 0  # anticorrelated
     assert float(ssl_ey_terms(torch.zeros_like(a), torch.zeros_like(a)).captured) == 0
 
 
 def test_known_answers() -> None:
-    """Four points of covariance I/2 (unbiased): -D when views are equal, and what else follows by hand."""
-    a = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64) * (3 / 8) ** 0.5
+    """Four points of covariance I/2 (unbiased): -D when views are equal, and what else follows by
+    hand."""
+    a = (
+        torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
+        * (3 / 8) ** 0.5
+    )
     assert float(ssl_ey(a, a)) == pytest.approx(-2)
     assert float(ssl_ey(a, -a)) == pytest.approx(6)  # anticorrelated
     assert float(ssl_ey(a, a.flip(1))) == pytest.approx(2)  # uncorrelated: tr(V V) alone
     assert float(ssl_ey(torch.zeros_like(a), torch.zeros_like(a))) == 0  # collapsed
     assert float(ssl_ey(a[:, :1], a[:, :1])) == pytest.approx(-1)
     collapsed = torch.stack([a[:, 0], torch.full((4,), 3.0, dtype=torch.float64)], dim=1)
-    assert float(ssl_ey(collapsed, collapsed)) == pytest.approx(-1)  # a dead dimension counts for nothing
+    assert float(ssl_ey(collapsed, collapsed)) == pytest.approx(
+        -1
+    )  # a dead dimension counts for nothing
     repeated = a[:, :1].expand(-1, 2)
-    assert float(ssl_ey(repeated, repeated)) == pytest.approx(0)  # and a repeated one costs what it brings
+    assert float(ssl_ey(repeated, repeated)) == pytest.approx(
+        0
+    )  # and a repeated one costs what it brings
 
 
 def test_larger_embeddings_are_not_better_without_end() -> None:

@@ -1,4 +1,5 @@
-"""Losses of cosines and distances where one dimension is collapsed, and where the views are orthogonal."""
+"""Losses of cosines and distances where one dimension is collapsed, and where the views are
+orthogonal."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def extended(z: Tensor, value: float = 0.0) -> Tensor:
 
 
 def mls(z: Tensor, dictionary: Tensor) -> Tensor:
-    return multilabel_bce(dictionary_logits(z, dictionary, temperature=T), nearest_labels(z, dictionary, k=1))
+    return multilabel_bce(
+        dictionary_logits(z, dictionary, temperature=T), nearest_labels(z, dictionary, k=1)
+    )
 
 
 def amcl(a: Tensor, b: Tensor) -> AMCLTerms:
@@ -45,14 +48,21 @@ def robust(a: Tensor, b: Tensor) -> RobustTerms:
     """Nothing was seen before, so that u is g."""
     n = len(a)
     t, unseen = torch.full((n,), T, dtype=a.dtype), torch.zeros(n, dtype=torch.bool)
-    return isogclr(a, b, temperature=t, log_average=torch.zeros_like(t), seen=unseen, gamma=0.9, rho=0.3)
+    return isogclr(
+        a, b, temperature=t, log_average=torch.zeros_like(t), seen=unseen, gamma=0.9, rho=0.3
+    )
 
 
 def transformed(a: Tensor, b: Tensor, queue: Tensor) -> Tensor:
     """Pairs are extrapolated by 3/2; each negative is halfway to the next one."""
-    weights = torch.full((len(a),), 1.5, dtype=a.dtype), torch.full((len(queue),), 0.5, dtype=a.dtype)
+    weights = (
+        torch.full((len(a),), 1.5, dtype=a.dtype),
+        torch.full((len(queue),), 0.5, dtype=a.dtype),
+    )
     order = torch.arange(len(queue)).roll(1)
-    scores = transformed_scores(a, b, queue, extrapolation=weights[0], interpolation=weights[1], order=order)
+    scores = transformed_scores(
+        a, b, queue, extrapolation=weights[0], interpolation=weights[1], order=order
+    )
     return info_nce(*scores, temperature=T)
 
 
@@ -64,9 +74,13 @@ LOSSES: dict[str, Callable[[Widen], Tensor]] = {
     "cacr": lambda w: torch.stack(cacr_terms(w(random(5, 3, 4)), attraction=1.0, repulsion=2.0)),
     "protoclr": lambda w: protoclr(w(random(6, 2, 4)), w(B)),
     "graph_nt_xent": lambda w: graph_nt_xent(w(A), w(B), related=RELATED, temperature=T),
-    "graph_invariance": lambda w: graph_invariance(w(A), w(B), related=RELATED) * w(A).shape[1],  # a mean over them
+    "graph_invariance": lambda w: (
+        graph_invariance(w(A), w(B), related=RELATED) * w(A).shape[1]
+    ),  # a mean over them
     "mls": lambda w: mls(w(A), w(B)),
-    "queue_nce": lambda w: queue_nce(w(A), w(B), w(random(7, 4)), temperature=T, own=w(random(6, 2, 4))),
+    "queue_nce": lambda w: queue_nce(
+        w(A), w(B), w(random(7, 4)), temperature=T, own=w(random(6, 2, 4))
+    ),
     "batch_nce": lambda w: batch_nce(w(A), w(B), temperature=T),
     "batch_nce, decoupled": lambda w: batch_nce(w(A), w(B), temperature=T, decoupled=True),
     "transformed": lambda w: transformed(w(A), w(B), w(random(7, 4))),
@@ -85,7 +99,9 @@ def test_a_dimension_of_zeros_changes_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", ["protoclr", "graph_invariance"])
 def test_distances_do_not_see_where_a_dimension_is_collapsed_to(name: str) -> None:
     loss = LOSSES[name]
-    torch.testing.assert_close(loss(lambda z: extended(z, 3.0)), loss(lambda z: z), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        loss(lambda z: extended(z, 3.0)), loss(lambda z: z), rtol=1e-12, atol=1e-14
+    )
 
 
 def test_amcls_regulariser_counts_a_collapsed_dimension() -> None:
@@ -98,9 +114,10 @@ HADAMARD = torch.tensor(
     dtype=torch.float64,
 )
 FLAT = HADAMARD * torch.tensor([1, 1, 1, 0])
-"""Orthogonal samples without their last dimension. Products were 0 in four dimensions, and squares are 3 in three: rows
-of unlike last signs now have a cosine of 1/3 (and, of 8, a squared distance of 4 left), rows of like ones, 0 and 3 or
-1 and 2, one of -1/3 (and of 8 still). So each row has two rows at 1/3 and one at -1/3."""
+"""Orthogonal samples without their last dimension. Products were 0 in four dimensions, and squares
+are 3 in three: rows of unlike last signs now have a cosine of 1/3 (and, of 8, a squared distance of
+4 left), rows of like ones, 0 and 3 or 1 and 2, one of -1/3 (and of 8 still). So each row has two
+rows at 1/3 and one at -1/3."""
 PAIRS = torch.eye(4, dtype=torch.bool) | torch.eye(4, dtype=torch.bool).flip(0)
 """Rows 0 and 3, and 1 and 2, are related."""
 E = math.e
@@ -109,15 +126,21 @@ E = math.e
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        # Unit vectors are at 2 - 2 cos: two at 4/3, one at 8/3, of weights 1 and e^(-4/3). Equal views are at 0.
+        # Unit vectors are at 2 - 2 cos: two at 4/3, one at 8/3, of weights 1 and e^(-4/3). Equal
+        # views are at 0.
         pytest.param(
-            lambda: torch.stack(cacr_terms(FLAT.unsqueeze(1).expand(4, 2, 4), attraction=1.0, repulsion=1.0)),
+            lambda: torch.stack(
+                cacr_terms(FLAT.unsqueeze(1).expand(4, 2, 4), attraction=1.0, repulsion=1.0)
+            ),
             [0, -8 / 3 * (1 + E ** (-4 / 3)) / (2 + E ** (-4 / 3))],
             id="cacr",
         ),
         # -log(e^0 / (e^0 + 2 e^-4 + e^-8)), a square
-        pytest.param(lambda: protoclr(FLAT.unsqueeze(1), FLAT), 2 * math.log(1 + E**-4), id="protoclr"),
-        # In both views one logit of 3 (but the anchor's own), two of 1, one of -1; the edges' are 3, -1 and -1.
+        pytest.param(
+            lambda: protoclr(FLAT.unsqueeze(1), FLAT), 2 * math.log(1 + E**-4), id="protoclr"
+        ),
+        # In both views one logit of 3 (but the anchor's own), two of 1, one of -1; the edges' are
+        # 3, -1 and -1.
         pytest.param(
             lambda: graph_nt_xent(FLAT, FLAT, related=PAIRS, temperature=T),
             math.log(E**3 + 4 * E + 2 / E) - 1 / 3,
@@ -141,15 +164,23 @@ E = math.e
             math.log(E**3 + 2 * E + 1 / E) - 3,
             id="queue_nce",
         ),
-        pytest.param(lambda: batch_nce(FLAT, FLAT, temperature=T), math.log(E**3 + 2 * E + 1 / E) - 3, id="batch_nce"),
+        pytest.param(
+            lambda: batch_nce(FLAT, FLAT, temperature=T),
+            math.log(E**3 + 2 * E + 1 / E) - 3,
+            id="batch_nce",
+        ),
         pytest.param(
             lambda: batch_nce(FLAT, FLAT, temperature=T, decoupled=True),
             math.log(2 * E + 1 / E) - 3,
             id="batch_nce, decoupled",
         ),
-        # Rows 0 and 3: -1/3 + 2 * 3/2 * (1 - 3/2) * (1 + 1/3) = -7/3. The query 3/2 of row 0 less 1/2 of row 3 has
-        # 1/2 - 1/6 = 1/3 with rows 1 and 2, and so with what is between them.
-        pytest.param(lambda: transformed(FLAT[:1], FLAT[3:], FLAT[1:3]), math.log(E**-7 + 2 * E) + 7, id="transformed"),
+        # Rows 0 and 3: -1/3 + 2 * 3/2 * (1 - 3/2) * (1 + 1/3) = -7/3. The query 3/2 of row 0 less
+        # 1/2 of row 3 has 1/2 - 1/6 = 1/3 with rows 1 and 2, and so with what is between them.
+        pytest.param(
+            lambda: transformed(FLAT[:1], FLAT[3:], FLAT[1:3]),
+            math.log(E**-7 + 2 * E) + 7,
+            id="transformed",
+        ),
         # The positive at 1 and the hardest negative at 1/3 are 2/3 apart.
         pytest.param(
             lambda: groco(FLAT, FLAT.unsqueeze(1), hardest=1, steepness=3.0),
@@ -159,7 +190,11 @@ E = math.e
         # In both views the two at 1/3 are the hardest four: (1/3 - 1) / (1/2).
         pytest.param(lambda: amcl(FLAT, FLAT).likelihood, -4 / 3, id="amcl"),
         # Differences from the positive over 1/3: four of 1 - 3 and two of -1 - 3; t log g + rho t
-        pytest.param(lambda: robust(FLAT, FLAT).loss, (math.log((4 * E**-2 + 2 * E**-4) / 6) + 0.3) / 3, id="isogclr"),
+        pytest.param(
+            lambda: robust(FLAT, FLAT).loss,
+            (math.log((4 * E**-2 + 2 * E**-4) / 6) + 0.3) / 3,
+            id="isogclr",
+        ),
     ],
 )
 def test_orthogonal_samples_with_a_collapsed_dimension(
@@ -175,7 +210,9 @@ X, Y = torch.eye(8, dtype=torch.float64).view(2, 4, 8)
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        pytest.param(lambda: protoclr(X.unsqueeze(1), Y), math.log(4), id="protoclr"),  # every prototype is at 2
+        pytest.param(
+            lambda: protoclr(X.unsqueeze(1), Y), math.log(4), id="protoclr"
+        ),  # every prototype is at 2
         pytest.param(
             lambda: graph_nt_xent(X, Y, related=PAIRS, temperature=T),
             math.log(7),  # of 8 nodes, less the anchor
@@ -189,7 +226,9 @@ X, Y = torch.eye(8, dtype=torch.float64).view(2, 4, 8)
         pytest.param(lambda: mls(X, Y), math.log(2), id="mls"),  # every logit is 0
         # The pair has 0 + 2 * 3/2 * (1 - 3/2) = -3/2; the four negatives, the queue, have 0.
         pytest.param(
-            lambda: transformed(X[:2], Y[:2], torch.cat([X[2:], Y[2:]])), math.log(E**-4.5 + 4) + 4.5, id="transformed"
+            lambda: transformed(X[:2], Y[:2], torch.cat([X[2:], Y[2:]])),
+            math.log(E**-4.5 + 4) + 4.5,
+            id="transformed",
         ),
         pytest.param(
             lambda: groco(X, Y.unsqueeze(1), hardest=1, steepness=3.0),
@@ -197,7 +236,9 @@ X, Y = torch.eye(8, dtype=torch.float64).view(2, 4, 8)
             id="groco",
         ),
         pytest.param(lambda: amcl(X, Y).likelihood, 0.0, id="amcl"),
-        pytest.param(lambda: robust(X, Y).loss, 0.3 / 3, id="isogclr"),  # every difference is 0: rho t
+        pytest.param(
+            lambda: robust(X, Y).loss, 0.3 / 3, id="isogclr"
+        ),  # every difference is 0: rho t
     ],
 )
 def test_orthogonal_views(found: Callable[[], Tensor], expected: float) -> None:

@@ -18,7 +18,9 @@ def pair(n: int = 6, d: int = 5) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def dino_by_loops(student: Tensor, teacher: Tensor, t_s: float, t_t: float, center: Tensor) -> float:
+def dino_by_loops(
+    student: Tensor, teacher: Tensor, t_s: float, t_t: float, center: Tensor
+) -> float:
     """Caron et al. 2021, eq. 1 and 2 with algorithm 1's centre: H(P_t, P_s) = -sum P_t log P_s."""
     total = 0.0
     for s, t in zip(student.tolist(), teacher.tolist(), strict=True):
@@ -30,10 +32,16 @@ def dino_by_loops(student: Tensor, teacher: Tensor, t_s: float, t_t: float, cent
 
 def test_negative_cosine_is_the_papers() -> None:
     p, z = pair()
-    expected = -sum(float(x @ y / (x.norm() * y.norm())) for x, y in zip(p, z, strict=True)) / len(p)
+    expected = -sum(float(x @ y / (x.norm() * y.norm())) for x, y in zip(p, z, strict=True)) / len(
+        p
+    )
     assert float(negative_cosine(p, z)) == pytest.approx(expected, rel=1e-12)
-    distance = ((p / p.norm(dim=1, keepdim=True) - z / z.norm(dim=1, keepdim=True)) ** 2).sum(1).mean()
-    assert float(2 + 2 * negative_cosine(p, z)) == pytest.approx(float(distance), rel=1e-12)  # BYOL, eq. 2
+    distance = (
+        ((p / p.norm(dim=1, keepdim=True) - z / z.norm(dim=1, keepdim=True)) ** 2).sum(1).mean()
+    )
+    assert float(2 + 2 * negative_cosine(p, z)) == pytest.approx(
+        float(distance), rel=1e-12
+    )  # BYOL, eq. 2
 
 
 def test_negative_cosine_known_answers() -> None:
@@ -48,7 +56,9 @@ def test_dino_is_the_papers(t_s: float, t_t: float) -> None:
     student, teacher = pair()
     center = torch.linspace(-1, 1, 5, dtype=torch.float64)
     found = dino(student, teacher, student_temperature=t_s, teacher_temperature=t_t, center=center)
-    assert float(found) == pytest.approx(dino_by_loops(student, teacher, t_s, t_t, center), rel=1e-12)
+    assert float(found) == pytest.approx(
+        dino_by_loops(student, teacher, t_s, t_t, center), rel=1e-12
+    )
 
 
 def test_dino_known_answers() -> None:
@@ -56,15 +66,22 @@ def test_dino_known_answers() -> None:
     flat = torch.zeros(6, 5, dtype=torch.float64)
     zero = torch.zeros(5, dtype=torch.float64)
     one = {"student_temperature": 1.0, "teacher_temperature": 1.0}
-    assert float(dino(flat, teacher, center=zero, **one)) == pytest.approx(math.log(5))  # a student that knows nothing
-    same = float(dino(teacher, teacher, center=zero, **one))  # entropy of the teacher, the least that can be had
+    assert float(dino(flat, teacher, center=zero, **one)) == pytest.approx(
+        math.log(5)
+    )  # a student that knows nothing
+    same = float(
+        dino(teacher, teacher, center=zero, **one)
+    )  # entropy of the teacher, the least that can be had
     entropy = torch.distributions.Categorical(logits=teacher).entropy().mean()
     assert same == pytest.approx(float(entropy), rel=1e-12)
     assert float(dino(student, teacher, center=zero, **one)) > same
-    # A centre that equals the teacher's common output leaves it uniform, so that no prototype wins everywhere.
+    # A centre that equals the teacher's common output leaves it uniform, so that no prototype wins
+    # everywhere.
     common = teacher[:1].expand(6, -1)
     uniform = -torch.log_softmax(student, 1).mean(1).mean()
-    assert float(dino(student, common, center=teacher[0], **one)) == pytest.approx(float(uniform), rel=1e-12)
+    assert float(dino(student, common, center=teacher[0], **one)) == pytest.approx(
+        float(uniform), rel=1e-12
+    )
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
@@ -72,7 +89,8 @@ def test_gradients_are_those_of_finite_differences() -> None:
     center = torch.ones(3, dtype=torch.float64)
     assert torch.autograd.gradcheck(negative_cosine, (a, b))
     assert torch.autograd.gradcheck(
-        lambda s, t: dino(s, t, student_temperature=0.5, teacher_temperature=0.3, center=center), (a, b)
+        lambda s, t: dino(s, t, student_temperature=0.5, teacher_temperature=0.3, center=center),
+        (a, b),
     )
 
 

@@ -17,7 +17,8 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def by_loops(queries: Tensor, prototypes: Tensor) -> float:
-    """Medina et al. 2020: minus the log-softmax of minus the squared distances, mean over samples and queries."""
+    """Medina et al. 2020: minus the log-softmax of minus the squared distances, mean over samples
+    and queries."""
     total = 0.0
     for i, copies in enumerate(queries):
         for query in copies:
@@ -30,22 +31,30 @@ def by_loops(queries: Tensor, prototypes: Tensor) -> float:
 def test_protoclr_is_the_papers(count: int) -> None:
     for seed in range(2):
         queries, prototypes = random(5, count, 4, seed=seed), random(5, 4, seed=seed + 9)
-        assert float(protoclr(queries, prototypes)) == pytest.approx(by_loops(queries, prototypes), rel=1e-12)
+        assert float(protoclr(queries, prototypes)) == pytest.approx(
+            by_loops(queries, prototypes), rel=1e-12
+        )
 
 
 def test_known_answers() -> None:
     same = torch.ones(4, 3, dtype=torch.float64)  # collapsed: every prototype is as near
     assert float(protoclr(same.unsqueeze(1), same)) == pytest.approx(math.log(4))
     apart = torch.eye(4, dtype=torch.float64)  # squared distances of 0 and 2
-    assert float(protoclr(apart.unsqueeze(1), apart)) == pytest.approx(math.log(1 + 3 * math.exp(-2)))
+    assert float(protoclr(apart.unsqueeze(1), apart)) == pytest.approx(
+        math.log(1 + 3 * math.exp(-2))
+    )
     wrong = protoclr(apart.roll(1, 0).unsqueeze(1), apart)
     assert float(wrong) == pytest.approx(2 + math.log(1 + 3 * math.exp(-2)))
 
 
 def test_only_distances_count() -> None:
     queries, prototypes, shift = random(5, 2, 4), random(5, 4, seed=1), 10 * random(4, seed=2)
-    assert torch.allclose(protoclr(queries + shift, prototypes + shift), protoclr(queries, prototypes), rtol=1e-9)
-    assert abs(float(protoclr(2 * queries, 2 * prototypes) - protoclr(queries, prototypes))) > 0.1  # not the angles
+    assert torch.allclose(
+        protoclr(queries + shift, prototypes + shift), protoclr(queries, prototypes), rtol=1e-9
+    )
+    assert (
+        abs(float(protoclr(2 * queries, 2 * prototypes) - protoclr(queries, prototypes))) > 0.1
+    )  # not the angles
 
 
 def test_parts_against_all_prototypes_average_to_the_whole() -> None:
@@ -56,7 +65,9 @@ def test_parts_against_all_prototypes_average_to_the_whole() -> None:
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    assert torch.autograd.gradcheck(protoclr, (random(3, 2, 3).requires_grad_(), random(3, 3, seed=1).requires_grad_()))
+    assert torch.autograd.gradcheck(
+        protoclr, (random(3, 2, 3).requires_grad_(), random(3, 3, seed=1).requires_grad_())
+    )
 
 
 def test_far_prototypes_stay_finite() -> None:

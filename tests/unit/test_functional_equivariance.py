@@ -36,7 +36,9 @@ def covariance_by_loops(z: Tensor) -> float:
     for j in range(d):
         for k in range(d):
             if j != k:
-                shared = sum(float((z[s, j] - z[:, j].mean()) * (z[s, k] - z[:, k].mean())) for s in range(n))
+                shared = sum(
+                    float((z[s, j] - z[:, j].mean()) * (z[s, k] - z[:, k].mean())) for s in range(n)
+                )
                 total += (shared / (n - 1)) ** 2
     return total / d
 
@@ -48,7 +50,8 @@ def test_terms_are_the_papers() -> None:
     n = len(inv_a)
     expected = SIETerms(
         invariance=sum(float((inv_a[s] - inv_b[s]).square().sum()) for s in range(n)) / (3 * n),
-        equivariance=sum(float((carried[s] - equi_b[s]).square().sum()) for s in range(n)) / (2 * n),
+        equivariance=sum(float((carried[s] - equi_b[s]).square().sum()) for s in range(n))
+        / (2 * n),
         variance=sum(hinge_by_loops(z) for z in whole) / 2,
         transported_variance=hinge_by_loops(carried) / 2,
         covariance=sum(covariance_by_loops(z) for z in whole),
@@ -63,20 +66,28 @@ def test_each_sample_has_its_own_map() -> None:
     maps = torch.randn(5, 3, 3, generator=stream, dtype=torch.float64)
     for row, found in enumerate(transported(z, maps)):
         by_hand = [
-            float(z[row, i]) + sum(float(maps[row, i, j] * z[row, j]) for j in range(3)) / 3**0.5 for i in range(3)
+            float(z[row, i]) + sum(float(maps[row, i, j] * z[row, j]) for j in range(3)) / 3**0.5
+            for i in range(3)
         ]
         assert found.tolist() == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_known_answers() -> None:
-    """Both views and the prediction alike, of no covariance and of standard deviation 1: nothing is left to do."""
-    corners = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
+    """Both views and the prediction alike, of no covariance and of standard deviation 1: nothing is
+    left to do."""
+    corners = torch.tensor(
+        [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64
+    )
     corners = corners * (3 / 4) ** 0.5
     first, second = corners[:, :1], corners[:, 1:]
-    assert [float(term) for term in sie_terms(first, first, second, second, second)] == pytest.approx([0] * 5, abs=1e-9)
-    # An equivariant part that repeats the invariant one is seen by the covariance of the whole: 2 views x 2 x 1 / 2.
+    assert [
+        float(term) for term in sie_terms(first, first, second, second, second)
+    ] == pytest.approx([0] * 5, abs=1e-9)
+    # An equivariant part that repeats the invariant one is seen by the covariance of the whole: 2
+    # views x 2 x 1 / 2.
     assert float(sie_terms(first, first, first, first, first).covariance) == pytest.approx(2)
-    # A predictor that says one thing for all is seen by the variance of what it says, and half counts.
+    # A predictor that says one thing for all is seen by the variance of what it says, and half
+    # counts.
     flat = torch.zeros_like(second)
     constant = sie_terms(first, first, second, second, flat)
     assert float(constant.transported_variance) == pytest.approx((1 - 0.01) / 2)

@@ -63,14 +63,20 @@ def test_views_alone_give_the_plain_methods() -> None:
 def test_known_answers() -> None:
     same, everyone = torch.ones(3, 2, dtype=torch.float64), torch.ones(3, 3, dtype=torch.bool)
     assert float(graph_invariance(same, same, related=everyone)) == 0
-    assert float(graph_nt_xent(same, same, related=everyone, temperature=0.1)) == pytest.approx(math.log(5))
-    # Two classes that are told apart perfectly, two samples each: of an anchor's seven cosines three are 1, four 0.
+    assert float(graph_nt_xent(same, same, related=everyone, temperature=0.1)) == pytest.approx(
+        math.log(5)
+    )
+    # Two classes that are told apart perfectly, two samples each: of an anchor's seven cosines
+    # three are 1, four 0.
     apart = torch.eye(2, dtype=torch.float64).repeat_interleave(2, 0)
     of_class = torch.block_diag(torch.ones(2, 2), torch.ones(2, 2)).bool()
     assert float(graph_invariance(apart, apart, related=of_class)) == pytest.approx(0, abs=1e-15)
     expected = math.log(3 * math.e + 4) - 1
-    assert float(graph_nt_xent(apart, apart, related=of_class, temperature=1.0)) == pytest.approx(expected)
-    # Unit vectors at right angles are at a squared distance of 2, over 2 dimensions; own views are at none.
+    assert float(graph_nt_xent(apart, apart, related=of_class, temperature=1.0)) == pytest.approx(
+        expected
+    )
+    # Unit vectors at right angles are at a squared distance of 2, over 2 dimensions; own views are
+    # at none.
     far = torch.ones(4, 4, dtype=torch.bool)
     assert float(graph_invariance(apart, apart, related=far)) == pytest.approx(4 / 7)
 
@@ -87,12 +93,20 @@ def test_parts_against_all_keys_average_to_the_whole_and_so_do_gradients() -> No
 
     def part(loss: str, i: int, rows: int) -> Tensor:
         some = slice(i, i + rows)
-        shared = {"related": classes(8)[some], "keys_a": a, "keys_b": b, "offset": i, "average": lambda _: degree}
+        shared = {
+            "related": classes(8)[some],
+            "keys_a": a,
+            "keys_b": b,
+            "offset": i,
+            "average": lambda _: degree,
+        }
         if loss == "contrast":
             return graph_nt_xent(a[some], b[some], temperature=0.2, **shared)
         return graph_invariance(a[some], b[some], **shared)
 
-    degree = torch.tensor(len(edges(classes(8))) / 16, dtype=torch.float64)  # what averaging over ranks gives
+    degree = torch.tensor(
+        len(edges(classes(8))) / 16, dtype=torch.float64
+    )  # what averaging over ranks gives
     for loss in ("contrast", "distance"):
         whole = part(loss, 0, 8)
         for rows in (2, 4):
@@ -108,9 +122,13 @@ def test_parts_against_all_keys_average_to_the_whole_and_so_do_gradients() -> No
 
 def test_gradients_are_those_of_finite_differences() -> None:
     a, b = (z.requires_grad_() for z in pair(4, 3))
-    assert torch.autograd.gradcheck(lambda *z: graph_nt_xent(*z, related=classes(4), temperature=0.3), (a, b))
+    assert torch.autograd.gradcheck(
+        lambda *z: graph_nt_xent(*z, related=classes(4), temperature=0.3), (a, b)
+    )
     weight = torch.linspace(0.5, 1.5, 4, dtype=torch.float64).view(4, 1)
-    assert torch.autograd.gradcheck(lambda x, y: graph_invariance(weight * x, y, related=classes(4)), (a, b))
+    assert torch.autograd.gradcheck(
+        lambda x, y: graph_invariance(weight * x, y, related=classes(4)), (a, b)
+    )
 
 
 def test_a_graph_of_another_shape_is_an_error() -> None:

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.functional.matching import edge_support, knn_graph, match_graphs, matching_terms, vertex_affinity
+from manta.functional.matching import (
+    edge_support,
+    knn_graph,
+    match_graphs,
+    matching_terms,
+    vertex_affinity,
+)
 from manta.functional.transport import log_matching
 
 
@@ -24,7 +30,12 @@ def cosine(x: Tensor, y: Tensor) -> float:
 
 @pytest.mark.parametrize("weight", [0.0, 0.7, 1.0])
 def test_vertices_mix_pooled_and_local_cosines(weight: float) -> None:
-    z_a, z_b, cells_a, cells_b = random(4, 3), random(4, 3, seed=1), random(4, 2, 5, seed=2), random(4, 2, 5, seed=3)
+    z_a, z_b, cells_a, cells_b = (
+        random(4, 3),
+        random(4, 3, seed=1),
+        random(4, 2, 5, seed=2),
+        random(4, 2, 5, seed=3),
+    )
     found = vertex_affinity(z_a, z_b, cells_a, cells_b, global_weight=weight)
     for i in range(4):
         for a in range(4):
@@ -38,7 +49,9 @@ def test_vertices_mix_pooled_and_local_cosines(weight: float) -> None:
 def test_a_graph_has_each_samples_nearest() -> None:
     z = random(7, 3)
     for i, found in enumerate(knn_graph(z, neighbours=3).tolist()):
-        assert found == sorted((j for j in range(7) if j != i), key=lambda j: -cosine(z[i], z[j]))[:3]
+        assert (
+            found == sorted((j for j in range(7) if j != i), key=lambda j: -cosine(z[i], z[j]))[:3]
+        )
     with pytest.raises(ConfigError, match="has no 7 neighbours"):
         knn_graph(z, neighbours=7)
 
@@ -78,19 +91,27 @@ SHARP: dict[str, Any] = {
 }
 
 
-def terms(z_a: Tensor, z_b: Tensor, vertices: Tensor | None = None, **changes: Any) -> tuple[float, float]:
+def terms(
+    z_a: Tensor, z_b: Tensor, vertices: Tensor | None = None, **changes: Any
+) -> tuple[float, float]:
     unit_a, unit_b = (z / z.norm(dim=1, keepdim=True) for z in (z_a, z_b))
-    found = match_graphs(unit_a @ unit_b.T if vertices is None else vertices, z_a, z_b, **(SHARP | changes))
+    found = match_graphs(
+        unit_a @ unit_b.T if vertices is None else vertices, z_a, z_b, **(SHARP | changes)
+    )
     return float(found.vertices), float(found.edges)
 
 
 def test_known_matchings() -> None:
     z = torch.eye(6, dtype=torch.float64) + 0.1 * random(6, 6)
     assert terms(z, z) == pytest.approx((0, 0), abs=1e-6)  # identical views
-    assert terms(z, z.roll(1, 0)) == pytest.approx((1, 1), abs=1e-6)  # every sample looks like another
+    assert terms(z, z.roll(1, 0)) == pytest.approx(
+        (1, 1), abs=1e-6
+    )  # every sample looks like another
     same = torch.ones(6, 4, dtype=torch.float64)  # collapsed: every matching is as good
     assert terms(same, same) == pytest.approx((5 / 6, 35 / 36), rel=1e-9)
-    assert terms(same, same, penalty="cross_entropy") == pytest.approx((math.log(6), 2 * math.log(6)), rel=1e-9)
+    assert terms(same, same, penalty="cross_entropy") == pytest.approx(
+        (math.log(6), 2 * math.log(6)), rel=1e-9
+    )
     assert terms(z, z, penalty="cross_entropy") == pytest.approx((0, 0), abs=1e-6)
 
 

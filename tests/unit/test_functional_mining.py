@@ -46,10 +46,15 @@ def test_too_small_a_pool_is_an_error() -> None:
 
 def test_mined_views_weigh_against_augmented_ones() -> None:
     """Azabou et al. 2021, as the authors' code divides it."""
-    augmented, mined = torch.tensor(0.7, dtype=torch.float64), torch.tensor(2.3, dtype=torch.float64)
+    augmented, mined = (
+        torch.tensor(0.7, dtype=torch.float64),
+        torch.tensor(2.3, dtype=torch.float64),
+    )
     for weight in (0.0, 0.25, 1.0, 4.0):
         expected = 0.7 / (1 + weight) + 2.3 * weight / (1 + weight)
-        assert float(with_mined(augmented, mined, weight=weight)) == pytest.approx(expected, rel=1e-12)
+        assert float(with_mined(augmented, mined, weight=weight)) == pytest.approx(
+            expected, rel=1e-12
+        )
     assert float(with_mined(augmented, augmented, weight=0.3)) == pytest.approx(0.7, rel=1e-12)
     half = with_mined(augmented.bfloat16(), mined.bfloat16(), weight=1.0)
     assert half.dtype == torch.float32

@@ -47,9 +47,11 @@ def test_known_answers() -> None:
     _, a, b = views()
     order = [3, 0, 1, 2, 7, 4, 5, 6]
     for share, mixed in ((1.0, a), (0.0, b[order])):  # nothing is mixed
-        assert float(mixed_correlation(mixed, a, b, b[order], share=share)) == pytest.approx(0, abs=1e-12)
-    # Views are equal, dimensions and samples orthogonal: C(A, A) = I, and a mixture of no variance correlates with
-    # nothing, so each of two views' two dimensions has share^2.
+        assert float(mixed_correlation(mixed, a, b, b[order], share=share)) == pytest.approx(
+            0, abs=1e-12
+        )
+    # Views are equal, dimensions and samples orthogonal: C(A, A) = I, and a mixture of no variance
+    # correlates with nothing, so each of two views' two dimensions has share^2.
     a = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
     none = torch.zeros_like(a)
     for share in (0.25, 1.0):
@@ -58,9 +60,9 @@ def test_known_answers() -> None:
 
 
 def test_a_collapsed_dimension_counts_for_nothing() -> None:
-    """Both views are equal, and their second dimension is 3 in every sample: standardised, it is 0, in the mixture and
-    the partners too. So only the first has a correlation with itself: 1 of the views, r of the mixture and 0 of the
-    partners, which makes (r - share)^2 in each view."""
+    """Both views are equal, and their second dimension is 3 in every sample: standardised, it is 0,
+    in the mixture and the partners too. So only the first has a correlation with itself: 1 of the
+    views, r of the mixture and 0 of the partners, which makes (r - share)^2 in each view."""
     first = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
     order = [0, 2, 1, 3]  # to 1, -1, 1, -1
     three = torch.full((4,), 3.0, dtype=torch.float64)
@@ -70,9 +72,12 @@ def test_a_collapsed_dimension_counts_for_nothing() -> None:
         for mixed, r in ((a, 1.0), (a[order], 0.0), (half, 0.5**0.5)):
             loss = mixed_correlation(mixed, a, a, a[order], share=share)
             assert float(loss) == pytest.approx(2 * (r - share) ** 2, rel=1e-6, abs=1e-12)
-    # A mixture whose second dimension is alive correlates by it with the first alone: not with what is 0.
+    # A mixture whose second dimension is alive correlates by it with the first alone: not with what
+    # is 0.
     alive = torch.stack([first, first], dim=1)
-    assert float(mixed_correlation(alive, a, a, a[order], share=0.25)) == pytest.approx(2 * (0.75**2 + 1), rel=1e-6)
+    assert float(mixed_correlation(alive, a, a, a[order], share=0.25)) == pytest.approx(
+        2 * (0.75**2 + 1), rel=1e-6
+    )
 
 
 def test_shift_and_scale_of_a_dimension_do_not_matter() -> None:
@@ -85,7 +90,9 @@ def test_shift_and_scale_of_a_dimension_do_not_matter() -> None:
 
 def test_gradients_are_those_of_finite_differences() -> None:
     mixed, a, b = (z.requires_grad_() for z in views(5, 3))
-    assert torch.autograd.gradcheck(lambda m, x, y: mixed_correlation(m, x, y, y.roll(2, 0), share=0.4), (mixed, a, b))
+    assert torch.autograd.gradcheck(
+        lambda m, x, y: mixed_correlation(m, x, y, y.roll(2, 0), share=0.4), (mixed, a, b)
+    )
 
 
 def test_shapes_must_fit() -> None:

@@ -48,7 +48,11 @@ def test_bce_is_the_papers(temperature: float) -> None:
 
 
 def test_rows_that_are_not_there_do_not_count() -> None:
-    z, rows, valid = random(4, 3), random(7, 3, seed=1), torch.tensor([True, True, False, True, False, False, True])
+    z, rows, valid = (
+        random(4, 3),
+        random(7, 3, seed=1),
+        torch.tensor([True, True, False, True, False, False, True]),
+    )
     there = rows[valid]
     labels = nearest_labels(z, rows, k=3, valid=valid)
     assert torch.equal(labels[:, valid], nearest_labels(z, there, k=3))
@@ -67,7 +71,9 @@ def test_known_answers() -> None:
     assert float(loss) == pytest.approx((math.log1p(math.exp(-2)) + 3 * math.log(2)) / 4)
     same = torch.ones(4, 2, dtype=torch.float64)  # collapsed: every logit is 2
     collapsed = multilabel_bce(dictionary_logits(same, same, temperature=0.5), labels)
-    assert float(collapsed) == pytest.approx((math.log1p(math.exp(-2)) + 3 * (2 + math.log1p(math.exp(-2)))) / 4)
+    assert float(collapsed) == pytest.approx(
+        (math.log1p(math.exp(-2)) + 3 * (2 + math.log1p(math.exp(-2)))) / 4
+    )
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
@@ -75,7 +81,8 @@ def test_gradients_are_those_of_finite_differences() -> None:
     labels, valid = torch.arange(15).view(3, 5) % 4 == 0, torch.tensor([True] * 4 + [False])
     labels = labels & valid
     assert torch.autograd.gradcheck(
-        lambda x: multilabel_bce(dictionary_logits(x, rows, temperature=0.3, valid=valid), labels), (z,)
+        lambda x: multilabel_bce(dictionary_logits(x, rows, temperature=0.3, valid=valid), labels),
+        (z,),
     )
 
 

@@ -33,12 +33,18 @@ def by_loops(z_a: Tensor, z_b: Tensor, inlier: Tensor, t: float, t_w: float | No
 
     def w(i: int) -> float:
         """Eq. 7 without its normaliser, which eq. 6 cancels."""
-        return 1.0 if t_w is None else sum(math.exp(float(z[i] @ z[k]) / t_w) for k in inside if k != i)
+        return (
+            1.0
+            if t_w is None
+            else sum(math.exp(float(z[i] @ z[k]) / t_w) for k in inside if k != i)
+        )
 
     total = sum(log_p(i, (i + n) % (2 * n)) for i in range(2 * n) if i not in inside)
     for i in inside:
         positives = [j for j in inside if j != i]
-        total += sum(w(i) * w(j) * log_p(i, j) for j in positives) / sum(w(i) * w(j) for j in positives)
+        total += sum(w(i) * w(j) * log_p(i, j) for j in positives) / sum(
+            w(i) * w(j) for j in positives
+        )
     return -total / (2 * n)
 
 
@@ -46,8 +52,12 @@ def by_loops(z_a: Tensor, z_b: Tensor, inlier: Tensor, t: float, t_w: float | No
 @pytest.mark.parametrize("temperature", [0.1, 0.5])
 def test_it_is_its_definition(temperature: float, weight_temperature: float | None) -> None:
     a, b = pair()
-    loss = unicon(a, b, inlier=INLIER, temperature=temperature, weight_temperature=weight_temperature)
-    assert float(loss) == pytest.approx(by_loops(a, b, INLIER, temperature, weight_temperature), rel=1e-12)
+    loss = unicon(
+        a, b, inlier=INLIER, temperature=temperature, weight_temperature=weight_temperature
+    )
+    assert float(loss) == pytest.approx(
+        by_loops(a, b, INLIER, temperature, weight_temperature), rel=1e-12
+    )
 
 
 def test_a_lone_inlier_and_its_outliers_are_told_apart_by_nt_xent() -> None:
@@ -62,9 +72,11 @@ def test_a_lone_inlier_and_its_outliers_are_told_apart_by_nt_xent() -> None:
 def test_known_answers() -> None:
     same = torch.ones(3, 2, dtype=torch.float64)  # collapsed: nothing is told apart
     some = torch.tensor([True, True, False])
-    assert float(unicon(same, same, inlier=some, temperature=0.2, weight_temperature=0.5)) == pytest.approx(math.log(5))
-    # The ideal: inliers in one point, each outlier in one of its own. Two inliers and one outlier make 3 + 2 views
-    # besides an inlier's, 1 + 4 besides an outlier's.
+    assert float(
+        unicon(same, same, inlier=some, temperature=0.2, weight_temperature=0.5)
+    ) == pytest.approx(math.log(5))
+    # The ideal: inliers in one point, each outlier in one of its own. Two inliers and one outlier
+    # make 3 + 2 views besides an inlier's, 1 + 4 besides an outlier's.
     ideal = torch.eye(2, dtype=torch.float64)[[0, 0, 1]]
     expected = (4 * (math.log(3 * math.e + 2) - 1) + 2 * (math.log(math.e + 4) - 1)) / 6
     assert float(unicon(ideal, ideal, inlier=some, temperature=1.0)) == pytest.approx(expected)
@@ -80,7 +92,8 @@ def test_an_inlier_far_from_the_others_weighs_less() -> None:
 
 
 def test_a_hand_made_soft_aggregation() -> None:
-    """Two inliers in one point, a third and an outlier at right angles to it and to each other; both temperatures 1."""
+    """Two inliers in one point, a third and an outlier at right angles to it and to each other;
+    both temperatures 1."""
     z = torch.eye(3, dtype=torch.float64)[[0, 0, 1, 2]]
     together, apart = 3 * math.e + 2, math.e + 4  # w of a view of the two, and of the third
     of_two = 3 * together / (3 * together + 2 * apart) - math.log(3 * math.e + 4)
@@ -120,7 +133,9 @@ def test_gradients_are_those_of_finite_differences_and_pass_by_the_weights() -> 
     inlier = torch.tensor([True, True, False, True])
     assert torch.autograd.gradcheck(lambda *z: unicon(*z, inlier=inlier, temperature=0.3), (a, b))
     for cold in (0.5, 1e-4):  # in float32 some weights are 0 then, and one may be all but the whole
-        soft = unicon(a.float(), b.float(), inlier=inlier, temperature=1e-3, weight_temperature=cold)
+        soft = unicon(
+            a.float(), b.float(), inlier=inlier, temperature=1e-3, weight_temperature=cold
+        )
         assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(soft, (a, b)))
 
 

@@ -22,7 +22,9 @@ def test_each_image_is_turned_by_its_own_quarters() -> None:
             assert torch.equal(turned[1, :, row, column], x[1, :, column, 2 - row])
             assert torch.equal(turned[2, :, row, column], x[2, :, 2 - row, 2 - column])
             assert torch.equal(turned[3, :, row, column], x[3, :, 2 - column, row])
-    assert torch.equal(quarter_turned(quarter_turned(x, torch.full((4,), 1)), torch.full((4,), 3)), x)
+    assert torch.equal(
+        quarter_turned(quarter_turned(x, torch.full((4,), 1)), torch.full((4,), 3)), x
+    )
 
 
 def test_quadrants_come_in_the_order_of_the_class() -> None:

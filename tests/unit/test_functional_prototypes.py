@@ -13,7 +13,10 @@ from manta.functional.prototypes import msn_terms, sharpened, swapped_prediction
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2 - 1
+    return (
+        torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * 2
+        - 1
+    )
 
 
 def softmax(row: Tensor, t: float) -> list[float]:
@@ -29,7 +32,9 @@ def test_swapped_prediction_is_the_papers(temperature: float) -> None:
     for n in range(5):
         p = softmax(scores[n], temperature)
         expected -= sum(float(codes[n, k]) * math.log(p[k]) for k in range(4)) / 5
-    assert float(swapped_prediction(scores, codes, temperature=temperature)) == pytest.approx(expected, rel=1e-12)
+    assert float(swapped_prediction(scores, codes, temperature=temperature)) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_known_swapped_predictions() -> None:
@@ -38,11 +43,16 @@ def test_known_swapped_predictions() -> None:
     assert float(swapped_prediction(nothing, codes, temperature=0.1)) == pytest.approx(math.log(4))
     right = -math.log(math.exp(10) / (math.exp(10) + 3))
     assert float(swapped_prediction(codes, codes, temperature=0.1)) == pytest.approx(right)
-    assert float(swapped_prediction(codes.roll(1, 0), codes, temperature=0.1)) == pytest.approx(right + 10)
+    assert float(swapped_prediction(codes.roll(1, 0), codes, temperature=0.1)) == pytest.approx(
+        right + 10
+    )
 
 
-def msn_by_loops(anchors: Tensor, targets: Tensor, t: float, sharpening: float) -> tuple[float, float]:
-    """Assran et al. 2022, section 3: targets of the anchors' temperature, sharpened by the power 1 / T."""
+def msn_by_loops(
+    anchors: Tensor, targets: Tensor, t: float, sharpening: float
+) -> tuple[float, float]:
+    """Assran et al. 2022, section 3: targets of the anchors' temperature, sharpened by the power 1
+    / T."""
     views, samples, k = anchors.shape
     prediction, mean = 0.0, [0.0] * k
     for n in range(samples):
@@ -72,7 +82,9 @@ def test_known_msn_terms() -> None:
     collapsed = spread[:1].expand(4, 4)
     terms = msn_terms(collapsed[None], sharpened(collapsed, temperature=0.005), temperature=0.02)
     assert float(terms.prediction) == pytest.approx(0.0, abs=1e-12)
-    assert float(terms.entropy) == pytest.approx(0.0, abs=1e-12)  # which the entropy term would tell
+    assert float(terms.entropy) == pytest.approx(
+        0.0, abs=1e-12
+    )  # which the entropy term would tell
 
 
 def test_a_prototype_that_none_uses_has_a_finite_gradient() -> None:

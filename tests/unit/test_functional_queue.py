@@ -1,4 +1,5 @@
-"""Contrast with a queue, with the batch and with neighbours against the papers' formulas, written out by loops."""
+"""Contrast with a queue, with the batch and with neighbours against the papers' formulas, written
+out by loops."""
 
 from __future__ import annotations
 
@@ -46,17 +47,28 @@ def nce_by_loops(positive: float, negatives: list[float], t: float) -> float:
 def test_queue_nce_is_mocos(temperature: float) -> None:
     q, k, queue = normal(5, 6), normal(5, 6, seed=1), normal(9, 6, seed=2)
     expected = sum(
-        nce_by_loops(cosine(q[i], k[i]), [cosine(q[i], row) for row in queue], temperature) for i in range(5)
+        nce_by_loops(cosine(q[i], k[i]), [cosine(q[i], row) for row in queue], temperature)
+        for i in range(5)
     )
-    assert float(queue_nce(q, k, queue, temperature=temperature)) == pytest.approx(expected / 5, rel=1e-12)
+    assert float(queue_nce(q, k, queue, temperature=temperature)) == pytest.approx(
+        expected / 5, rel=1e-12
+    )
 
 
 def test_a_query_may_have_negatives_of_its_own() -> None:
-    q, k, queue, own = normal(5, 6), normal(5, 6, seed=1), normal(9, 6, seed=2), normal(5, 3, 6, seed=3)
-    expected = sum(
-        nce_by_loops(cosine(q[i], k[i]), [cosine(q[i], row) for row in [*queue, *own[i]]], 0.2) for i in range(5)
+    q, k, queue, own = (
+        normal(5, 6),
+        normal(5, 6, seed=1),
+        normal(9, 6, seed=2),
+        normal(5, 3, 6, seed=3),
     )
-    assert float(queue_nce(q, k, queue, temperature=0.2, own=own)) == pytest.approx(expected / 5, rel=1e-12)
+    expected = sum(
+        nce_by_loops(cosine(q[i], k[i]), [cosine(q[i], row) for row in [*queue, *own[i]]], 0.2)
+        for i in range(5)
+    )
+    assert float(queue_nce(q, k, queue, temperature=0.2, own=own)) == pytest.approx(
+        expected / 5, rel=1e-12
+    )
     none = queue_nce(q, k, queue, temperature=0.2, own=own[:, :0])
     assert torch.equal(none, queue_nce(q, k, queue, temperature=0.2))
 
@@ -64,18 +76,26 @@ def test_a_query_may_have_negatives_of_its_own() -> None:
 def test_known_answers_of_a_queue() -> None:
     e = torch.eye(6, dtype=torch.float64)
     t = 0.5
-    found = float(queue_nce(e[:2], 3 * e[:2], e[2:], temperature=t))  # identical views, 4 orthogonal negatives
+    found = float(
+        queue_nce(e[:2], 3 * e[:2], e[2:], temperature=t)
+    )  # identical views, 4 orthogonal negatives
     assert found == pytest.approx(math.log(1 + 4 * math.exp(-1 / t)), rel=1e-12)
-    assert float(queue_nce(e[:2], e[2:4], e[4:], temperature=t)) == pytest.approx(math.log(3))  # orthogonal views
+    assert float(queue_nce(e[:2], e[2:4], e[4:], temperature=t)) == pytest.approx(
+        math.log(3)
+    )  # orthogonal views
     same = torch.ones(3, 4, dtype=torch.float64)  # collapsed
     assert float(queue_nce(same, same, same[:2], temperature=t)) == pytest.approx(math.log(3))
 
 
 def test_scores_of_minus_infinity_are_no_negatives() -> None:
     positive, negatives = normal(4), normal(4, 5, seed=1)
-    masked = torch.cat([negatives, torch.full((4, 3), -math.inf, dtype=torch.float64)], dim=1).requires_grad_()
+    masked = torch.cat(
+        [negatives, torch.full((4, 3), -math.inf, dtype=torch.float64)], dim=1
+    ).requires_grad_()
     loss = info_nce(positive, masked, temperature=0.1)
-    assert loss.item() == pytest.approx(float(info_nce(positive, negatives, temperature=0.1)), rel=1e-12)
+    assert loss.item() == pytest.approx(
+        float(info_nce(positive, negatives, temperature=0.1)), rel=1e-12
+    )
     (gradient,) = torch.autograd.grad(loss, masked)
     assert gradient.isfinite().all()
     assert not gradient[:, 5:].any()
@@ -83,7 +103,8 @@ def test_scores_of_minus_infinity_are_no_negatives() -> None:
 
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_batch_nce_is_a_cross_entropy_over_the_batch(decoupled: bool) -> None:
-    """Chen et al. 2021, algorithm 1: row i of the logits has label i. Decoupled: its own key is not in the sum."""
+    """Chen et al. 2021, algorithm 1: row i of the logits has label i. Decoupled: its own key is not
+    in the sum."""
     q, k, t = normal(6, 5), normal(6, 5, seed=1), 0.2
     expected = 0.0
     for i in range(6):
@@ -92,19 +113,29 @@ def test_batch_nce_is_a_cross_entropy_over_the_batch(decoupled: bool) -> None:
     found = batch_nce(q, k, temperature=t, decoupled=decoupled)
     assert float(found) == pytest.approx(expected / 6, rel=1e-12)
     for rows in (2, 3):
-        parts = [batch_nce(q[i : i + rows], k, temperature=t, offset=i, decoupled=decoupled) for i in range(0, 6, rows)]
+        parts = [
+            batch_nce(q[i : i + rows], k, temperature=t, offset=i, decoupled=decoupled)
+            for i in range(0, 6, rows)
+        ]
         assert float(torch.stack(parts).mean()) == pytest.approx(float(found), rel=1e-12)
 
 
 def test_known_answers_of_a_batch() -> None:
     e, t = torch.eye(4, dtype=torch.float64), 0.5
-    assert float(batch_nce(e, e, temperature=t)) == pytest.approx(math.log(1 + 3 * math.exp(-1 / t)), rel=1e-12)
-    assert float(batch_nce(e, e, temperature=t, decoupled=True)) == pytest.approx(math.log(3) - 1 / t, rel=1e-12)
+    assert float(batch_nce(e, e, temperature=t)) == pytest.approx(
+        math.log(1 + 3 * math.exp(-1 / t)), rel=1e-12
+    )
+    assert float(batch_nce(e, e, temperature=t, decoupled=True)) == pytest.approx(
+        math.log(3) - 1 / t, rel=1e-12
+    )
     assert float(batch_nce(e[:2], e[2:], temperature=t)) == pytest.approx(math.log(2))
     same = torch.ones(3, 4, dtype=torch.float64)
     assert float(batch_nce(same, same, temperature=t)) == pytest.approx(math.log(3))
-    # NT-Xent has the batch's own view among the negatives too: of 3 others twice where this has them once.
-    assert float(nt_xent(e, e, temperature=t)) == pytest.approx(math.log(1 + 6 * math.exp(-1 / t)), rel=1e-12)
+    # NT-Xent has the batch's own view among the negatives too: of 3 others twice where this has
+    # them once.
+    assert float(nt_xent(e, e, temperature=t)) == pytest.approx(
+        math.log(1 + 6 * math.exp(-1 / t)), rel=1e-12
+    )
 
 
 def test_nearest_is_by_cosine() -> None:
@@ -136,11 +167,17 @@ def test_hardest_are_the_most_alike_in_order() -> None:
 
 
 def test_mixes_are_the_papers() -> None:
-    """Kalantidis et al. 2020: h = (a n_i + (1 - a) n_j) / |.|, and h' = (b q + (1 - b) n_j) / |.|."""
+    """Kalantidis et al. 2020: h = (a n_i + (1 - a) n_j) / |.|, and h' = (b q + (1 - b) n_j) /
+    |.|."""
     q, hard = normal(4, 5), F.normalize(normal(4, 6, 5, seed=1), dim=2)
-    first, second = (torch.randint(6, (4, 3), generator=torch.Generator().manual_seed(seed)) for seed in (2, 3))
+    first, second = (
+        torch.randint(6, (4, 3), generator=torch.Generator().manual_seed(seed)) for seed in (2, 3)
+    )
     weight = uniform(4, 3, seed=4)
-    mixed, queried = mixed_negatives(hard, first, second, weight), query_mixed_negatives(q, hard, first, weight / 2)
+    mixed, queried = (
+        mixed_negatives(hard, first, second, weight),
+        query_mixed_negatives(q, hard, first, weight / 2),
+    )
     for i in range(4):
         for s in range(3):
             a = float(weight[i, s])
@@ -151,12 +188,16 @@ def test_mixes_are_the_papers() -> None:
 
 
 def test_a_mix_is_harder_than_what_it_is_made_of() -> None:
-    """Two negatives of one cosine c on either side of the query: between them the cosine is c over the mix's length.
-    With the query itself it grows further."""
+    """Two negatives of one cosine c on either side of the query: between them the cosine is c over
+    the mix's length. With the query itself it grows further."""
     c, s = 0.6, 0.8
     q = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
     hard = torch.tensor([[[c, s, 0.0], [c, 0.0, s]]], dtype=torch.float64)
-    half, zero, one = torch.full((1, 1), 0.5), torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1, dtype=torch.int64)
+    half, zero, one = (
+        torch.full((1, 1), 0.5),
+        torch.zeros(1, 1, dtype=torch.int64),
+        torch.ones(1, 1, dtype=torch.int64),
+    )
     between = mixed_negatives(hard, zero, one, half)
     assert float(between[0, 0] @ q[0]) == pytest.approx(c / math.sqrt(0.5 + 0.5 * c * c), rel=1e-12)
     towards = query_mixed_negatives(q, hard, zero, half)
@@ -179,13 +220,21 @@ def test_no_gradient_flows_through_what_is_mixed() -> None:
 
 def test_blending_goes_between_and_beyond() -> None:
     x, y = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 4.0])
-    for weight, expected in ((1.0, [2.0, 0.0]), (0.0, [0.0, 4.0]), (0.25, [0.5, 3.0]), (1.5, [3.0, -2.0])):
+    for weight, expected in (
+        (1.0, [2.0, 0.0]),
+        (0.0, [0.0, 4.0]),
+        (0.25, [0.5, 3.0]),
+        (1.5, [3.0, -2.0]),
+    ):
         assert blend(x, y, torch.tensor(weight)).tolist() == expected
-    assert blend(x, y, torch.tensor(0.5, dtype=torch.float64)).dtype == torch.float32  # draws are in float64
+    assert (
+        blend(x, y, torch.tensor(0.5, dtype=torch.float64)).dtype == torch.float32
+    )  # draws are in float64
 
 
 def test_transformed_scores_are_the_papers() -> None:
-    """Zhu et al. 2021: q' = w q + (1 - w) k, k' = w k + (1 - w) q, n' = v n + (1 - v) n_order, of unit vectors."""
+    """Zhu et al. 2021: q' = w q + (1 - w) k, k' = w k + (1 - w) q, n' = v n + (1 - v) n_order, of
+    unit vectors."""
     q, k, queue = normal(4, 5), normal(4, 5, seed=1), normal(7, 5, seed=2)
     w, v, order = 1 + uniform(4, seed=3), uniform(7, seed=4), torch.arange(7).roll(2)
     found = transformed_scores(q, k, queue, extrapolation=w, interpolation=v, order=order)
@@ -204,28 +253,41 @@ def test_known_answers_of_transformed_scores() -> None:
     plain = transformed_scores(q, k, queue)
     expected = float(queue_nce(q, k, queue, temperature=0.2))
     assert float(info_nce(*plain, temperature=0.2)) == pytest.approx(expected, rel=1e-12)
-    # An extrapolated pair's score falls to S + 2 w (1 - w) (1 - S); identical views stay what they are.
+    # An extrapolated pair's score falls to S + 2 w (1 - w) (1 - S); identical views stay what they
+    # are.
     for w in (1.0, 1.5, 2.0):
         found = transformed_scores(q, k, queue, extrapolation=torch.full((4,), w))
         lower = plain.positive + 2 * w * (1 - w) * (1 - plain.positive)
         assert torch.allclose(found.positive, lower, rtol=1e-12)
         same = transformed_scores(q, q, queue, extrapolation=torch.full((4,), w))
         assert torch.allclose(same.positive, torch.ones(4, dtype=torch.float64), rtol=1e-12)
-    half = transformed_scores(q, k, queue, interpolation=torch.full((7,), 0.5), order=torch.arange(7).roll(1))
-    assert torch.allclose(half.negatives, (plain.negatives + plain.negatives.roll(1, 1)) / 2, rtol=1e-9)
+    half = transformed_scores(
+        q, k, queue, interpolation=torch.full((7,), 0.5), order=torch.arange(7).roll(1)
+    )
+    assert torch.allclose(
+        half.negatives, (plain.negatives + plain.negatives.roll(1, 1)) / 2, rtol=1e-9
+    )
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    q, k, queue, own = (z.requires_grad_() for z in (normal(4, 3), normal(4, 3, seed=1), normal(5, 3), normal(4, 2, 3)))
-    assert torch.autograd.gradcheck(lambda *z: queue_nce(*z[:3], temperature=0.3, own=z[3]), (q, k, queue, own))
+    q, k, queue, own = (
+        z.requires_grad_()
+        for z in (normal(4, 3), normal(4, 3, seed=1), normal(5, 3), normal(4, 2, 3))
+    )
+    assert torch.autograd.gradcheck(
+        lambda *z: queue_nce(*z[:3], temperature=0.3, own=z[3]), (q, k, queue, own)
+    )
     for decoupled in (False, True):
         assert torch.autograd.gradcheck(
-            lambda a, b, d=decoupled: batch_nce(a[1:3], b, temperature=0.3, offset=1, decoupled=d), (q, k)
+            lambda a, b, d=decoupled: batch_nce(a[1:3], b, temperature=0.3, offset=1, decoupled=d),
+            (q, k),
         )
     w, v = 1 + uniform(4), uniform(5)
     assert torch.autograd.gradcheck(
         lambda a, b, n: info_nce(
-            *transformed_scores(a, b, n, extrapolation=w, interpolation=v, order=torch.arange(5).roll(1)),
+            *transformed_scores(
+                a, b, n, extrapolation=w, interpolation=v, order=torch.arange(5).roll(1)
+            ),
             temperature=0.3,
         ),
         (q, k, queue),

@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.functional import barlow_twins, barlow_twins_terms, cross_correlation, vicreg, vicreg_terms
+from manta.functional import (
+    barlow_twins,
+    barlow_twins_terms,
+    cross_correlation,
+    vicreg,
+    vicreg_terms,
+)
 
 
 def pair(n: int = 7, d: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -27,21 +33,28 @@ def barlow_twins_by_loops(z_a: Tensor, z_b: Tensor, lambda_: float) -> float:
     for i in range(d):
         for j in range(d):
             numerator = sum(x * y for x, y in zip(a[i], b[j], strict=True))
-            c = numerator / (math.sqrt(sum(x * x for x in a[i])) * math.sqrt(sum(y * y for y in b[j])))
+            c = numerator / (
+                math.sqrt(sum(x * x for x in a[i])) * math.sqrt(sum(y * y for y in b[j]))
+            )
             loss += (1 - c) ** 2 if i == j else lambda_ * c**2
     return loss
 
 
 def vicreg_by_loops(z_a: Tensor, z_b: Tensor, weights: tuple[float, float, float]) -> float:
-    """Bardes et al. 2022, eq. 1 to 6; the distance is a mean over dimensions too, as in algorithm 1."""
+    """Bardes et al. 2022, eq. 1 to 6; the distance is a mean over dimensions too, as in algorithm
+    1."""
     n, d = z_a.shape
-    invariance = sum(float((z_a[i, j] - z_b[i, j]) ** 2) for i in range(n) for j in range(d)) / (n * d)
+    invariance = sum(float((z_a[i, j] - z_b[i, j]) ** 2) for i in range(n) for j in range(d)) / (
+        n * d
+    )
     variance = covariance = 0.0
     for z in (z_a, z_b):
         means = [sum(float(z[i, j]) for i in range(n)) / n for j in range(d)]
         for j in range(d):
             for k in range(d):
-                c = sum(float(z[i, j] - means[j]) * float(z[i, k] - means[k]) for i in range(n)) / (n - 1)
+                c = sum(float(z[i, j] - means[j]) * float(z[i, k] - means[k]) for i in range(n)) / (
+                    n - 1
+                )
                 if j == k:
                     variance += max(0.0, 1 - math.sqrt(c + 1e-4)) / d
                 else:
@@ -52,11 +65,15 @@ def vicreg_by_loops(z_a: Tensor, z_b: Tensor, weights: tuple[float, float, float
 @pytest.mark.parametrize("seed", [0, 1])
 def test_barlow_twins_is_the_papers(seed: int) -> None:
     a, b = pair(seed=seed)
-    assert float(barlow_twins(a, b, lambda_=0.3)) == pytest.approx(barlow_twins_by_loops(a, b, 0.3), rel=1e-7)
+    assert float(barlow_twins(a, b, lambda_=0.3)) == pytest.approx(
+        barlow_twins_by_loops(a, b, 0.3), rel=1e-7
+    )
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0])  # below and above the hinge
-@pytest.mark.parametrize("weights", [(25.0, 25.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)])
+@pytest.mark.parametrize(
+    "weights", [(25.0, 25.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+)
 def test_vicreg_is_the_papers(weights: tuple[float, float, float], scale: float) -> None:
     a, b = (scale * z for z in pair())
     found = vicreg(a, b, invariance=weights[0], variance=weights[1], covariance=weights[2])
@@ -64,11 +81,15 @@ def test_vicreg_is_the_papers(weights: tuple[float, float, float], scale: float)
 
 
 def test_barlow_twins_known_answers() -> None:
-    h = torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)  # uncorrelated columns
+    h = torch.tensor(
+        [[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64
+    )  # uncorrelated columns
     assert torch.allclose(cross_correlation(h, h), torch.eye(2, dtype=torch.float64), atol=1e-7)
     assert float(barlow_twins(h, h, lambda_=1.0)) == pytest.approx(0, abs=1e-12)
     assert float(barlow_twins(h, -h, lambda_=1.0)) == pytest.approx(2 * 2**2, rel=1e-6)
-    swapped = barlow_twins_terms(cross_correlation(h, h.flip(1)))  # each dimension is the other's twin
+    swapped = barlow_twins_terms(
+        cross_correlation(h, h.flip(1))
+    )  # each dimension is the other's twin
     assert [round(float(term), 6) for term in swapped] == [2.0, 2.0]
     collapsed = h.clone()
     collapsed[:, 1] = 5.0
@@ -89,15 +110,22 @@ def test_vicreg_known_answers() -> None:
 
 def test_barlow_twins_ignores_scale_and_shift() -> None:
     a, b = pair()
-    assert torch.allclose(barlow_twins(a, b, lambda_=0.1), barlow_twins(9 * a - 4, b + 2, lambda_=0.1), rtol=1e-6)
+    assert torch.allclose(
+        barlow_twins(a, b, lambda_=0.1), barlow_twins(9 * a - 4, b + 2, lambda_=0.1), rtol=1e-6
+    )
 
 
 def test_ranks_with_equal_rows_have_the_statistics_of_all_rows() -> None:
-    """Averages over two ranks that hold the same rows are those of either; only n in 1/(n - 1) grows."""
+    """Averages over two ranks that hold the same rows are those of either; only n in 1/(n - 1)
+    grows."""
     a, b = (0.3 * z for z in pair())
-    for alone, together in zip(vicreg_terms(a, b, ranks=2), vicreg_terms(a.repeat(2, 1), b.repeat(2, 1)), strict=True):
+    for alone, together in zip(
+        vicreg_terms(a, b, ranks=2), vicreg_terms(a.repeat(2, 1), b.repeat(2, 1)), strict=True
+    ):
         assert float(alone) == pytest.approx(float(together), rel=1e-12)
-    assert float(vicreg_terms(a, b).covariance) > 1.05 * float(vicreg_terms(a, b, ranks=2).covariance)
+    assert float(vicreg_terms(a, b).covariance) > 1.05 * float(
+        vicreg_terms(a, b, ranks=2).covariance
+    )
 
 
 def test_average_is_asked_for_every_statistic() -> None:
@@ -118,9 +146,13 @@ def test_average_is_asked_for_every_statistic() -> None:
 def test_gradients_are_those_of_finite_differences() -> None:
     a, b = (z.requires_grad_() for z in pair(5, 3))
     assert torch.autograd.gradcheck(lambda *z: barlow_twins(*z, lambda_=0.1), (a, b))
-    assert torch.autograd.gradcheck(lambda *z: vicreg(*z, invariance=2, variance=3, covariance=1), (a, b))
+    assert torch.autograd.gradcheck(
+        lambda *z: vicreg(*z, invariance=2, variance=3, covariance=1), (a, b)
+    )
     small = [(0.1 * z).detach().requires_grad_() for z in (a, b)]  # the hinge is active
-    assert torch.autograd.gradcheck(lambda *z: vicreg(*z, invariance=2, variance=3, covariance=1), small)
+    assert torch.autograd.gradcheck(
+        lambda *z: vicreg(*z, invariance=2, variance=3, covariance=1), small
+    )
 
 
 def test_a_single_sample_has_no_variance() -> None:

@@ -26,21 +26,35 @@ def test_focal_bce_is_the_papers(gamma: float, alpha: float) -> None:
     logits = torch.randn(9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     related = torch.arange(9) % 3 == 0
     found = focal_bce(logits, related, gamma=gamma, alpha=alpha)
-    assert float(found) == pytest.approx(by_loops(logits.tolist(), related.tolist(), gamma, alpha), rel=1e-12)
+    assert float(found) == pytest.approx(
+        by_loops(logits.tolist(), related.tolist(), gamma, alpha), rel=1e-12
+    )
 
 
 def test_known_answers() -> None:
-    undecided, related = torch.zeros(4, dtype=torch.float64), torch.tensor([True, False, True, False])
-    assert float(focal_bce(undecided, related, gamma=2.0, alpha=0.5)) == pytest.approx(0.5 * 0.25 * math.log(2))
-    assert float(focal_bce(undecided, related, gamma=0.0, alpha=0.5)) == pytest.approx(0.5 * math.log(2))
+    undecided, related = (
+        torch.zeros(4, dtype=torch.float64),
+        torch.tensor([True, False, True, False]),
+    )
+    assert float(focal_bce(undecided, related, gamma=2.0, alpha=0.5)) == pytest.approx(
+        0.5 * 0.25 * math.log(2)
+    )
+    assert float(focal_bce(undecided, related, gamma=0.0, alpha=0.5)) == pytest.approx(
+        0.5 * math.log(2)
+    )
     sure = 1e3 * (2 * related.double() - 1)
     assert float(focal_bce(sure, related, gamma=2.0, alpha=0.5)) == 0
     assert float(focal_bce(-sure, related, gamma=2.0, alpha=0.5)) == pytest.approx(500)
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
-    logits, related = torch.linspace(-3, 3, 6, dtype=torch.float64).requires_grad_(), torch.arange(6) % 2 == 0
-    assert torch.autograd.gradcheck(lambda x: focal_bce(x, related, gamma=2.0, alpha=0.3), (logits,))
+    logits, related = (
+        torch.linspace(-3, 3, 6, dtype=torch.float64).requires_grad_(),
+        torch.arange(6) % 2 == 0,
+    )
+    assert torch.autograd.gradcheck(
+        lambda x: focal_bce(x, related, gamma=2.0, alpha=0.3), (logits,)
+    )
     sure = torch.tensor([200.0, -200.0], requires_grad=True)
     for answers in ([True, False], [False, True]):
         loss = focal_bce(sure, torch.tensor(answers), gamma=2.0, alpha=0.5)

@@ -32,7 +32,10 @@ def by_loops(z_a: Tensor, z_b: Tensor, allowed: Tensor, t: float) -> float:
         for i in range(n):
             positive = exp(z_a[i], z_b[i])
             negatives = sum(
-                exp(views[k][i], views[m][j]) for m in range(2) for j in range(n) if j != i and allowed[i, j]
+                exp(views[k][i], views[m][j])
+                for m in range(2)
+                for j in range(n)
+                if j != i and allowed[i, j]
             )
             total += -math.log(positive / (positive + negatives))
     return total / (2 * n)
@@ -49,7 +52,9 @@ def test_with_all_allowed_it_is_nt_xent_and_with_none_it_is_nothing() -> None:
     a, b = (z.requires_grad_() for z in pair())
     everyone = torch.ones(6, 6, dtype=torch.bool)
     whole = restricted_nt_xent(a, b, allowed=everyone, temperature=0.2)
-    assert float(whole.detach()) == pytest.approx(float(nt_xent(a, b, temperature=0.2).detach()), rel=1e-12)
+    assert float(whole.detach()) == pytest.approx(
+        float(nt_xent(a, b, temperature=0.2).detach()), rel=1e-12
+    )
     nothing = restricted_nt_xent(a, b, allowed=~everyone, temperature=0.2)
     gradients = torch.autograd.grad(nothing, (a, b))
     assert float(nothing.detach()) == 0
@@ -57,14 +62,17 @@ def test_with_all_allowed_it_is_nt_xent_and_with_none_it_is_nothing() -> None:
 
 
 def test_known_answers() -> None:
-    """Orthogonal samples of two classes: each anchor has the two views of each of the other class's samples."""
+    """Orthogonal samples of two classes: each anchor has the two views of each of the other class's
+    samples."""
     a = torch.eye(4, dtype=torch.float64)
     classes = torch.tensor([0, 0, 0, 1])
     loss = restricted_nt_xent(a, a, allowed=classes[:, None] != classes, temperature=1.0)
     of_three, of_one = math.log(1 + 2 / math.e), math.log(1 + 6 / math.e)
     assert float(loss) == pytest.approx((3 * of_three + of_one) / 4, rel=1e-12)
     same = torch.ones(3, 2, dtype=torch.float64)
-    loss = restricted_nt_xent(same, same, allowed=torch.ones(3, 3, dtype=torch.bool), temperature=0.1)
+    loss = restricted_nt_xent(
+        same, same, allowed=torch.ones(3, 3, dtype=torch.bool), temperature=0.1
+    )
     assert float(loss) == pytest.approx(math.log(5))
 
 
@@ -90,7 +98,9 @@ def test_parts_against_all_keys_average_to_the_whole() -> None:
 def test_gradients_are_those_of_finite_differences_and_stay_finite() -> None:
     a, b = (z.requires_grad_() for z in pair(4, 3))
     allowed = torch.tensor([[0, 1, 0, 0], [1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]).bool()
-    assert torch.autograd.gradcheck(lambda *z: restricted_nt_xent(*z, allowed=allowed, temperature=0.3), (a, b))
+    assert torch.autograd.gradcheck(
+        lambda *z: restricted_nt_xent(*z, allowed=allowed, temperature=0.3), (a, b)
+    )
     cold = restricted_nt_xent(a.float(), b.float(), allowed=allowed, temperature=1e-3)
     assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(cold, (a, b)))
 

@@ -24,7 +24,10 @@ def test_cross_entropy_is_the_log_of_the_classs_share() -> None:
 def test_a_hint_is_the_mean_square() -> None:
     stream = torch.Generator().manual_seed(0)
     a, b = (torch.randn(4, 3, generator=stream, dtype=torch.float64) for _ in range(2))
-    expected = sum((x - y) ** 2 for x, y in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True)) / 12
+    expected = (
+        sum((x - y) ** 2 for x, y in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True))
+        / 12
+    )
     assert float(hint(a, b)) == pytest.approx(expected, rel=1e-12)
     assert float(hint(a, a)) == 0
     assert float(hint(a, a + 2)) == pytest.approx(4)
@@ -33,7 +36,8 @@ def test_a_hint_is_the_mean_square() -> None:
 
 
 def test_a_start_near_the_teacher() -> None:
-    """Sarnthein et al. 2023, section 4, weight by weight; of independent weights it keeps the variance."""
+    """Sarnthein et al. 2023, section 4, weight by weight; of independent weights it keeps the
+    variance."""
     stream = torch.Generator().manual_seed(0)
     own, teacher = torch.randn(2, 40, 500, generator=stream, dtype=torch.float64)
     for alpha in (0.0, 0.1, 0.5, 1.0):

@@ -27,8 +27,11 @@ def cosine(x: Tensor, y: Tensor) -> float:
 Point = tuple[Tensor, Tensor]
 
 
-def amcl_by_loops(a: list[Point], b: list[Point], low: float, high: float, hardest: int) -> tuple[float, float]:
-    """Wang et al. 2024, eq. 3 and 5, for points of (embedding, scores): both directions of every pair."""
+def amcl_by_loops(
+    a: list[Point], b: list[Point], low: float, high: float, hardest: int
+) -> tuple[float, float]:
+    """Wang et al. 2024, eq. 3 and 5, for points of (embedding, scores): both directions of every
+    pair."""
 
     def temperature(x: Point, y: Point) -> float:
         return low + (high - low) / (1 + math.exp(float(x[1] @ y[1])))
@@ -38,10 +41,15 @@ def amcl_by_loops(a: list[Point], b: list[Point], low: float, high: float, harde
         for i in range(n):
             positive = temperature(own[i], other[i])
             negatives = [
-                (cosine(own[i][0], y[0]), temperature(own[i], y)) for v in (a, b) for j, y in enumerate(v) if j != i
+                (cosine(own[i][0], y[0]), temperature(own[i], y))
+                for v in (a, b)
+                for j, y in enumerate(v)
+                if j != i
             ]
             hard = sorted(negatives, key=lambda pair: pair[0])[-hardest:]
-            likelihood += sum(s / t for s, t in hard) / len(hard) - cosine(own[i][0], other[i][0]) / positive
+            likelihood += (
+                sum(s / t for s, t in hard) / len(hard) - cosine(own[i][0], other[i][0]) / positive
+            )
             regulariser += len(own[i][0]) / 2 * math.log(positive) + 1 / positive
             regulariser -= sum(math.log(t) + 1 / t for _, t in hard)
     return likelihood / (2 * n), regulariser / (2 * n)
@@ -66,7 +74,9 @@ def test_amcl_known_answers() -> None:
     apart = torch.eye(4, dtype=torch.float64)
     terms = amcl_terms(apart, apart, none, none, **middle)  # type: ignore[arg-type]
     assert float(terms.likelihood) == pytest.approx(-2)  # 0 of the negatives, minus 1 / 0.5
-    assert float(terms.regulariser) == pytest.approx(2 * math.log(0.5) + 2 - 2 * (math.log(0.5) + 2))
+    assert float(terms.regulariser) == pytest.approx(
+        2 * math.log(0.5) + 2 - 2 * (math.log(0.5) + 2)
+    )
     assert float(terms.temperature) == pytest.approx(0.5)
     same = torch.ones(4, 2, dtype=torch.float64)  # collapsed: positives and negatives cancel
     assert float(amcl_terms(same, same, none, none, **middle).likelihood) == pytest.approx(0)  # type: ignore[arg-type]
@@ -75,19 +85,29 @@ def test_amcl_known_answers() -> None:
 def test_amcl_gives_alike_scores_low_temperatures() -> None:
     a, _ = pair()
     large = 10 * a
-    assert float(amcl_terms(a, a, large, large, low=0.1, high=2.0, hardest=3).temperature) == pytest.approx(0.1)
-    assert float(amcl_terms(a, a, large, -large, low=0.1, high=2.0, hardest=3).temperature) == pytest.approx(2.0)
+    assert float(
+        amcl_terms(a, a, large, large, low=0.1, high=2.0, hardest=3).temperature
+    ) == pytest.approx(0.1)
+    assert float(
+        amcl_terms(a, a, large, -large, low=0.1, high=2.0, hardest=3).temperature
+    ) == pytest.approx(2.0)
 
 
 def isogclr_by_loops(
     z_a: Tensor, z_b: Tensor, t: list[float], u: list[float | None], gamma: float, rho: float
 ) -> tuple[float, list[float], list[float]]:
-    """Qiu et al. 2023: the loss at the moving averages, those averages, and the gradients of the temperatures."""
+    """Qiu et al. 2023: the loss at the moving averages, those averages, and the gradients of the
+    temperatures."""
     n, loss = len(z_a), 0.0
     averages, gradients = [0.0] * n, [0.0] * n
     for own, other in ((z_a, z_b), (z_b, z_a)):
         for i in range(n):
-            h = [cosine(own[i], y) - cosine(own[i], other[i]) for v in (z_a, z_b) for j, y in enumerate(v) if j != i]
+            h = [
+                cosine(own[i], y) - cosine(own[i], other[i])
+                for v in (z_a, z_b)
+                for j, y in enumerate(v)
+                if j != i
+            ]
             e = [math.exp(x / t[i]) for x in h]
             g = sum(e) / len(e)
             kept = u[i]
@@ -107,7 +127,10 @@ def state(n: int = 5) -> tuple[Tensor, list[float | None]]:
 
 def logs(kept: list[float | None]) -> dict[str, Tensor]:
     seen = torch.tensor([u is not None for u in kept])
-    return {"seen": seen, "log_average": torch.tensor([math.log(u or 7.0) for u in kept], dtype=torch.float64)}
+    return {
+        "seen": seen,
+        "log_average": torch.tensor([math.log(u or 7.0) for u in kept], dtype=torch.float64),
+    }
 
 
 @pytest.mark.parametrize("gamma", [0.1, 0.9, 1.0])
@@ -124,13 +147,20 @@ def test_isogclrs_gradient_is_the_estimator() -> None:
     """`t (dg) / u` per anchor, with u already averaged and held fixed."""
     (a, b), (t, kept) = pair(), state()
     a.requires_grad_()
-    (found,) = torch.autograd.grad(isogclr(a, b, temperature=t, gamma=0.5, rho=0.3, **logs(kept)).loss, a)
+    (found,) = torch.autograd.grad(
+        isogclr(a, b, temperature=t, gamma=0.5, rho=0.3, **logs(kept)).loss, a
+    )
     unit = [z / z.norm(dim=1, keepdim=True) for z in (a, b)]
     total = torch.zeros((), dtype=torch.float64)
     for own, other in (unit, unit[::-1]):
         for i in range(5):
             positive = own[i] @ other[i]
-            e = [torch.exp((own[i] @ y - positive) / t[i]) for v in unit for j, y in enumerate(v) if j != i]
+            e = [
+                torch.exp((own[i] @ y - positive) / t[i])
+                for v in unit
+                for j, y in enumerate(v)
+                if j != i
+            ]
             g, u = torch.stack(e).mean(), kept[i]
             total = total + t[i] * g / (g if u is None else 0.5 * u + 0.5 * g).detach() / 10
     (expected,) = torch.autograd.grad(total, a)
@@ -141,7 +171,10 @@ def test_what_was_never_seen_has_the_exact_gradients() -> None:
     """Without a history u is g, so that both gradients are those of `t log g + rho t` itself."""
     a, b = pair()
     t = torch.full((5,), 0.3, dtype=torch.float64)
-    new = {"seen": torch.zeros(5, dtype=torch.bool), "log_average": torch.zeros(5, dtype=torch.float64)}
+    new = {
+        "seen": torch.zeros(5, dtype=torch.bool),
+        "log_average": torch.zeros(5, dtype=torch.float64),
+    }
     a.requires_grad_()
     terms = isogclr(a, b, temperature=t, gamma=0.9, rho=0.3, **new)
     (gradient,) = torch.autograd.grad(terms.loss, a)
@@ -149,15 +182,22 @@ def test_what_was_never_seen_has_the_exact_gradients() -> None:
     with torch.no_grad():
         step = torch.zeros_like(a)
         step[2, 1] = h
-        up, down = (isogclr(a + s * step, b, temperature=t, gamma=0.9, rho=0.3, **new).loss for s in (1, -1))
+        up, down = (
+            isogclr(a + s * step, b, temperature=t, gamma=0.9, rho=0.3, **new).loss for s in (1, -1)
+        )
         assert float(gradient[2, 1]) == pytest.approx(float(up - down) / (2 * h), rel=1e-5)
         one = torch.eye(5, dtype=torch.float64)[3] * h
-        up, down = (isogclr(a, b, temperature=t + s * one, gamma=0.9, rho=0.3, **new).loss for s in (1, -1))
+        up, down = (
+            isogclr(a, b, temperature=t + s * one, gamma=0.9, rho=0.3, **new).loss for s in (1, -1)
+        )
     assert float(terms.gradient[3]) == pytest.approx(5 * float(up - down) / (2 * h), rel=1e-5)
 
 
 def test_isogclr_known_answers() -> None:
-    new = {"seen": torch.zeros(4, dtype=torch.bool), "log_average": torch.zeros(4, dtype=torch.float64)}
+    new = {
+        "seen": torch.zeros(4, dtype=torch.bool),
+        "log_average": torch.zeros(4, dtype=torch.float64),
+    }
     t = torch.full((4,), 0.5, dtype=torch.float64)
     same = torch.ones(4, 2, dtype=torch.float64)  # collapsed: every difference is 0
     terms = isogclr(same, same, temperature=t, gamma=0.9, rho=0.3, **new)
@@ -166,7 +206,9 @@ def test_isogclr_known_answers() -> None:
     apart = torch.eye(4, dtype=torch.float64)  # every difference is -1
     terms = isogclr(apart, apart, temperature=t, gamma=0.9, rho=0.3, **new)
     assert float(terms.loss) == pytest.approx(0.5 * -2 + 0.15)
-    assert terms.gradient.tolist() == pytest.approx([0.3] * 4)  # log g = -2 is what its negatives say alike
+    assert terms.gradient.tolist() == pytest.approx(
+        [0.3] * 4
+    )  # log g = -2 is what its negatives say alike
 
 
 @pytest.mark.parametrize("rows", [2, 4])
@@ -182,7 +224,9 @@ def test_parts_against_all_keys_average_to_the_whole(rows: int) -> None:
         own = slice(i, i + rows)
         keys = {"keys_a": a, "keys_b": b, "offset": i}
         scores = {"score_keys_a": s_a, "score_keys_b": s_b}
-        parts.append(torch.stack(amcl_terms(a[own], b[own], s_a[own], s_b[own], **scale, **keys, **scores)))  # type: ignore[arg-type]
+        parts.append(
+            torch.stack(amcl_terms(a[own], b[own], s_a[own], s_b[own], **scale, **keys, **scores))
+        )  # type: ignore[arg-type]
         part = isogclr(
             a[own],
             b[own],
@@ -215,9 +259,13 @@ def test_low_temperatures_stay_finite() -> None:
     a, b = (z.float().requires_grad_() for z in pair())
     t = torch.full((5,), 0.005)
     for seen in (torch.zeros(5, dtype=torch.bool), torch.ones(5, dtype=torch.bool)):
-        terms = isogclr(a, b, temperature=t, log_average=torch.zeros(5), seen=seen, gamma=0.9, rho=0.3)
+        terms = isogclr(
+            a, b, temperature=t, log_average=torch.zeros(5), seen=seen, gamma=0.9, rho=0.3
+        )
         assert terms.loss.isfinite()
-        assert all(x.isfinite().all() for x in (*torch.autograd.grad(terms.loss, (a, b)), *terms[1:]))
+        assert all(
+            x.isfinite().all() for x in (*torch.autograd.grad(terms.loss, (a, b)), *terms[1:])
+        )
 
 
 def test_a_temperature_follows_its_velocity_within_its_range() -> None:

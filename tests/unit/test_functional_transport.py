@@ -20,7 +20,8 @@ def cosines(n: int = 6, k: int = 4, seed: int = 0) -> Tensor:
 
 
 def sinkhorn_by_loops(scores: Tensor, epsilon: float, iterations: int) -> list[list[float]]:
-    """Caron et al. 2020, the listing of appendix A: K x B, rows to 1/K, columns to 1/B, columns to 1 in the end."""
+    """Caron et al. 2020, the listing of appendix A: K x B, rows to 1/K, columns to 1/B, columns to
+    1 in the end."""
     b, k = scores.shape
     q = [[math.exp(float(scores[n, p]) / epsilon) for n in range(b)] for p in range(k)]
     whole = sum(map(sum, q))
@@ -38,7 +39,10 @@ def test_sinkhorn_is_the_papers(epsilon: float, iterations: int) -> None:
     scores = cosines()
     found = sinkhorn(scores, epsilon=epsilon, iterations=iterations)
     assert torch.allclose(
-        found, torch.tensor(sinkhorn_by_loops(scores, epsilon, iterations), dtype=torch.float64), rtol=1e-9, atol=1e-300
+        found,
+        torch.tensor(sinkhorn_by_loops(scores, epsilon, iterations), dtype=torch.float64),
+        rtol=1e-9,
+        atol=1e-300,
     )
 
 
@@ -60,7 +64,8 @@ def test_known_codes() -> None:
 
 @pytest.mark.parametrize("epsilon", [0.01, 0.05])
 def test_opposite_samples_leave_no_sum_at_zero(epsilon: float) -> None:
-    """In float32 `exp(-2 / 0.01)` is 0, and a prototype that all are far from would divide by it."""
+    """In float32 `exp(-2 / 0.01)` is 0, and a prototype that all are far from would divide by
+    it."""
     scores = torch.tensor([[1.0, -1.0], [1.0, -1.0], [0.9, -1.0]])
     codes = sinkhorn(scores, epsilon=epsilon, iterations=3)
     assert codes.isfinite().all()
@@ -72,7 +77,11 @@ def test_ranks_share_their_sums() -> None:
     """Two threads play two ranks: each has its rows, and `total` adds up both."""
     scores = cosines(n=8)
     expected = sinkhorn(scores, epsilon=0.1, iterations=3)
-    barrier, board, found = threading.Barrier(2, timeout=30), [torch.zeros(0)] * 2, [torch.zeros(0)] * 2
+    barrier, board, found = (
+        threading.Barrier(2, timeout=30),
+        [torch.zeros(0)] * 2,
+        [torch.zeros(0)] * 2,
+    )
 
     def rank(place: int) -> None:
         def total(statistic: Tensor) -> Tensor:
@@ -91,7 +100,9 @@ def test_ranks_share_their_sums() -> None:
     for thread in threads:
         thread.join()
     assert torch.allclose(torch.cat(found), expected, rtol=1e-12)
-    assert not torch.allclose(sinkhorn(scores[:4], epsilon=0.1, iterations=3), expected[:4], rtol=1e-3)
+    assert not torch.allclose(
+        sinkhorn(scores[:4], epsilon=0.1, iterations=3), expected[:4], rtol=1e-3
+    )
 
 
 def test_a_soft_matching_is_doubly_stochastic() -> None:
@@ -104,7 +115,9 @@ def test_a_soft_matching_is_doubly_stochastic() -> None:
         columns = [math.log(sum(math.exp(log[i][j]) for i in range(5))) for j in range(5)]
         log = [[log[i][j] - columns[j] for j in range(5)] for i in range(5)]
     expected = torch.tensor(log, dtype=torch.float64).exp()
-    assert torch.allclose(log_matching(affinity, epsilon=0.5, iterations=3).exp(), expected, rtol=1e-10)
+    assert torch.allclose(
+        log_matching(affinity, epsilon=0.5, iterations=3).exp(), expected, rtol=1e-10
+    )
     matching = log_matching(affinity, epsilon=0.5, iterations=100).exp()
     assert torch.allclose(matching.sum(1), torch.ones(5, dtype=torch.float64), rtol=1e-9)
     assert torch.allclose(matching.sum(0), torch.ones(5, dtype=torch.float64), rtol=1e-9)
@@ -113,7 +126,10 @@ def test_a_soft_matching_is_doubly_stochastic() -> None:
 def test_a_sharp_matching_is_the_best_assignment() -> None:
     stream = torch.Generator().manual_seed(2)
     affinity = torch.rand(5, 5, generator=stream, dtype=torch.float64)
-    best = max(itertools.permutations(range(5)), key=lambda order: float(sum(affinity[i, order[i]] for i in range(5))))
+    best = max(
+        itertools.permutations(range(5)),
+        key=lambda order: float(sum(affinity[i, order[i]] for i in range(5))),
+    )
     matching = log_matching(affinity, epsilon=0.005, iterations=2000).exp()
     assert matching.argmax(1).tolist() == list(best)
     assert float(matching.amax(1).min()) > 0.9
@@ -121,7 +137,9 @@ def test_a_sharp_matching_is_the_best_assignment() -> None:
 
 def test_a_soft_matching_carries_gradients() -> None:
     affinity = torch.eye(3, dtype=torch.float64, requires_grad=True)
-    (gradient,) = torch.autograd.grad(log_matching(affinity, epsilon=1.0, iterations=50).diagonal().sum(), affinity)
+    (gradient,) = torch.autograd.grad(
+        log_matching(affinity, epsilon=1.0, iterations=50).diagonal().sum(), affinity
+    )
     assert (gradient.diagonal() > 0).all()
     assert (gradient.fill_diagonal_(-1) < 0).all()
     assert torch.autograd.gradcheck(lambda x: log_matching(x, epsilon=0.7, iterations=3), affinity)

@@ -19,7 +19,8 @@ def pair(n: int = 6, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def by_loops(z_a: Tensor, z_b: Tensor, t: float) -> float:
-    """Lu et al. 2022: the mean over 2N anchors of the mean over their 2N - 2 negatives, then the logarithm."""
+    """Lu et al. 2022: the mean over 2N anchors of the mean over their 2N - 2 negatives, then the
+    logarithm."""
     n, total = len(z_a), 0.0
     for x in (z_a, z_b):
         for y in (z_a, z_b):
@@ -34,13 +35,17 @@ def by_loops(z_a: Tensor, z_b: Tensor, t: float) -> float:
 def test_uniformity_is_the_papers(temperature: float) -> None:
     for seed in range(2):
         a, b = pair(seed=seed)
-        assert float(uniformity(a, b, temperature=temperature)) == pytest.approx(by_loops(a, b, temperature), rel=1e-12)
+        assert float(uniformity(a, b, temperature=temperature)) == pytest.approx(
+            by_loops(a, b, temperature), rel=1e-12
+        )
 
 
 def test_known_answers() -> None:
     same = torch.ones(3, 2, dtype=torch.float64)  # collapsed: all cosines are 1
     assert float(uniformity(same, same, temperature=0.2)) == pytest.approx(5)
-    apart = torch.eye(4, dtype=torch.float64)  # samples orthogonal; how their views agree does not matter
+    apart = torch.eye(
+        4, dtype=torch.float64
+    )  # samples orthogonal; how their views agree does not matter
     assert float(uniformity(apart, apart, temperature=0.2)) == pytest.approx(0, abs=1e-12)
     assert float(uniformity(apart, -apart, temperature=0.2)) == pytest.approx(0, abs=1e-12)
     opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
@@ -50,12 +55,16 @@ def test_known_answers() -> None:
 def test_one_collapsed_dimension_is_less_uniform() -> None:
     a, _ = pair(32, 4)
     flat = a * torch.tensor([1.0, 1.0, 1.0, 0.0])
-    assert float(uniformity(flat, flat, temperature=0.5)) > float(uniformity(a, a, temperature=0.5)) + 0.01
+    assert (
+        float(uniformity(flat, flat, temperature=0.5))
+        > float(uniformity(a, a, temperature=0.5)) + 0.01
+    )
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_every_rank_has_the_value_of_the_global_batch(ranks: int) -> None:
-    """The ranks' logarithms differ; `average` is played by the mean over what the ranks pass to it."""
+    """The ranks' logarithms differ; `average` is played by the mean over what the ranks pass to
+    it."""
     a, b = pair(8)
     rows = len(a) // ranks
 
@@ -65,10 +74,22 @@ def test_every_rank_has_the_value_of_the_global_batch(ranks: int) -> None:
 
         def average(x: Tensor) -> Tensor:
             seen.append(x)
-            return x if passed is None else torch.stack([other[len(seen) - 1] for other in passed]).mean(0)
+            return (
+                x
+                if passed is None
+                else torch.stack([other[len(seen) - 1] for other in passed]).mean(0)
+            )
 
         part = slice(rank * rows, (rank + 1) * rows)
-        value = uniformity(a[part], b[part], temperature=0.1, keys_a=a, keys_b=b, offset=rank * rows, average=average)
+        value = uniformity(
+            a[part],
+            b[part],
+            temperature=0.1,
+            keys_a=a,
+            keys_b=b,
+            offset=rank * rows,
+            average=average,
+        )
         return float(value), seen
 
     locally = [of(rank, None)[0] for rank in range(ranks)]
@@ -92,7 +113,9 @@ def test_small_temperatures_stay_finite() -> None:
     assert value.isfinite()
     assert all(g.isfinite().all() for g in torch.autograd.grad(value, (a, b)))
     cold = uniformity(a.detach(), b.detach(), temperature=1e-2)
-    assert float(cold) == pytest.approx(by_loops(a.detach().double(), b.detach().double(), 1e-2), rel=1e-5)
+    assert float(cold) == pytest.approx(
+        by_loops(a.detach().double(), b.detach().double(), 1e-2), rel=1e-5
+    )
 
 
 def test_one_sample_is_an_error() -> None:

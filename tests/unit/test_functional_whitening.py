@@ -57,12 +57,16 @@ def test_scale_does_not_matter(shrinkage: float) -> None:
     """Or embeddings that shrink would get away from being whitened."""
     a, _ = pair()
     for scale in (1e-6, 1e-2, 1e6):
-        assert torch.allclose(whiten(scale * a, shrinkage=shrinkage), whiten(a, shrinkage=shrinkage), rtol=1e-9)
+        assert torch.allclose(
+            whiten(scale * a, shrinkage=shrinkage), whiten(a, shrinkage=shrinkage), rtol=1e-9
+        )
 
 
 def test_a_dimension_counts_as_far_as_its_variance_is_above_what_it_is_shrunk_by() -> None:
     """Four points of variances 4/3 and 0.01 * 4/3, mean 0.505 * 4/3, that are uncorrelated."""
-    corners = torch.tensor([[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]], dtype=torch.float64)
+    corners = torch.tensor(
+        [[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]], dtype=torch.float64
+    )
     for shrinkage in (0.0, 1e-3, 0.1):
         found = whiten(corners, shrinkage=shrinkage).var(0)
         for i, variance in enumerate((1.0, 0.01)):
@@ -73,7 +77,9 @@ def test_a_dimension_counts_as_far_as_its_variance_is_above_what_it_is_shrunk_by
 @pytest.mark.parametrize("rows", [16, 128])
 @pytest.mark.parametrize("left", [0.0, 1e-6, 1.0])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_default_shrinkage_is_enough_for_low_precision(rows: int, left: float, dtype: torch.dtype) -> None:
+def test_the_default_shrinkage_is_enough_for_low_precision(
+    rows: int, left: float, dtype: torch.dtype
+) -> None:
     """Of 64 dimensions, in fewer samples than that and in twice as many, all but one give up."""
     stream = torch.Generator().manual_seed(0)
     z = torch.randn(rows, 64, generator=stream)
@@ -94,8 +100,12 @@ def test_known_answers() -> None:
     assert float(w_mse(a, -a, everyone, shrinkage=0.0)) == pytest.approx(4)  # opposite
     lower = torch.tril(torch.ones(4, 4, dtype=torch.float64))  # what whitening undoes is free
     assert float(w_mse(a, a @ lower.T + 5, everyone, shrinkage=0.0)) == pytest.approx(0, abs=1e-12)
-    corners = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
-    turned = torch.stack([corners[:, 1], -corners[:, 0]], dim=1)  # by 90 degrees: orthogonal, sample by sample
+    corners = torch.tensor(
+        [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64
+    )
+    turned = torch.stack(
+        [corners[:, 1], -corners[:, 0]], dim=1
+    )  # by 90 degrees: orthogonal, sample by sample
     assert float(w_mse(corners, turned, [torch.arange(4)], shrinkage=0.0)) == pytest.approx(2)
 
 

@@ -12,10 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from manta.evaluation import Evaluator, Features, build, counted, evaluate, interval, paired_gain
-from manta.evaluation.knn import KNNConfig
-from manta.evaluation.linear import LinearConfig
-from manta.evaluation.rank import RankConfig
+from manta.evaluators import Evaluator, Features, build, counted, evaluate, interval, paired_gain
+from manta.evaluators.knn import KNNConfig
+from manta.evaluators.linear import LinearConfig
+from manta.evaluators.rank import RankConfig
 
 
 def answers(rows: int, accuracy: float, seed: int) -> Tensor:
@@ -23,7 +23,8 @@ def answers(rows: int, accuracy: float, seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("right", "rows"), [(93, 100), (1700, 1797), (9, 10), (0, 50), (37, 37), (1, 1), (499_871, 500_000)]
+    ("right", "rows"),
+    [(93, 100), (1700, 1797), (9, 10), (0, 50), (37, 37), (1, 1), (499_871, 500_000)],
 )
 def test_the_interval_of_an_accuracy_is_the_binomials(right: int, rows: int) -> None:
     expected = binom.ppf([0.025, 0.975], rows, right / rows) / rows
@@ -31,7 +32,10 @@ def test_the_interval_of_an_accuracy_is_the_binomials(right: int, rows: int) -> 
 
 
 def test_every_resample_of_few_queries_is_counted() -> None:
-    a, b = torch.tensor([True, True, True, False, True]), torch.tensor([True, False, False, True, True])
+    a, b = (
+        torch.tensor([True, True, True, False, True]),
+        torch.tensor([True, False, False, True, True]),
+    )
     difference = (a.int() - b.int()).tolist()
     sums = Counter(sum(resample) for resample in product(difference, repeat=5))
     chance, quantiles = 0.0, []
@@ -57,7 +61,9 @@ def test_a_gain_is_scipys_paired_bootstrap(accuracy: float, other: float) -> Non
     assert found.gain == pytest.approx(float(a.double().mean() - b.double().mean()))
     assert (found.low, found.high) == pytest.approx((reference.low, reference.high), abs=1.5 / 800)
     turned = paired_gain(b, a)
-    assert (turned.gain, turned.low, turned.high) == pytest.approx((-found.gain, -found.high, -found.low))
+    assert (turned.gain, turned.low, turned.high) == pytest.approx(
+        (-found.gain, -found.high, -found.low)
+    )
 
 
 def test_pairs_tell_apart_what_two_intervals_cannot() -> None:
@@ -70,7 +76,8 @@ def test_pairs_tell_apart_what_two_intervals_cannot() -> None:
 
 
 def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
-    # Two models that are as good as each other: they differ on 1 query in 10, which either wins by chance.
+    # Two models that are as good as each other: they differ on 1 query in 10, which either wins by
+    # chance.
     generator = np.random.default_rng(0)
     held = 0
     for _ in range(1000):
@@ -83,7 +90,10 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
 def digits() -> Features:
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(images))
-    x, y = torch.tensor(images[order], dtype=torch.float32), torch.tensor(labels[order], dtype=torch.int64)
+    x, y = (
+        torch.tensor(images[order], dtype=torch.float32),
+        torch.tensor(labels[order], dtype=torch.int64),
+    )
     return Features(bank=x[:1200], queries=x[1200:], bank_labels=y[:1200], query_labels=y[1200:])
 
 
@@ -91,8 +101,12 @@ def test_knn_is_right_where_scikit_learn_is() -> None:
     features = digits()
     evaluator: Evaluator[KNNConfig] = build(KNNConfig())
     correct = counted(evaluator.judge(features))
-    assert {name: float(hits.double().mean()) for name, hits in correct.items()} == evaluator.compute(features)
-    reference = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1))
+    assert {
+        name: float(hits.double().mean()) for name, hits in correct.items()
+    } == evaluator.compute(features)
+    reference = KNeighborsClassifier(
+        20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1)
+    )
     reference.fit(features.bank.double().numpy(), features.bank_labels)
     assert features.query_labels is not None
     expected = reference.predict(features.queries.double().numpy()) == features.query_labels.numpy()
@@ -110,7 +124,10 @@ def test_the_linear_probe_is_right_where_scikit_learn_is() -> None:
     reference = LogisticRegression(C=1 / (1e-1 * 1200), max_iter=2000)
     reference.fit(((features.bank - mean) / spread).numpy(), features.bank_labels)
     assert features.query_labels is not None
-    expected = reference.predict(((features.queries - mean) / spread).numpy()) == features.query_labels.numpy()
+    expected = (
+        reference.predict(((features.queries - mean) / spread).numpy())
+        == features.query_labels.numpy()
+    )
     assert not expected.all()
     assert np.array_equal(correct.numpy(), expected)
 

@@ -10,7 +10,8 @@ from ray import cloudpickle
 from ray.train import RunConfig
 from ray.train.v2._internal.execution.controller import TrainController
 
-from manta.training.launch import Allotment, interruptible
+from manta.cluster import interruptible
+from manta.training.launch import Allotment
 from manta.training.trainer import LoneTrainer, enter, make_trainer
 
 LOAD = """
@@ -23,7 +24,12 @@ print(sorted({"torch", "torchvision", "timm", "mlflow"} & set(sys.modules)))
 
 def trainer(tmp_path, *, workers: int = 1, gpu: bool = False, own_cluster: bool = True):
     allotment = Allotment(workers, gpu, cpus=1.0, threads=2, decode_tasks=1)
-    return make_trainer({"a": 1}, allotment, RunConfig(name="x", storage_path=str(tmp_path)), own_cluster=own_cluster)
+    return make_trainer(
+        {"a": 1},
+        allotment,
+        RunConfig(name="x", storage_path=str(tmp_path)),
+        own_cluster=own_cluster,
+    )
 
 
 def callbacks(trainer) -> set[str]:
@@ -32,7 +38,10 @@ def callbacks(trainer) -> set[str]:
 
 def test_a_lone_worker_has_no_idle_processes_about_it(tmp_path):
     lone, usual = trainer(tmp_path), trainer(tmp_path, own_cluster=False)
-    assert callbacks(usual) - callbacks(lone) == {"DatasetsCallback", "PlacementGroupCleanerCallback"}
+    assert callbacks(usual) - callbacks(lone) == {
+        "DatasetsCallback",
+        "PlacementGroupCleanerCallback",
+    }
     assert callbacks(lone) >= {"BackendSetupCallback", "AcceleratorSetupCallback"}
     assert lone.scaling_config.num_workers == 1
     assert lone.scaling_config.resources_per_worker == {"CPU": 1.0}
@@ -49,7 +58,9 @@ def test_others_get_all_of_ray_train(tmp_path, changes):
 def test_neither_controller_nor_worker_imports_torch_to_begin_with(tmp_path):
     lone = trainer(tmp_path)
     sent = (TrainController, lone.train_run_context, lone._create_default_callbacks(), enter)
-    done = subprocess.run([sys.executable, "-c", LOAD], input=cloudpickle.dumps(sent), capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD], input=cloudpickle.dumps(sent), capture_output=True, check=True
+    )
     assert done.stdout.decode().strip() == "[]"
 
 

@@ -13,11 +13,17 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_platform_never_becomes_a_package():
-    assert not (ROOT / "platform" / "__init__.py").exists(), "it would shadow the standard library's platform"
+    assert not (ROOT / "platform" / "__init__.py").exists(), (
+        "it would shadow the standard library's platform"
+    )
 
 
 def test_no_file_grows_past_400_lines():
-    files = [*ROOT.glob("platform/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("benchmarks/*.py")]
+    files = [
+        *ROOT.glob("platform/**/*.py"),
+        *ROOT.glob("tests/**/*.py"),
+        *ROOT.glob("benchmarks/*.py"),
+    ]
     assert len(files) > 30
     assert [f"{f}: {n}" for f in files if (n := len(f.read_text().splitlines())) > 400] == []
 
@@ -33,7 +39,9 @@ def test_a_batch_cannot_carry_labels():
     assert {f.name for f in fields(View)} == {"data", "role", "box", "flip", "mask", "transform"}
 
 
-@pytest.mark.parametrize("recipe", sorted(ROOT.glob("jobs/recipes/*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "recipe", sorted(ROOT.glob("jobs/recipes/*.yaml")), ids=lambda path: path.stem
+)
 def test_every_recipe_loads_and_says_what_it_is_for(recipe):
     experiment = load(recipe)
     assert len(experiment.description) > 40
@@ -51,9 +59,14 @@ def test_everything_that_can_be_listed_is():
 
 
 def test_the_guide_names_objectives_that_there_are_each_once():
-    """Not that it names all: a new method is a file and a recipe, and fails nothing before there is advice on it."""
+    """Not that it names all: a new method is a file and a recipe, and fails nothing before there is
+    advice on it."""
     guide, _, _ = (ROOT / "docs/objectives.md").read_text().partition("## Measured")
-    rows = [line.split("|")[1].strip().strip("`") for line in guide.splitlines() if line.startswith("| `")]
+    rows = [
+        line.split("|")[1].strip().strip("`")
+        for line in guide.splitlines()
+        if line.startswith("| `")
+    ]
     assert len(rows) == len(set(rows)) > 30
     assert set(rows) <= {row["name"] for row in entries("objectives")}
 
@@ -66,7 +79,11 @@ def test_every_objective_has_a_recipe():
 def test_exit_codes_reach_the_shell(monkeypatch):
     from manta import cli
 
-    for words, code in ((["list", "schedules"], 0), (["list", "nonsense"], 2), (["train", "--nope"], 2)):
+    for words, code in (
+        (["list", "schedules"], 0),
+        (["list", "nonsense"], 2),
+        (["train", "--nope"], 2),
+    ):
         monkeypatch.setattr("sys.argv", ["manta", *words])
         with pytest.raises(SystemExit) as ended:
             cli.main()

@@ -13,7 +13,9 @@ from manta.errors import DataError
 
 
 def manifest(location: str, shards: list[list[int]]) -> Manifest:
-    made = [Shard(f"shard-{n:05d}.parquet", sum(groups), groups, 10) for n, groups in enumerate(shards)]
+    made = [
+        Shard(f"shard-{n:05d}.parquet", sum(groups), groups, 10) for n, groups in enumerate(shards)
+    ]
     return Manifest(
         location=location,
         rows=sum(shard.rows for shard in made),

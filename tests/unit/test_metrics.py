@@ -10,13 +10,17 @@ import pytest
 
 from manta.config import Experiment, from_mapping
 from manta.errors import ConfigError
-from manta.evaluation import EVALUATORS
-from manta.evaluation.knn import KNNConfig
-from manta.tuning.metrics import METRICS, kendall, metric, metrics_for, with_evaluators
+from manta.evaluators import EVALUATORS
+from manta.evaluators.knn import KNNConfig
+from manta.tuning.study.metrics import METRICS, kendall, metric, metrics_for, with_evaluators
 
 
 def experiment() -> Experiment:
-    entries = [{"name": "knn", "k": 200, "every": 1}, {"name": "linear"}, {"name": "rank", "rows": 512}]
+    entries = [
+        {"name": "knn", "k": 200, "every": 1},
+        {"name": "linear"},
+        {"name": "rank", "rows": 512},
+    ]
     return from_mapping(
         {
             "data": {"source": "digits"},
@@ -54,7 +58,9 @@ def test_unknown_names_get_a_hint() -> None:
 def test_labels_are_asked_for_only_where_there_are_some() -> None:
     chosen = metrics_for(["knn_top1", "images_per_second"], labelled=True)
     assert [one.name for one in chosen] == ["knn_top1", "images_per_second"]
-    with pytest.raises(ConfigError, match=r"knn_top1 needs labels.*use rankme, alpha_req_gap, lidar, silhouette$"):
+    with pytest.raises(
+        ConfigError, match=r"knn_top1 needs labels.*use rankme, alpha_req_gap, lidar, silhouette$"
+    ):
         metrics_for(["rankme", "knn_top1"], labelled=False)
     assert metrics_for(["rankme", "lidar"], labelled=False) == [METRICS["rankme"], METRICS["lidar"]]
     with pytest.raises(ConfigError, match="alpha_req_gap is named twice"):
@@ -75,36 +81,63 @@ def test_evaluators_are_those_needed_with_the_recipes_own_settings() -> None:
     assert after.evaluation.select == "knn_top1"
     assert after.fingerprint() == before.fingerprint()
     assert after.model_copy(update={"evaluation": before.evaluation}) == before
-    assert [entry.every for entry in with_evaluators(before, metrics, every=None).evaluation.evaluators] == [None] * 3
+    assert [
+        entry.every for entry in with_evaluators(before, metrics, every=None).evaluation.evaluators
+    ] == [None] * 3
 
 
 def test_checkpoints_are_never_selected_by_what_should_be_small() -> None:
     before = experiment()
-    assert with_evaluators(before, metrics_for(["alpha_req", "lidar"], True), every=1).evaluation.select == "lidar"
-    assert with_evaluators(before, metrics_for(["alpha_req"], True), every=1).evaluation.select == "knn_top1"
+    assert (
+        with_evaluators(
+            before, metrics_for(["alpha_req", "lidar"], True), every=1
+        ).evaluation.select
+        == "lidar"
+    )
+    assert (
+        with_evaluators(before, metrics_for(["alpha_req"], True), every=1).evaluation.select
+        == "knn_top1"
+    )
 
 
 def tau_by_pairs(x: list[float], y: list[float]) -> float:
-    """tau-b: concordant less discordant pairs, over the pairs without a tie in x and those without one in y."""
+    """tau-b: concordant less discordant pairs, over the pairs without a tie in x and those without
+    one in y."""
     pairs = list(combinations(range(len(x)), 2))
     agreement = sum(np.sign(x[i] - x[j]) * np.sign(y[i] - y[j]) for i, j in pairs)
-    return float(agreement / math.sqrt(sum(x[i] != x[j] for i, j in pairs) * sum(y[i] != y[j] for i, j in pairs)))
+    return float(
+        agreement
+        / math.sqrt(sum(x[i] != x[j] for i, j in pairs) * sum(y[i] != y[j] for i, j in pairs))
+    )
 
 
 def test_kendall_is_one_where_a_metric_ranks_as_the_reference_does() -> None:
     trials = [
-        {"knn_top1": 0.1 * i, "rankme": 10.0 + i**2, "alpha_req_gap": 1.0 / (1 + i), "lidar": -float(i), "loss": 3.0}
+        {
+            "knn_top1": 0.1 * i,
+            "rankme": 10.0 + i**2,
+            "alpha_req_gap": 1.0 / (1 + i),
+            "lidar": -float(i),
+            "loss": 3.0,
+        }
         for i in range(6)
     ]
-    assert kendall(trials, "knn_top1") == pytest.approx({"rankme": 1.0, "alpha_req_gap": 1.0, "lidar": -1.0})
+    assert kendall(trials, "knn_top1") == pytest.approx(
+        {"rankme": 1.0, "alpha_req_gap": 1.0, "lidar": -1.0}
+    )
     # Seen from the metric of which less is better, the others agree with it likewise.
     assert kendall(trials, "alpha_req") == pytest.approx({"rankme": 1.0, "lidar": -1.0})
 
 
 def test_kendall_equals_a_count_of_pairs_with_ties() -> None:
     random = np.random.default_rng(0)
-    x, y = random.integers(0, 8, 15).astype(float).tolist(), random.normal(size=15).round(1).tolist()
-    trials = [{"linear_top1": a, "rankme": b, "alpha_req_gap": b} for a, b in zip(x, y, strict=True)]
+    x, y = (
+        random.integers(0, 8, 15).astype(float).tolist(),
+        random.normal(size=15).round(1).tolist(),
+    )
+    trials = [
+        {"linear_top1": a, "rankme": b, "alpha_req_gap": b} for a, b in zip(x, y, strict=True)
+    ]
     expected = tau_by_pairs(x, y)
     assert kendall(trials, "linear_top1") == {
         "rankme": pytest.approx(expected, abs=1e-12),

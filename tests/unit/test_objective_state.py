@@ -1,4 +1,5 @@
-"""What objectives remember and draw: queues, per-sample tables, numbers keyed by sample and step."""
+"""What objectives remember and draw: queues, per-sample tables, numbers keyed by sample and
+step."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from scipy import stats
 
 from manta.batch import Progress
 from manta.errors import ConfigError
-from manta.objectives import Queue, SampleTable, SampleValues, keyed_beta, keyed_order, keyed_uniform
+from manta.objectives import (
+    Queue,
+    SampleTable,
+    SampleValues,
+    keyed_beta,
+    keyed_order,
+    keyed_uniform,
+)
 
 NOW = Progress(step=3, total_steps=10, seed=5)
 
@@ -74,7 +82,9 @@ def test_a_tables_state_is_what_was_written() -> None:
     other.load_state_dict(table.state_dict())
     for same in (other, copy.deepcopy(table)):
         assert torch.equal(same.read(index), table.read(index))
-        assert same.read(torch.tensor([4])).tolist() == [[0.25, 0.25]]  # as if it had never been written
+        assert same.read(torch.tensor([4])).tolist() == [
+            [0.25, 0.25]
+        ]  # as if it had never been written
         assert torch.equal(same.state_dict()["_extra_state"]["written"], state["written"])
         assert os.stat(same._file.name).st_blocks * 512 < 1_000_000
 
@@ -125,4 +135,7 @@ def test_partners_are_another_sample_and_follow_the_samples() -> None:
     partner = dict(zip(index.tolist(), index[order].tolist(), strict=True))
     assert all(one != other for one, other in partner.items())
     shuffled = index[torch.tensor([3, 0, 4, 2, 1])]
-    assert dict(zip(shuffled.tolist(), shuffled[keyed_order(shuffled, NOW)].tolist(), strict=True)) == partner
+    assert (
+        dict(zip(shuffled.tolist(), shuffled[keyed_order(shuffled, NOW)].tolist(), strict=True))
+        == partner
+    )

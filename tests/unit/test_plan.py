@@ -16,9 +16,19 @@ from manta.errors import ConfigError, DataError
 
 def manifest(shards: list[list[int]]) -> Manifest:
     made = [Shard(f"{n}.parquet", sum(groups), groups, 0) for n, groups in enumerate(shards)]
-    facts = {"labelled": False, "classes": None, "sizes": {}, "mean": [], "std": [], "moment_rows": 0, "source": ""}
+    facts = {
+        "labelled": False,
+        "classes": None,
+        "sizes": {},
+        "mean": [],
+        "std": [],
+        "moment_rows": 0,
+        "source": "",
+    }
     rows = sum(shard.rows for shard in made)
-    return Manifest(location="", rows=rows, shards=made, kind="", quarantined=0, digest="", bytes=0, **facts)
+    return Manifest(
+        location="", rows=rows, shards=made, kind="", quarantined=0, digest="", bytes=0, **facts
+    )
 
 
 EVEN = manifest([[128] * 16] * 8)  # 16,384 rows
@@ -28,7 +38,12 @@ UNEVEN = manifest([[128] * 7 + [3], [1], [128, 128, 77], [5] * 40, [128] * 20])
 def epoch_of(plan: Plan, epoch: int, world: int = 1) -> np.ndarray:
     """`[steps, batch]`, ranks' parts side by side."""
     parts = [
-        np.concatenate([plan.segment(epoch, n, rank=rank, world=world).indexes for n in range(plan.segments_per_epoch)])
+        np.concatenate(
+            [
+                plan.segment(epoch, n, rank=rank, world=world).indexes
+                for n in range(plan.segments_per_epoch)
+            ]
+        )
         for rank in range(world)
     ]
     return np.concatenate(parts, axis=1)
@@ -46,7 +61,8 @@ def test_the_order_is_a_pure_function_of_seed_epoch_and_manifest() -> None:
 
 
 def test_the_order_of_today_is_the_order_of_tomorrow() -> None:
-    # A run that is resumed under a later version must see the same batches; change this only with a major version.
+    # A run that is resumed under a later version must see the same batches; change this only with a
+    # major version.
     plan = Plan(UNEVEN, seed=0, batch_size=64)
     assert plan.indexes(0, 0)[:6].tolist() == [2088, 693, 1600, 706, 3740, 3751]
     assert plan.held_out()[:6].tolist() == [5, 10, 29, 34, 47, 50]
@@ -81,7 +97,9 @@ def test_ranks_together_see_the_batches_of_one(world: int) -> None:
 def test_ranks_read_few_row_groups_in_common() -> None:
     plan = Plan(EVEN, seed=0, batch_size=256)
     read = [
-        np.concatenate([np.unique(plan.segment(0, n, rank=r, world=4).indexes // 128) for n in range(3)])
+        np.concatenate(
+            [np.unique(plan.segment(0, n, rank=r, world=4).indexes // 128) for n in range(3)]
+        )
         for r in range(4)
     ]
     groups = [set(part.tolist()) for part in read]
@@ -158,9 +176,13 @@ def test_lanes(batch: int, world: int, lanes: int) -> None:
 
 
 def test_errors_name_the_fix() -> None:
-    with pytest.raises(DataError, match=r"900 training rows \(1000 less 100 held out\).*lower train.batch_size"):
+    with pytest.raises(
+        DataError, match=r"900 training rows \(1000 less 100 held out\).*lower train.batch_size"
+    ):
         Plan(EVEN, seed=0, batch_size=901, limit=1000)
-    with pytest.raises(ConfigError, match=r"train.batch_size 64 is no multiple of resources.workers 3"):
+    with pytest.raises(
+        ConfigError, match=r"train.batch_size 64 is no multiple of resources.workers 3"
+    ):
         Plan(EVEN, seed=0, batch_size=64).lanes(3)
 
 
@@ -181,7 +203,9 @@ def test_the_cache_is_filled_in_the_order_of_need() -> None:
     period=st.integers(2, 12),
     shuffle=st.integers(1, 200),
 )
-def test_any_layout(shards: list[list[int]], batch: int, seed: int, period: int, shuffle: int) -> None:
+def test_any_layout(
+    shards: list[list[int]], batch: int, seed: int, period: int, shuffle: int
+) -> None:
     data = manifest(shards)
     try:
         plan = Plan(data, seed=seed, batch_size=batch, holdout=1 / period, shuffle_rows=shuffle)

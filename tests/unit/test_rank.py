@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from manta.evaluation import Features, build
-from manta.evaluation.rank import RankConfig
+from manta.evaluators import Features, build
+from manta.evaluators.rank import RankConfig
 from manta.functional.spectrum import feature_std, rankme
 
 
@@ -53,8 +53,11 @@ def test_spread_of_the_sphere_is_one_and_of_a_point_zero() -> None:
     generator = torch.Generator().manual_seed(0)
     sphere = torch.randn(20_000, 64, generator=generator)
     assert feature_std(sphere) == pytest.approx(1.0, abs=0.01)
-    assert feature_std(sphere[:1].repeat(10, 1) * torch.arange(1, 11)[:, None]) == pytest.approx(0.0, abs=1e-6)
-    # Two opposite points along one of four axes: a standard deviation of 1 there and 0 elsewhere, times sqrt(4) / 4.
+    assert feature_std(sphere[:1].repeat(10, 1) * torch.arange(1, 11)[:, None]) == pytest.approx(
+        0.0, abs=1e-6
+    )
+    # Two opposite points along one of four axes: a standard deviation of 1 there and 0 elsewhere,
+    # times sqrt(4) / 4.
     assert feature_std(torch.tensor([[3.0, 0, 0, 0], [-1.0, 0, 0, 0]])) == pytest.approx(0.5)
 
 
@@ -62,4 +65,7 @@ def test_evaluator_takes_the_first_rows_of_the_queries() -> None:
     queries = torch.cat([torch.eye(4), 100 * torch.randn(50, 4)])
     features = Features(torch.randn(10, 4), queries)
     numbers = build(RankConfig(rows=4)).compute(features)
-    assert numbers == {"rankme": pytest.approx(4, rel=1e-4), "feature_std": pytest.approx(math.sqrt(3) / 2)}
+    assert numbers == {
+        "rankme": pytest.approx(4, rel=1e-4),
+        "feature_std": pytest.approx(math.sqrt(3) / 2),
+    }

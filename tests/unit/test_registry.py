@@ -19,7 +19,9 @@ def test_a_component_is_found_by_its_name_and_listed_in_order():
 def test_a_near_miss_gets_a_hint():
     registry: Registry[object] = Registry("things", "manta.views")
     registry.register("barlow_twins")(int)
-    with pytest.raises(ConfigError, match="no thing is named 'barlow_twin'; did you mean 'barlow_twins'"):
+    with pytest.raises(
+        ConfigError, match="no thing is named 'barlow_twin'; did you mean 'barlow_twins'"
+    ):
         registry["barlow_twin"]
 
 

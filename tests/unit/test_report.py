@@ -1,4 +1,5 @@
-"""The page and the plots of a run: right numbers, nothing from outside, something to read when pieces are missing."""
+"""The page and the plots of a run: right numbers, nothing from outside, something to read when
+pieces are missing."""
 
 from __future__ import annotations
 
@@ -13,10 +14,14 @@ import yaml
 from PIL import Image
 
 from manta.errors import RunError
-from manta.report import _embedding, _figures, _words, write_plots, write_report
-from manta.report._colours import label_colours
-from manta.report._folder import Samples, read
-from manta.report._summary import callout, facts, headline, results
+from manta.report import write_plots, write_report
+from manta.report.parts import embedding
+from manta.report.parts.colours import label_colours
+from manta.report.parts.samples import Samples
+from manta.report.parts.words import change, duration, without_secrets
+from manta.report.run import figures
+from manta.report.run.record import read
+from manta.report.run.summary import callout, facts, headline, results
 from synthetic_run import CONFIG, make_run
 
 
@@ -71,7 +76,12 @@ def test_headline_states_the_gain(run: Path, page: Page) -> None:
 
 
 def test_page_needs_nothing_from_outside(page: Page) -> None:
-    fetched = [v for _, a in page.tags for k, v in a.items() if k in ("src", "href", "srcset", "xlink:href", "data")]
+    fetched = [
+        v
+        for _, a in page.tags
+        for k, v in a.items()
+        if k in ("src", "href", "srcset", "xlink:href", "data")
+    ]
     assert fetched
     assert [v for v in fetched if v is None or not v.startswith(("data:image/", "#"))] == []
     assert not page.all("link") + page.all("iframe") + page.all("object")
@@ -81,7 +91,9 @@ def test_page_needs_nothing_from_outside(page: Page) -> None:
 
 def test_page_is_readable_without_seeing(page: Page) -> None:
     assert all(image.get("alt") for image in page.all("img"))
-    assert len(page.all("img")) == 3 * 8 + 8 * (1 + 7 + 7)  # views, then queries with two rows of neighbours
+    assert len(page.all("img")) == 3 * 8 + 8 * (
+        1 + 7 + 7
+    )  # views, then queries with two rows of neighbours
     assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
     charts = [s for s in page.all("svg") if s.get("aria-hidden") != "true"]
     assert len(charts) == 5 + 2
@@ -119,8 +131,14 @@ def test_results_stand_with_their_settings(run: Path) -> None:
     assert list(groups) == ["knn", "linear", "rank"]
     assert groups["knn"]["settings"] == "k 200, temperature 0.07, every 2 epochs and at the end"
     assert groups["linear"]["settings"] == "epochs 20, lr 0.1, at the end"
-    rows = {row["title"]: (row["untrained"], row["trained"], row["change"]) for row in groups["rank"]["rows"]}
-    assert rows == {"Effective rank": ("11.2", "58.7", "× 5.24"), "Feature spread": ("0.22", "0.91", "× 4.14")}
+    rows = {
+        row["title"]: (row["untrained"], row["trained"], row["change"])
+        for row in groups["rank"]["rows"]
+    }
+    assert rows == {
+        "Effective rank": ("11.2", "58.7", "× 5.24"),
+        "Feature spread": ("0.22", "0.91", "× 4.14"),
+    }
 
 
 def test_facts(run: Path) -> None:
@@ -135,10 +153,19 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "run", images=20, steps=30)
     hostile = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
     known = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(known | {"name": hostile, "digest": hostile, "model_uri": hostile}))
+    (folder / "run.json").write_text(
+        json.dumps(known | {"name": hostile, "digest": hostile, "model_uri": hostile})
+    )
     (folder / "experiment.yaml").write_text(CONFIG.replace("dcl", f'"{hostile}"'))
     (folder / "metrics.jsonl").write_text(
-        json.dumps({"step": 1, "time": 0, "metrics": {"loss": 1.0, f"schedule/{hostile}": 2.0, "loss/$x_": 1.0}}) + "\n"
+        json.dumps(
+            {
+                "step": 1,
+                "time": 0,
+                "metrics": {"loss": 1.0, f"schedule/{hostile}": 2.0, "loss/$x_": 1.0},
+            }
+        )
+        + "\n"
     )
     hostile_page = Page(write_report(folder))
     assert len(hostile_page.all("script")) == 1
@@ -222,10 +249,16 @@ def test_collapsed_features_are_named_not_drawn(tmp_path: Path) -> None:
     path = folder / "artifacts" / "samples.npz"
     with np.load(path) as stored:
         arrays = dict(stored)
-    for features, words in ((np.ones((30, 8)), "all features are the same"), (np.full((30, 8), np.nan), "not finite")):
+    for features, words in (
+        (np.ones((30, 8)), "all features are the same"),
+        (np.full((30, 8), np.nan), "not finite"),
+    ):
         np.savez(path, **(arrays | {"features": features.astype(np.float32)}))  # type: ignore[arg-type]
         page = Page(write_report(folder))
-        assert f"Not shown: {'the features hold values that are ' if 'not' in words else ''}{words}" in page.text
+        assert (
+            f"Not shown: {'the features hold values that are ' if 'not' in words else ''}{words}"
+            in page.text
+        )
         assert "embedding" not in [plot.stem for plot in write_plots(folder)]
 
 
@@ -253,10 +286,10 @@ def test_plots_are_pictures_and_leave_pyplot_alone(run: Path) -> None:
 
 def test_baseline_stands_in_the_evaluation_plot(run: Path) -> None:
     folder = read(run)
-    (panel,) = _figures.panels(folder)["evaluation"]
+    (panel,) = figures.panels(folder)["evaluation"]
     assert panel.metrics == ["knn_top1", "linear_top1"]
     assert panel.baselines["knn_top1"] == 0.7321
-    axes = _figures.draw(folder, [panel], _figures.LIGHT).axes[0]
+    axes = figures.draw(folder, [panel], figures.LIGHT).axes[0]
     level = {
         round(float(np.asarray(line.get_ydata())[0]), 4)
         for line in axes.lines
@@ -285,25 +318,27 @@ def test_last_record_of_a_step_wins_and_half_a_line_is_nothing(tmp_path: Path) -
 
 def test_thinning_keeps_the_mean_and_the_last_step() -> None:
     values = np.random.default_rng(0).normal(size=4000)
-    steps, thinned = _figures.thin(np.arange(4000), values, most=400)
+    steps, thinned = figures.thin(np.arange(4000), values, most=400)
     assert len(steps) == 400
     assert steps[-1] == 3999
     assert thinned.mean() == pytest.approx(values.mean())
     assert thinned[0] == pytest.approx(values[:10].mean())
-    few, same = _figures.thin(np.arange(3), np.array([1.0, np.nan, 3.0]))
+    few, same = figures.thin(np.arange(3), np.array([1.0, np.nan, 3.0]))
     assert (few.tolist(), same.tolist()) == ([0, 2], [1.0, 3.0])
 
 
 def test_smoothing_does_not_lag() -> None:
     line = np.linspace(0.0, 1.0, 101)
-    smooth = _figures.smoothed(line, span=0.09)
+    smooth = figures.smoothed(line, span=0.09)
     assert smooth[50] == pytest.approx(0.5)
-    assert _figures.smoothed(np.full(50, 2.0)) == pytest.approx(np.full(50, 2.0))
+    assert figures.smoothed(np.full(50, 2.0)) == pytest.approx(np.full(50, 2.0))
 
 
 def test_neighbours_equal_brute_force() -> None:
-    features = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32) * np.arange(1, 41)[:, None]
-    found = _embedding.neighbours(features, np.array([3, 17]), wanted=5)
+    features = (
+        np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32) * np.arange(1, 41)[:, None]
+    )
+    found = embedding.neighbours(features, np.array([3, 17]), wanted=5)
     for row, query in zip(found, (3, 17), strict=True):
         cosine = [
             float(features[query] @ other / np.linalg.norm(features[query]) / np.linalg.norm(other))
@@ -315,22 +350,24 @@ def test_neighbours_equal_brute_force() -> None:
 
 def test_agreement_counts_labels() -> None:
     labels = np.array([0, 0, 1, 1])
-    assert _embedding.agreement(labels, np.array([0, 2]), np.array([[1, 2], [3, 0]])) == 0.5
+    assert embedding.agreement(labels, np.array([0, 2]), np.array([[1, 2], [3, 0]])) == 0.5
 
 
 def test_queries_show_every_label_before_a_second_of_one() -> None:
     labels = np.repeat(np.arange(5), 20)
-    samples = Samples(np.zeros((100, 2, 2, 3), np.uint8), np.zeros((100, 2)), np.zeros((100, 2)), labels)
-    assert sorted(labels[_embedding.queries(samples)].tolist()) == [0, 0, 1, 1, 2, 2, 3, 4]
+    samples = Samples(
+        np.zeros((100, 2, 2, 3), np.uint8), np.zeros((100, 2)), np.zeros((100, 2)), labels
+    )
+    assert sorted(labels[embedding.queries(samples)].tolist()) == [0, 0, 1, 1, 2, 2, 3, 4]
     unlabelled = Samples(samples.thumbnails, samples.features, samples.random_features, None)
-    assert _embedding.queries(unlabelled).tolist() == [0, 14, 28, 42, 57, 71, 85, 99]
+    assert embedding.queries(unlabelled).tolist() == [0, 14, 28, 42, 57, 71, 85, 99]
 
 
 def test_map_keeps_clusters_apart() -> None:
     draws = np.random.default_rng(0)
     centres = 8 * np.eye(3, 16)
     features = np.concatenate([centre + draws.normal(size=(40, 16)) for centre in centres])
-    flat = _embedding.project(features)
+    flat = embedding.project(features)
     assert flat.shape == (120, 2)
     assert flat.min() == 0
     assert flat.max() == pytest.approx(1)
@@ -339,12 +376,12 @@ def test_map_keeps_clusters_apart() -> None:
     middles = groups.mean(axis=1)
     apart = min(float(np.linalg.norm(middles[i] - middles[j])) for i, j in ((0, 1), (0, 2), (1, 2)))
     assert apart > 3 * spread
-    assert np.array_equal(flat, _embedding.project(features))
+    assert np.array_equal(flat, embedding.project(features))
 
 
 @pytest.mark.parametrize(("images", "width"), [(3, 4), (11, 2), (12, 3), (14, 1), (40, 2)])
 def test_map_of_few_or_narrow_features(images: int, width: int) -> None:
-    flat = _embedding.project(np.random.default_rng(0).normal(size=(images, width)))
+    flat = embedding.project(np.random.default_rng(0).normal(size=(images, width)))
     assert flat.shape == (images, 2)
     assert np.isfinite(flat).all()
 
@@ -368,14 +405,18 @@ def test_colours_tell_labels_apart() -> None:
     ],
 )
 def test_change_in_words(trained: float, untrained: float | None, metric: str, words: str) -> None:
-    assert _words.change(trained, untrained, metric) == words
+    assert change(trained, untrained, metric) == words
 
 
-@pytest.mark.parametrize(("seconds", "words"), [(7.4, "7 s"), (240, "4 min"), (5400, "1 h 30 min"), (None, "")])
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(7.4, "7 s"), (240, "4 min"), (5400, "1 h 30 min"), (None, "")]
+)
 def test_durations(seconds: float | None, words: str) -> None:
-    assert _words.duration(seconds) == words
+    assert duration(seconds) == words
 
 
 def test_uris_lose_their_passwords() -> None:
-    text = yaml.safe_dump({"a": "s3://key:secret@host/x", "b": "mail@host", "c": "https://u@h/p?q=a@b"})
-    assert _words.without_secrets(text) == text.replace("key:secret@", "").replace("u@", "")
+    text = yaml.safe_dump(
+        {"a": "s3://key:secret@host/x", "b": "mail@host", "c": "https://u@h/p?q=a@b"}
+    )
+    assert without_secrets(text) == text.replace("key:secret@", "").replace("u@", "")

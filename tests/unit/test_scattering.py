@@ -19,14 +19,19 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
 def envelope(size: int, sigma: float, slant: float, theta: float) -> tuple[Tensor, Tensor]:
-    """A periodic Gaussian of sum 1 in pixels, and the coordinate along `theta`, both over repeats of the image."""
+    """A periodic Gaussian of sum 1 in pixels, and the coordinate along `theta`, both over repeats
+    of the image."""
     steps = torch.arange(size, dtype=torch.float64)
     repeats = size * torch.arange(-2, 3, dtype=torch.float64)
     rows = (steps[:, None, None, None] + repeats[:, None]).expand(size, size, 5, 5)
     columns = (steps[:, None, None] + repeats).expand(size, size, 5, 5)
     along = columns * math.cos(theta) + rows * math.sin(theta)
     across = rows * math.cos(theta) - columns * math.sin(theta)
-    gaussian = torch.exp(-(along**2 + (slant * across) ** 2) / (2 * sigma**2)) * slant / (2 * math.pi * sigma**2)
+    gaussian = (
+        torch.exp(-(along**2 + (slant * across) ** 2) / (2 * sigma**2))
+        * slant
+        / (2 * math.pi * sigma**2)
+    )
     return gaussian, along
 
 
@@ -59,7 +64,9 @@ def scattered_at_full_resolution(x: Tensor, scales: int, angles: int) -> Tensor:
     x = torch.nn.functional.pad(x, (pad,) * 4, mode="reflect")
     size = x.shape[-1]
     filters = {
-        (j, a): torch.fft.fft2(wavelet_in_space(size, j, a, angles)) for j in range(scales) for a in range(angles)
+        (j, a): torch.fft.fft2(wavelet_in_space(size, j, a, angles))
+        for j in range(scales)
+        for a in range(angles)
     }
     low = torch.fft.fft2(envelope(size, 0.8 * 2 ** (scales - 1), 1.0, 0.0)[0].sum((2, 3)))
 
@@ -103,14 +110,18 @@ def test_a_constant_has_no_waves_and_a_wave_has_its_own() -> None:
     columns = torch.arange(32, dtype=torch.float32)
     for scale in range(2):
         wave = torch.cos(columns * 3 * math.pi / 4 / 2**scale).expand(1, 1, 32, 32)
-        assert int(module(wave)[0, 1:9].mean((1, 2)).argmax()) == 4 * scale  # angle 0 runs along a row
+        assert (
+            int(module(wave)[0, 1:9].mean((1, 2)).argmax()) == 4 * scale
+        )  # angle 0 runs along a row
 
 
 def test_a_transposed_image_has_its_angles_mirrored() -> None:
     module = Scattering(32, scales=2, angles=8)
     x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     first, mirrored = module(x)[0, 1:9], module(x.mT)[0, 1:9].mT
-    torch.testing.assert_close(first, mirrored[[(4 - angle) % 8 for angle in range(8)]], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        first, mirrored[[(4 - angle) % 8 for angle in range(8)]], atol=1e-5, rtol=1e-4
+    )
 
 
 @pytest.fixture
@@ -137,14 +148,18 @@ def test_it_is_saved_and_exported_like_any_other(encoder: Encoder, tmp_path: Pat
     config = EncoderConfig(name="scatnet", args={"angles": 4, "width": 24})
     module = ExportedEncoder(encoder, 32, MEAN, STD)
     assert not save_encoder(module, tmp_path, config=config).timm
-    images = torch.randint(0, 256, (3, 40, 36, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (3, 40, 36, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     dynamic = {0: Dim.AUTO, 1: Dim.AUTO, 2: Dim.AUTO}
     with torch.no_grad():
         expected = module(images)
         torch.testing.assert_close(load_exported(tmp_path)(images), expected, atol=1e-5, rtol=1e-5)
         graph = export(module, (images,), dynamic_shapes=[dynamic]).module()
         torch.testing.assert_close(graph(images), expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(graph(images[:1, :33]), module(images[:1, :33]), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            graph(images[:1, :33]), module(images[:1, :33]), atol=1e-5, rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize(

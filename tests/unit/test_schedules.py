@@ -57,7 +57,9 @@ def test_infinite_has_four_phases():
 
 def test_a_longer_infinite_run_does_not_change_its_past():
     schedule = Infinite(warmup=5, cooldown=20, anneal=10)
-    assert [schedule.value(s, 100) for s in range(90)] == [schedule.value(s, 500) for s in range(90)]
+    assert [schedule.value(s, 100) for s in range(90)] == [
+        schedule.value(s, 500) for s in range(90)
+    ]
 
 
 @given(

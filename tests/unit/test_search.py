@@ -1,4 +1,5 @@
-"""The searcher: what Optuna's database holds after trials of every kind, and what a reopened study does."""
+"""The searcher: what Optuna's database holds after trials of every kind, and what a reopened study
+does."""
 
 from __future__ import annotations
 
@@ -12,10 +13,11 @@ from optuna.trial import TrialState
 
 from manta.config import Experiment, from_mapping
 from manta.errors import ConfigError
-from manta.tuning.ledger import records
-from manta.tuning.metrics import metric
-from manta.tuning.search import RESOURCE, StudySearch, cause_of_death, open_storage
-from manta.tuning.space import Space, read_space
+from manta.tuning.space.read import Space, read_space
+from manta.tuning.study.metrics import metric
+from manta.tuning.study.storage import RESOURCE, open_storage
+from manta.tuning.study.trial_records import records
+from manta.tuning.trials.search import StudySearch, cause_of_death
 
 WHOLE = 9
 SPACE = """
@@ -27,7 +29,9 @@ space:
 
 @pytest.fixture
 def recipe() -> Experiment:
-    return from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl", "temperature": 0.2}})
+    return from_mapping(
+        {"data": {"source": "digits"}, "objective": {"name": "dcl", "temperature": 0.2}}
+    )
 
 
 def space_of(folder: Path, recipe: Experiment, text: str = SPACE) -> Space:
@@ -62,10 +66,18 @@ def searcher(
 def result(resource: int, **values: float) -> dict[str, Any]:
     """As Tune hands it to searchers: flat."""
     flat = {f"values/{name}": value for name, value in values.items()}
-    return flat | {RESOURCE: resource, "epochs": float(resource), "seconds": 2.0, "run_id": "abc", **values}
+    return flat | {
+        RESOURCE: resource,
+        "epochs": float(resource),
+        "seconds": 2.0,
+        "run_id": "abc",
+        **values,
+    }
 
 
-def run(search: StudySearch, judge: Callable[[dict[str, Any]], dict[str, Any]], count: int) -> list[dict[str, Any]]:
+def run(
+    search: StudySearch, judge: Callable[[dict[str, Any]], dict[str, Any]], count: int
+) -> list[dict[str, Any]]:
     """`count` trials one after another; `judge` gives each one's last result."""
     seen = []
     for _ in range(count):
@@ -86,7 +98,9 @@ def peaked(config: dict[str, Any]) -> dict[str, Any]:
     return result(WHOLE, knn_top1=1 / (1 + math.log(temperature(config) / 0.1) ** 2))
 
 
-def test_trial_0_is_the_recipe_and_the_sampler_knows_its_place(tmp_path: Path, recipe: Experiment) -> None:
+def test_trial_0_is_the_recipe_and_the_sampler_knows_its_place(
+    tmp_path: Path, recipe: Experiment
+) -> None:
     search = searcher(tmp_path, recipe)
     (first,) = run(search, peaked, 1)
     assert first["number"] == 0
@@ -98,7 +112,9 @@ def test_trial_0_is_the_recipe_and_the_sampler_knows_its_place(tmp_path: Path, r
 def test_a_recipe_outside_of_the_space_runs_as_it_is_and_misleads_no_sampler(
     tmp_path: Path, recipe: Experiment
 ) -> None:
-    narrow = space_of(tmp_path, recipe, SPACE.replace("low: 0.05, high: 1.0", "low: 0.5, high: 1.0"))
+    narrow = space_of(
+        tmp_path, recipe, SPACE.replace("low: 0.05, high: 1.0", "low: 0.5, high: 1.0")
+    )
     search = searcher(tmp_path, recipe, narrow)
     (first,) = run(search, lambda _config: result(WHOLE, knn_top1=0.7), 1)
     assert first["drawn"] is None
@@ -137,7 +153,9 @@ def test_a_failed_trial_is_over_and_never_the_best(
     run(search, lambda _config: ending, 1)
     good, bad = search.study.trials
     assert bad.state == TrialState.COMPLETE
-    assert bad.values == [0.2], "the worst that was seen, so that models of the value are not thrown off"
+    assert bad.values == [0.2], (
+        "the worst that was seen, so that models of the value are not thrown off"
+    )
     assert bad.constraints["trains"] > 0
     assert search.study.best_trial.number == good.number
     record = records(search.study, search.space, search.metrics)[1]
@@ -145,13 +163,19 @@ def test_a_failed_trial_is_over_and_never_the_best(
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
-def test_the_sampler_leaves_a_region_that_fails(tmp_path: Path, recipe: Experiment, sampler: str) -> None:
+def test_the_sampler_leaves_a_region_that_fails(
+    tmp_path: Path, recipe: Experiment, sampler: str
+) -> None:
     """Half of the space crashes; told nothing, a sampler goes on drawing there."""
     search = searcher(tmp_path, recipe, sampler=sampler, asked=40)
 
     def crashes_below(config: dict[str, Any]) -> dict[str, Any]:
         if temperature(config) < 0.22:
-            return {"failed": "RuntimeError: it crashed"} if config["number"] else result(WHOLE, knn_top1=0.5)
+            return (
+                {"failed": "RuntimeError: it crashed"}
+                if config["number"]
+                else result(WHOLE, knn_top1=0.5)
+            )
         return result(WHOLE, knn_top1=0.5 + 0.1 * config["drawn"]["views.strength"])
 
     seen = run(search, crashes_below, 40)
@@ -166,7 +190,9 @@ def test_tpe_finds_the_peak(tmp_path: Path, recipe: Experiment) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "cmaes", "gp"])
-def test_a_reopened_study_draws_what_it_would_have_drawn(tmp_path: Path, recipe: Experiment, sampler: str) -> None:
+def test_a_reopened_study_draws_what_it_would_have_drawn(
+    tmp_path: Path, recipe: Experiment, sampler: str
+) -> None:
     """The database is the searcher's whole state."""
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     for folder in (whole, halves):
@@ -208,9 +234,15 @@ class Killed(Exception):
     ],
 )
 def test_a_trial_half_told_is_told_and_not_run_again(
-    tmp_path: Path, recipe: Experiment, ending: dict[str, Any], state: str, value: float | None, constrained: bool
+    tmp_path: Path,
+    recipe: Experiment,
+    ending: dict[str, Any],
+    state: str,
+    value: float | None,
+    constrained: bool,
 ) -> None:
-    """The driver dies before or after it wrote the trial's constraint, which Optuna never changes again."""
+    """The driver dies before or after it wrote the trial's constraint, which Optuna never changes
+    again."""
 
     class Dies(StudySearch):
         def _tell(self, trial: Any, outcome: Any) -> None:
@@ -241,16 +273,23 @@ def test_a_trial_half_told_is_told_and_not_run_again(
 
 def test_what_a_constraint_refuses_is_not_a_trial(tmp_path: Path, recipe: Experiment) -> None:
     text = SPACE + "constraints:\n  - views.strength < objective.temperature * 4\n"
-    search = searcher(tmp_path, recipe, space_of(tmp_path, recipe, text), sampler="random", asked=12)
+    search = searcher(
+        tmp_path, recipe, space_of(tmp_path, recipe, text), sampler="random", asked=12
+    )
     run(search, peaked, 1)  # the recipe itself breaks it, and runs
     seen = run(search, peaked, 11)
-    assert all(config["drawn"]["views.strength"] < config["drawn"]["objective.temperature"] * 4 for config in seen)
+    assert all(
+        config["drawn"]["views.strength"] < config["drawn"]["objective.temperature"] * 4
+        for config in seen
+    )
     assert len(search.study.trials) > 12
     assert len(records(search.study, search.space, search.metrics)) == 12
     assert search.left == 0
 
 
-def test_a_constraint_that_nothing_holds_is_an_error_that_names_it(tmp_path: Path, recipe: Experiment) -> None:
+def test_a_constraint_that_nothing_holds_is_an_error_that_names_it(
+    tmp_path: Path, recipe: Experiment
+) -> None:
     text = SPACE + "constraints:\n  - views.strength > 5\n"
     search = searcher(tmp_path, recipe, space_of(tmp_path, recipe, text), sampler="random")
     run(search, peaked, 1)
@@ -259,7 +298,9 @@ def test_a_constraint_that_nothing_holds_is_an_error_that_names_it(tmp_path: Pat
 
 
 def test_several_metrics_give_a_front(tmp_path: Path, recipe: Experiment) -> None:
-    search = searcher(tmp_path, recipe, sampler="nsga2", asked=12, names=("knn_top1", "images_per_second"))
+    search = searcher(
+        tmp_path, recipe, sampler="nsga2", asked=12, names=("knn_top1", "images_per_second")
+    )
 
     def judge(config: dict[str, Any]) -> dict[str, Any]:
         at = temperature(config)

@@ -40,15 +40,17 @@ def exported(config: EncoderConfig, size: int = 32) -> ExportedEncoder:
 
 def test_an_image_of_the_right_size_is_only_normalised() -> None:
     x = images(2, 16, 16, 3)
-    expected = (x.double().permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(
-        -1, 1, 1
-    )
+    expected = (
+        x.double().permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN).view(-1, 1, 1)
+    ) / torch.tensor(STD).view(-1, 1, 1)
     torch.testing.assert_close(Preprocess(16, MEAN, STD)(x), expected.float(), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (64, 40), (24, 24), (120, 50)])
 @pytest.mark.parametrize(("size", "decoded"), [(16, 24), (24, 24), (32, 24)])
-def test_it_is_what_decoding_and_evaluation_do(shape: tuple[int, int], size: int, decoded: int) -> None:
+def test_it_is_what_decoding_and_evaluation_do(
+    shape: tuple[int, int], size: int, decoded: int
+) -> None:
     x = images(1, *shape, 3)
     encoded = io.BytesIO()
     Image.fromarray(x[0].numpy()).save(encoded, "PNG")
@@ -56,18 +58,29 @@ def test_it_is_what_decoding_and_evaluation_do(shape: tuple[int, int], size: int
     expected = Views(ViewsConfig(mean=MEAN, std=STD), ViewNeeds(), image_size=size).plain(square)
     actual = Preprocess(size, MEAN, STD, resize=decoded)(x)
     difference = (actual - expected).abs() * torch.tensor(STD).view(-1, 1, 1) * 255
-    assert difference[..., 3:-3, 3:-3].max() <= 2.01  # of 255, on noise; Pillow rounds between its two passes
+    assert (
+        difference[..., 3:-3, 3:-3].max() <= 2.01
+    )  # of 255, on noise; Pillow rounds between its two passes
     if shape == (decoded, decoded):
         assert difference.max() <= 1e-3
 
 
 @pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224"])
 def test_one_graph_serves_every_size_and_batch(name: str) -> None:
-    module = exported(EncoderConfig(name=name, stem="small", args={"depth": 2} if "vit" in name else {}))
+    module = exported(
+        EncoderConfig(name=name, stem="small", args={"depth": 2} if "vit" in name else {})
+    )
     dynamic = {0: Dim.AUTO, 1: Dim.AUTO, 2: Dim.AUTO}
     with torch.no_grad():
         graph = export(module, (images(2, 20, 24, 3),), dynamic_shapes=[dynamic]).module()
-        for shape in [(1, 32, 32, 3), (5, 20, 24, 3), (2, 24, 20, 3), (3, 100, 37, 3), (1, 37, 100, 3), (2, 2, 9, 3)]:
+        for shape in [
+            (1, 32, 32, 3),
+            (5, 20, 24, 3),
+            (2, 24, 20, 3),
+            (3, 100, 37, 3),
+            (1, 37, 100, 3),
+            (2, 2, 9, 3),
+        ]:
             x = images(*shape)
             torch.testing.assert_close(graph(x), module(x), atol=1e-5, rtol=1e-5)
             assert module(x).shape == (shape[0], module.embed_dim)
@@ -76,9 +89,15 @@ def test_one_graph_serves_every_size_and_batch(name: str) -> None:
 CONFIGS = {
     "resnet": (EncoderConfig(name="resnet10t"), True),
     "resnet, small stem": (EncoderConfig(name="resnet10t", stem="small"), False),
-    "vit, small patches": (EncoderConfig(name="vit_tiny_patch16_224", stem="small", args={"depth": 2}), True),
+    "vit, small patches": (
+        EncoderConfig(name="vit_tiny_patch16_224", stem="small", args={"depth": 2}),
+        True,
+    ),
     "vit, arguments": (
-        EncoderConfig(name="vit_tiny_patch16_224", args={"depth": 1, "class_token": False, "global_pool": "avg"}),
+        EncoderConfig(
+            name="vit_tiny_patch16_224",
+            args={"depth": 1, "class_token": False, "global_pool": "avg"},
+        ),
         True,
     ),
     "convnext": (EncoderConfig(name="convnext_atto"), True),
@@ -96,7 +115,9 @@ def test_saved_folder_gives_the_encoder_back(case: str, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = module(x)
         torch.testing.assert_close(load_exported(saved.folder)(x), expected, atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(rebuild(saved.folder).embed(module.preprocess(x)), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            rebuild(saved.folder).embed(module.preprocess(x)), expected, atol=1e-5, rtol=1e-5
+        )
         if by_timm:
             model = timm.create_model(f"local-dir:{saved.folder}", pretrained=True).eval()
             torch.testing.assert_close(model(module.preprocess(x)), expected, atol=1e-5, rtol=1e-5)
@@ -106,8 +127,11 @@ def test_saved_folder_gives_the_encoder_back(case: str, tmp_path: Path) -> None:
 
 
 def test_timm_cannot_load_what_it_would_build_differently(tmp_path: Path) -> None:
-    # A deep stem keeps its weights' shapes with stride 1: timm would load them without a word into another network.
-    save_encoder(exported(EncoderConfig(name="resnet10t")), tmp_path, config=EncoderConfig(name="resnet10t"))
+    # A deep stem keeps its weights' shapes with stride 1: timm would load them without a word into
+    # another network.
+    save_encoder(
+        exported(EncoderConfig(name="resnet10t")), tmp_path, config=EncoderConfig(name="resnet10t")
+    )
     small = EncoderConfig(name="resnet10t", stem="small")
     save_encoder(exported(small), tmp_path, config=small)
     with pytest.raises(FileNotFoundError):
@@ -117,7 +141,9 @@ def test_timm_cannot_load_what_it_would_build_differently(tmp_path: Path) -> Non
 def test_saving_verifies_what_it_wrote(tmp_path: Path) -> None:
     wrong = EncoderConfig(name="resnet10t")
     with pytest.raises(RunError, match="does not give back the encoder"):
-        save_encoder(exported(EncoderConfig(name="resnet10t", stem="small")), tmp_path, config=wrong)
+        save_encoder(
+            exported(EncoderConfig(name="resnet10t", stem="small")), tmp_path, config=wrong
+        )
 
 
 def test_saving_leaves_the_generator_and_the_mode_alone(tmp_path: Path) -> None:

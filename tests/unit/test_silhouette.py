@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from manta.evaluation import Features, build
-from manta.evaluation.silhouette import SilhouetteConfig
+from manta.evaluators import Features, build
+from manta.evaluators.silhouette import SilhouetteConfig
 
 
 def blobs(spread: float, *, centres: int = 6, each: int = 40) -> Tensor:
@@ -39,7 +39,9 @@ def test_rows_are_drawn_from_all_of_the_queries() -> None:
 
 
 @pytest.mark.parametrize(
-    "queries", [torch.ones(50, 4), torch.full((50, 4), math.nan), torch.randn(3, 4)], ids=["one", "nan", "few"]
+    "queries",
+    [torch.ones(50, 4), torch.full((50, 4), math.nan), torch.randn(3, 4)],
+    ids=["one", "nan", "few"],
 )
 def test_no_number_without_clusters_to_find(queries: Tensor) -> None:
     assert math.isnan(silhouette(queries))

@@ -23,7 +23,9 @@ Png = Callable[..., bytes]
 
 def samples(source: Source) -> list[Sample]:
     sent = pickle.loads(pickle.dumps(source))  # units and adapter travel to other processes
-    return [sample for unit in source.units() for sample in sent.read(pickle.loads(pickle.dumps(unit)))]
+    return [
+        sample for unit in source.units() for sample in sent.read(pickle.loads(pickle.dumps(unit)))
+    ]
 
 
 def write(path: Path, data: bytes) -> None:
@@ -37,7 +39,12 @@ def test_class_folders(tmp_path: Path, make_png: Png) -> None:
     source = open_source(tmp_path)
     assert (source.kind, source.classes()) == ("folder", ["a", "b", "c"])
     got = samples(source)
-    assert [(s.path, s.label) for s in got] == [("a/1.png", 0), ("b/1.png", 1), ("b/2.png", 1), ("c/x.png", 2)]
+    assert [(s.path, s.label) for s in got] == [
+        ("a/1.png", 0),
+        ("b/1.png", 1),
+        ("b/2.png", 1),
+        ("c/x.png", 2),
+    ]
     assert got[1].data == make_png(2)
 
 
@@ -67,7 +74,10 @@ def test_the_listing_is_streamed(tmp_path: Path) -> None:
     write(tmp_path / "b" / "1.png", b"x")  # seen, since folder b is not listed yet
     rest = [path for unit in units for path, _ in unit]
     assert len(first) == 256
-    assert [path for path, _ in first] + rest == [f"a/{n:03d}.png" for n in range(300)] + ["b/0.png", "b/1.png"]
+    assert [path for path, _ in first] + rest == [f"a/{n:03d}.png" for n in range(300)] + [
+        "b/0.png",
+        "b/1.png",
+    ]
 
 
 def test_a_link_to_a_parent_is_named(tmp_path: Path) -> None:
@@ -140,7 +150,10 @@ def test_webdataset(tmp_path: Path, make_png: Png) -> None:
         ("1.cls", b"3\n"),
     ]
     tar(tmp_path / "a-000.tar", members)
-    tar(tmp_path / "a-001.tar", [("x.seg.webp", make_png(2)), ("text.txt", b"no image"), ("y.PNG", make_png(3))])
+    tar(
+        tmp_path / "a-001.tar",
+        [("x.seg.webp", make_png(2)), ("text.txt", b"no image"), ("y.PNG", make_png(3))],
+    )
     for location in (tmp_path, f"{tmp_path}/a-*.tar"):
         got = samples(open_source(location))
         assert [(s.path, s.label) for s in got] == [
@@ -171,7 +184,9 @@ def test_file_lists(tmp_path: Path, make_png: Png) -> None:
     assert [s.data for s in got] == [*(make_png(n) for n in range(3)), None]
     assert got[3].reason == "cannot be read: No such file or directory"
 
-    (tmp_path / "words.csv").write_text("path,label\nimages/0.png,dog\nimages/1.png,cat\nimages/2.png,dog\n")
+    (tmp_path / "words.csv").write_text(
+        "path,label\nimages/0.png,dog\nimages/1.png,cat\nimages/2.png,dog\n"
+    )
     source = open_source(tmp_path / "words.csv")
     assert source.classes() == ["cat", "dog"]
     assert [s.label for s in samples(source)] == [1, 0, 1]
@@ -199,7 +214,8 @@ def test_other_file_systems(make_png: Png) -> None:
     source = open_source("memory://pets")
     assert (source.kind, source.classes()) == ("folder", ["a", "b"])
     assert [(s.path, s.label, s.data) for s in samples(source)] == [
-        (name, label, make_png(7)) for name, label in (("a/1.png", 0), ("a/2.png", 0), ("b/1.png", 1))
+        (name, label, make_png(7))
+        for name, label in (("a/1.png", 0), ("a/2.png", 0), ("b/1.png", 1))
     ]
 
 
@@ -210,7 +226,8 @@ def test_errors_name_the_fix(tmp_path: Path) -> None:
         samples(open_source(tmp_path))
     (tmp_path / "film.mp4").write_bytes(b"x")
     with pytest.raises(
-        DataError, match=r"film.mp4 is of no known kind \(digits, filelist, folder, parquet, webdataset\)"
+        DataError,
+        match=r"film.mp4 is of no known kind \(digits, filelist, folder, parquet, webdataset\)",
     ):
         open_source(tmp_path / "film.mp4")
     with pytest.raises(DataError, match=r"no \.parquet or \.pq file matches"):
@@ -229,4 +246,6 @@ def test_the_state_of_a_source_follows_its_files(tmp_path: Path) -> None:
 
 
 def test_every_adapter_has_its_registered_kind() -> None:
-    assert {name: adapter.kind for name, adapter in SOURCES.items()} == {name: name for name in SOURCES}
+    assert {name: adapter.kind for name, adapter in SOURCES.items()} == {
+        name: name for name in SOURCES
+    }

@@ -10,10 +10,12 @@ import pytest
 from manta.catalogue import entries
 from manta.config import from_mapping, load
 from manta.errors import ConfigError
-from manta.tuning.space import Parameter, read_space
+from manta.tuning.space.read import Parameter, read_space
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl", "temperature": 0.1}})
+RECIPE = from_mapping(
+    {"data": {"source": "digits"}, "objective": {"name": "dcl", "temperature": 0.1}}
+)
 ONE_STEP = {"name": "cosine", "warmup": 1}  # of warm-up, where 1.0 would be all of the run
 RATE = "{type: float, low: 1e-4, high: 1e-2, log: true}"
 
@@ -42,7 +44,11 @@ def drawer(seed):
             return rng.choice(parameter.labels)
         if parameter.step is None:
             return rng.uniform(parameter.low, parameter.high)
-        return parameter.low + rng.randint(0, round((parameter.high - parameter.low) / parameter.step)) * parameter.step
+        return (
+            parameter.low
+            + rng.randint(0, round((parameter.high - parameter.low) / parameter.step))
+            * parameter.step
+        )
 
     return suggest
 
@@ -76,9 +82,15 @@ def test_conditions_come_first_and_names_tell_one_path_from_itself(tmp_path):
         "optimizer.weight_decay",
     }
     by_name = {parameter.name: parameter for parameter in space.parameters}
-    assert (by_name["objective.temperature@dcl"].high, by_name["objective.temperature@simclr"].high) == (0.5, 1.0)
+    assert (
+        by_name["objective.temperature@dcl"].high,
+        by_name["objective.temperature@simclr"].high,
+    ) == (0.5, 1.0)
     assert by_name["objective.temperature@simclr"].line == 9
-    assert by_name["optimizer.weight_decay"].when == (("objective.name", ("vicreg",)), ("optimizer.name", ("sgd",)))
+    assert by_name["optimizer.weight_decay"].when == (
+        ("objective.name", ("vicreg",)),
+        ("optimizer.name", ("sgd",)),
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,8 +120,12 @@ def test_names_say_as_much_of_the_condition_as_is_needed(tmp_path):
         "optimizer.name:",
         "  type: choice",
         "  choices:",
-        "    adamw: {train.clip: {type: choice, choices: {null: , 1.0: {optimizer.lr: " + RATE + "}}}}",
-        "    sgd: {train.clip: {type: choice, choices: {null: , 1.0: {optimizer.lr: " + RATE + "}}}}",
+        "    adamw: {train.clip: {type: choice, choices: {null: , 1.0: {optimizer.lr: "
+        + RATE
+        + "}}}}",
+        "    sgd: {train.clip: {type: choice, choices: {null: , 1.0: {optimizer.lr: "
+        + RATE
+        + "}}}}",
     )
     names = {parameter.name for parameter in space.parameters}
     assert names == {
@@ -125,7 +141,9 @@ def test_a_new_objective_brings_its_own_defaults_and_drops_the_old_fields(tmp_pa
         objective={"name": "dcl", "temperature": 0.3, "sigma": 0.5, "projector": {"hidden": 64}},
         views={"crop_scale": [0.3, 1.0]},
     )
-    space = space_of(tmp_path, "objective.name: {type: choice, choices: [dcl, simclr, byol]}", of=own)
+    space = space_of(
+        tmp_path, "objective.name: {type: choice, choices: [dcl, simclr, byol]}", of=own
+    )
     simclr = space.apply(own, {"objective.name": "simclr"})
     assert simclr.objective == recipe(objective={"name": "simclr"}).objective
     assert (simclr.objective.temperature, simclr.objective.projector.hidden) == (0.5, 512)
@@ -140,7 +158,9 @@ def test_a_default_of_the_new_objective_can_be_set_in_part(tmp_path):
         "objective.name: {type: choice, choices: {dcl: , byol: {objective.momentum.start: "
         "{type: float, low: 0.9, high: 0.999}}}}",
     )
-    momentum = space.apply(RECIPE, {"objective.name": "byol", "objective.momentum.start": 0.95}).objective.momentum
+    momentum = space.apply(
+        RECIPE, {"objective.name": "byol", "objective.momentum.start": 0.95}
+    ).objective.momentum
     assert (momentum.name, momentum.start, momentum.end) == ("cosine", 0.95, 1.0)
 
 
@@ -160,7 +180,13 @@ def test_a_schedule_is_a_component_too(tmp_path):
     )
     drawn = {"optimizer.schedule.name": "warmup_stable_decay", "optimizer.schedule.decay": 0.4}
     moved = space.apply(own, drawn).optimizer
-    assert (moved.schedule.name, moved.schedule.decay, moved.schedule.warmup, moved.schedule.end, moved.lr) == (
+    assert (
+        moved.schedule.name,
+        moved.schedule.decay,
+        moved.schedule.warmup,
+        moved.schedule.end,
+        moved.lr,
+    ) == (
         *("warmup_stable_decay", 0.4, 0, 0.0),
         0.5,
     )
@@ -170,7 +196,9 @@ def test_a_schedule_is_a_component_too(tmp_path):
 
 
 def test_another_optimizer_keeps_all_but_the_arguments_of_the_old(tmp_path):
-    own = recipe(optimizer={"name": "adamw", "lr": 0.02, "momentum": 0.8, "args": {"betas": [0.9, 0.95]}})
+    own = recipe(
+        optimizer={"name": "adamw", "lr": 0.02, "momentum": 0.8, "args": {"betas": [0.9, 0.95]}}
+    )
     space = space_of(tmp_path, "optimizer.name: {type: choice, choices: [adamw, lars]}", of=own)
     lars = space.apply(own, {"optimizer.name": "lars"}).optimizer
     assert (lars.lr, lars.momentum, lars.args) == (0.02, 0.8, {})
@@ -189,7 +217,11 @@ def test_lists_and_mappings_are_drawn_by_their_labels(tmp_path):
     assert labels["objective.temperature"] == (0.1, schedule)
     assert labels["views.crop_scale"] == (None, "[0.2,1.0]")
     drawn = space.draw(lambda p: p.labels[-1] if p.labels else p.low)
-    assert drawn == {"objective.temperature": schedule, "views.crop_scale": "[0.2,1.0]", "views.blur": 0.1}
+    assert drawn == {
+        "objective.temperature": schedule,
+        "views.crop_scale": "[0.2,1.0]",
+        "views.blur": 0.1,
+    }
     assert space.values(drawn)["views.crop_scale"] == [0.2, 1.0]
     applied = space.apply(RECIPE, drawn)
     assert (applied.objective.temperature.start, applied.views.crop_scale) == (0.5, (0.2, 1.0))
@@ -199,7 +231,9 @@ def test_lists_and_mappings_are_drawn_by_their_labels(tmp_path):
 
 
 def test_optuna_draws_from_it_and_it_travels_to_another_process(tmp_path):
-    space = pickle.loads(pickle.dumps(read(tmp_path, NESTED + "constraints: [objective.temperature != 2]\n")))
+    space = pickle.loads(
+        pickle.dumps(read(tmp_path, NESTED + "constraints: [objective.temperature != 2]\n"))
+    )
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
 
     def suggest(trial, p):
@@ -222,21 +256,45 @@ def test_optuna_draws_from_it_and_it_travels_to_another_process(tmp_path):
     [
         ("optimizer.lr: " + RATE, {}, {"optimizer.lr": 1e-3}),
         ("optimizer.lr: " + RATE, {"optimizer": {"lr": 0.1}}, None),
-        ("optimizer.momentum: {type: float, low: 0.5, high: 0.95, step: 0.05}", {}, {"optimizer.momentum": 0.9}),
+        (
+            "optimizer.momentum: {type: float, low: 0.5, high: 0.95, step: 0.05}",
+            {},
+            {"optimizer.momentum": 0.9},
+        ),
         ("optimizer.momentum: {type: float, low: 0.5, high: 0.98, step: 0.06}", {}, None),
-        ("train.batch_size: {type: int, low: 128, high: 512, step: 128}", {}, {"train.batch_size": 256}),
+        (
+            "train.batch_size: {type: int, low: 128, high: 512, step: 128}",
+            {},
+            {"train.batch_size": 256},
+        ),
         ("train.batch_size: {type: int, low: 100, high: 300, step: 100}", {}, None),
         ("train.batch_size: {type: choice, choices: [128, 256]}", {}, {"train.batch_size": 256}),
         ("train.batch_size: {type: choice, choices: [128, 512]}", {}, None),
-        ("train.precision: {type: choice, choices: [bf16, fp32]}", {"train": {"precision": 32}}, "fp32"),
-        ("views.crop_scale: {type: choice, choices: [[0.5, 1]]}", {"views": {"crop_scale": [0.5, 1]}}, "[0.5,1]"),
+        (
+            "train.precision: {type: choice, choices: [bf16, fp32]}",
+            {"train": {"precision": 32}},
+            "fp32",
+        ),
+        (
+            "views.crop_scale: {type: choice, choices: [[0.5, 1]]}",
+            {"views": {"crop_scale": [0.5, 1]}},
+            "[0.5,1]",
+        ),
         (
             "optimizer.schedule: {type: choice, choices: [{name: cosine}, {name: cosine, warmup: 0.1}]}",
             {},
             '{"name":"cosine","warmup":0.1}',
         ),
-        ("optimizer.schedule.warmup: {type: choice, choices: [1.0]}", {"optimizer": {"schedule": ONE_STEP}}, None),
-        ("optimizer.weight_decay: {type: float, low: 0, high: 1}", {"optimizer": {"weight_decay": ONE_STEP}}, None),
+        (
+            "optimizer.schedule.warmup: {type: choice, choices: [1.0]}",
+            {"optimizer": {"schedule": ONE_STEP}},
+            None,
+        ),
+        (
+            "optimizer.weight_decay: {type: float, low: 0, high: 1}",
+            {"optimizer": {"weight_decay": ONE_STEP}},
+            None,
+        ),
         ("objective.name: {type: choice, choices: [byol, vicreg]}", {}, None),
     ],
 )
@@ -283,25 +341,42 @@ def test_the_default_holds_what_is_active_for_the_recipe(tmp_path):
     ],
 )
 def test_constraints(tmp_path, text, strength, broken):
-    lines = f"space:\n  views.strength: {{type: float, low: 0, high: 2}}\nconstraints:\n  - {text}\n"
-    assert read(tmp_path, lines).violated(RECIPE, {"views.strength": strength}) == (text if broken else None)
+    lines = (
+        f"space:\n  views.strength: {{type: float, low: 0, high: 2}}\nconstraints:\n  - {text}\n"
+    )
+    assert read(tmp_path, lines).violated(RECIPE, {"views.strength": strength}) == (
+        text if broken else None
+    )
 
 
 def test_a_constraint_on_what_another_objective_has_does_not_concern_this_one(tmp_path):
-    space = read(tmp_path, NESTED + "constraints:\n  - objective.variance < 10\n  - objective.temperature < 0.2\n")
+    space = read(
+        tmp_path,
+        NESTED + "constraints:\n  - objective.variance < 10\n  - objective.temperature < 0.2\n",
+    )
     drawn = {"objective.name": "dcl", "optimizer.name": "adamw", "objective.temperature@dcl": 0.1}
     assert space.violated(RECIPE, drawn) is None
-    assert space.violated(RECIPE, drawn | {"objective.temperature@dcl": 0.3}) == "objective.temperature < 0.2"
+    assert (
+        space.violated(RECIPE, drawn | {"objective.temperature@dcl": 0.3})
+        == "objective.temperature < 0.2"
+    )
     drawn = {"objective.name": "vicreg", "optimizer.name": "adamw", "objective.variance": 20.0}
     assert space.violated(RECIPE, drawn) == "objective.variance < 10"
 
 
 def test_the_study_section_comes_back_as_it_was_written(tmp_path):
     path = tmp_path / "x.yaml"
-    path.write_text(f"study:\n  trials: 12\n  scheduler:\n    name: asha\n    max: 9\nspace:\n  optimizer.lr: {RATE}\n")
+    path.write_text(
+        f"study:\n  trials: 12\n  scheduler:\n    name: asha\n    max: 9\nspace:\n  optimizer.lr: {RATE}\n"
+    )
     _, study = read_space(path, RECIPE)
     assert study.values == {"trials": 12, "scheduler": {"name": "asha", "max": 9}}
-    assert [study.line(key) for key in ("trials", "scheduler.max", "scheduler.min", "metric")] == [2, 5, 3, 1]
+    assert [study.line(key) for key in ("trials", "scheduler.max", "scheduler.min", "metric")] == [
+        2,
+        5,
+        3,
+        1,
+    ]
     assert str(study.error("trials", "too many")) == f"{path}:2: study.trials: too many"
     path.write_text(f"space: {{optimizer.lr: {RATE}}}\n")
     assert read_space(path, RECIPE)[1].values == {}
@@ -317,12 +392,19 @@ SEARCHED = ("simclr", "dcl", "byol", "barlow_twins", "vicreg")
 def test_every_shipped_space_suits_the_recipes(path):
     for of in RECIPES:
         own = load(of)
-        if path.stem == "temperature" and own.objective.name == "isogclr":  # bounded, by a sample's own temperatures
-            with pytest.raises(ConfigError, match=r"temperature.yaml:7: .*0.03 is not between temperature_min 0.05"):
+        if (
+            path.stem == "temperature" and own.objective.name == "isogclr"
+        ):  # bounded, by a sample's own temperatures
+            with pytest.raises(
+                ConfigError, match=r"temperature.yaml:7: .*0.03 is not between temperature_min 0.05"
+            ):
                 read_space(path, own)
             continue
         if path.stem == "temperature" and "temperature" not in type(own.objective).model_fields:
-            with pytest.raises(ConfigError, match=rf"temperature.yaml:7: .*no such key with .*{own.objective.name};"):
+            with pytest.raises(
+                ConfigError,
+                match=rf"temperature.yaml:7: .*no such key with .*{own.objective.name};",
+            ):
                 read_space(path, own)
             continue
         space, study = read_space(path, own)
@@ -340,7 +422,10 @@ def test_every_shipped_space_suits_the_recipes(path):
             text = space.violated(own, drawn)
             if text is None:
                 applied = space.apply(own, drawn)
-                held += all(applied.model_dump(mode="json")[path.split(".")[0]] for path in space.values(drawn))
+                held += all(
+                    applied.model_dump(mode="json")[path.split(".")[0]]
+                    for path in space.values(drawn)
+                )
             else:
                 broken.add(text)
         assert held >= 20
@@ -363,5 +448,9 @@ def test_joint_gives_each_objective_its_own_parameters():
         "vicreg": {"objective.variance", "objective.covariance"},
     }
     for name, parameters in own.items():
-        drawn = space.draw(lambda p, name=name: name if p.name == "objective.name" else (p.labels or (p.low,))[0])
-        assert {key for key in drawn if key.startswith("objective.")} == parameters | {"objective.name"}
+        drawn = space.draw(
+            lambda p, name=name: name if p.name == "objective.name" else (p.labels or (p.low,))[0]
+        )
+        assert {key for key in drawn if key.startswith("objective.")} == parameters | {
+            "objective.name"
+        }

@@ -10,18 +10,21 @@ import torch
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.evaluation import Features, build, evaluate
-from manta.evaluation.alpha_req import AlphaReQConfig
-from manta.evaluation.lidar import LiDARConfig
+from manta.evaluators import Features, build, evaluate
+from manta.evaluators.alpha_req import AlphaReQConfig
+from manta.evaluators.lidar import LiDARConfig
 from manta.functional import alpha_req, lidar
 
 
 def with_spectrum(eigenvalues: Tensor, *, rows: int = 400) -> Tensor:
-    """`[rows, D]` features whose covariance has exactly these eigenvalues, along axes of no meaning."""
+    """`[rows, D]` features whose covariance has exactly these eigenvalues, along axes of no
+    meaning."""
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(rows, len(eigenvalues), generator=generator, dtype=torch.float64)
     left, _ = torch.linalg.qr(noise - noise.mean(0))
-    axes, _ = torch.linalg.qr(torch.randn(len(eigenvalues), len(eigenvalues), generator=generator, dtype=torch.float64))
+    axes, _ = torch.linalg.qr(
+        torch.randn(len(eigenvalues), len(eigenvalues), generator=generator, dtype=torch.float64)
+    )
     return (rows - 1) ** 0.5 * left * eigenvalues.sqrt() @ axes.T + 3.0
 
 
@@ -48,7 +51,9 @@ def test_only_the_range_counts() -> None:
 
 
 def test_alpha_equals_a_weighted_polynomial_fit_in_numpy() -> None:
-    features = np.random.default_rng(0).normal(size=(300, 40)) @ np.diag(np.linspace(3, 0.1, 40) ** 2)
+    features = np.random.default_rng(0).normal(size=(300, 40)) @ np.diag(
+        np.linspace(3, 0.1, 40) ** 2
+    )
     eigenvalues = np.linalg.eigvalsh(np.cov(features, rowvar=False))[::-1]
     rank = np.arange(4, 31)
     # polyfit squares the weights that it is given
@@ -65,7 +70,9 @@ def test_dimensions_that_do_not_vary_are_left_out() -> None:
     assert math.isfinite(alpha_req(wide))
 
 
-@pytest.mark.parametrize("features", [torch.ones(50, 8), torch.randn(4, 8), torch.full((50, 8), math.nan)])
+@pytest.mark.parametrize(
+    "features", [torch.ones(50, 8), torch.randn(4, 8), torch.full((50, 8), math.nan)]
+)
 def test_no_power_law_without_a_spectrum(features: Tensor) -> None:
     assert math.isnan(alpha_req(features))
 
@@ -82,7 +89,9 @@ def test_alpha_evaluator_gives_the_distance_from_one_both_ways() -> None:
     few = build(AlphaReQConfig(rows=50)).compute(Features(features[:1], features))
     assert 0.01 < few["alpha_req_gap"] < 1  # other rows, another estimate
     features[3, 3] = math.inf
-    assert all(map(math.isnan, build(AlphaReQConfig()).compute(Features(features[:1], features)).values()))
+    assert all(
+        map(math.isnan, build(AlphaReQConfig()).compute(Features(features[:1], features)).values())
+    )
     with pytest.raises(ValueError, match="last must be 12 or more"):
         AlphaReQConfig(first=10, last=11)
 
@@ -108,14 +117,17 @@ def lidar_by_loops(features: np.ndarray, delta: float) -> float:
 def test_lidar_equals_its_definition_by_loops(samples: int, views: int, delta: float) -> None:
     random = np.random.default_rng(0)
     spread = np.diag(0.8 ** np.arange(12))
-    features = (random.normal(size=(samples, 1, 12)) + 0.3 * random.normal(size=(samples, views, 12))) @ spread
+    features = (
+        random.normal(size=(samples, 1, 12)) + 0.3 * random.normal(size=(samples, views, 12))
+    ) @ spread
     expected = lidar_by_loops(features, delta)
     assert lidar(torch.tensor(features), delta=delta) == pytest.approx(expected, rel=1e-9)
     assert 2 < expected < 12
 
 
 def test_lidar_counts_directions_that_augmentation_leaves_alone() -> None:
-    # Four orthogonal directions tell the samples apart; the views scatter along the other two, and far.
+    # Four orthogonal directions tell the samples apart; the views scatter along the other two, and
+    # far.
     signs = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 4)
     views = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     features = torch.zeros(16, 4, 6)
@@ -154,7 +166,9 @@ def test_lidar_is_passed_over_without_views_and_takes_its_share_of_them() -> Non
     rows = torch.randn(30, 5, generator=generator)
     assert evaluate(evaluators, Features(rows, rows)) == {}
     expected = lidar_by_loops(views[:8, :4].double().numpy(), 1e-4)
-    assert evaluate(evaluators, Features(rows, rows, views=views)) == {"lidar": pytest.approx(expected, rel=1e-6)}
+    assert evaluate(evaluators, Features(rows, rows, views=views)) == {
+        "lidar": pytest.approx(expected, rel=1e-6)
+    }
     assert math.isnan(evaluate([build(LiDARConfig())], Features(rows, rows, views=views))["lidar"])
 
 
@@ -162,9 +176,20 @@ def test_configs_come_from_recipes() -> None:
     from manta.config import from_mapping
 
     tree = {"data": {"source": "digits"}, "objective": {"name": "simclr"}}
-    entries = [{"name": "alpha_req", "last": 50}, {"name": "lidar", "views": 4, "every": 2}, {"name": "silhouette"}]
+    entries = [
+        {"name": "alpha_req", "last": 50},
+        {"name": "lidar", "views": 4, "every": 2},
+        {"name": "silhouette"},
+    ]
     experiment = from_mapping(tree | {"evaluation": {"evaluators": entries}})
-    assert experiment.evaluation.evaluators[:2] == [AlphaReQConfig(last=50), LiDARConfig(views=4, every=2)]
-    assert [entry.name for entry in from_mapping(tree).evaluation.evaluators] == ["knn", "linear", "rank"]
+    assert experiment.evaluation.evaluators[:2] == [
+        AlphaReQConfig(last=50),
+        LiDARConfig(views=4, every=2),
+    ]
+    assert [entry.name for entry in from_mapping(tree).evaluation.evaluators] == [
+        "knn",
+        "linear",
+        "rank",
+    ]
     with pytest.raises(ConfigError, match="last must be 6 or more"):
         from_mapping(tree | {"evaluation": {"evaluators": [{"name": "alpha_req", "last": 4}]}})

@@ -17,7 +17,12 @@ def experiment(weight_decay: float = 0.5, **train: object) -> Experiment:
             "data": {"source": "digits", "image_size": 16},
             "encoder": {"name": "resnet10t"},
             "objective": {"name": "vicreg"},
-            "optimizer": {"name": "sgd", "lr": 0.1, "weight_decay": weight_decay, "schedule": {"name": "linear"}},
+            "optimizer": {
+                "name": "sgd",
+                "lr": 0.1,
+                "weight_decay": weight_decay,
+                "schedule": {"name": "linear"},
+            },
             "train": {"batch_size": 16, "precision": "float32", **train},
         }
     )
@@ -27,13 +32,18 @@ def step_of(config: Experiment) -> TrainStep:
     torch.manual_seed(0)
     encoder = encoders.build(config.encoder, image_size=16)
     return TrainStep(
-        config, objectives.build(config.objective, encoder, DataFacts(100, 16)), device=CPU, total_steps=10
+        config,
+        objectives.build(config.objective, encoder, DataFacts(100, 16)),
+        device=CPU,
+        total_steps=10,
     )
 
 
 def images() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8, generator=generator), torch.arange(16)
+    return torch.randint(
+        0, 256, (16, 3, 16, 16), dtype=torch.uint8, generator=generator
+    ), torch.arange(16)
 
 
 def test_the_same_step_twice_is_the_same_step():
@@ -64,8 +74,12 @@ def test_clipping_bounds_the_update():
         before = [p.detach().clone() for p in step.objective.parameters()]
         step(*images(), 0)
         after = step.objective.parameters()
-        moved.append(sum(float((p - b).detach().square().sum()) for p, b in zip(after, before, strict=True)))
-    assert moved[1] ** 0.5 == pytest.approx(0.1 * 1.9 * 1e-3, rel=1e-2)  # 1.9: first step of Nesterov momentum 0.9
+        moved.append(
+            sum(float((p - b).detach().square().sum()) for p, b in zip(after, before, strict=True))
+        )
+    assert moved[1] ** 0.5 == pytest.approx(
+        0.1 * 1.9 * 1e-3, rel=1e-2
+    )  # 1.9: first step of Nesterov momentum 0.9
     assert moved[0] > 100 * moved[1]
 
 
@@ -90,7 +104,14 @@ class FixedViews:
         self.views = views
 
     def __call__(self, images, index, *, seed, step, rows, global_batch):  # type: ignore[no-untyped-def]
-        return self.views(images, index, seed=seed, step=step, rows=slice(0, len(images)), global_batch=global_batch)
+        return self.views(
+            images,
+            index,
+            seed=seed,
+            step=step,
+            rows=slice(0, len(images)),
+            global_batch=global_batch,
+        )
 
 
 def test_precision_by_name():
@@ -99,4 +120,6 @@ def test_precision_by_name():
     fast = torch.cpu.get_capabilities()
     expected = "bf16" if fast.get("amx_bf16") or fast.get("avx512_bf16") else "float32"
     assert resolve_precision("auto", CPU, smallest=24) == expected
-    assert resolve_precision("auto", CPU, smallest=16) == "float32", "oneDNN's bf16 loses gradients of one-pixel maps"
+    assert resolve_precision("auto", CPU, smallest=16) == "float32", (
+        "oneDNN's bf16 loses gradients of one-pixel maps"
+    )

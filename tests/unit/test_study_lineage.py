@@ -11,16 +11,16 @@ from torch import nn
 
 from manta.config import from_mapping
 from manta.errors import MantaError, RunError
-from manta.training.checkpoint import Checkpoints, new_manifest, snapshot
-from manta.training.folder import RunFolder
-from manta.tuning.driver import _trials
-from manta.tuning.lineage import RUNGS, TAKEN, Drawn, Start, resumed, taken_over
-from manta.tuning.metrics import metric
-from manta.tuning.path import best_path, schedule_figure
-from manta.tuning.record import TrialRecord
-from manta.tuning.settings import StudySettings
-from manta.tuning.space import read_space
-from manta.tuning.study import Study, StudyRequest, new_folder
+from manta.report.study.record import TrialRecord
+from manta.runs.checkpoint import Checkpoints, new_manifest, snapshot
+from manta.runs.folder import RunFolder
+from manta.tuning.figures.pbt_schedule import best_path, schedule_figure
+from manta.tuning.space.read import read_space
+from manta.tuning.study.metrics import metric
+from manta.tuning.study.settings import StudySettings
+from manta.tuning.study.study import Study, StudyRequest, new_folder
+from manta.tuning.trials.driver import _trials
+from manta.tuning.trials.resume import RUNGS, TAKEN, Drawn, Start, resumed, taken_over
 
 OLD, NEW = {"lr": 0.1}, {"lr": 0.3}
 SPACE = "space:\n  optimizer.lr: {type: float, low: 0.01, high: 1.0, log: true}\n"
@@ -31,7 +31,14 @@ def fingerprint(drawn: Drawn) -> str:
 
 
 def rung(step: int, drawn: dict[str, float], by: str = "own") -> dict[str, Any]:
-    return {"step": step, "epochs": step / 10, "seconds": step * 2.0, "drawn": drawn, "run_id": by, "values": {}}
+    return {
+        "step": step,
+        "epochs": step / 10,
+        "seconds": step * 2.0,
+        "drawn": drawn,
+        "run_id": by,
+        "values": {},
+    }
 
 
 def save(folder: RunFolder, step: int, drawn: dict[str, float]) -> None:
@@ -40,7 +47,12 @@ def save(folder: RunFolder, step: int, drawn: dict[str, float]) -> None:
     assert state is not None
     checkpoints = Checkpoints(folder, None, keep_last=8)
     manifest = new_manifest(
-        step, steps_per_epoch=10, total_steps=50, fingerprint=fingerprint(drawn), run_id=None, metrics={}
+        step,
+        steps_per_epoch=10,
+        total_steps=50,
+        fingerprint=fingerprint(drawn),
+        run_id=None,
+        metrics={},
     )
     checkpoints.save(state, manifest)
     checkpoints.wait()
@@ -85,23 +97,39 @@ def test_rungs_beyond_the_newest_checkpoint_are_trained_again(own: RunFolder) ->
     assert start == Start(None, [], [rung(10, OLD)], OLD, 20.0)
 
 
-def test_a_copy_survives_a_kill_before_its_first_checkpoint(own: RunFolder, donor: RunFolder) -> None:
+def test_a_copy_survives_a_kill_before_its_first_checkpoint(
+    own: RunFolder, donor: RunFolder
+) -> None:
     live = taken_over(own, pointer(donor), NEW)
     assert origin(live) == (donor.url, 10)
-    assert (live.drawn, live.results, live.past, live.seconds) == (NEW, pointer(donor)["results"], [], 40.0)
+    assert (live.drawn, live.results, live.past, live.seconds) == (
+        NEW,
+        pointer(donor)["results"],
+        [],
+        40.0,
+    )
     assert steps(own) == [10], "later ones are of weights that were given up"
     again = resumed(own, OLD, fingerprint)
-    assert (origin(again), again.drawn, again.results, again.past) == (origin(live), NEW, live.results, [])
+    assert (origin(again), again.drawn, again.results, again.past) == (
+        origin(live),
+        NEW,
+        live.results,
+        [],
+    )
 
 
-def test_a_copy_survives_a_kill_before_its_older_checkpoints_are_gone(own: RunFolder, donor: RunFolder) -> None:
+def test_a_copy_survives_a_kill_before_its_older_checkpoints_are_gone(
+    own: RunFolder, donor: RunFolder
+) -> None:
     own.write_json({**pointer(donor), "drawn": NEW}, TAKEN)
     start = resumed(own, OLD, fingerprint)
     assert (origin(start), start.drawn) == ((donor.url, 10), NEW)
 
 
 @pytest.mark.parametrize("reported", [True, False])
-def test_a_copy_goes_on_from_its_own_checkpoint(own: RunFolder, donor: RunFolder, reported: bool) -> None:
+def test_a_copy_goes_on_from_its_own_checkpoint(
+    own: RunFolder, donor: RunFolder, reported: bool
+) -> None:
     """Whether or not the rung of that checkpoint was reported before the kill."""
     copied = taken_over(own, pointer(donor), NEW).results
     save(own, 20, NEW)
@@ -113,7 +141,9 @@ def test_a_copy_goes_on_from_its_own_checkpoint(own: RunFolder, donor: RunFolder
     assert (start.results, start.past) == (([], rungs) if reported else (copied, []))
 
 
-def test_where_the_copied_checkpoint_is_gone_a_resume_takes_the_own(own: RunFolder, donor: RunFolder) -> None:
+def test_where_the_copied_checkpoint_is_gone_a_resume_takes_the_own(
+    own: RunFolder, donor: RunFolder
+) -> None:
     taken_over(own, pointer(donor), NEW)
     donor.remove("checkpoints")
     assert resumed(own, OLD, fingerprint) == Start(None, [], [rung(10, OLD)], OLD, 20.0)
@@ -127,14 +157,18 @@ def study_of(folder: Path, rungs: list[dict[str, Any]]) -> tuple[Study, Any]:
     recipe = from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl"}})
     space = read_space(folder / "space.yaml", recipe)[0]
     saved = {"space_file": "space.yaml", "study_run_id": "r", "labelled": True, "whole": 3}
-    study = Study(RunFolder(folder / "s"), space, StudySettings(), recipe, [metric("knn_top1")], saved)
+    study = Study(
+        RunFolder(folder / "s"), space, StudySettings(), recipe, [metric("knn_top1")], saved
+    )
     study.folder.write_json(rungs, "trials", "0000", RUNGS)
     return study, study.record([TrialRecord(0, {"optimizer.lr": 0.02}, "complete", value=0.8)])
 
 
 def test_the_schedule_that_pbt_found(tmp_path: Path) -> None:
     values = zip((10, 20, 30), (0.1, 0.1, 0.02), (0.5, 0.6, 0.8), strict=True)
-    rungs = [rung(step, {"optimizer.lr": lr}) | {"values": {"knn_top1": knn}} for step, lr, knn in values]
+    rungs = [
+        rung(step, {"optimizer.lr": lr}) | {"values": {"knn_top1": knn}} for step, lr, knn in values
+    ]
     study, record = study_of(tmp_path, rungs)
     found = best_path(study, record)
     assert found == {
@@ -147,7 +181,12 @@ def test_the_schedule_that_pbt_found(tmp_path: Path) -> None:
         ],
     }
     (line,) = schedule_figure(found).data
-    assert list(zip(line.x, line.y, strict=True)) == [(0, 0.1), (2.0, 0.1), (2.0, 0.02), (3.0, 0.02)]
+    assert list(zip(line.x, line.y, strict=True)) == [
+        (0, 0.1),
+        (2.0, 0.1),
+        (2.0, 0.02),
+        (3.0, 0.02),
+    ]
 
 
 def test_where_nothing_changed_there_is_no_schedule(tmp_path: Path) -> None:
@@ -155,7 +194,9 @@ def test_where_nothing_changed_there_is_no_schedule(tmp_path: Path) -> None:
     assert best_path(study, record) is None
 
 
-def test_a_study_in_a_bucket_has_its_trials_there_and_its_database_elsewhere(tmp_path: Path) -> None:
+def test_a_study_in_a_bucket_has_its_trials_there_and_its_database_elsewhere(
+    tmp_path: Path,
+) -> None:
     study, _ = study_of(tmp_path, [])
     request = StudyRequest(tmp_path / "space.yaml", study.recipe, "memory://bucket/runs", name="s")
     with pytest.raises(RunError, match="needs a database that is not a file in it"):

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
 from manta.views._draws import LUMA, colour_maps, crop_boxes, hue_rotation
-from manta.views._kernels import gaussian_matrix, recolour, resample, solarize, triangle_matrix
+from manta.views.kernels import gaussian_matrix, recolour, resample, solarize, triangle_matrix
 
 NO = torch.tensor([False])
 
@@ -27,7 +27,9 @@ def neutral(batch: int = 1) -> Tensor:
     return torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64).unsqueeze(1).repeat(1, batch)
 
 
-def jittered(images: Tensor, factors: Tensor, order: tuple[int, ...] = (0, 1, 2, 3), grey: Tensor = NO) -> Tensor:
+def jittered(
+    images: Tensor, factors: Tensor, order: tuple[int, ...] = (0, 1, 2, 3), grey: Tensor = NO
+) -> Tensor:
     """`images` after colour jitter with the same order for all."""
     sequence = torch.tensor(order).unsqueeze(1).expand(4, len(images))
     deviation, mean = colour_maps(factors, sequence, grey.expand(len(images)))
@@ -48,7 +50,9 @@ def jittered(images: Tensor, factors: Tensor, order: tuple[int, ...] = (0, 1, 2,
 def test_crop_and_resize_equal_torchvision(box: tuple[int, int, int, int], size: int) -> None:
     images = pictures(2, 40, 48)
     left, top, right, bottom = box
-    expected = tv.resized_crop(images, top, left, bottom - top, right - left, [size, size], antialias=True)
+    expected = tv.resized_crop(
+        images, top, left, bottom - top, right - left, [size, size], antialias=True
+    )
     ours = resample(images, torch.tensor([box, box]).float(), NO.expand(2), None, size=size)
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=0)
 
@@ -68,12 +72,16 @@ def test_blur_equals_torchvision_away_from_the_border(sigma: float) -> None:
     whole = torch.tensor([[0.0, 0, 40, 40]])
     ours = resample(images, whole, NO, torch.tensor([sigma]), size=40)
     expected = tv.gaussian_blur(images, [25, 25], [sigma, sigma])
-    torch.testing.assert_close(ours[..., 12:-12, 12:-12], expected[..., 12:-12, 12:-12], atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        ours[..., 12:-12, 12:-12], expected[..., 12:-12, 12:-12], atol=1e-5, rtol=0
+    )
 
 
 def test_blur_comes_after_the_flip_and_the_resize() -> None:
     images = pictures(1, 40, 40)
-    ours = resample(images, torch.tensor([[3.0, 5, 35, 39]]), torch.tensor([True]), torch.tensor([1.0]), size=30)
+    ours = resample(
+        images, torch.tensor([[3.0, 5, 35, 39]]), torch.tensor([True]), torch.tensor([1.0]), size=30
+    )
     resized = tv.horizontal_flip(tv.resized_crop(images, 5, 3, 34, 32, [30, 30], antialias=True))
     expected = tv.gaussian_blur(resized, [13, 13], [1.0, 1.0])
     torch.testing.assert_close(ours[..., 6:-6, 6:-6], expected[..., 6:-6, 6:-6], atol=1e-5, rtol=0)
@@ -119,7 +127,9 @@ def test_resize_matrix_averages_pixels_of_the_crop_only(
     [(0, tv.adjust_brightness), (1, tv.adjust_contrast), (2, tv.adjust_saturation)],
     ids=["brightness", "contrast", "saturation"],
 )
-def test_one_colour_operation_equals_torchvision(operation: int, adjust: object, factor: float) -> None:
+def test_one_colour_operation_equals_torchvision(
+    operation: int, adjust: object, factor: float
+) -> None:
     images = pictures(3, 12, 10, 0.3, 0.6)
     factors = neutral(3)
     factors[operation] = factor
@@ -188,7 +198,8 @@ def test_colour_is_clamped_once_at_the_end() -> None:
     pixel = torch.full((1, 3, 2, 2), 0.8)
     factors = neutral()
     factors[0], factors[1] = 2.0, 0.5
-    # Brightness to 1.6, contrast towards a mean of 1.6: clamped between, the mean would be 1. Both end at white.
+    # Brightness to 1.6, contrast towards a mean of 1.6: clamped between, the mean would be 1. Both
+    # end at white.
     assert torch.equal(jittered(pixel, factors), torch.ones(1, 3, 2, 2))
     two = torch.tensor([0.2, 0.8]).view(1, 1, 1, 2).expand(1, 3, 1, 2)
     # 0.4 and 1.6 of mean 1, then halfway to it: 0.7 and 1.3.
@@ -233,7 +244,8 @@ def test_areas_are_uniform_and_aspects_log_uniform() -> None:
     boxes = crop_boxes(*u, crop=torch.tensor([0.2, 0.6], dtype=torch.float64), source=(500, 500))
     w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
     areas = w * h / 500**2
-    # Three standard errors of a uniform mean are 0.0017; quartiles say that it is uniform in between.
+    # Three standard errors of a uniform mean are 0.0017; quartiles say that it is uniform in
+    # between.
     assert areas.mean().item() == pytest.approx(0.4, abs=0.003)
     assert areas.quantile(0.25).item() == pytest.approx(0.3, abs=0.005)
     assert areas.quantile(0.75).item() == pytest.approx(0.5, abs=0.005)
@@ -250,4 +262,6 @@ def test_areas_are_uniform_and_aspects_log_uniform() -> None:
 def test_an_area_of_one_is_the_whole_image(source: tuple[int, int]) -> None:
     u = torch.rand(4, 50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     boxes = crop_boxes(*u, crop=torch.ones(2, dtype=torch.float64), source=source)
-    assert torch.equal(boxes, torch.tensor([0.0, 0, source[1], source[0]], dtype=torch.float64).expand(50, 4))
+    assert torch.equal(
+        boxes, torch.tensor([0.0, 0, source[1], source[0]], dtype=torch.float64).expand(50, 4)
+    )

@@ -19,7 +19,9 @@ B, SIZE = 24, 32
 
 def pictures(batch: int = B, height: int = SIZE, width: int = SIZE) -> Tensor:
     """Smooth random images: noise at an eighth of the size, enlarged."""
-    noise = torch.rand(batch, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(11))
+    noise = torch.rand(
+        batch, 3, height // 8, width // 8, generator=torch.Generator().manual_seed(11)
+    )
     smooth: Tensor = tv.resize(noise, [height, width], antialias=True)
     return (smooth.clamp(0, 1) * 255).round().to(torch.uint8)
 
@@ -28,7 +30,9 @@ def pipeline(needs: ViewNeeds | None = None, image_size: int = SIZE, **config: o
     return Views(ViewsConfig.model_validate(config), needs or ViewNeeds(), image_size=image_size)
 
 
-def run(views: Views, images: Tensor, *, seed: int = 0, step: int = 0, rows: slice | None = None) -> Batch:
+def run(
+    views: Views, images: Tensor, *, seed: int = 0, step: int = 0, rows: slice | None = None
+) -> Batch:
     index = torch.arange(len(images))
     return views(
         images if rows is None else images[rows],
@@ -63,10 +67,16 @@ def test_box_and_flip_say_where_the_pixels_come_from() -> None:
         assert view.box is not None
         assert view.flip is not None
         assert 0 < int(view.flip.sum()) < B
-        for image, data, box, flip in zip(images, views.denormalise(view.data), view.box, view.flip, strict=True):
+        for image, data, box, flip in zip(
+            images, views.denormalise(view.data), view.box, view.flip, strict=True
+        ):
             left, top, right, bottom = box.int().tolist()
-            crop = tv.resized_crop(image / 255, top, left, bottom - top, right - left, [SIZE, SIZE], antialias=True)
-            torch.testing.assert_close(data, tv.horizontal_flip(crop) if flip else crop, atol=1e-4, rtol=0)
+            crop = tv.resized_crop(
+                image / 255, top, left, bottom - top, right - left, [SIZE, SIZE], antialias=True
+            )
+            torch.testing.assert_close(
+                data, tv.horizontal_flip(crop) if flip else crop, atol=1e-4, rtol=0
+            )
 
 
 def test_same_seed_and_step_give_the_same_bits_and_others_do_not() -> None:
@@ -120,7 +130,13 @@ def test_every_sample_gets_its_own_draw() -> None:
 def test_probabilities_are_those_of_the_config() -> None:
     images = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).repeat(4000, 3, 1, 1)
     images[:, 1] //= 2  # coloured, so that grayscale shows
-    config = {"crop_scale": (1.0, 1.0), "flip": 0.3, "jitter_prob": 0.0, "grayscale": 0.2, "solarize": 0.25}
+    config = {
+        "crop_scale": (1.0, 1.0),
+        "flip": 0.3,
+        "jitter_prob": 0.0,
+        "grayscale": 0.2,
+        "solarize": 0.25,
+    }
     views = pipeline(ViewNeeds(global_views=1), 16, preset="simclr", **config)
     (view,) = run(views, images)
     pixels = views.denormalise(view.data)
@@ -131,14 +147,17 @@ def test_probabilities_are_those_of_the_config() -> None:
     assert view.flip.float().mean().item() == pytest.approx(0.3, abs=0.03)
     assert grey.float().mean().item() == pytest.approx(0.2, abs=0.03)
     assert solarized.float().mean().item() == pytest.approx(0.25, abs=0.03)
-    # Independent of one another: a quarter of the greys is solarized, as is a quarter of the flipped.
+    # Independent of one another: a quarter of the greys is solarized, as is a quarter of the
+    # flipped.
     assert (grey & solarized).float().mean().item() == pytest.approx(0.05, abs=0.015)
     assert (view.flip & solarized).float().mean().item() == pytest.approx(0.075, abs=0.018)
 
 
 def test_brightness_is_uniform_within_its_bounds() -> None:
     images = torch.full((4000, 3, 8, 8), 100, dtype=torch.uint8)
-    views = pipeline(ViewNeeds(global_views=1), 8, preset="plain", jitter=(0.4, 0, 0, 0), jitter_prob=0.75)
+    views = pipeline(
+        ViewNeeds(global_views=1), 8, preset="plain", jitter=(0.4, 0, 0, 0), jitter_prob=0.75
+    )
     (view,) = run(views, images)
     factors = views.denormalise(view.data)[:, 0, 0, 0] * 255 / 100
     changed = (factors - 1).abs() > 1e-5
@@ -157,7 +176,12 @@ def test_strength_zero_is_the_plain_resize(preset: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.sampled_from([view for preset in PRESETS.values() for view in (*preset.views, preset.local)]), st.data())
+@given(
+    st.sampled_from(
+        [view for preset in PRESETS.values() for view in (*preset.views, preset.local)]
+    ),
+    st.data(),
+)
 def test_every_magnitude_grows_with_strength(spec: ViewSpec, data: st.DataObject) -> None:
     low, high = sorted((data.draw(st.floats(0, 4)), data.draw(st.floats(0, 4))))
     weak, strong = spec.scaled(low), spec.scaled(high)
@@ -171,13 +195,24 @@ def test_every_magnitude_grows_with_strength(spec: ViewSpec, data: st.DataObject
 
 
 def test_strength_scales_by_the_stated_amounts() -> None:
-    spec = ViewSpec(crop=(0.2, 0.8), flip=0.5, jitter=(0.8, 0.4, 0.2, 0.3), grayscale=0.2, blur=0.7, solarize=0.1)
+    spec = ViewSpec(
+        crop=(0.2, 0.8),
+        flip=0.5,
+        jitter=(0.8, 0.4, 0.2, 0.3),
+        grayscale=0.2,
+        blur=0.7,
+        solarize=0.1,
+    )
     half, double = spec.scaled(0.5), spec.scaled(2.0)
     assert half.crop == pytest.approx((0.6, 0.9))
-    assert (half.flip, half.grayscale, half.blur, half.solarize) == pytest.approx((0.25, 0.1, 0.35, 0.05))
+    assert (half.flip, half.grayscale, half.blur, half.solarize) == pytest.approx(
+        (0.25, 0.1, 0.35, 0.05)
+    )
     assert half.jitter == pytest.approx((0.4, 0.2, 0.1, 0.15))
     assert double.crop == pytest.approx((0.02, 0.8))
-    assert (double.flip, double.grayscale, double.blur, double.solarize) == pytest.approx((0.5, 0.4, 1.0, 0.2))
+    assert (double.flip, double.grayscale, double.blur, double.solarize) == pytest.approx(
+        (0.5, 0.4, 1.0, 0.2)
+    )
     assert double.jitter == pytest.approx((1.6, 0.8, 0.4, 0.5))
 
 
@@ -186,7 +221,9 @@ def test_strength_changes_the_images_more_and_more() -> None:
     distances = []
     for strength in (0.0, 0.3, 1.0, 2.0):
         views = pipeline(preset="simclr", strength=strength)
-        distances.append((run(views, images).views[0].data - views.plain(images)).square().mean().item())
+        distances.append(
+            (run(views, images).views[0].data - views.plain(images)).square().mean().item()
+        )
     assert distances[0] < 1e-6
     assert distances == sorted(distances)
     assert distances[2] > 2 * distances[1]
@@ -227,7 +264,9 @@ def test_masks_without_tokens_are_refused() -> None:
 def test_plain_resizes_and_normalises_and_denormalise_undoes_it() -> None:
     images = pictures(height=48, width=40)
     views = pipeline(mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
-    expected = tv.normalize(tv.resize(images / 255, [SIZE, SIZE], antialias=True), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    expected = tv.normalize(
+        tv.resize(images / 255, [SIZE, SIZE], antialias=True), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    )
     torch.testing.assert_close(views.plain(images), expected, atol=1e-5, rtol=0)
     same = pictures()
     torch.testing.assert_close(views.denormalise(views.plain(same)), same / 255, atol=1e-6, rtol=0)
@@ -261,16 +300,27 @@ def test_auto_takes_the_objective_s_preset_and_its_asymmetry() -> None:
         specify(ViewsConfig(), ViewNeeds("nonsense"), image_size=32)
 
 
-@pytest.mark.parametrize(("size", "override", "expected"), [(64, None, 0.0), (64, 0.5, 0.5), (65, None, 0.5)])
-def test_small_images_are_not_blurred_unless_asked(size: int, override: float | None, expected: float) -> None:
+@pytest.mark.parametrize(
+    ("size", "override", "expected"), [(64, None, 0.0), (64, 0.5, 0.5), (65, None, 0.5)]
+)
+def test_small_images_are_not_blurred_unless_asked(
+    size: int, override: float | None, expected: float
+) -> None:
     (spec,) = specify(ViewsConfig(blur=override), ViewNeeds("simclr", 1), image_size=size)
     assert spec.blur == expected
 
 
-@pytest.mark.parametrize(("size", "local"), [(32, 16), (64, 32), (96, 48), (128, 48), (224, 96), (384, 160)])
+@pytest.mark.parametrize(
+    ("size", "local"), [(32, 16), (64, 32), (96, 48), (128, 48), (224, 96), (384, 160)]
+)
 def test_local_views_have_a_size_that_patches_tile(size: int, local: int) -> None:
     needs = ViewNeeds("multicrop", local_views=2)
-    assert [spec.size for spec in specify(ViewsConfig(), needs, image_size=size)] == [size, size, local, local]
+    assert [spec.size for spec in specify(ViewsConfig(), needs, image_size=size)] == [
+        size,
+        size,
+        local,
+        local,
+    ]
     assert specify(ViewsConfig(local_size=24), needs, image_size=size)[-1].size == 24
 
 
@@ -303,7 +353,11 @@ def test_wrong_values_are_refused(wrong: dict[str, object]) -> None:
 
 def test_config_survives_its_json() -> None:
     config = ViewsConfig(
-        preset="byol", strength=0.5, crop_scale=(0.3, 1.0), jitter=(0.1, 0.2, 0.3, 0.4), mean=(0.5, 0.5, 0.5)
+        preset="byol",
+        strength=0.5,
+        crop_scale=(0.3, 1.0),
+        jitter=(0.1, 0.2, 0.3, 0.4),
+        mean=(0.5, 0.5, 0.5),
     )
     assert ViewsConfig.model_validate_json(config.model_dump_json()) == config
 

@@ -8,12 +8,14 @@ import torch
 from manta.config import WatchConfig
 from manta.encoders import EncoderConfig, build
 from manta.errors import TrainingStopped
-from manta.training.watch import Watch, look_features
+from manta.training.health import Watch, look_features
 
 
 def test_collapse_stops_after_patience_looks():
     watch = Watch(WatchConfig(patience=2))
-    collapsed = torch.ones(64, 32) + 1e-4 * torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+    collapsed = torch.ones(64, 32) + 1e-4 * torch.randn(
+        64, 32, generator=torch.Generator().manual_seed(0)
+    )
     watch.look(collapsed, 50)
     with pytest.raises(TrainingStopped, match=r"collapsed at step 100.*same features") as caught:
         watch.look(collapsed, 100)
@@ -42,14 +44,18 @@ def test_an_untrained_encoder_is_not_taken_for_a_collapsed_one(name):
     torch.manual_seed(0)
     encoder = build(EncoderConfig(name=name), image_size=32)
     images = torch.rand(128, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    smooth = torch.nn.functional.avg_pool2d(images, 9, stride=1, padding=4) * 4 - 2  # images, not noise
+    smooth = (
+        torch.nn.functional.avg_pool2d(images, 9, stride=1, padding=4) * 4 - 2
+    )  # images, not noise
     Watch(WatchConfig(patience=1)).look(look_features(encoder, smooth), 50)
     assert encoder.training
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_not_finite_is_named(bad):
-    with pytest.raises(TrainingStopped, match=r"not finite at step 3: loss;.*optimizer\.lr") as caught:
+    with pytest.raises(
+        TrainingStopped, match=r"not finite at step 3: loss;.*optimizer\.lr"
+    ) as caught:
         Watch.check_finite({"loss": bad, "gradient_norm": 1.0}, 3)
     assert caught.value.diagnosis == "not-finite"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from manta.commands._app import Runs, Summary, app, observing, write_result
+from manta.commands.app import Runs, Summary, app, observing, write_result
 from manta.errors import ConfigError
 from manta.printing import out, print_comparison, print_metrics, print_rows
 
@@ -27,7 +27,9 @@ def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
     try:
         return None if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ConfigError(f"--{name} takes three numbers, as in 0.485,0.456,0.406; not {text!r}") from None
+        raise ConfigError(
+            f"--{name} takes three numbers, as in 0.485,0.456,0.406; not {text!r}"
+        ) from None
 
 
 @app.command()
@@ -41,7 +43,11 @@ def evaluate(
         ),
     ],
     data: Annotated[
-        str, typer.Option("--data", help="What to evaluate on: whatever `manta ingest` takes, or an ingested dataset.")
+        str,
+        typer.Option(
+            "--data",
+            help="What to evaluate on: whatever `manta ingest` takes, or an ingested dataset.",
+        ),
     ],
     bank: Annotated[
         Optional[str],  # noqa: UP045
@@ -59,9 +65,13 @@ def evaluate(
     ] = None,
     mean: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Of the pixels, such as 0.485,0.456,0.406; by default as in pretraining."),
+        typer.Option(
+            help="Of the pixels, such as 0.485,0.456,0.406; by default as in pretraining."
+        ),
     ] = None,
-    std: Annotated[Optional[str], typer.Option(help="Of the pixels, such as 0.229,0.224,0.225.")] = None,  # noqa: UP045
+    std: Annotated[
+        Optional[str], typer.Option(help="Of the pixels, such as 0.229,0.224,0.225.")
+    ] = None,  # noqa: UP045
     target: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -72,16 +82,18 @@ def evaluate(
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Evaluate an encoder: kNN, linear probe, effective rank and more; beside a run's the untrained encoder's numbers.
+    """Evaluate an encoder: kNN, linear probe, effective rank and more; beside a run's the untrained
+    encoder's numbers.
 
-    Accuracies are fractions of 1 with 95% intervals, and need labels; ranks do not. Features are computed once and
-    kept, so that further evaluators cost what they cost themselves. Writes evaluation.html, and tells MLflow's record
-    of the model.
+    Accuracies are fractions of 1 with 95% intervals, and need labels; ranks do not. Features are
+    computed once and kept, so that further evaluators cost what they cost themselves. Writes
+    evaluation.html, and tells MLflow's record of the model.
 
-    Example: `manta evaluate photos --bank ./train.manta --data ./test.manta --evaluators knn,linear,corruptions`
+    Example: `manta evaluate photos --bank ./train.manta --data ./test.manta --evaluators
+    knn,linear,corruptions`
     """
+    from manta.evaluation.evaluate import evaluate_model
     from manta.serving.adapt import Preparation
-    from manta.training.evaluate import evaluate_model
 
     preparation = Preparation(size, _numbers("mean", mean), _numbers("std", std))
     with observing() as observer:
@@ -104,11 +116,15 @@ def evaluate(
 
 @app.command()
 def compare(
-    models: Annotated[list[str], typer.Argument(help="Two or more, as `manta evaluate` takes them.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Two or more, as `manta evaluate` takes them.")
+    ],
     data: Annotated[str, typer.Option("--data", help="Labelled data that all are judged on.")],
     bank: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Labelled data that probes learn from; by default 9 in 10 rows of --data."),
+        typer.Option(
+            help="Labelled data that probes learn from; by default 9 in 10 rows of --data."
+        ),
     ] = None,
     evaluators: Evaluators = None,
     runs: Runs = "manta-runs",
@@ -116,12 +132,15 @@ def compare(
 ) -> None:
     """Put models side by side on the same rows, each against the first by a paired test.
 
-    Example: `manta compare models:/photos-encoder@champion photos-2 timm:resnet18 --data ./labelled`
+    Example: `manta compare models:/photos-encoder@champion photos-2 timm:resnet18 --data
+    ./labelled`
     """
-    from manta.training.compare import compare_models
+    from manta.evaluation.compare import compare_models
 
     names = split_names(evaluators) or ["knn", "linear", "rank"]
     with observing() as observer:
-        found = compare_models(models, data, evaluators=names, bank=bank, runs=runs, observer=observer)
+        found = compare_models(
+            models, data, evaluators=names, bank=bank, runs=runs, observer=observer
+        )
     write_result(summary, found)
     print_comparison(found)

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from manta.commands._app import Runs, Summary, app, recipe_path, write_result
+from manta.commands.app import Runs, Summary, app, recipe_path, write_result
 from manta.printing import console, out, print_result, say
 
 
@@ -21,7 +21,9 @@ def ingest(
             ".csv), or 'digits'. Patterns in quotes ('data/*.parquet') and URLs work too."
         ),
     ],
-    target: Annotated[str, typer.Argument(help="Folder or URL of the dataset to write, such as photos.manta.")],
+    target: Annotated[
+        str, typer.Argument(help="Folder or URL of the dataset to write, such as photos.manta.")
+    ],
     max_side: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -30,66 +32,89 @@ def ingest(
     ] = 512,
     summary: Summary = None,
 ) -> None:
-    """Turn images from anywhere into a dataset that training can stream: Parquet shards and a manifest.
+    """Turn images from anywhere into a dataset that training can stream: Parquet shards and a
+    manifest.
 
-    `train` does so by itself at its first sight of a source; this is for doing it ahead, elsewhere or once for many.
-    Bad images are set aside in `quarantine.parquet` with the reason. An interrupted ingest goes on where it stopped.
+    `train` does so by itself at its first sight of a source; this is for doing it ahead, elsewhere
+    or once for many. Bad images are set aside in `quarantine.parquet` with the reason. An
+    interrupted ingest goes on where it stopped.
 
-    Example: `manta ingest ./photos ./photos.manta`, then `manta train dcl-cifar10 data.source=./photos.manta`
+    Example: `manta ingest ./photos ./photos.manta`, then `manta train dcl-cifar10
+    data.source=./photos.manta`
     """
+    from manta.cluster import connect
     from manta.data import ingest as run_ingest
     from manta.progress import ingest_bar
-    from manta.training.launch import connect
 
     connect()
     with ingest_bar(console) as progress:
         report = run_ingest(source, target, max_side=max_side or None, progress=progress)
-    out.print(f"{report.rows:,} images in {report.shards} shards at {target} (digest {report.digest[:12]})")
+    out.print(
+        f"{report.rows:,} images in {report.shards} shards at {target} (digest {report.digest[:12]})"
+    )
     if report.quarantined:
-        out.print(f"{report.quarantined:,} files set aside: see {target.rstrip('/')}/quarantine.parquet")
+        out.print(
+            f"{report.quarantined:,} files set aside: see {target.rstrip('/')}/quarantine.parquet"
+        )
     write_result(summary, asdict(report))
 
 
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe: a YAML file, or the name of one that ships (`manta list recipes`).")
+        str,
+        typer.Argument(
+            help="A recipe: a YAML file, or the name of one that ships (`manta list recipes`)."
+        ),
     ],
     overrides: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Argument(help="Changes to it: data.source=./photos train.epochs=3 objective.temperature=0.2 ..."),
+        typer.Argument(
+            help="Changes to it: data.source=./photos train.epochs=3 objective.temperature=0.2 ..."
+        ),
     ] = None,
     name: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Name of the run and its folder; by default objective, encoder and time."),
+        typer.Option(
+            help="Name of the run and its folder; by default objective, encoder and time."
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run of this --name from its last checkpoint.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run of this --name from its last checkpoint."
+        ),
     ] = False,
     dry_run: Annotated[
         bool,
         typer.Option(
-            "--dry-run", help="Print every setting with its value, the steps and the memory it takes; start nothing."
+            "--dry-run",
+            help="Print every setting with its value, the steps and the memory it takes; start nothing.",
         ),
     ] = False,
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Pretrain an encoder without labels, evaluate it against the untrained one, and register it in MLflow.
+    """Pretrain an encoder without labels, evaluate it against the untrained one, and register it in
+    MLflow.
 
-    Any setting of the recipe can be changed as `section.key=value`; `--dry-run` lists them all. Batch sizes count
-    images over all workers, image sizes are pixels, epochs may be fractions. Ctrl-C is safe.
+    Any setting of the recipe can be changed as `section.key=value`; `--dry-run` lists them all.
+    Batch sizes count images over all workers, image sizes are pixels, epochs may be fractions.
+    Ctrl-C is safe.
 
     Examples:
 
     - `manta train digits --name first` needs no data of yours and takes two minutes on two cores
 
-    - `manta train dcl-cifar10 data.source=./photos data.image_size=96 train.epochs=50 --name photos`
+    - `manta train dcl-cifar10 data.source=./photos data.image_size=96 train.epochs=50 --name
+      photos`
 
-    - `manta train dcl-cifar10 data.source=./photos ... --name photos --resume` after it was stopped or killed
+    - `manta train dcl-cifar10 data.source=./photos ... --name photos --resume` after it was stopped
+      or killed
 
     Afterwards: `manta-runs/photos/report.html` is the page, `mlflow ui --backend-store-uri
-    sqlite:///manta-runs/mlflow.db` shows all runs, `manta evaluate photos --data ...` tries other data.
+    sqlite:///manta-runs/mlflow.db` shows all runs, `manta evaluate photos --data ...` tries other
+    data.
     """
     from manta.config import load
 
@@ -105,7 +130,8 @@ def train(
             out.print(f"# {key}: {known}", markup=False, highlight=False)
         return
     from manta.progress import ingest_bar, training_bar
-    from manta.training.run import RunRequest, write_summary
+    from manta.runs.store import write_summary
+    from manta.training.run import RunRequest
     from manta.training.run import train as run_train
 
     with ingest_bar(console) as ingest_progress:

@@ -8,14 +8,17 @@ from typing import Annotated
 
 import typer
 
-from manta.commands._app import AsJson, Runs, app
+from manta.commands.app import AsJson, Runs, app
 from manta.printing import print_checks, print_components
 
 
 @app.command("list")
 def list_components(
     kind: Annotated[
-        str, typer.Argument(help="objectives, encoders, evaluators, schedules, sources, recipes or spaces.")
+        str,
+        typer.Argument(
+            help="objectives, encoders, evaluators, schedules, sources, recipes or spaces."
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -34,7 +37,8 @@ def list_components(
 
 @app.command()
 def doctor(runs: Runs = "manta-runs", as_json: AsJson = False) -> None:
-    """Check versions, devices, Ray, the tracking store and free disk, and say how to mend what is wrong.
+    """Check versions, devices, Ray, the tracking store and free disk, and say how to mend what is
+    wrong.
 
     Starts nothing and writes nothing. The exit status is 1 if something is bad.
     """

@@ -1,4 +1,5 @@
-"""How decoded images travel: one part of a batch is one row of a Ray Data block, its pixels one buffer.
+"""How decoded images travel: one part of a batch is one row of a Ray Data block, its pixels one
+buffer.
 
 A row is never split by Ray Data, and its buffer is read out of the object store without a copy.
 """
@@ -41,7 +42,9 @@ def _view(block: pa.Table, column: str, row: int) -> npt.NDArray[np.uint8]:
         row -= len(chunk)
         chunk = next(chunks)
     _, offsets, data = chunk.buffers()
-    first, stop = np.frombuffer(offsets, dtype=np.int64)[chunk.offset + row : chunk.offset + row + 2]
+    first, stop = np.frombuffer(offsets, dtype=np.int64)[
+        chunk.offset + row : chunk.offset + row + 2
+    ]
     return np.frombuffer(data, dtype=np.uint8)[first:stop]
 
 

@@ -8,24 +8,26 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from manta.data._engine import own_error
+from manta.data.engine import own_error
 
 T = TypeVar("T")
 _DONE = object()
 
 
 class Prefetched(Generic[T]):
-    """Items of `make()`, `depth` of them ready ahead. Starts at once; an error surfaces where its item would have.
+    """Items of `make()`, `depth` of them ready ahead. Starts at once; an error surfaces where its
+    item would have.
 
-    It can be closed early, by `close`, by leaving a `with` block, or by being forgotten; the iterator that `make` gave
-    is closed in the thread that ran it.
+    It can be closed early, by `close`, by leaving a `with` block, or by being forgotten; the
+    iterator that `make` gave is closed in the thread that ran it.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], depth: int) -> None:
         self._queue: queue.Queue[object] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
         self._over = False
-        # The thread knows only the queue and the event, so that a forgotten iterator can be collected.
+        # The thread knows only the queue and the event, so that a forgotten iterator can be
+        # collected.
         self._thread = threading.Thread(
             target=_fill, args=(make, self._queue, self._stop), name="manta-prefetch", daemon=True
         )
@@ -58,7 +60,10 @@ class Prefetched(Generic[T]):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -71,7 +76,9 @@ class _Failure:
         self.error = error
 
 
-def _fill(make: Callable[[], Iterator[T]], ready: queue.Queue[object], stop: threading.Event) -> None:
+def _fill(
+    make: Callable[[], Iterator[T]], ready: queue.Queue[object], stop: threading.Event
+) -> None:
     last: object = _DONE
     try:
         items = make()

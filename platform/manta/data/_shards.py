@@ -1,7 +1,8 @@
 """The tasks of an ingest: read and verify samples into parcels, write parcels as Parquet shards.
 
-A parcel is a bounded Arrow table of consecutive samples, good and bad. It travels as one row of a Ray Data block (as
-Arrow IPC bytes), since Ray Data never splits a row: parcels stay what the source's order made them.
+A parcel is a bounded Arrow table of consecutive samples, good and bad. It travels as one row of a
+Ray Data block (as Arrow IPC bytes), since Ray Data never splits a row: parcels stay what the
+source's order made them.
 """
 
 from __future__ import annotations
@@ -20,15 +21,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from manta.data._files import Place
 from manta.data.decode import BadImage, shrink, upright_rgb, verify
 from manta.data.manifest import SIZE_EDGES, Shard
 from manta.data.sources import Sample, Source
 from manta.errors import DataError
+from manta.files import Place
 
 PARCEL_ROWS = 256
 PARCEL_BYTES = 16 << 20
-_USUAL_MODES = ("RGB", "L", "P", "RGBA", "CMYK")  # any other is tried, since it may have no RGB form
+_USUAL_MODES = (
+    "RGB",
+    "L",
+    "P",
+    "RGBA",
+    "CMYK",
+)  # any other is tried, since it may have no RGB form
 _MOMENT_ROWS = 32  # rows of each parcel that enter mean and standard deviation
 
 _PARCEL = pa.schema(
@@ -62,10 +69,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A shard that is whole: its manifest entry, its part of the statistics, and where in the source it ended.
+    """A shard that is whole: its manifest entry, its part of the statistics, and where in the
+    source it ended.
 
     Attributes:
-        unit, taken: samples before the first `taken` of unit number `unit` are in this shard or an earlier one.
+        unit, taken: samples before the first `taken` of unit number `unit` are in this shard or an
+            earlier one.
         moments: sums over `moment_rows` images of the channels' means, then of their mean squares.
     """
 
@@ -94,14 +103,23 @@ def list_units(source: Source, skip: int) -> Iterator[dict[str, Any]]:
     try:
         for number, unit in enumerate(source.units()):
             if number >= skip:
-                yield {"number": np.array([number]), "unit": np.array([pickle.dumps(unit)], dtype=object)}
+                yield {
+                    "number": np.array([number]),
+                    "unit": np.array([pickle.dumps(unit)], dtype=object),
+                }
     except OSError as error:
         raise DataError(f"{source.place.url} cannot be listed: {error}") from None
 
 
-def read_unit(source: Source, number: int, unit: Any, limits: Limits, skip: int) -> Iterator[pa.Table]:
-    """Rows of one parcel each: `unit`, `taken` (samples of it so far), `good`, `size` (bytes), `parcel`."""
-    most_rows, most_bytes = min(PARCEL_ROWS, limits.shard_rows), min(PARCEL_BYTES, limits.shard_bytes)
+def read_unit(
+    source: Source, number: int, unit: Any, limits: Limits, skip: int
+) -> Iterator[pa.Table]:
+    """Rows of one parcel each: `unit`, `taken` (samples of it so far), `good`, `size` (bytes),
+    `parcel`."""
+    most_rows, most_bytes = (
+        min(PARCEL_ROWS, limits.shard_rows),
+        min(PARCEL_BYTES, limits.shard_bytes),
+    )
     rows: list[dict[str, Any]] = []
     size = taken = moments = 0
     for sample in source.read(unit):
@@ -140,7 +158,8 @@ def _verified(sample: Sample, limits: Limits, *, want_moments: bool) -> dict[str
 
 
 def _moments(image: Image.Image) -> list[float]:
-    """Means of the channels, then of their squares, over at most about a quarter of a million pixels."""
+    """Means of the channels, then of their squares, over at most about a quarter of a million
+    pixels."""
     every = max(1, math.isqrt(image.width * image.height // 2**18))
     pixels = np.asarray(image)[::every, ::every].reshape(-1, 3).astype(np.float64) / 255
     return [*pixels.mean(axis=0).tolist(), *np.square(pixels).mean(axis=0).tolist()]
@@ -160,7 +179,9 @@ def _parcel(rows: list[dict[str, Any]], number: int, taken: int, size: int) -> p
             "good": [good],
             "bad": [len(rows) - good],
             "size": [size],
-            "parcel": pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, buffer]),
+            "parcel": pa.LargeBinaryArray.from_buffers(
+                pa.large_binary(), 1, [None, offsets, buffer]
+            ),
         }
     )
 
@@ -171,7 +192,12 @@ def facts(block: pa.Table) -> list[dict[str, int]]:
 
 
 def write_shard(
-    out: Place, number: int, first: int, parcels: list[tuple[int, int]], limits: Limits, *blocks: pa.Table
+    out: Place,
+    number: int,
+    first: int,
+    parcels: list[tuple[int, int]],
+    limits: Limits,
+    *blocks: pa.Table,
 ) -> Written:
     """Writes a shard, then its record under `progress/`, which commits it.
 
@@ -180,7 +206,9 @@ def write_shard(
         parcels: `(block, row of the block)` of each parcel, in order.
     """
     picked = [blocks[block].column("parcel")[row].as_buffer() for block, row in parcels]
-    table = pa.concat_tables(pa.ipc.open_stream(buffer).read_all() for buffer in picked).combine_chunks()
+    table = pa.concat_tables(
+        pa.ipc.open_stream(buffer).read_all() for buffer in picked
+    ).combine_chunks()
     last_block, last_row = parcels[-1]
     end = blocks[last_block].slice(last_row, 1).to_pylist()[0]
     is_good = pa.compute.is_null(table["reason"])
@@ -207,13 +235,17 @@ def write_shard(
     return written
 
 
-def _write_parquet(place: Place, table: pa.Table, first: int, limits: Limits) -> tuple[list[int], int]:
+def _write_parquet(
+    place: Place, table: pa.Table, first: int, limits: Limits
+) -> tuple[list[int], int]:
     """Rows of each row group, and bytes of all images. A table without rows makes no file."""
     if table.num_rows == 0:
         return [], 0
     sizes = pa.compute.binary_length(table["bytes"]).to_numpy()
     cuts = _cuts(sizes, limits)
-    encoded = table["bytes"].combine_chunks().cast(pa.binary()) if sizes.sum() < 2**31 else table["bytes"]
+    encoded = (
+        table["bytes"].combine_chunks().cast(pa.binary()) if sizes.sum() < 2**31 else table["bytes"]
+    )
     image = pa.StructArray.from_arrays([_plain(encoded), _plain(table["path"])], ["bytes", "path"])
     columns = {"index": np.arange(first, first + table.num_rows, dtype=np.int64), "image": image}
     if table["label"].null_count < table.num_rows:
@@ -222,7 +254,12 @@ def _write_parquet(place: Place, table: pa.Table, first: int, limits: Limits) ->
     with (
         place.writing() as file,
         pq.ParquetWriter(
-            file, rows.schema, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=["index"]
+            file,
+            rows.schema,
+            compression="zstd",
+            compression_level=1,
+            use_dictionary=False,
+            write_statistics=["index"],
         ) as writer,
     ):
         for start, stop in pairwise(cuts):
@@ -238,7 +275,9 @@ def _cuts(sizes: Any, limits: Limits) -> list[int]:
     """Borders of row groups, each within the limits (a single larger image makes its own)."""
     cuts, size = [0], 0
     for row, length in enumerate(sizes.tolist()):
-        if row > cuts[-1] and (row - cuts[-1] >= limits.group_rows or size + length > limits.group_bytes):
+        if row > cuts[-1] and (
+            row - cuts[-1] >= limits.group_rows or size + length > limits.group_bytes
+        ):
             cuts.append(row)
             size = 0
         size += length
@@ -246,7 +285,8 @@ def _cuts(sizes: Any, limits: Limits) -> list[int]:
 
 
 def _digest(table: pa.Table) -> str:
-    """SHA-256 of the rows, each field led by its length so that no two tables run into the same bytes."""
+    """SHA-256 of the rows, each field led by its length so that no two tables run into the same
+    bytes."""
     digest = hashlib.sha256()
     columns = (table["bytes"], table["path"], table["label"])
     for batch in pa.table(columns, names=["bytes", "path", "label"]).to_batches():

@@ -1,4 +1,5 @@
-"""Decoded row groups in Ray's object store: decode once, then every epoch and every process reads them in place."""
+"""Decoded row groups in Ray's object store: decode once, then every epoch and every process reads
+them in place."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy as np
 import ray
 
 from manta.data import _blocks
-from manta.data._engine import cluster_cpus, default_tasks, generate, own_error, require_cpu
+from manta.data.engine import cluster_cpus, default_tasks, generate, own_error, require_cpu
 from manta.data.manifest import Manifest
 from manta.data.plan import Plan
 from manta.data.read import Images, Rows, decode_rows, read_rows
@@ -23,8 +24,9 @@ _FULL = 0.7  # of the object store that a cache may take; the rest is for batche
 class DecodedCache:
     """All rows of a plan, decoded at one size, as objects of this process.
 
-    It is filled in the background, in the order in which `epoch` needs the row groups, so a first batch does not wait
-    for the last row. Sent to another process it is complete, and lives as long as the process that built it.
+    It is filled in the background, in the order in which `epoch` needs the row groups, so a first
+    batch does not wait for the last row. Sent to another process it is complete, and lives as long
+    as the process that built it.
 
     Raises:
         ResourceError: it would not fit.
@@ -48,7 +50,10 @@ class DecodedCache:
         self._failure: BaseException | None = None
         self._changed = threading.Condition()
         cluster_cpus()
-        need, have = plan.rows * 3 * size * size, ray.cluster_resources().get("object_store_memory", 0.0)
+        need, have = (
+            plan.rows * 3 * size * size,
+            ray.cluster_resources().get("object_store_memory", 0.0),
+        )
         if need > _FULL * have:
             raise ResourceError(
                 f"data.cache=memory needs {need / 2**20:.0f} MiB of an object store of {have / 2**20:.0f} MiB; set "
@@ -78,7 +83,9 @@ class DecodedCache:
     def wait(self) -> None:
         """Until every row is decoded."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._places) == self._groups or self._failure is not None)
+            self._changed.wait_for(
+                lambda: len(self._places) == self._groups or self._failure is not None
+            )
         self._raise()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -91,7 +98,9 @@ class DecodedCache:
     def _fetch(self, groups: list[int]) -> dict[int, Images]:
         """Views into the object store."""
         with self._changed:
-            self._changed.wait_for(lambda: self._failure is not None or all(group in self._places for group in groups))
+            self._changed.wait_for(
+                lambda: self._failure is not None or all(group in self._places for group in groups)
+            )
         self._raise()
         refs = list({self._places[group][0] for group in groups})
         blocks = dict(zip(refs, ray.get(refs), strict=True))
@@ -118,7 +127,9 @@ class DecodedCache:
 
         try:
             cuts = range(0, len(groups), _GROUPS_PER_TASK)
-            items = [{"start": cut, "stop": min(cut + _GROUPS_PER_TASK, len(groups))} for cut in cuts]
+            items = [
+                {"start": cut, "stop": min(cut + _GROUPS_PER_TASK, len(groups))} for cut in cuts
+            ]
             dataset = generate(items, decode, block_bytes=1 << 20, cpus=cpus, tasks=tasks)
             waiting = iter(groups.tolist())
             for bundle in dataset.iter_internal_ref_bundles():

@@ -1,8 +1,9 @@
 """Encoded image bytes to a canonical square of RGB uint8.
 
-Choices that decide pixels, the same in ingest and in every stream: EXIF orientation is applied; transparency is
-composited on white, as a browser shows it; 16-bit greys keep their upper byte; floating greys are taken as [0, 1] when
-nothing exceeds 1, else as [0, 255]; of an animation the first frame counts.
+Choices that decide pixels, the same in ingest and in every stream: EXIF orientation is applied;
+transparency is composited on white, as a browser shows it; 16-bit greys keep their upper byte;
+floating greys are taken as [0, 1] when nothing exceeds 1, else as [0, 255]; of an animation the
+first frame counts.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class BadImage(DataError):
 
 
 def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
-    """`[size, size, 3]`: the shorter side resized to `size` (bicubic, antialiased), the centre kept.
+    """`[size, size, 3]`: the shorter side resized to `size` (bicubic, antialiased), the centre
+    kept.
 
     An image that has the size already is not resampled.
 
@@ -44,7 +46,9 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
         width, height = image.size
         short = min(width, height)
         if short >= 2 * size and image.format in ("JPEG", "MPO"):
-            image.draft(None, (width * size // short, height * size // short))  # decodes at 1/2, 1/4 or 1/8
+            image.draft(
+                None, (width * size // short, height * size // short)
+            )  # decodes at 1/2, 1/4 or 1/8
         image.load()
         image = upright_rgb(image)
     except BadImage:
@@ -104,25 +108,31 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def shrink(image: Image.Image, side: int) -> bytes:
-    """An RGB image as JPEG at quality 95, with a shorter side of `side` pixels; a strip too long for JPEG is cut."""
+    """An RGB image as JPEG at quality 95, with a shorter side of `side` pixels; a strip too long
+    for JPEG is cut."""
     scale = side / min(image.size)
     width, height = (max(side, round(length * scale)) for length in image.size)
     small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
     out = io.BytesIO()
-    small.crop((0, 0, min(width, _JPEG_SIDE), min(height, _JPEG_SIDE))).save(out, "JPEG", quality=95, subsampling=0)
+    small.crop((0, 0, min(width, _JPEG_SIDE), min(height, _JPEG_SIDE))).save(
+        out, "JPEG", quality=95, subsampling=0
+    )
     return out.getvalue()
 
 
 def _open(data: bytes) -> Image.Image:
     if data.startswith(_JPEG):
-        return JpegImagePlugin.JpegImageFile(io.BytesIO(data))  # a fifth of the time of sniffing the format
+        return JpegImagePlugin.JpegImageFile(
+            io.BytesIO(data)
+        )  # a fifth of the time of sniffing the format
     with _unlimited():
         return Image.open(io.BytesIO(data))
 
 
 @contextmanager
 def _unlimited() -> Iterator[None]:
-    # Pillow's limit is one number per process that warns at half its value; `verify` states its own.
+    # Pillow's limit is one number per process that warns at half its value; `verify` states its
+    # own.
     with _guard:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -147,6 +157,8 @@ def _reason(data: bytes, error: Exception) -> BadImage:
     if not data.startswith(_MAGIC) and isinstance(error, UnidentifiedImageError):
         return BadImage("not an image")
     message = " ".join(str(error).split())
-    if "truncated" in message.lower() or isinstance(error, (UnidentifiedImageError, EOFError, IndexError)):
+    if "truncated" in message.lower() or isinstance(
+        error, (UnidentifiedImageError, EOFError, IndexError)
+    ):
         return BadImage("truncated")
     return BadImage(f"broken: {message or type(error).__name__}"[:200])

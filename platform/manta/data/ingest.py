@@ -1,9 +1,12 @@
-"""Any source to canonical Parquet shards and a manifest: a Ray Data job that can be killed and run again.
+"""Any source to canonical Parquet shards and a manifest: a Ray Data job that can be killed and run
+again.
 
-    units (listed while they are read) -> read + verify + shrink -> parcels -> shards -> manifest.json
+    units (listed while they are read) -> read + verify + shrink -> parcels -> shards ->
+    manifest.json
 
-The driver sees references and row counts, never an image. Where shards and row groups are cut depends on the source
-and the limits alone, so the same source gives the same dataset on any cluster and after any number of interruptions.
+The driver sees references and row counts, never an image. Where shards and row groups are cut
+depends on the source and the limits alone, so the same source gives the same dataset on any cluster
+and after any number of interruptions.
 """
 
 from __future__ import annotations
@@ -24,12 +27,12 @@ import pyarrow.parquet as pq
 import ray
 
 from manta.data import _shards
-from manta.data._engine import cluster_cpus, generate, own_error, require_cpu
-from manta.data._files import Place
 from manta.data._shards import Limits, Written
+from manta.data.engine import cluster_cpus, generate, own_error, require_cpu
 from manta.data.manifest import FILE, SIZE_EDGES, Manifest, is_dataset, open_dataset
 from manta.data.sources import Source, open_source
 from manta.errors import DataError
+from manta.files import Place
 
 Progress = Callable[[int, int], None]
 _WRITES_AT_ONCE = 4
@@ -41,7 +44,8 @@ class IngestReport:
     """What an ingest did.
 
     Attributes:
-        resumed_rows: rows that an interrupted ingest had left; all of them if the dataset was finished already.
+        resumed_rows: rows that an interrupted ingest had left; all of them if the dataset was
+            finished already.
     """
 
     location: str
@@ -64,17 +68,24 @@ def ingest(
     """Makes the dataset `out` of `source`, or finishes it.
 
     Args:
-        max_side: larger images are stored as JPEG (quality 95) with this shorter side; None keeps every byte.
+        max_side: larger images are stored as JPEG (quality 95) with this shorter side; None keeps
+            every byte.
         limits: bounds of shards and row groups; its `max_side` gives way to the argument.
         progress: called with rows and quarantined images so far.
 
     Raises:
-        DataError: the source cannot be read, every image of it is bad, or `out` holds something else.
+        DataError: the source cannot be read, every image of it is bad, or `out` holds something
+            else.
     """
     began = time.monotonic()
     place, adapter = Place.of(out), open_source(source)
     bounds = Limits(**(asdict(limits or Limits()) | {"max_side": max_side}))
-    identity = {"source": adapter.place.url, "kind": adapter.kind, "state": _state(adapter), "limits": asdict(bounds)}
+    identity = {
+        "source": adapter.place.url,
+        "kind": adapter.kind,
+        "state": _state(adapter),
+        "limits": asdict(bounds),
+    }
     if is_dataset(place.url):
         known = open_dataset(place.url)
         _refuse_other(place, known.options, identity)
@@ -94,23 +105,33 @@ def ingest(
     return _report(manifest, began, resumed)
 
 
-def prepare(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str], progress: Progress | None = None) -> str:
-    """The location of the dataset for `source`: itself if it is one, else its ingest under `cache_dir`."""
+def prepare(
+    source: str | os.PathLike[str],
+    cache_dir: str | os.PathLike[str],
+    progress: Progress | None = None,
+) -> str:
+    """The location of the dataset for `source`: itself if it is one, else its ingest under
+    `cache_dir`."""
     location = prepared(source, cache_dir)
-    return location if is_dataset(location) else ingest(source, location, progress=progress).location
+    return (
+        location if is_dataset(location) else ingest(source, location, progress=progress).location
+    )
 
 
 def prepared(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str]) -> str:
     """Where `prepare` puts the dataset, whether it is there yet or not.
 
-    The name of an ingest tells the source and its cheap state, so that a changed source is ingested anew.
+    The name of an ingest tells the source and its cheap state, so that a changed source is ingested
+    anew.
     """
     text = os.fspath(source)
     if is_dataset(text):
         return Place.of(text).url
     adapter = open_source(text)
     mark = hashlib.sha256(f"{adapter.place.url}\n{_state(adapter)}".encode()).hexdigest()[:12]
-    stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in adapter.place.name).strip("-")
+    stem = "".join(
+        letter if letter.isalnum() or letter in "-_" else "-" for letter in adapter.place.name
+    ).strip("-")
     return (Place.of(cache_dir) / f"{stem or adapter.kind}-{mark}.manta").url
 
 
@@ -123,7 +144,9 @@ class _Job:
     limits: Limits
     done: list[Written]
     progress: Progress | None
-    waiting: list[tuple[Any, int]] = field(default_factory=list)  # (block, row of it) of parcels not yet in a shard
+    waiting: list[tuple[Any, int]] = field(
+        default_factory=list
+    )  # (block, row of it) of parcels not yet in a shard
     writes: deque[Any] = field(default_factory=deque)
     rows: int = 0
     size: int = 0
@@ -143,7 +166,9 @@ class _Job:
         for ref in self._blocks():
             for row, parcel in enumerate(ray.get(ask.remote(ref))):
                 rows, size = self.rows + parcel["good"], self.size + parcel["size"]
-                if self.waiting and (rows > self.limits.shard_rows or size > self.limits.shard_bytes):
+                if self.waiting and (
+                    rows > self.limits.shard_rows or size > self.limits.shard_bytes
+                ):
                     first += self._write(number, first)
                     number += 1
                 self.waiting.append((ref, row))
@@ -193,13 +218,19 @@ def _state(source: Source) -> str:
 
 
 def _refuse_other(out: Place, known: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for key, what in (("source", "another source"), ("kind", "another kind"), ("limits", "other limits")):
+    for key, what in (
+        ("source", "another source"),
+        ("kind", "another kind"),
+        ("limits", "other limits"),
+    ):
         if known.get(key) != wanted[key]:
             raise DataError(
                 f"{out.url} holds {what} ({known.get(key)}, not {wanted[key]}); give another folder or remove it"
             )
     if known.get("state") != wanted["state"]:
-        raise DataError(f"{wanted['source']} changed since {out.url} was begun; give another folder or remove it")
+        raise DataError(
+            f"{wanted['source']} changed since {out.url} was begun; give another folder or remove it"
+        )
 
 
 def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
@@ -226,12 +257,16 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
     bad = [row for item in done for row in item.bad]
     rows = sum(item.shard.rows for item in done)
     names = pa.schema({"path": pa.string(), "reason": pa.string()})
-    table = pa.Table.from_pylist([{"path": path, "reason": reason} for path, reason in bad], schema=names)
+    table = pa.Table.from_pylist(
+        [{"path": path, "reason": reason} for path, reason in bad], schema=names
+    )
     with (out / "quarantine.parquet").writing() as file:
         pq.write_table(table, file)
     if rows == 0:
         example = f", as in {bad[0][0]}: {bad[0][1]}" if bad else ""
-        raise DataError(f"none of the {len(bad)} files of {source.place.url} is an image that can be read{example}")
+        raise DataError(
+            f"none of the {len(bad)} files of {source.place.url} is an image that can be read{example}"
+        )
     moment_rows = sum(item.moment_rows for item in done)
     sums = np.sum([item.moments for item in done], axis=0) / moment_rows
     mean, std = sums[:3], np.sqrt(np.maximum(sums[3:] - sums[:3] ** 2, 0.0))
@@ -242,7 +277,10 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
         labelled=labelled,
         classes=source.classes() if labelled else None,
         shards=[item.shard for item in done if item.shard.rows],
-        sizes={"edges": list(SIZE_EDGES), "counts": np.sum([item.sizes for item in done], axis=0).tolist()},
+        sizes={
+            "edges": list(SIZE_EDGES),
+            "counts": np.sum([item.sizes for item in done], axis=0).tolist(),
+        },
         mean=mean.tolist(),
         std=std.tolist(),
         moment_rows=moment_rows,

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from manta.data._files import Place
 from manta.errors import DataError
+from manta.files import Place
 
 VERSION = 1
 FILE = "manifest.json"
@@ -44,8 +44,10 @@ class Manifest:
         location: where the dataset lies; not in the file, so that a dataset can be moved.
         labelled: every row has a label.
         classes: names of the labels, or None.
-        sizes: shorter sides of the source images: `{"edges": [...], "counts": [...]}` of `SIZE_EDGES`.
-        mean, std: per channel in [0, 1], over `moment_rows` rows spread over the data; every image weighs the same.
+        sizes: shorter sides of the source images: `{"edges": [...], "counts": [...]}` of
+            `SIZE_EDGES`.
+        mean, std: per channel in [0, 1], over `moment_rows` rows spread over the data; every image
+            weighs the same.
         source, kind: what was ingested, and by which adapter.
         quarantined: bad images, listed in `quarantine.parquet`.
         digest: SHA-256 over bytes, paths and labels of all rows in order.
@@ -76,7 +78,9 @@ class Manifest:
     @cached_property
     def group_starts(self) -> npt.NDArray[np.int64]:
         """`[G + 1]`: first row of each row group of the whole dataset, then the number of rows."""
-        rows = np.concatenate([np.asarray(shard.row_groups, dtype=np.int64) for shard in self.shards])
+        rows = np.concatenate(
+            [np.asarray(shard.row_groups, dtype=np.int64) for shard in self.shards]
+        )
         return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(rows)])
 
     @cached_property
@@ -100,7 +104,9 @@ def open_dataset(location: str | os.PathLike[str]) -> Manifest:
     try:
         content = json.loads((place / FILE).read())
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"{place.url} is not an ingested dataset; run `manta ingest SOURCE {place.url}`") from None
+        raise DataError(
+            f"{place.url} is not an ingested dataset; run `manta ingest SOURCE {place.url}`"
+        ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{place.url}/{FILE} cannot be read: {error}; ingest again") from None
     if not isinstance(content, dict) or content.get("version") != VERSION:
@@ -109,7 +115,9 @@ def open_dataset(location: str | os.PathLike[str]) -> Manifest:
     if missing := known - content.keys():
         raise DataError(f"{place.url}/{FILE} lacks {', '.join(sorted(missing))}; ingest again")
     shards = [Shard(**shard) for shard in content.pop("shards")]
-    return Manifest(location=place.url, shards=shards, **{key: content[key] for key in known - {"shards"}})
+    return Manifest(
+        location=place.url, shards=shards, **{key: content[key] for key in known - {"shards"}}
+    )
 
 
 def is_dataset(location: str | os.PathLike[str]) -> bool:

@@ -1,10 +1,11 @@
 """The order of samples: a pure function of (seed, epoch, manifest). No Ray, no files.
 
-An epoch goes like this. Row groups, less the rows held out, are *pieces*. Their order is permuted by (seed, epoch), and
-they are laid end to end; what does not fill a last batch falls off the end. The line is cut into equal *lanes*, and
-each lane into *segments* of a few steps. Within a (lane, segment) rows are permuted; each step takes the next rows of
-every lane. A rank owns neighbouring lanes, so it reads row groups that no other rank reads (but for those on a border),
-and the batch of all ranks is the same for any number of them that divides the number of lanes.
+An epoch goes like this. Row groups, less the rows held out, are *pieces*. Their order is permuted
+by (seed, epoch), and they are laid end to end; what does not fill a last batch falls off the end.
+The line is cut into equal *lanes*, and each lane into *segments* of a few steps. Within a (lane,
+segment) rows are permuted; each step takes the next rows of every lane. A rank owns neighbouring
+lanes, so it reads row groups that no other rank reads (but for those on a border), and the batch of
+all ranks is the same for any number of them that divides the number of lanes.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Plan:
     Args:
         batch_size: global, over all ranks.
         limit: only the first rows of the manifest are there.
-        holdout: fraction held out of training: one row in each run of `round(1 / holdout)`, the same for every seed.
+        holdout: fraction held out of training: one row in each run of `round(1 / holdout)`, the
+            same for every seed.
         shuffle_rows: least number of rows that a segment mixes, as far as the epoch has them.
 
     Raises:
@@ -81,8 +83,12 @@ class Plan:
                 f"{self.train_rows} training rows ({self.rows} less {self.held_out_rows} held out) do not fill a batch "
                 f"of {batch_size}; lower train.batch_size, raise data.limit or give more data"
             )
-        self._line: tuple[int, npt.NDArray[np.int32], Rows] | None = None  # of the epoch last asked for
-        self.segments_per_epoch = max(1, self.steps_per_epoch // math.ceil(shuffle_rows / batch_size))
+        self._line: tuple[int, npt.NDArray[np.int32], Rows] | None = (
+            None  # of the epoch last asked for
+        )
+        self.segments_per_epoch = max(
+            1, self.steps_per_epoch // math.ceil(shuffle_rows / batch_size)
+        )
 
     def lanes(self, world: int) -> int:
         """How many lanes an epoch has for `world` ranks.
@@ -91,7 +97,9 @@ class Plan:
             ConfigError: ranks cannot have equal parts of a batch.
         """
         if self.batch_size % world:
-            raise ConfigError(f"train.batch_size {self.batch_size} is no multiple of resources.workers {world}")
+            raise ConfigError(
+                f"train.batch_size {self.batch_size} is no multiple of resources.workers {world}"
+            )
         common = math.lcm(_LANES, world)
         if self.batch_size % common == 0:
             return common
@@ -137,7 +145,9 @@ class Plan:
     def is_held_out(self, indexes: Rows) -> npt.NDArray[np.bool_]:
         if self._period is None:
             return np.zeros(len(indexes), dtype=bool)
-        held: npt.NDArray[np.bool_] = indexes % self._period == self._held_place(indexes // self._period)
+        held: npt.NDArray[np.bool_] = indexes % self._period == self._held_place(
+            indexes // self._period
+        )
         return held
 
     def nth_train(self, numbers: Rows) -> Rows:
@@ -157,7 +167,11 @@ class Plan:
         """Row groups about in the order in which an epoch comes to them: a turn about the lanes."""
         order, ends = self._order(epoch)
         share = self.steps_per_epoch * self.batch_size // _LANES
-        cuts = [0, *np.searchsorted(ends, np.arange(1, _LANES) * share, side="right").tolist(), len(order)]
+        cuts = [
+            0,
+            *np.searchsorted(ends, np.arange(1, _LANES) * share, side="right").tolist(),
+            len(order),
+        ]
         lane = np.repeat(np.arange(_LANES), np.diff(cuts))
         place = np.arange(len(order)) - np.asarray(cuts)[lane]
         return order[np.lexsort((lane, place))].astype(np.int64)
@@ -185,7 +199,8 @@ class Plan:
         return block + (place > self._held_place(block))
 
     def _held_place(self, blocks: Rows) -> Rows:
-        """Which row of each block of `period` rows is held out: a hash of the block's number (splitmix64)."""
+        """Which row of each block of `period` rows is held out: a hash of the block's number
+        (splitmix64)."""
         word = (blocks.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,6 +1,7 @@
 """Rows of a dataset to decoded arrays: what runs in a decode task, or in process.
 
-A task holds the encoded bytes of the rows that it was asked for, one row group, and one part of a batch.
+A task holds the encoded bytes of the rows that it was asked for, one row group, and one part of a
+batch.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manta.data._files import Place
 from manta.data.decode import BadImage, decode
 from manta.data.manifest import Manifest
 from manta.errors import DataError
+from manta.files import Place
 
 PART_BYTES = 64 << 20
 """A batch larger than this, decoded, travels in parts."""
@@ -40,11 +41,20 @@ class Encoded:
 
 def read_labels(manifest: Manifest, indexes: Rows) -> list[int | None] | None:
     """The labels of some rows; None where the dataset has none. No image is read."""
-    return read_rows(manifest, indexes, labels=True, images=False).labels if manifest.labelled else None
+    return (
+        read_rows(manifest, indexes, labels=True, images=False).labels
+        if manifest.labelled
+        else None
+    )
 
 
 def read_rows(
-    manifest: Manifest, indexes: Rows, *, labels: bool = False, paths: bool = False, images: bool = True
+    manifest: Manifest,
+    indexes: Rows,
+    *,
+    labels: bool = False,
+    paths: bool = False,
+    images: bool = True,
 ) -> Encoded:
     """Encoded rows. Each row group that is touched is read once, and the rest of it is let go."""
     groups = np.searchsorted(manifest.group_starts, indexes, side="right") - 1
@@ -59,7 +69,9 @@ def read_rows(
     def fetch(group: int, places: Rows) -> None:
         path, number = manifest.find_group(group)
         offsets = indexes[places] - manifest.group_starts[group]
-        table = _read_group(manifest.location, manifest.digest, path, number, columns).take(pa.array(offsets))
+        table = _read_group(manifest.location, manifest.digest, path, number, columns).take(
+            pa.array(offsets)
+        )
         if images:
             column = table["image"].combine_chunks().field("bytes")
             for place, value in zip(places.tolist(), column.to_pylist(), strict=True):
@@ -99,8 +111,11 @@ def decode_rows(manifest: Manifest, indexes: Rows, data: list[bytes], size: int)
     return images
 
 
-def decode_steps(manifest: Manifest, indexes: Rows, size: int) -> Iterator[tuple[int, Rows, Images]]:
-    """`(row of indexes, part of it, images)` for `[steps, batch]` indexes, in order, in parts of bounded size."""
+def decode_steps(
+    manifest: Manifest, indexes: Rows, size: int
+) -> Iterator[tuple[int, Rows, Images]]:
+    """`(row of indexes, part of it, images)` for `[steps, batch]` indexes, in order, in parts of
+    bounded size."""
     steps, batch = indexes.shape
     encoded = read_rows(manifest, indexes.reshape(-1)).data
     part = rows_per_part(size)
@@ -127,11 +142,14 @@ def _read_group(location: str, digest: str, path: str, group: int, columns: list
             table = pq.ParquetFile(file, metadata=footer, pre_buffer=not place.is_local)
             return table.read_row_group(group, columns=columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{place.url} cannot be read: {str(error).splitlines()[0]}; is the dataset whole?") from None
+        raise DataError(
+            f"{place.url} cannot be read: {str(error).splitlines()[0]}; is the dataset whole?"
+        ) from None
 
 
 @lru_cache(maxsize=256)
 def _footer(location: str, digest: str, path: str) -> pq.FileMetaData:
-    """Kept per process; `digest` sets apart datasets that lay at the same place one after the other."""
+    """Kept per process; `digest` sets apart datasets that lay at the same place one after the
+    other."""
     with (Place(location) / path).open() as file:
         return pq.read_metadata(file)

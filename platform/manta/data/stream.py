@@ -1,9 +1,11 @@
-"""Batches of a plan for one rank: a Ray Dataset over the slices that the plan names, or the same work in process.
+"""Batches of a plan for one rank: a Ray Dataset over the slices that the plan names, or the same
+work in process.
 
-    items (epoch, segment, steps) -> one decode task each -> parts of batches -> prefetch thread -> RankBatch
+    items (epoch, segment, steps) -> one decode task each -> parts of batches -> prefetch thread ->
+    RankBatch
 
-Items are chained in legs, each one Ray Dataset of up to 128 items whatever the epochs. The next leg is started while
-the last two items of this one are on their way, so nothing stalls between epochs.
+Items are chained in legs, each one Ray Dataset of up to 128 items whatever the epochs. The next leg
+is started while the last two items of this one are on their way, so nothing stalls between epochs.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 import numpy as np
 
 from manta.data import _blocks
-from manta.data._engine import default_tasks, generate, require_cpu
 from manta.data._prefetch import Prefetched
 from manta.data.cache import DecodedCache
+from manta.data.engine import default_tasks, generate, require_cpu
 from manta.data.manifest import Manifest, open_dataset
 from manta.data.plan import Plan
 from manta.data.read import Images, Rows, decode_rows, decode_steps, read_rows, rows_per_part
@@ -33,7 +35,9 @@ Executor = Literal["ray", "local"]
 Split = Literal["bank", "held_out"]
 ITEMS_PER_LEG = 128  # Ray Data is slow to start on thousands: 1,000 items cost a second or two
 CACHED_AHEAD = 2  # batches; copying one is quick, and every trial of a study holds its own
-_ITEM_BYTES = 256 << 20  # decoded; a task of more would keep its first batch waiting and the store full
+_ITEM_BYTES = (
+    256 << 20
+)  # decoded; a task of more would keep its first batch waiting and the store full
 _SPLIT_ROWS, _SPLIT_BATCH = 2048, 512
 T_co = TypeVar("T_co", covariant=True)
 Part = tuple[int, Rows, Images]  # global step, indexes, pixels
@@ -95,14 +99,16 @@ def stream(
     cpus_per_task: float = 0.5,
     prefetch: int = 4,
 ) -> Closing[RankBatch]:
-    """Batches of the steps `start_step` to `stop_step` of a run, the same whatever the executor, cache or tasks.
+    """Batches of the steps `start_step` to `stop_step` of a run, the same whatever the executor,
+    cache or tasks.
 
     Work starts at once. Close the iterator, or exhaust it.
 
     Args:
         dataset: location of an ingested dataset, or its manifest.
         size: side of the decoded square.
-        cache: "memory" keeps decoded row groups of this process; a `DecodedCache` is shared with others.
+        cache: "memory" keeps decoded row groups of this process; a `DecodedCache` is shared with
+            others.
         tasks: decode tasks at a time; None takes half of the cluster's CPUs, shared among ranks.
         prefetch: batches ready ahead.
 
@@ -115,12 +121,18 @@ def stream(
     items = partial(_items, plan, world, size, start_step, stop_step)
     if cache == "memory":
         epoch, _ = plan.locate(start_step)
-        cache = DecodedCache(manifest, plan, size=size, epoch=epoch, tasks=tasks, cpus_per_task=cpus_per_task)
+        cache = DecodedCache(
+            manifest, plan, size=size, epoch=epoch, tasks=tasks, cpus_per_task=cpus_per_task
+        )
     if isinstance(cache, DecodedCache):
-        return Prefetched(partial(_from_cache, cache, plan, rank, world, items), min(prefetch, CACHED_AHEAD))
+        return Prefetched(
+            partial(_from_cache, cache, plan, rank, world, items), min(prefetch, CACHED_AHEAD)
+        )
     decode = partial(_decode_item, manifest, plan, rank, world, size)
     if executor == "local":
-        return _batches((part for item in items() for part in decode(item)), plan.batch_size // world, size)
+        return _batches(
+            (part for item in items() for part in decode(item)), plan.batch_size // world, size
+        )
 
     def make() -> Iterator[RankBatch]:
         require_cpu(cpus_per_task)
@@ -144,14 +156,18 @@ def read_split(
     tasks: int | None = None,
     cpus_per_task: float = 0.5,
 ) -> Closing[LabelledBatch]:
-    """One rank's part of the training rows ("bank") or the rows held out, once, in batches of at most 512.
+    """One rank's part of the training rows ("bank") or the rows held out, once, in batches of at
+    most 512.
 
-    Where there are more rows than `limit`, one is drawn from each of `limit` equal stretches of the data, the same at
-    every call, so that data sorted by class are all seen.
+    Where there are more rows than `limit`, one is drawn from each of `limit` equal stretches of the
+    data, the same at every call, so that data sorted by class are all seen.
     """
     manifest = dataset if isinstance(dataset, Manifest) else open_dataset(dataset)
     mine = np.array_split(split_rows(plan, split, limit), world)[rank]
-    cuts = [{"first": cut, "stop": min(cut + _SPLIT_ROWS, len(mine))} for cut in range(0, len(mine), _SPLIT_ROWS)]
+    cuts = [
+        {"first": cut, "stop": min(cut + _SPLIT_ROWS, len(mine))}
+        for cut in range(0, len(mine), _SPLIT_ROWS)
+    ]
 
     def read(cut: dict[str, Any]) -> Iterator[tuple[Rows, Images, Rows | None]]:
         rows = mine[int(cut["first"]) : int(cut["stop"])]
@@ -174,7 +190,9 @@ def read_split(
                 for rows, images, labels in read({"first": first, "stop": stop}):
                     yield _blocks.pack(0, rows, images, labels)
 
-        data = generate(cuts, work, block_bytes=1 << 20, cpus=cpus_per_task, tasks=tasks or default_tasks(world))
+        data = generate(
+            cuts, work, block_bytes=1 << 20, cpus=cpus_per_task, tasks=tasks or default_tasks(world)
+        )
         for block in data.iter_batches(batch_size=None, batch_format="pyarrow"):
             for row in range(block.num_rows):
                 _, rows, images = _blocks.unpack(block, row, size)
@@ -185,7 +203,11 @@ def read_split(
 
 def split_rows(plan: Plan, split: Split, limit: int | None = None) -> Rows:
     """The rows that `read_split` reads over all ranks, ascending."""
-    count, pick = (plan.train_rows, plan.nth_train) if split == "bank" else (plan.held_out_rows, plan.nth_held_out)
+    count, pick = (
+        (plan.train_rows, plan.nth_train)
+        if split == "bank"
+        else (plan.held_out_rows, plan.nth_held_out)
+    )
     if limit is None or count <= limit:
         return pick(np.arange(count))
     borders = np.arange(limit + 1) * count // limit
@@ -194,7 +216,8 @@ def split_rows(plan: Plan, split: Split, limit: int | None = None) -> Rows:
 
 
 def _items(plan: Plan, world: int, size: int, start_step: int, stop_step: int) -> Iterator[Item]:
-    """The items of the steps, made when asked for: whole segments, or as much of one as a task may decode."""
+    """The items of the steps, made when asked for: whole segments, or as much of one as a task may
+    decode."""
     most = max(1, _ITEM_BYTES // (plan.batch_size // world * 3 * size * size))
     step = start_step
     while step < stop_step:
@@ -212,7 +235,9 @@ def _steps(plan: Plan, rank: int, world: int, item: Item) -> tuple[int, Rows]:
     return item.epoch * plan.steps_per_epoch + item.first, rows
 
 
-def _decode_item(manifest: Manifest, plan: Plan, rank: int, world: int, size: int, item: Item) -> Parts:
+def _decode_item(
+    manifest: Manifest, plan: Plan, rank: int, world: int, size: int, item: Item
+) -> Parts:
     first, rows = _steps(plan, rank, world, item)
     for step, indexes, images in decode_steps(manifest, rows, size):
         yield first + step, indexes, images
@@ -223,7 +248,9 @@ def _from_cache(
 ) -> Iterator[RankBatch]:
     for item in items():
         first, rows = _steps(plan, rank, world, item)
-        for step, (indexes, images) in enumerate(zip(rows, cache.steps(rows), strict=True), start=first):
+        for step, (indexes, images) in enumerate(
+            zip(rows, cache.steps(rows), strict=True), start=first
+        ):
             yield RankBatch(step, _tensor(images), _tensor(indexes))
 
 
@@ -246,7 +273,9 @@ def _batches(parts: Parts, batch: int, size: int) -> Generator[RankBatch, None, 
 
 def _labelled(rows: Rows, images: Images, labels: Rows | None) -> LabelledBatch:
     return LabelledBatch(
-        _tensor(np.array(images)), _tensor(np.array(rows)), None if labels is None else _tensor(np.array(labels))
+        _tensor(np.array(images)),
+        _tensor(np.array(rows)),
+        None if labels is None else _tensor(np.array(labels)),
     )
 
 

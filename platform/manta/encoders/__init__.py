@@ -1,8 +1,10 @@
-"""Backbones behind small protocols: a pooled vector, tokens, a feature map, the maps of every stage."""
+"""Backbones behind small protocols: a pooled vector, tokens, a feature map, the maps of every
+stage."""
 
-from manta.encoders._build import EncoderConfig, build, names
+from manta.encoders._build import build, names
+from manta.encoders._config import EncoderConfig
 from manta.encoders._protocols import DenseEncoder, Encoder, PyramidEncoder, TokenEncoder
-from manta.encoders._saved import LoadedEncoder, load_saved
+from manta.encoders.saved import LoadedEncoder, load_saved
 
 __all__ = [
     "DenseEncoder",

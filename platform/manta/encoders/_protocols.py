@@ -1,4 +1,5 @@
-"""What an objective may ask of an encoder. Every encoder pools; some also give tokens or feature maps."""
+"""What an objective may ask of an encoder. Every encoder pools; some also give tokens or feature
+maps."""
 
 from __future__ import annotations
 
@@ -30,8 +31,9 @@ class TokenEncoder(Protocol):
     grid: tuple[int, int]
 
     def tokens(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        """`[N, C, H, W] -> [N, P + K, D]`: P prefix tokens (class, registers), then the patches `keep: [N, K]`
-        (int64 positions in row-major order) or, with None, all of them. Hidden patches cost nothing."""
+        """`[N, C, H, W] -> [N, P + K, D]`: P prefix tokens (class, registers), then the patches
+        `keep: [N, K]` (int64 positions in row-major order) or, with None, all of them. Hidden
+        patches cost nothing."""
 
     def pool(self, tokens: Tensor) -> Tensor:
         """`[N, P + K, D] -> [N, D]`, as `embed` pools all of them."""
@@ -43,7 +45,8 @@ class TokenEncoder(Protocol):
 
 @runtime_checkable
 class DenseEncoder(Protocol):
-    """An encoder with a spatial output of `dense_dim` channels, the pooled vector's D in most families."""
+    """An encoder with a spatial output of `dense_dim` channels, the pooled vector's D in most
+    families."""
 
     dense_dim: int
 
@@ -58,4 +61,5 @@ class PyramidEncoder(Protocol):
     stage_dims: tuple[int, ...]
 
     def stage_maps(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
-        """`[N, C, H, W] -> ([N, stage_dims[i], h_i, w_i] of each stage, [N, D] pooled)`, in one forward."""
+        """`[N, C, H, W] -> ([N, stage_dims[i], h_i, w_i] of each stage, [N, D] pooled)`, in one
+        forward."""

@@ -8,7 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from manta.encoders._build import ENCODERS, EncoderConfig, build
+from manta.encoders._build import build
+from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.errors import ConfigError
 
@@ -47,14 +48,17 @@ class Concatenation(Encoder):
 
 @ENCODERS.register(NAME)
 def concatenation(config: EncoderConfig, image_size: int) -> Concatenation:
-    """Raises ConfigError for arguments that mean nothing here, or of which a part cannot be built."""
+    """Raises ConfigError for arguments that mean nothing here, or of which a part cannot be
+    built."""
     if config.stem != "default":
         raise ConfigError(f"encoder.stem: a {NAME} has none; set encoder.args.encoder.stem")
     try:
         args = ConcatenationArgs.model_validate(config.args)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"encoder.args.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ConfigError(
+            f"encoder.args.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from None
     part = args.encoder.model_copy(update={"pretrained": config.pretrained})
     return Concatenation([build(part, image_size=image_size) for _ in range(args.count)])
 

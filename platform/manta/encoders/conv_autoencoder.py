@@ -7,7 +7,7 @@ from typing import cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from manta.encoders._build import ENCODERS, EncoderConfig
+from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
 
 GRID, CHANNELS = 4, 32

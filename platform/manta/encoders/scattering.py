@@ -1,8 +1,9 @@
-"""A fixed scattering network (Mallat 2012; Bruna & Mallat 2013) with a small convolutional adapter that is trained.
+"""A fixed scattering network (Mallat 2012; Bruna & Mallat 2013) with a small convolutional adapter
+that is trained.
 
-Wavelet moduli of first and second order, averaged: nothing to learn, stable to small deformations. The filters are
-the usual Morlet bank, written down in the Fourier domain; kymatio, which has them too, cannot be imported beside
-SciPy 1.17 as of its version 0.3.
+Wavelet moduli of first and second order, averaged: nothing to learn, stable to small deformations.
+The filters are the usual Morlet bank, written down in the Fourier domain; kymatio, which has them
+too, cannot be imported beside SciPy 1.17 as of its version 0.3.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from manta.encoders._build import ENCODERS, EncoderConfig
+from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.errors import ConfigError
 
@@ -29,17 +30,22 @@ class ScatteringArgs(BaseModel):
     """What `encoder.args` may say of a `scatnet`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    scales: int = Field(2, ge=1, description="octaves; the side of the feature map is that of the image over 2^scales")
+    scales: int = Field(
+        2,
+        ge=1,
+        description="octaves; the side of the feature map is that of the image over 2^scales",
+    )
     angles: int = Field(8, ge=1, description="orientations of the wavelets")
     width: int = Field(128, ge=1, description="channels of the adapter, and of the pooled vector")
     blocks: int = Field(1, ge=0, description="residual blocks of the adapter")
 
 
 class Scattering(nn.Module):
-    """`[N, C, S, S] -> [N, C * channels, S / 2^J, S / 2^J]` for J scales and L angles, to second order.
+    """`[N, C, S, S] -> [N, C * channels, S / 2^J, S / 2^J]` for J scales and L angles, to second
+    order.
 
-    A signal that passed a wavelet of scale j has lost its high frequencies and goes on at 1/2^j of the resolution,
-    where a wavelet of scale k is the finest resolution's of scale k - j.
+    A signal that passed a wavelet of scale j has lost its high frequencies and goes on at 1/2^j of
+    the resolution, where a wavelet of scale k is the finest resolution's of scale k - j.
 
     Args:
         size: S, a multiple of 2^J above it.
@@ -53,9 +59,15 @@ class Scattering(nn.Module):
         for j in range(scales):
             side = (size + 2 * self.padding) >> j
             bank = torch.stack(
-                [morlet(side, k - j, angle, angles) for k in range(j, scales) for angle in range(angles)]
+                [
+                    morlet(side, k - j, angle, angles)
+                    for k in range(j, scales)
+                    for angle in range(angles)
+                ]
             )
-            self.register_buffer(f"wavelets_{j}", bank.float(), persistent=False)  # from scale j on, at resolution j
+            self.register_buffer(
+                f"wavelets_{j}", bank.float(), persistent=False
+            )  # from scale j on, at resolution j
         for j in range(scales + 1):
             low = low_pass((size + 2 * self.padding) >> j, scales - j)
             self.register_buffer(f"low_pass_{j}", low.float(), persistent=False)
@@ -71,13 +83,15 @@ class Scattering(nn.Module):
         return torch.cat([*found, *second], dim=2).flatten(1, 2)
 
     def _moduli(self, x: Tensor, resolution: int, first: int) -> list[Tensor]:
-        """|x * wavelet| at each scale from `first` on: `[..., s, s] -> [..., angles, s', s']`, at that scale's
-        resolution."""
+        """|x * wavelet| at each scale from `first` on: `[..., s, s] -> [..., angles, s', s']`, at
+        that scale's resolution."""
         spectrum = torch.fft.fft2(x).unsqueeze(-3)
         bank = self.get_buffer(f"wavelets_{resolution}")
         banks = bank.view(-1, self.angles, *bank.shape[-2:])
         return [
-            torch.fft.ifft2(_subsampled(spectrum * banks[scale - resolution], 2 ** (scale - resolution))).abs()
+            torch.fft.ifft2(
+                _subsampled(spectrum * banks[scale - resolution], 2 ** (scale - resolution))
+            ).abs()
             for scale in range(first, self.scales)
         ]
 
@@ -88,7 +102,8 @@ class Scattering(nn.Module):
 
 
 class ScatNet(Encoder):
-    """`Scattering`, standardised, and the adapter: a 1x1 convolution and some residual blocks, pooled by the mean."""
+    """`Scattering`, standardised, and the adapter: a 1x1 convolution and some residual blocks,
+    pooled by the mean."""
 
     def __init__(self, size: int, args: ScatteringArgs) -> None:
         super().__init__()
@@ -113,7 +128,9 @@ class ScatNet(Encoder):
                 f"encoder.name=scatnet was built for {self.size} px and was given {tuple(x.shape[-2:])}; "
                 "take an objective without local views"
             )
-        with torch.autocast(x.device.type, enabled=False):  # there are no Fourier transforms in bfloat16
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # there are no Fourier transforms in bfloat16
             scattered = self.scattering(x if x.dtype == torch.float64 else x.float())
         return cast(Tensor, self.adapter(scattered))
 
@@ -137,24 +154,31 @@ class Residual(nn.Module):
 
 @ENCODERS.register("scatnet")
 def scatnet(config: EncoderConfig, image_size: int) -> ScatNet:
-    """Raises ConfigError for arguments that mean nothing here, or a size that the scales do not divide."""
+    """Raises ConfigError for arguments that mean nothing here, or a size that the scales do not
+    divide."""
     if config.pretrained or config.stem != "default":
-        raise ConfigError("encoder.name=scatnet has neither pretrained weights nor another stem; leave both out")
+        raise ConfigError(
+            "encoder.name=scatnet has neither pretrained weights nor another stem; leave both out"
+        )
     try:
         args = ScatteringArgs.model_validate(config.args)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"encoder.args.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ConfigError(
+            f"encoder.args.{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        ) from None
     if image_size % 2**args.scales or image_size <= 2**args.scales:
-        raise ConfigError(f"scatnet of {args.scales} scales needs a data.image_size that {2**args.scales} divides")
+        raise ConfigError(
+            f"scatnet of {args.scales} scales needs a data.image_size that {2**args.scales} divides"
+        )
     return ScatNet(image_size, args)
 
 
 def morlet(size: int, scale: int, angle: int, angles: int) -> Tensor:
     """Fourier transform of a Morlet wavelet on `size` x `size` pixels, `[size, size]` real.
 
-    A Gabor's, a Gaussian around its frequency, less the Gaussian around 0 that leaves no mean. Its envelope is longer
-    across the waves, by angles / 4.
+    A Gabor's, a Gaussian around its frequency, less the Gaussian around 0 that leaves no mean. Its
+    envelope is longer across the waves, by angles / 4.
     """
     theta = math.pi * angle / angles
     direction = (math.sin(theta), math.cos(theta))
@@ -165,13 +189,19 @@ def morlet(size: int, scale: int, angle: int, angles: int) -> Tensor:
     return wave - wave[0, 0] / constant[0, 0] * constant
 
 
-def _gaussian(size: int, direction: tuple[float, float], spread: tuple[float, float], frequency: float) -> Tensor:
-    """Of standard deviations 1 / `spread` along and across `direction`, around `frequency` along it; `[size, size]`.
+def _gaussian(
+    size: int, direction: tuple[float, float], spread: tuple[float, float], frequency: float
+) -> Tensor:
+    """Of standard deviations 1 / `spread` along and across `direction`, around `frequency` along
+    it; `[size, size]`.
 
-    Pixels sample it, so frequencies that differ by whole turns a pixel are the same, and are summed.
+    Pixels sample it, so frequencies that differ by whole turns a pixel are the same, and are
+    summed.
     """
     turns = torch.arange(-2, 3, dtype=torch.float64) * 2 * math.pi
-    omega = 2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64).unsqueeze(1) + turns  # size, 5
+    omega = (
+        2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64).unsqueeze(1) + turns
+    )  # size, 5
     rows, columns = omega[:, None, :, None], omega[None, :, None, :]
     along = rows * direction[0] + columns * direction[1] - frequency
     across = rows * direction[1] - columns * direction[0]
@@ -179,8 +209,8 @@ def _gaussian(size: int, direction: tuple[float, float], spread: tuple[float, fl
 
 
 def low_pass(size: int, scales: int) -> Tensor:
-    """`[size / 2^scales - 2, size]`: a periodic Gaussian blur of a line, sampled every 2^scales pixels without the
-    first and the last sample, which are padding."""
+    """`[size / 2^scales - 2, size]`: a periodic Gaussian blur of a line, sampled every 2^scales
+    pixels without the first and the last sample, which are padding."""
     turns = torch.arange(-2, 3, dtype=torch.float64) * 2 * math.pi
     omega = 2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64).unsqueeze(1) + turns
     response = torch.exp(-((WIDTH * 2.0 ** (scales - 1) * omega) ** 2) / 2).sum(1)
@@ -190,6 +220,7 @@ def low_pass(size: int, scales: int) -> Tensor:
 
 
 def _subsampled(spectrum: Tensor, step: int) -> Tensor:
-    """The spectrum of every `step`-th pixel: frequencies that these cannot tell apart are averaged."""
+    """The spectrum of every `step`-th pixel: frequencies that these cannot tell apart are
+    averaged."""
     *batch, height, width = spectrum.shape
     return spectrum.reshape(*batch, step, height // step, step, width // step).mean((-4, -2))

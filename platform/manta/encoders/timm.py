@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from manta.encoders._build import EncoderConfig
+from manta.encoders._config import EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.errors import ConfigError
 
@@ -27,7 +27,8 @@ class TimmEncoder(Encoder):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        # Some families widen the pooled vector behind the last feature map (MobileNetV3's 1x1 head).
+        # Some families widen the pooled vector behind the last feature map (MobileNetV3's 1x1
+        # head).
         self.dense_dim = int(self.model.num_features)
         self.embed_dim = int(getattr(model, "head_hidden_size", None) or self.dense_dim)
 
@@ -40,12 +41,20 @@ class TimmEncoder(Encoder):
         """
         args = arguments(config, image_size=image_size)
         try:
-            model = timm.create_model(config.name, pretrained=config.pretrained, num_classes=0, **args)
+            model = timm.create_model(
+                config.name, pretrained=config.pretrained, num_classes=0, **args
+            )
         except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-            raise ConfigError(f"encoder: timm cannot build {config.name!r} with {args}: {error}") from error
+            raise ConfigError(
+                f"encoder: timm cannot build {config.name!r} with {args}: {error}"
+            ) from error
         if not expressible(config):
             _shrink_stem(model, config.name)
-        if hasattr(model, "blocks") and hasattr(model, "patch_embed") and hasattr(model, "_pos_embed"):
+        if (
+            hasattr(model, "blocks")
+            and hasattr(model, "patch_embed")
+            and hasattr(model, "_pos_embed")
+        ):
             return TimmTransformer(model)
         return TimmConvNet(model)
 
@@ -58,7 +67,9 @@ class TimmConvNet(TimmEncoder):
 
     def feature_map(self, x: Tensor) -> Tensor:
         features = self.model.forward_features(x)
-        if features.ndim == 4 and features.shape[1] != self.dense_dim:  # Swin and friends: [N, h, w, D]
+        if (
+            features.ndim == 4 and features.shape[1] != self.dense_dim
+        ):  # Swin and friends: [N, h, w, D]
             features = features.permute(0, 3, 1, 2)
         return cast(Tensor, features)
 
@@ -106,7 +117,8 @@ class TimmTransformer(TimmEncoder):
 
 
 def arguments(config: EncoderConfig, *, image_size: int) -> dict[str, Any]:
-    """What `timm.create_model` takes besides the name, so that timm alone can build the model again."""
+    """What `timm.create_model` takes besides the name, so that timm alone can build the model
+    again."""
     args = dict(config.args)
     if _takes_patches(config.name):
         args.setdefault("img_size", image_size)
@@ -117,7 +129,8 @@ def arguments(config: EncoderConfig, *, image_size: int) -> dict[str, Any]:
 
 
 def expressible(config: EncoderConfig) -> bool:
-    """Whether `arguments` say all; a small convolutional stem is put in after timm has built the model."""
+    """Whether `arguments` say all; a small convolutional stem is put in after timm has built the
+    model."""
     return config.stem == "default" or _takes_patches(config.name)
 
 
@@ -131,10 +144,17 @@ def _shrink_stem(model: nn.Module, name: str) -> None:
     """Keep the first convolution's resolution: stride 1, at most 3x3, and no max-pool behind it."""
     first_name, first = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     if first.stride == (1, 1) and not hasattr(model, "maxpool"):
-        raise ConfigError(f"encoder.stem: 'small' has nothing to change in {name!r}; set it to 'default'")
+        raise ConfigError(
+            f"encoder.stem: 'small' has nothing to change in {name!r}; set it to 'default'"
+        )
     side = min(first.kernel_size[0], 3)
     replacement = nn.Conv2d(
-        first.in_channels, first.out_channels, side, stride=1, padding=side // 2, bias=first.bias is not None
+        first.in_channels,
+        first.out_channels,
+        side,
+        stride=1,
+        padding=side // 2,
+        bias=first.bias is not None,
     )
     nn.init.kaiming_normal_(replacement.weight, mode="fan_out", nonlinearity="relu")
     model.set_submodule(first_name, replacement)

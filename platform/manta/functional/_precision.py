@@ -19,13 +19,18 @@ def upcast(x: Tensor) -> Tensor:
 
 
 def full_precision(equation: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: tensor arguments are upcast, and autocast is off inside (it would cast matmuls down again)."""
+    """Decorator: tensor arguments are upcast, and autocast is off inside (it would cast matmuls
+    down again)."""
 
     @functools.wraps(equation)
     def wrapper(*args: Any, **kwargs: Any) -> R:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        raised: list[Any] = [upcast(value) if isinstance(value, Tensor) else value for value in args]
-        named: dict[str, Any] = {k: upcast(v) if isinstance(v, Tensor) else v for k, v in kwargs.items()}
+        raised: list[Any] = [
+            upcast(value) if isinstance(value, Tensor) else value for value in args
+        ]
+        named: dict[str, Any] = {
+            k: upcast(v) if isinstance(v, Tensor) else v for k, v in kwargs.items()
+        }
         with torch.autocast(tensors[0].device.type, enabled=False):
             return equation(*raised, **named)
 

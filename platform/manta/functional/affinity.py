@@ -15,7 +15,8 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def affinities(features: Tensor, *, temperature: float) -> Tensor:
-    """`[M, D] -> [M, M]`: softmax of each row's cosines with the other rows; 0 with itself (Ge et al. 2021, BAKE).
+    """`[M, D] -> [M, M]`: softmax of each row's cosines with the other rows; 0 with itself (Ge et
+    al. 2021, BAKE).
 
     The temperature is ours; BAKE's code has none, which is 1.
     """
@@ -28,9 +29,11 @@ def affinities(features: Tensor, *, temperature: float) -> Tensor:
 
 @full_precision
 def ensembled(targets: Tensor, affinity: Tensor, *, lent: float) -> Tensor:
-    """`[M, K]` distributions, each mixed with those of its neighbours, and theirs (Ge et al. 2021, BAKE).
+    """`[M, K]` distributions, each mixed with those of its neighbours, and theirs (Ge et al. 2021,
+    BAKE).
 
-    The limit of `Q <- lent * A Q + (1 - lent) * P`, which is `(1 - lent) (I - lent A)^-1 P`; rows still sum to 1.
+    The limit of `Q <- lent * A Q + (1 - lent) * P`, which is `(1 - lent) (I - lent A)^-1 P`; rows
+    still sum to 1.
 
     Args:
         targets: P, `[M, K]`.
@@ -44,9 +47,11 @@ def ensembled(targets: Tensor, affinity: Tensor, *, lent: float) -> Tensor:
 
 @full_precision
 def soft_divergence(student: Tensor, targets: Tensor, *, temperature: float) -> Tensor:
-    """KL divergence of the student's softmax from `targets`, mean over rows; 0 where they are the same.
+    """KL divergence of the student's softmax from `targets`, mean over rows; 0 where they are the
+    same.
 
-    Not times temperature^2, as distillation of unbounded logits has it: for cosines at 0.1 that would leave nothing.
+    Not times temperature^2, as distillation of unbounded logits has it: for cosines at 0.1 that
+    would leave nothing.
 
     Args:
         student: logits `[N, K]`, before the temperature.

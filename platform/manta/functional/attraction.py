@@ -25,11 +25,13 @@ class CACRTerms(NamedTuple):
 def cacr_terms(
     z: Tensor, *, attraction: float, repulsion: float, keys: Tensor | None = None, offset: int = 0
 ) -> CACRTerms:
-    """Doubly contrastive attraction and repulsion on squared distances of unit vectors (Zheng et al. 2023, CACR).
+    """Doubly contrastive attraction and repulsion on squared distances of unit vectors (Zheng et
+    al. 2023, CACR).
 
-    Of an anchor's positives the far ones weigh more: a softmax of `attraction * distance` over its other views. Of
-    its negatives the near ones do: a softmax of `-repulsion * distance` over the other samples of another view. Both
-    softmaxes carry gradients. Every view is the anchor in turn, and every pair of views has its own repulsion.
+    Of an anchor's positives the far ones weigh more: a softmax of `attraction * distance` over its
+    other views. Of its negatives the near ones do: a softmax of `-repulsion * distance` over the
+    other samples of another view. Both softmaxes carry gradients. Every view is the anchor in turn,
+    and every pair of views has its own repulsion.
 
     Args:
         z: `[N, V, D]`, V views of this rank's samples.
@@ -40,7 +42,9 @@ def cacr_terms(
     anchors = F.normalize(z, dim=2)
     others = anchors if keys is None else F.normalize(keys, dim=2)
     if views < 2 or len(others) < 2:
-        raise ConfigError("attraction needs 2 views and repulsion 2 samples; raise train.batch_size")
+        raise ConfigError(
+            "attraction needs 2 views and repulsion 2 samples; raise train.batch_size"
+        )
     same_view = torch.eye(views, dtype=torch.bool, device=z.device)
     same_sample = own_rows(z, others, offset)
 

@@ -1,8 +1,9 @@
 """Losses that compare every sample with every other.
 
-Anchors are `z_a, z_b: [N, D]`. They are compared with themselves, or with a larger set of keys that holds them: rank
-`r` of `W` passes its own rows, every rank's rows as `keys_a, keys_b: [M, D]`, and `offset = r * N`, the place of its
-first row among them. The mean of the ranks' losses is then the loss of all M samples, for N x M work on each.
+Anchors are `z_a, z_b: [N, D]`. They are compared with themselves, or with a larger set of keys that
+holds them: rank `r` of `W` passes its own rows, every rank's rows as `keys_a, keys_b: [M, D]`, and
+`offset = r * N`, the place of its first row among them. The mean of the ranks' losses is then the
+loss of all M samples, for N x M work on each.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def nt_xent(
     keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> Tensor:
-    """Normalised temperature-scaled cross-entropy, mean over the 2N anchors (Chen et al. 2020, SimCLR, eq. 1)."""
+    """Normalised temperature-scaled cross-entropy, mean over the 2N anchors (Chen et al. 2020,
+    SimCLR, eq. 1)."""
     cosines = compare_all(z_a, z_b, keys_a, keys_b, offset)
     positive = cosines.positive.repeat(2) / temperature
     negatives = torch.logsumexp(cosines.negatives / temperature, dim=1)
@@ -49,16 +51,19 @@ def dcl(
 ) -> Tensor:
     """Decoupled contrastive loss, mean over the 2N anchors (Yeh et al. 2022, eq. 6).
 
-    The denominator is one log-sum-exp over the 2M - 2 negatives of both views, without the positive.
+    The denominator is one log-sum-exp over the 2M - 2 negatives of both views, without the
+    positive.
 
     Args:
-        sigma: concentration of the negative von Mises-Fisher weights of the positives, whose mean over the M pairs
-            is 1 (eq. 7, "DCLW"); None weighs all alike.
+        sigma: concentration of the negative von Mises-Fisher weights of the positives, whose mean
+            over the M pairs is 1 (eq. 7, "DCLW"); None weighs all alike.
     """
     cosines = compare_all(z_a, z_b, keys_a, keys_b, offset)
     positive = cosines.positive / temperature
     if sigma is not None:
-        log_mean = torch.logsumexp(cosines.all_positives / sigma, dim=0) - math.log(len(cosines.all_positives))
+        log_mean = torch.logsumexp(cosines.all_positives / sigma, dim=0) - math.log(
+            len(cosines.all_positives)
+        )
         positive = (2 - torch.exp(cosines.positive / sigma - log_mean)) * positive
     negatives = torch.logsumexp(cosines.negatives / temperature, dim=1)
     return negatives.mean() - positive.mean()
@@ -70,7 +75,9 @@ class Cosines(NamedTuple):
     negatives: Tensor  # [2N, 2M], -inf where the key is the anchor itself or its positive
 
 
-def compare_all(z_a: Tensor, z_b: Tensor, keys_a: Tensor | None, keys_b: Tensor | None, offset: int) -> Cosines:
+def compare_all(
+    z_a: Tensor, z_b: Tensor, keys_a: Tensor | None, keys_b: Tensor | None, offset: int
+) -> Cosines:
     """Cosines of every anchor with every key, as this module's head describes them."""
     check_pair(z_a, z_b)
     a, b = F.normalize(z_a, dim=1), F.normalize(z_b, dim=1)
@@ -82,7 +89,9 @@ def compare_all(z_a: Tensor, z_b: Tensor, keys_a: Tensor | None, keys_b: Tensor 
         check_pair(keys_a, keys_b)
         k_a, k_b = F.normalize(keys_a, dim=1), F.normalize(keys_b, dim=1)
     if len(k_a) < 2:
-        raise ConfigError("a contrastive loss needs at least 2 samples in a batch; raise train.batch_size")
+        raise ConfigError(
+            "a contrastive loss needs at least 2 samples in a batch; raise train.batch_size"
+        )
 
     same_sample = own_rows(a, k_a, offset)
     cosines = torch.cat([a, b]) @ torch.cat([k_a, k_b]).T

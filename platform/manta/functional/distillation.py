@@ -11,9 +11,11 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
-    """Minus the mean cosine of predictions `p` and targets `z`, both `[N, D]` (Chen & He 2021, SimSiam, eq. 1).
+    """Minus the mean cosine of predictions `p` and targets `z`, both `[N, D]` (Chen & He 2021,
+    SimSiam, eq. 1).
 
-    BYOL's squared distance of normalised vectors (Grill et al. 2020, eq. 2) is `2 + 2 * negative_cosine(p, z)`.
+    BYOL's squared distance of normalised vectors (Grill et al. 2020, eq. 2) is `2 + 2 *
+    negative_cosine(p, z)`.
     """
     check_pair(p, z)
     return -(F.normalize(p, dim=1) * F.normalize(z, dim=1)).sum(1).mean()
@@ -21,9 +23,15 @@ def negative_cosine(p: Tensor, z: Tensor) -> Tensor:
 
 @full_precision
 def dino(
-    student: Tensor, teacher: Tensor, *, student_temperature: float, teacher_temperature: float, center: Tensor
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    student_temperature: float,
+    teacher_temperature: float,
+    center: Tensor,
 ) -> Tensor:
-    """Cross-entropy of the student's prototypes under the centred, sharpened teacher's (Caron et al. 2021, eq. 2).
+    """Cross-entropy of the student's prototypes under the centred, sharpened teacher's (Caron et
+    al. 2021, eq. 2).
 
     Args:
         student, teacher: logits `[N, K]` of two views of the same samples.

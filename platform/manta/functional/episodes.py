@@ -12,9 +12,11 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def protoclr(queries: Tensor, prototypes: Tensor, *, offset: int = 0) -> Tensor:
-    """Which prototype a query belongs to: mean cross-entropy (Medina et al. 2020, ProtoCLR, section 2.2).
+    """Which prototype a query belongs to: mean cross-entropy (Medina et al. 2020, ProtoCLR, section
+    2.2).
 
-    The softmax is over minus the squared Euclidean distances. What they share, the square of the query, is left out.
+    The softmax is over minus the squared Euclidean distances. What they share, the square of the
+    query, is left out.
 
     Args:
         queries: `[N, Q, D]`, the augmented copies of this rank's samples; not normalised.
@@ -24,7 +26,9 @@ def protoclr(queries: Tensor, prototypes: Tensor, *, offset: int = 0) -> Tensor:
     if len(prototypes) < 2:
         raise ConfigError("an episode needs at least 2 samples in a batch; raise train.batch_size")
     if not 0 <= offset <= len(prototypes) - len(queries):
-        raise ConfigError(f"{len(queries)} samples from row {offset} on are not among {len(prototypes)} prototypes")
+        raise ConfigError(
+            f"{len(queries)} samples from row {offset} on are not among {len(prototypes)} prototypes"
+        )
     nearness = 2 * queries.flatten(0, 1) @ prototypes.T - prototypes.square().sum(1)
     own = torch.arange(offset, offset + len(queries), device=queries.device)
     return F.cross_entropy(nearness, own.repeat_interleave(queries.shape[1]))

@@ -1,4 +1,5 @@
-"""Losses of representations that change with a view as its transformation says. Over many ranks as in `redundancy`."""
+"""Losses of representations that change with a view as its transformation says. Over many ranks as
+in `redundancy`."""
 
 from __future__ import annotations
 
@@ -16,10 +17,11 @@ from manta.functional.redundancy import Average, alone, vicreg_terms
 
 @full_precision
 def transported(z: Tensor, maps: Tensor) -> Tensor:
-    """`z + maps z / sqrt(D)`: each sample's own linear map of its embedding, `[N, D], [N, D, D] -> [N, D]`.
+    """`z + maps z / sqrt(D)`: each sample's own linear map of its embedding, `[N, D], [N, D, D] ->
+    [N, D]`.
 
-    Maps of entries of the order of 1 so change an embedding by its own order. The identity and the root are ours; the
-    authors' code of SIE has the bare `maps z`.
+    Maps of entries of the order of 1 so change an embedding by its own order. The identity and the
+    root are ours; the authors' code of SIE has the bare `maps z`.
     """
     return z + torch.einsum("nij,nj->ni", maps, z) / math.sqrt(z.shape[1])
 
@@ -46,21 +48,26 @@ def sie_terms(
     ranks: int = 1,
     eps: float = 1e-4,
 ) -> SIETerms:
-    """Split invariance and equivariance (Garrido et al. 2023, SIE), as the authors' code scales them.
+    """Split invariance and equivariance (Garrido et al. 2023, SIE), as the authors' code scales
+    them.
 
-    Invariance and equivariance are mean squares of `invariant_a - invariant_b` and `transported_a - equivariant_b`.
-    Both parts of a view together have VICReg's variance (mean of the two views) and covariance (their sum), so that
-    neither part repeats the other; `transported_a` has half a variance of its own, lest the predictor makes it
-    constant.
+    Invariance and equivariance are mean squares of `invariant_a - invariant_b` and `transported_a -
+    equivariant_b`. Both parts of a view together have VICReg's variance (mean of the two views) and
+    covariance (their sum), so that neither part repeats the other; `transported_a` has half a
+    variance of its own, lest the predictor makes it constant.
 
     Args:
         invariant_a, invariant_b: `[N, I]`.
         equivariant_a, equivariant_b: `[N, E]`.
-        transported_a: `[N, E]`, equivariant_b as predicted from equivariant_a and the transformation.
+        transported_a: `[N, E]`, equivariant_b as predicted from equivariant_a and the
+            transformation.
     """
     check_pair(equivariant_a, equivariant_b)
     check_pair(transported_a, equivariant_b)
-    whole_a, whole_b = torch.cat([invariant_a, equivariant_a], 1), torch.cat([invariant_b, equivariant_b], 1)
+    whole_a, whole_b = (
+        torch.cat([invariant_a, equivariant_a], 1),
+        torch.cat([invariant_b, equivariant_b], 1),
+    )
     whole = vicreg_terms(whole_a, whole_b, average=average, ranks=ranks, eps=eps)
     return SIETerms(
         invariance=(invariant_a - invariant_b).square().mean(),

@@ -13,10 +13,10 @@ from manta.functional.spectrum import gram_spectrum
 
 
 def nesum(features: Tensor) -> float:
-    """How many dimensions share the variance of `[N, D]` features: the sum of the covariance's eigenvalues over the
-    largest, between 1 (collapsed to a line) and min(N - 1, D) (whitened); 0 where nothing varies, and NaN where a
-    feature is not finite. He & Ozay 2022, "Exploring the Gap between Collapsed & Whitened Features in Self-Supervised
-    Learning"."""
+    """How many dimensions share the variance of `[N, D]` features: the sum of the covariance's
+    eigenvalues over the largest, between 1 (collapsed to a line) and min(N - 1, D) (whitened); 0
+    where nothing varies, and NaN where a feature is not finite. He & Ozay 2022, "Exploring the Gap
+    between Collapsed & Whitened Features in Self-Supervised Learning"."""
     if not bool(features.isfinite().all()):
         return float("nan")
     features = features.detach().double()
@@ -29,25 +29,28 @@ def nesum(features: Tensor) -> float:
 
 
 def alignment(views: Tensor, *, alpha: float = 2.0) -> float:
-    """How near the views of a sample are: the mean of `|x - y|^alpha` over all pairs of its views, of `[N, V, D]`
-    features that are L2-normalised here. Lower is better; 0 to 2^alpha. Wang & Isola 2020, "Understanding Contrastive
-    Representation Learning through Alignment and Uniformity on the Hypersphere", section 4.1.1 (unnumbered).
+    """How near the views of a sample are: the mean of `|x - y|^alpha` over all pairs of its views,
+    of `[N, V, D]` features that are L2-normalised here. Lower is better; 0 to 2^alpha. Wang & Isola
+    2020, "Understanding Contrastive Representation Learning through Alignment and Uniformity on the
+    Hypersphere", section 4.1.1 (unnumbered).
 
     Raises:
         ConfigError: fewer than two views.
     """
     count = views.shape[1]
     if count < 2:
-        raise ConfigError(f"alignment compares views of a sample: there must be two or more, not {count}")
+        raise ConfigError(
+            f"alignment compares views of a sample: there must be two or more, not {count}"
+        )
     unit = F.normalize(views.detach().double(), dim=2)
     pairs = [(unit[:, i] - unit[:, j]).norm(dim=1) for i in range(count) for j in range(i)]
     return float(torch.stack(pairs).pow(alpha).mean())
 
 
 def hypersphere_uniformity(features: Tensor, *, t: float = 2.0, chunk: int = 1024) -> float:
-    """How evenly `[N, D]` features cover the sphere: the log of the mean of `exp(-t |x - y|^2)` over pairs of different
-    rows, which are L2-normalised here. Lower is better; -4t to 0. Wang & Isola 2020, section 4.1.2
-    (unnumbered).
+    """How evenly `[N, D]` features cover the sphere: the log of the mean of `exp(-t |x - y|^2)`
+    over pairs of different rows, which are L2-normalised here. Lower is better; -4t to 0. Wang &
+    Isola 2020, section 4.1.2 (unnumbered).
 
     The cost is quadratic in N, the memory `chunk * N`.
 

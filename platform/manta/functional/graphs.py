@@ -1,8 +1,9 @@
 """Losses on a graph that says which samples are related (Cabannes et al. 2023, PAL).
 
-The nodes are the views of a batch; G links a node to its sample's other view and to both views of every related
-sample. With no sample related to another the losses are those of the plain methods. Anchors, keys and how ranks share
-them are those of `manta.functional.contrastive`; `average` is that of `manta.functional.redundancy`.
+The nodes are the views of a batch; G links a node to its sample's other view and to both views of
+every related sample. With no sample related to another the losses are those of the plain methods.
+Anchors, keys and how ranks share them are those of `manta.functional.contrastive`; `average` is
+that of `manta.functional.redundancy`.
 """
 
 from __future__ import annotations
@@ -31,13 +32,15 @@ def graph_nt_xent(
     offset: int = 0,
     average: Average = alone,
 ) -> Tensor:
-    """-sum_ij G_ij log softmax_j(cosine_ij / temperature) over the number of edges; no node is compared with itself.
+    """-sum_ij G_ij log softmax_j(cosine_ij / temperature) over the number of edges; no node is
+    compared with itself.
 
-    The paper's SimCLR on a graph; that it is a mean over the edges is a scale of ours, and makes it `nt_xent` where
-    views alone are related.
+    The paper's SimCLR on a graph; that it is a mean over the edges is a scale of ours, and makes it
+    `nt_xent` where views alone are related.
 
     Args:
-        related: `[N, M]` bool, anchors by keys, symmetric; a sample counts as related to itself in any case.
+        related: `[N, M]` bool, anchors by keys, symmetric; a sample counts as related to itself in
+            any case.
     """
     anchors, keys, itself, edges = _graph(z_a, z_b, keys_a, keys_b, offset, related)
     logits = F.normalize(anchors, dim=1) @ F.normalize(keys, dim=1).T / temperature
@@ -57,7 +60,8 @@ def graph_invariance(
     offset: int = 0,
     average: Average = alone,
 ) -> Tensor:
-    """sum_ij G_ij |z_i - z_j|^2 over the number of edges and D: the paper's VICReg, its invariance on a graph.
+    """sum_ij G_ij |z_i - z_j|^2 over the number of edges and D: the paper's VICReg, its invariance
+    on a graph.
 
     Args:
         related: as `graph_nt_xent`'s.
@@ -72,7 +76,12 @@ def graph_invariance(
 
 
 def _graph(
-    z_a: Tensor, z_b: Tensor, keys_a: Tensor | None, keys_b: Tensor | None, offset: int, related: Tensor
+    z_a: Tensor,
+    z_b: Tensor,
+    keys_a: Tensor | None,
+    keys_b: Tensor | None,
+    offset: int,
+    related: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Anchors `[2N, D]`, keys `[2M, D]`, and `[2N, 2M]` bool: a node and itself; an edge of G."""
     keys_a, keys_b = z_a if keys_a is None else keys_a, z_b if keys_b is None else keys_b

@@ -38,10 +38,13 @@ def nearest(
     """The `count` rows of `memory: [M, D]` of the largest cosine with each of `queries: [N, D]`.
 
     Args:
-        labels, memory_labels: `[N]` and `[M]` whole numbers; only rows of the query's own label count.
+        labels, memory_labels: `[N]` and `[M]` whole numbers; only rows of the query's own label
+            count.
     """
     if count > len(memory):
-        raise ConfigError(f"{count} neighbours do not fit a memory of {len(memory)}; lower one or raise the other")
+        raise ConfigError(
+            f"{count} neighbours do not fit a memory of {len(memory)}; lower one or raise the other"
+        )
     cosines = F.normalize(queries, dim=1) @ F.normalize(memory, dim=1).T
     if labels is not None and memory_labels is not None:
         cosines = cosines.masked_fill(labels[:, None] != memory_labels, -math.inf)
@@ -51,8 +54,8 @@ def nearest(
 
 @full_precision
 def attraction(predictions: Tensor, positives: Tensor, found: Tensor) -> Tensor:
-    """Minus the mean cosine of each sample with its positives, mean over samples (Poulakakis-Daktylidis & Jamali-Rad
-    2024, BECLR, the first term of its loss).
+    """Minus the mean cosine of each sample with its positives, mean over samples
+    (Poulakakis-Daktylidis & Jamali-Rad 2024, BECLR, the first term of its loss).
 
     Args:
         predictions: `[N, D]`.
@@ -66,8 +69,11 @@ def attraction(predictions: Tensor, positives: Tensor, found: Tensor) -> Tensor:
 @torch.no_grad()
 @full_precision
 def cluster_means(rows: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
-    """`[K, D]`: the mean of the rows `[M, D]` of each label `[M]`; a cluster without members keeps its last one."""
-    members = F.one_hot(labels, len(previous)).to(rows.dtype)  # a product sums in one order, on every rank the same
+    """`[K, D]`: the mean of the rows `[M, D]` of each label `[M]`; a cluster without members keeps
+    its last one."""
+    members = F.one_hot(labels, len(previous)).to(
+        rows.dtype
+    )  # a product sums in one order, on every rank the same
     sizes = members.sum(0).unsqueeze(1)
     return torch.where(sizes > 0, members.T @ rows / sizes.clamp_min(1), previous)
 
@@ -75,7 +81,8 @@ def cluster_means(rows: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
 @torch.no_grad()
 @full_precision
 def kmeans(rows: Tensor, *, count: int, iterations: int) -> tuple[Tensor, Tensor]:
-    """Spherical k-means of `rows: [M, D]`, from rows evenly apart: centres `[K, D]` and labels `[M]`, without draws."""
+    """Spherical k-means of `rows: [M, D]`, from rows evenly apart: centres `[K, D]` and labels
+    `[M]`, without draws."""
     unit = F.normalize(rows, dim=1)
     centres = unit[torch.arange(count, device=rows.device) * len(rows) // count]
     for _ in range(iterations):

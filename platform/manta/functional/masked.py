@@ -11,14 +11,18 @@ from manta.functional._precision import full_precision
 def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
     """`[N, C, H, W] -> [N, T, C * h * w]`: patches of `h x w` pixels in row-major order."""
     height, width = patch_size
-    patches = images.unfold(2, height, height).unfold(3, width, width)  # [N, C, rows, columns, h, w]
+    patches = images.unfold(2, height, height).unfold(
+        3, width, width
+    )  # [N, C, rows, columns, h, w]
     return patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
 
 
 @full_precision
-def masked_patch_mse(prediction: Tensor, patches: Tensor, hidden: Tensor, *, eps: float = 1e-6) -> Tensor:
-    """Mean squared error on hidden patches against per-patch normalised pixels (He et al. 2022, MAE, sec. 3, in
-    prose).
+def masked_patch_mse(
+    prediction: Tensor, patches: Tensor, hidden: Tensor, *, eps: float = 1e-6
+) -> Tensor:
+    """Mean squared error on hidden patches against per-patch normalised pixels (He et al. 2022,
+    MAE, sec. 3, in prose).
 
     Args:
         prediction, patches: `[N, T, P]`.

@@ -1,4 +1,5 @@
-"""Second-order graph matching: two views of a batch are two graphs whose vertices and edges should correspond.
+"""Second-order graph matching: two views of a batch are two graphs whose vertices and edges should
+correspond.
 
 All ranks' samples are one graph, so whoever calls these gathers first.
 """
@@ -20,11 +21,15 @@ Penalty = Literal["hamming", "cross_entropy"]
 
 
 @full_precision
-def vertex_affinity(z_a: Tensor, z_b: Tensor, cells_a: Tensor, cells_b: Tensor, *, global_weight: float) -> Tensor:
-    """`[N, N]` cosines of samples in two views: of pooled vectors, and of the best fitting cells of their maps.
+def vertex_affinity(
+    z_a: Tensor, z_b: Tensor, cells_a: Tensor, cells_b: Tensor, *, global_weight: float
+) -> Tensor:
+    """`[N, N]` cosines of samples in two views: of pooled vectors, and of the best fitting cells of
+    their maps.
 
-    Nguyen et al. 2023, LVM-Med, eq. 3. The local cosine of two samples is the mean, over the cells of both, of each
-    cell's best in the other sample: of eq. 2 the term of features, without that of places.
+    Nguyen et al. 2023, LVM-Med, eq. 3. The local cosine of two samples is the mean, over the cells
+    of both, of each cell's best in the other sample: of eq. 2 the term of features, without that of
+    places.
 
     Args:
         z_a, z_b: `[N, D]`.
@@ -42,19 +47,25 @@ def vertex_affinity(z_a: Tensor, z_b: Tensor, cells_a: Tensor, cells_b: Tensor, 
 @torch.no_grad()
 @full_precision
 def knn_graph(z: Tensor, *, neighbours: int) -> Tensor:
-    """`[N, k]` int64: the k samples of the largest cosine with each of `z: [N, D]`, itself left out."""
+    """`[N, k]` int64: the k samples of the largest cosine with each of `z: [N, D]`, itself left
+    out."""
     if neighbours >= len(z):
-        raise ConfigError(f"a batch of {len(z)} has no {neighbours} neighbours; raise train.batch_size or lower them")
+        raise ConfigError(
+            f"a batch of {len(z)} has no {neighbours} neighbours; raise train.batch_size or lower them"
+        )
     unit = F.normalize(z, dim=1)
     return (unit @ unit.T).fill_diagonal_(-torch.inf).topk(neighbours, dim=1).indices
 
 
 @full_precision
-def edge_support(z_a: Tensor, z_b: Tensor, edges_a: Tensor, edges_b: Tensor, matching: Tensor) -> Tensor:
-    """`[N, N]`: how far the edges at vertex i of one graph and at vertex a of the other agree with a matching.
+def edge_support(
+    z_a: Tensor, z_b: Tensor, edges_a: Tensor, edges_b: Tensor, matching: Tensor
+) -> Tensor:
+    """`[N, N]`: how far the edges at vertex i of one graph and at vertex a of the other agree with
+    a matching.
 
-    `1/k sum_j sum_b cos(z_i - z_j, z'_a - z'_b) matching[j, b]` over the k neighbours j of i and b of a: the gradient
-    of the second-order term (LVM-Med, eq. 4) by the matching of (i, a).
+    `1/k sum_j sum_b cos(z_i - z_j, z'_a - z'_b) matching[j, b]` over the k neighbours j of i and b
+    of a: the gradient of the second-order term (LVM-Med, eq. 4) by the matching of (i, a).
 
     Args:
         edges_a, edges_b: `[N, k]` of `knn_graph`.
@@ -78,9 +89,10 @@ class MatchingTerms(NamedTuple):
 def matching_terms(log_matching: Tensor, edges: Tensor, *, penalty: Penalty) -> MatchingTerms:
     """Of the logarithm `[N, N]` of a soft matching whose right answer is the identity.
 
-    An edge (i, j) of `edges: [N, k]` is right as far as both its ends are. "hamming" is the expected share that is
-    wrong, in 0..1 (of vertices LVM-Med, eq. 5, over 2N); "cross_entropy" is minus the mean logarithm of what is right
-    (Wang et al. 2019, permutation loss), which also pulls at a pair that the matching misses altogether.
+    An edge (i, j) of `edges: [N, k]` is right as far as both its ends are. "hamming" is the
+    expected share that is wrong, in 0..1 (of vertices LVM-Med, eq. 5, over 2N); "cross_entropy" is
+    minus the mean logarithm of what is right (Wang et al. 2019, permutation loss), which also pulls
+    at a pair that the matching misses altogether.
     """
     vertices = log_matching.diagonal()
     pairs = vertices.unsqueeze(1) + vertices[edges]
@@ -102,9 +114,11 @@ def match_graphs(
     iterations: int,
     penalty: Penalty,
 ) -> MatchingTerms:
-    """The terms of a matching (LVM-Med, eq. 4), found by graduated assignment (Gold & Rangarajan 1996), with gradients.
+    """The terms of a matching (LVM-Med, eq. 4), found by graduated assignment (Gold & Rangarajan
+    1996), with gradients.
 
-    The first matching is by vertices alone; each round matches again by vertices and the support of the last one.
+    The first matching is by vertices alone; each round matches again by vertices and the support of
+    the last one.
 
     Args:
         vertices: `[N, N]` of `vertex_affinity`.
@@ -119,5 +133,7 @@ def match_graphs(
     matching = log_matching(vertices, epsilon=epsilon, iterations=iterations)
     for _ in range(rounds):
         support = edge_support(z_a, z_b, edges_a, edges_b, matching.exp())
-        matching = log_matching(vertices + edge_weight * support, epsilon=epsilon, iterations=iterations)
+        matching = log_matching(
+            vertices + edge_weight * support, epsilon=epsilon, iterations=iterations
+        )
     return matching_terms(matching, edges_a, penalty=penalty)

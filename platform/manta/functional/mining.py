@@ -14,18 +14,22 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def nearest_others(queries: Tensor, pool: Tensor, *, k: int, offset: int = 0) -> Tensor:
-    """`[N, k]` int64: the rows of the pool `[M, D]` of largest cosine with each of `queries: [N, D]`, largest first.
+    """`[N, k]` int64: the rows of the pool `[M, D]` of largest cosine with each of `queries: [N,
+    D]`, largest first.
 
     Args:
         offset: query i is row `offset + i` of the pool itself, which is not among its neighbours.
     """
     if not 1 <= k < len(pool):
-        raise ConfigError(f"no {k} neighbours are among {len(pool) - 1} other samples; raise train.batch_size")
+        raise ConfigError(
+            f"no {k} neighbours are among {len(pool) - 1} other samples; raise train.batch_size"
+        )
     cosines = F.normalize(queries, dim=1) @ F.normalize(pool, dim=1).T
     return cosines.masked_fill(own_rows(queries, pool, offset), -math.inf).topk(k, dim=1).indices
 
 
 @full_precision
 def with_mined(augmented: Tensor, mined: Tensor, *, weight: float) -> Tensor:
-    """`(L + weight L_mined) / (1 + weight)`: MYOW's total (Azabou et al. 2021), over 1 + weight as in its code."""
+    """`(L + weight L_mined) / (1 + weight)`: MYOW's total (Azabou et al. 2021), over 1 + weight as
+    in its code."""
     return (augmented + weight * mined) / (1 + weight)

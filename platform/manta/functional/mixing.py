@@ -1,4 +1,5 @@
-"""Losses on mixtures of samples. Over many ranks as in `redundancy`: own rows, and `average` over ranks."""
+"""Losses on mixtures of samples. Over many ranks as in `redundancy`: own rows, and `average` over
+ranks."""
 
 from __future__ import annotations
 
@@ -21,12 +22,14 @@ def mixed_correlation(
     average: Average = alone,
     eps: float = 1e-8,
 ) -> Tensor:
-    """How far mixtures correlate with both views otherwise than a mixture of embeddings would (Bandara et al. 2023).
+    """How far mixtures correlate with both views otherwise than a mixture of embeddings would
+    (Bandara et al. 2023).
 
-    With M the embeddings of `share * view a + (1 - share) * a partner's view b`, standardised over the batch as the
-    others are, and P the partners' rows of B: the sum of squares of `C(M, A) - share C(A, A) - (1 - share) C(P, A)`
-    plus that of `C(M, B) - share C(A, B) - (1 - share) C(P, B)`, C being Barlow Twins' cross-correlation. As these
-    are linear in M, only the residual's correlations are computed. A dimension without variance is 0 when standardised.
+    With M the embeddings of `share * view a + (1 - share) * a partner's view b`, standardised over
+    the batch as the others are, and P the partners' rows of B: the sum of squares of `C(M, A) -
+    share C(A, A) - (1 - share) C(P, A)` plus that of `C(M, B) - share C(A, B) - (1 - share) C(P,
+    B)`, C being Barlow Twins' cross-correlation. As these are linear in M, only the residual's
+    correlations are computed. A dimension without variance is 0 when standardised.
 
     Args:
         z_mixed, z_a, z_b, z_partner: `[N, D]`; over all ranks z_partner is a permutation of z_b.

@@ -13,11 +13,15 @@ from manta.functional._precision import full_precision
 
 
 @full_precision
-def nearest_labels(features: Tensor, dictionary: Tensor, *, k: int, valid: Tensor | None = None) -> Tensor:
-    """`[N, D], [M, D] -> [N, M]` bool: the k rows of the dictionary nearest by cosine (Zhu et al. 2023, MLS, eq. 7).
+def nearest_labels(
+    features: Tensor, dictionary: Tensor, *, k: int, valid: Tensor | None = None
+) -> Tensor:
+    """`[N, D], [M, D] -> [N, M]` bool: the k rows of the dictionary nearest by cosine (Zhu et al.
+    2023, MLS, eq. 7).
 
     Args:
-        valid: `[M]` bool, rows that there are; None: all. Where fewer than k are, all of them are nearest.
+        valid: `[M]` bool, rows that there are; None: all. Where fewer than k are, all of them are
+            nearest.
     """
     cosines = F.normalize(features, dim=1) @ F.normalize(dictionary, dim=1).T
     if valid is not None:
@@ -28,15 +32,19 @@ def nearest_labels(features: Tensor, dictionary: Tensor, *, k: int, valid: Tenso
 
 
 @full_precision
-def dictionary_logits(z: Tensor, dictionary: Tensor, *, temperature: float, valid: Tensor | None = None) -> Tensor:
-    """`[N, D], [M, D] -> [N, M]`: cosines over the temperature, -inf where a row is not valid (MLS, eq. 8)."""
+def dictionary_logits(
+    z: Tensor, dictionary: Tensor, *, temperature: float, valid: Tensor | None = None
+) -> Tensor:
+    """`[N, D], [M, D] -> [N, M]`: cosines over the temperature, -inf where a row is not valid (MLS,
+    eq. 8)."""
     logits = F.normalize(z, dim=1) @ F.normalize(dictionary, dim=1).T / temperature
     return logits if valid is None else logits.masked_fill(~valid, -math.inf)
 
 
 @full_precision
 def multilabel_bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of each row of the dictionary, mean over those that are there (MLS, eq. 9).
+    """Binary cross-entropy of each row of the dictionary, mean over those that are there (MLS, eq.
+    9).
 
     Args:
         logits: `[N, M]`, -inf for a row of the dictionary that is not there; such have no label.

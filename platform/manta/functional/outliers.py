@@ -1,7 +1,8 @@
-"""Contrast of inliers, which attract one another, with virtual outliers, which repel (Wang et al. 2023, UniCon-HA).
+"""Contrast of inliers, which attract one another, with virtual outliers, which repel (Wang et al.
+2023, UniCon-HA).
 
-Anchors, keys and how ranks share them are those of `manta.functional.contrastive`, but that a "sample" is an inlier or
-one of the outliers that were made of it.
+Anchors, keys and how ranks share them are those of `manta.functional.contrastive`, but that a
+"sample" is an inlier or one of the outliers that were made of it.
 """
 
 from __future__ import annotations
@@ -32,15 +33,17 @@ def unicon(
 ) -> Tensor:
     """Unilaterally aggregated contrast, mean over the 2N anchors (UniCon-HA, eq. 1 and 4 to 7).
 
-    Every anchor has the softmax over all views but itself, its positives among them (eq. 1). An outlier's positive is
-    its other view (eq. 5). An inlier's are all other inlier views (eq. 4), of which view j counts for
-    `w_j / (the sum of w over all but the anchor)`: eq. 6 divides `w_i w_j` by its sum over the anchor's positives,
-    where w_i cancels, so that every inlier anchor weighs as much as an outlier. The paper prints w inside the
-    logarithm, where it would add a constant and carry no gradient; it is read as what multiplies the logarithm.
+    Every anchor has the softmax over all views but itself, its positives among them (eq. 1). An
+    outlier's positive is its other view (eq. 5). An inlier's are all other inlier views (eq. 4), of
+    which view j counts for `w_j / (the sum of w over all but the anchor)`: eq. 6 divides `w_i w_j`
+    by its sum over the anchor's positives, where w_i cancels, so that every inlier anchor weighs as
+    much as an outlier. The paper prints w inside the logarithm, where it would add a constant and
+    carry no gradient; it is read as what multiplies the logarithm.
 
     Args:
         inlier: `[N]` bool.
-        weight_temperature: of w, which is `inlier_scores`'s exponential, without a gradient; None: all alike.
+        weight_temperature: of w, which is `inlier_scores`'s exponential, without a gradient; None:
+            all alike.
         inlier_keys: `[M]` bool, of the keys.
     """
     check_pair(z_a, z_b)
@@ -63,10 +66,12 @@ def unicon(
 
 
 def inlier_scores(keys: Tensor, inlier: Tensor, temperature: float | None) -> Tensor:
-    """`[M]`: log of how much each of the unit vectors `keys` is at home among the inliers, -inf for outliers.
+    """`[M]`: log of how much each of the unit vectors `keys` is at home among the inliers, -inf for
+    outliers.
 
     Eq. 7 but for the sum over all inliers that it divides by, which is the same for each:
-    `log sum_{j != i} exp(cosine of i and j / temperature)`, j over inliers. None scores all inliers alike.
+    `log sum_{j != i} exp(cosine of i and j / temperature)`, j over inliers. None scores all inliers
+    alike.
     """
     if temperature is None:
         return torch.zeros_like(keys[:, 0]).masked_fill(~inlier, -math.inf)

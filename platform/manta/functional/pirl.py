@@ -1,4 +1,5 @@
-"""Contrast of an image and its jigsaw puzzle with memories of images (Misra & van der Maaten 2020, PIRL).
+"""Contrast of an image and its jigsaw puzzle with memories of images (Misra & van der Maaten 2020,
+PIRL).
 
 Queries are this rank's rows `[N, D]`; the mean of the ranks' losses is the global batch's.
 """
@@ -15,7 +16,8 @@ from manta.functional._checks import check_pair
 from manta.functional._precision import full_precision
 
 LARGEST_SHARE = 1 - 1e-6
-"""Of a single negative in the softmax, above which it is pushed no harder: log(1 - share) must stay finite."""
+"""Of a single negative in the softmax, above which it is pushed no harder: log(1 - share) must stay
+finite."""
 
 
 @full_precision
@@ -24,8 +26,8 @@ def memory_nce(
 ) -> Tensor:
     """Noise-contrastive estimation of features against memories, mean over N (PIRL, eq. 3 and 4).
 
-    With h the softmax over the cosines with a sample's own memory and with those of the bank, the loss is
-    `-log h(own) - sum log(1 - h(other))`.
+    With h the softmax over the cosines with a sample's own memory and with those of the bank, the
+    loss is `-log h(own) - sum log(1 - h(other))`.
 
     Args:
         z: `[N, D]`, of an image or of its puzzle.
@@ -45,13 +47,16 @@ def memory_nce(
 
 
 @torch.no_grad()
-def jigsaw_patches(images: Tensor, offsets: Tensor, *, grid: int, share: float, size: int) -> Tensor:
+def jigsaw_patches(
+    images: Tensor, offsets: Tensor, *, grid: int, share: float, size: int
+) -> Tensor:
     """`[N, C, H, W] -> [N, grid * grid, C, size, size]`: a square patch of each cell, row by row.
 
     Args:
-        offsets: `[N, grid * grid, 2]` in 0..1: where in its cell the patch lies, horizontally and vertically.
-        share: side of a patch over the side of its cell, in 0..1; below 1 patches of neighbouring cells do not touch,
-            so that no edge that goes on tells which they are.
+        offsets: `[N, grid * grid, 2]` in 0..1: where in its cell the patch lies, horizontally and
+            vertically.
+        share: side of a patch over the side of its cell, in 0..1; below 1 patches of neighbouring
+            cells do not touch, so that no edge that goes on tells which they are.
         size: side in pixels that patches are resized to (bilinear).
     """
     side = share / grid
@@ -62,6 +67,8 @@ def jigsaw_patches(images: Tensor, offsets: Tensor, *, grid: int, share: float, 
         theta = images.new_zeros(len(images), 2, 3)
         theta[:, 0, 0] = theta[:, 1, 1] = side
         theta[:, :, 2] = 2 * centre - 1
-        where = F.affine_grid(theta, [len(images), images.shape[1], size, size], align_corners=False)
+        where = F.affine_grid(
+            theta, [len(images), images.shape[1], size, size], align_corners=False
+        )
         patches.append(F.grid_sample(images, where, padding_mode="border", align_corners=False))
     return torch.stack(patches, dim=1)

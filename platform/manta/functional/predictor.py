@@ -9,11 +9,15 @@ from manta.functional._precision import full_precision
 
 
 @full_precision
-def direct_predictor(correlation: Tensor, *, eps: float, power: float = 0.5, floor: float = 1e-4) -> Tensor:
-    """The linear predictor `[D, D]` aligned with the correlation `[D, D]` of its inputs (Tian et al. 2021, eq. 18).
+def direct_predictor(
+    correlation: Tensor, *, eps: float, power: float = 0.5, floor: float = 1e-4
+) -> Tensor:
+    """The linear predictor `[D, D]` aligned with the correlation `[D, D]` of its inputs (Tian et
+    al. 2021, eq. 18).
 
-    With `correlation = U diag(d) U^T` it is `U diag((d / max d)^power + eps) U^T`: the authors' code, which equals
-    the paper's `sqrt(d) + eps max d` but for the scale, that a cosine does not see, and that of eps.
+    With `correlation = U diag(d) U^T` it is `U diag((d / max d)^power + eps) U^T`: the authors'
+    code, which equals the paper's `sqrt(d) + eps max d` but for the scale, that a cosine does not
+    see, and that of eps.
 
     Args:
         correlation: second moments E[f f^T] about 0; not all zero.
@@ -29,9 +33,11 @@ def direct_predictor(correlation: Tensor, *, eps: float, power: float = 0.5, flo
 
 @full_precision
 def participation(correlation: Tensor) -> Tensor:
-    """How many eigenvalues of a correlation `[D, D]` share its trace: `(sum d)^2 / sum d^2`, the participation ratio.
+    """How many eigenvalues of a correlation `[D, D]` share its trace: `(sum d)^2 / sum d^2`, the
+    participation ratio.
 
-    It is 1 where one is not zero and D where all are equal; 0 of a matrix of zeros. It takes no decomposition.
+    It is 1 where one is not zero and D where all are equal; 0 of a matrix of zeros. It takes no
+    decomposition.
     """
     squares = correlation.square().sum()
     return correlation.trace().square() / squares.clamp_min(torch.finfo(squares.dtype).tiny)

@@ -1,5 +1,5 @@
-"""Pretext tasks: transformations of images that a network is asked to recognise. Nothing here is differentiable in
-what was drawn."""
+"""Pretext tasks: transformations of images that a network is asked to recognise. Nothing here is
+differentiable in what was drawn."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ QUADRANT_ORDERS = tuple(itertools.permutations(range(4)))
 
 
 def quarter_turned(images: Tensor, turns: Tensor) -> Tensor:
-    """Square `[B, C, S, S]`, each turned counter-clockwise by its `turns: [B]` (0 to 3) quarters."""
+    """Square `[B, C, S, S]`, each turned counter-clockwise by its `turns: [B]` (0 to 3)
+    quarters."""
     turned = torch.stack([images.rot90(turn, (2, 3)) for turn in range(QUARTERS)], dim=1)
     return turned[torch.arange(len(images), device=images.device), turns]
 
 
 def quadrants_shuffled(images: Tensor, orders: Tensor) -> Tensor:
-    """`[B, C, H, W]` of even sides, each with its quadrants in the order `QUADRANT_ORDERS[orders[b]]`."""
+    """`[B, C, H, W]` of even sides, each with its quadrants in the order
+    `QUADRANT_ORDERS[orders[b]]`."""
     count, channels, height, width = images.shape
     tiles = images.reshape(count, channels, 2, height // 2, 2, width // 2).permute(0, 2, 4, 1, 3, 5)
     tiles = tiles.reshape(count, 4, channels, height // 2, width // 2)

@@ -1,6 +1,7 @@
 """Losses that compare two views by which prototypes they belong to.
 
-Over many ranks each passes its own rows, and `average`, which averages a statistic over ranks and carries gradients.
+Over many ranks each passes its own rows, and `average`, which averages a statistic over ranks and
+carries gradients.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from manta.functional.redundancy import Average, alone
 
 @full_precision
 def swapped_prediction(cosines: Tensor, codes: Tensor, *, temperature: float) -> Tensor:
-    """Cross-entropy of one view's prototypes under another view's code, mean over samples (Caron et al. 2020, eq. 2).
+    """Cross-entropy of one view's prototypes under another view's code, mean over samples (Caron et
+    al. 2020, eq. 2).
 
     Args:
         cosines: `[N, K]` of the predicting view with the prototypes.
@@ -38,18 +40,21 @@ class MSNTerms(NamedTuple):
 
 @full_precision
 def sharpened(cosines: Tensor, *, temperature: float) -> Tensor:
-    """Codes `[N, K]`, rows of sum 1: the softmax at a temperature below the anchors' (Assran et al. 2022, section 3).
+    """Codes `[N, K]`, rows of sum 1: the softmax at a temperature below the anchors' (Assran et al.
+    2022, section 3).
 
-    The paper takes the softmax at the anchors' temperature and sharpens it by a power `1 / T`, which is the same at
-    `T * temperature`.
+    The paper takes the softmax at the anchors' temperature and sharpens it by a power `1 / T`,
+    which is the same at `T * temperature`.
     """
     return F.softmax(cosines / temperature, dim=1)
 
 
 @full_precision
-def msn_terms(anchors: Tensor, codes: Tensor, *, temperature: float, average: Average = alone) -> MSNTerms:
-    """Cross-entropy of each anchor under its target's code, and the entropy of the mean anchor (Assran et al. 2022,
-    eq. 1).
+def msn_terms(
+    anchors: Tensor, codes: Tensor, *, temperature: float, average: Average = alone
+) -> MSNTerms:
+    """Cross-entropy of each anchor under its target's code, and the entropy of the mean anchor
+    (Assran et al. 2022, eq. 1).
 
     The loss is `prediction - weight * entropy`.
 

@@ -1,7 +1,7 @@
 """Contrast with keys that are given: a queue of past ones, or those of every rank's batch.
 
-Queries are this rank's rows `[N, D]`; the mean of the ranks' losses is the global batch's. Whatever is random is an
-argument, so that an equation says the same twice.
+Queries are this rank's rows `[N, D]`; the mean of the ranks' losses is the global batch's. Whatever
+is random is an argument, so that an equation says the same twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def info_nce(positive: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
-    """InfoNCE of scores, mean over N queries (van den Oord et al. 2018; He et al. 2020, MoCo, eq. 1).
+    """InfoNCE of scores, mean over N queries (van den Oord et al. 2018; He et al. 2020, MoCo, eq.
+    1).
 
     Args:
         positive: `[N]`, of each query with its key.
@@ -32,7 +33,9 @@ def info_nce(positive: Tensor, negatives: Tensor, *, temperature: float) -> Tens
 
 
 @full_precision
-def queue_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float, own: Tensor | None = None) -> Tensor:
+def queue_nce(
+    query: Tensor, key: Tensor, queue: Tensor, *, temperature: float, own: Tensor | None = None
+) -> Tensor:
     """InfoNCE of cosines against the rows of a queue (He et al. 2020, MoCo, eq. 1).
 
     Args:
@@ -49,18 +52,26 @@ def queue_nce(query: Tensor, key: Tensor, queue: Tensor, *, temperature: float, 
 
 
 @full_precision
-def batch_nce(query: Tensor, keys: Tensor, *, temperature: float, offset: int = 0, decoupled: bool = False) -> Tensor:
-    """InfoNCE of cosines among the keys of one batch (Chen et al. 2021, MoCo v3, algorithm 1, without its 2 tau).
+def batch_nce(
+    query: Tensor, keys: Tensor, *, temperature: float, offset: int = 0, decoupled: bool = False
+) -> Tensor:
+    """InfoNCE of cosines among the keys of one batch (Chen et al. 2021, MoCo v3, algorithm 1,
+    without its 2 tau).
 
     Args:
         query: `[N, D]`.
-        keys: `[M, D]` of all ranks; the positive of query i is key `offset + i`, all others are its negatives.
+        keys: `[M, D]` of all ranks; the positive of query i is key `offset + i`, all others are its
+            negatives.
         decoupled: leave the positive out of the denominator (Yeh et al. 2022, DCL).
     """
     if len(keys) < 2:
-        raise ConfigError("a contrastive loss needs at least 2 samples in a batch; raise train.batch_size")
+        raise ConfigError(
+            "a contrastive loss needs at least 2 samples in a batch; raise train.batch_size"
+        )
     if not 0 <= offset <= len(keys) - len(query):
-        raise ConfigError(f"{len(query)} queries from row {offset} on are not among {len(keys)} keys")
+        raise ConfigError(
+            f"{len(query)} queries from row {offset} on are not among {len(keys)} keys"
+        )
     q, k = F.normalize(query, dim=1), F.normalize(keys, dim=1)
     places = torch.arange(offset, offset + len(q), device=q.device)
     positive = (q * k[places]).sum(1)
@@ -72,7 +83,8 @@ def batch_nce(query: Tensor, keys: Tensor, *, temperature: float, offset: int = 
 
 @full_precision
 def blend(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """`weight * x + (1 - weight) * y`: between the two below a weight of 1, and above it beyond x, away from y.
+    """`weight * x + (1 - weight) * y`: between the two below a weight of 1, and above it beyond x,
+    away from y.
 
     Args:
         weight: broadcast over `x` and `y`; in any precision.
@@ -88,7 +100,8 @@ def nearest(z: Tensor, support: Tensor, *, known: Tensor | None = None) -> Tenso
     Args:
         z: `[N, D]`.
         support: `[K, D]`.
-        known: `[K]` bool, the rows that count; None: all do. Where none does, z is its own neighbour.
+        known: `[K]` bool, the rows that count; None: all do. Where none does, z is its own
+            neighbour.
     """
     cosines = F.normalize(z, dim=1) @ F.normalize(support, dim=1).T
     if known is None:
@@ -100,12 +113,15 @@ def nearest(z: Tensor, support: Tensor, *, known: Tensor | None = None) -> Tenso
 @full_precision
 @torch.no_grad()
 def hardest(query: Tensor, queue: Tensor, *, count: int) -> Tensor:
-    """`[N, count, D]`: of each query `[N, D]` the most alike rows of `queue: [K, D]`, as unit vectors, best first.
+    """`[N, count, D]`: of each query `[N, D]` the most alike rows of `queue: [K, D]`, as unit
+    vectors, best first.
 
     The truncated ordered set of MoCHi (Kalantidis et al. 2020, section 4.1).
     """
     if count > len(queue):
-        raise ConfigError(f"the {count} hardest of {len(queue)} negatives cannot be taken; raise objective.queue")
+        raise ConfigError(
+            f"the {count} hardest of {len(queue)} negatives cannot be taken; raise objective.queue"
+        )
     rows = F.normalize(queue, dim=1)
     return rows[(F.normalize(query, dim=1) @ rows.T).topk(count, dim=1).indices]
 
@@ -113,20 +129,24 @@ def hardest(query: Tensor, queue: Tensor, *, count: int) -> Tensor:
 @full_precision
 @torch.no_grad()
 def mixed_negatives(hard: Tensor, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
-    """`[N, S, D]`: unit vectors between two hard negatives (Kalantidis et al. 2020, MoCHi, section 4.1).
+    """`[N, S, D]`: unit vectors between two hard negatives (Kalantidis et al. 2020, MoCHi, section
+    4.1).
 
     Args:
         hard: `[N, H, D]`, of each query.
         first, second: `[N, S]` int64, which of the H are mixed.
         weight: `[N, S]` of the first, in 0..1.
     """
-    return F.normalize(blend(_chosen(hard, first), _chosen(hard, second), weight.unsqueeze(2)), dim=2)
+    return F.normalize(
+        blend(_chosen(hard, first), _chosen(hard, second), weight.unsqueeze(2)), dim=2
+    )
 
 
 @full_precision
 @torch.no_grad()
 def query_mixed_negatives(query: Tensor, hard: Tensor, chosen: Tensor, weight: Tensor) -> Tensor:
-    """`[N, S, D]`: unit vectors between a query and a hard negative (Kalantidis et al. 2020, MoCHi, section 4.2).
+    """`[N, S, D]`: unit vectors between a query and a hard negative (Kalantidis et al. 2020, MoCHi,
+    section 4.2).
 
     Args:
         query: `[N, D]`.
@@ -157,15 +177,16 @@ def transformed_scores(
 ) -> Scores:
     """Scores of transformed features (Zhu et al. 2021, Feature Transformation, section 4).
 
-    A pair of cosine S that is extrapolated by a weight w gets the score `S + 2 w (1 - w) (1 - S)`, which is lower.
-    What is transformed is not normalised again.
+    A pair of cosine S that is extrapolated by a weight w gets the score `S + 2 w (1 - w) (1 - S)`,
+    which is lower. What is transformed is not normalised again.
 
     Args:
         query, key: `[N, D]`, two views of the same samples.
         queue: `[K, D]`.
-        extrapolation: `[N]` weights above 1: query and key are moved away from each other. None: left as they are.
-        interpolation: `[K]` weights in 0..1 of each negative against its partner, row `order: [K]` of the queue.
-            None: left as they are.
+        extrapolation: `[N]` weights above 1: query and key are moved away from each other. None:
+            left as they are.
+        interpolation: `[K]` weights in 0..1 of each negative against its partner, row `order: [K]`
+            of the queue. None: left as they are.
     """
     check_pair(query, key)
     q, k, rows = F.normalize(query, dim=1), F.normalize(key, dim=1), F.normalize(queue, dim=1)

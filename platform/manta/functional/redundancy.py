@@ -1,6 +1,7 @@
 """Losses on the statistics of a batch: correlations, variances, covariances.
 
-Over many ranks each passes its own rows, and `average`, which averages a statistic over ranks and carries gradients.
+Over many ranks each passes its own rows, and `average`, which averages a statistic over ranks and
+carries gradients.
 """
 
 from __future__ import annotations
@@ -40,12 +41,17 @@ class BarlowTwinsTerms(NamedTuple):
 @full_precision
 def barlow_twins_terms(correlation: Tensor) -> BarlowTwinsTerms:
     """Both terms of `correlation: [D, D]`."""
-    return BarlowTwinsTerms((1 - correlation.diagonal()).square().sum(), _off_diagonal(correlation).square().sum())
+    return BarlowTwinsTerms(
+        (1 - correlation.diagonal()).square().sum(), _off_diagonal(correlation).square().sum()
+    )
 
 
 @full_precision
-def cross_correlation(z_a: Tensor, z_b: Tensor, *, average: Average = alone, eps: float = 1e-8) -> Tensor:
-    """`[N, D], [N, D] -> [D, D]`, each dimension standardised over the batch (eq. 2): 1/N throughout.
+def cross_correlation(
+    z_a: Tensor, z_b: Tensor, *, average: Average = alone, eps: float = 1e-8
+) -> Tensor:
+    """`[N, D], [N, D] -> [D, D]`, each dimension standardised over the batch (eq. 2): 1/N
+    throughout.
 
     A dimension without variance correlates with nothing: its row and column are 0.
     """
@@ -56,8 +62,11 @@ def cross_correlation(z_a: Tensor, z_b: Tensor, *, average: Average = alone, eps
     return average(a.T @ b / len(a))
 
 
-def vicreg(z_a: Tensor, z_b: Tensor, *, invariance: float, variance: float, covariance: float) -> Tensor:
-    """Variance-invariance-covariance regularisation with the three weights (Bardes et al. 2022, eq. 6)."""
+def vicreg(
+    z_a: Tensor, z_b: Tensor, *, invariance: float, variance: float, covariance: float
+) -> Tensor:
+    """Variance-invariance-covariance regularisation with the three weights (Bardes et al. 2022, eq.
+    6)."""
     terms = vicreg_terms(z_a, z_b)
     return invariance * terms.invariance + variance * terms.variance + covariance * terms.covariance
 
@@ -76,9 +85,10 @@ def vicreg_terms(
 ) -> VICRegTerms:
     """The terms as the paper's algorithm 1 scales them.
 
-    Invariance is the mean square over samples and dimensions, of this rank's rows. Variance is the hinge at a
-    standard deviation of 1, `sqrt(var + eps)`, mean over dimensions. Covariance is the sum of squares off the diagonal
-    over D. Variances and covariances are unbiased, 1/(n - 1), with n the rows of all `ranks`.
+    Invariance is the mean square over samples and dimensions, of this rank's rows. Variance is the
+    hinge at a standard deviation of 1, `sqrt(var + eps)`, mean over dimensions. Covariance is the
+    sum of squares off the diagonal over D. Variances and covariances are unbiased, 1/(n - 1), with
+    n the rows of all `ranks`.
     """
     check_pair(z_a, z_b)
     samples = len(z_a) * ranks
@@ -97,4 +107,6 @@ def vicreg_terms(
 
 def _off_diagonal(matrix: Tensor) -> Tensor:
     """`[..., D, D]` with zeros on the diagonal."""
-    return matrix.masked_fill(torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device), 0.0)
+    return matrix.masked_fill(
+        torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device), 0.0
+    )

@@ -15,7 +15,8 @@ Aggregation = Literal["cat", "sum", "mean", "max"]
 
 
 def aggregate(first: Tensor, second: Tensor, how: Aggregation) -> Tensor:
-    """`[N, D], [N, D] -> [N, D]`, or `[N, 2D]` for "cat": one vector for a pair (Patacchiola & Storkey 2020)."""
+    """`[N, D], [N, D] -> [N, D]`, or `[N, 2D]` for "cat": one vector for a pair (Patacchiola &
+    Storkey 2020)."""
     check_pair(first, second)
     if how == "cat":
         return torch.cat([first, second], dim=1)

@@ -26,18 +26,22 @@ def restricted_nt_xent(
     keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> Tensor:
-    """Mean over the 2N anchors of -log(e^p / (e^p + the sum of e^n over the views of allowed samples)).
+    """Mean over the 2N anchors of -log(e^p / (e^p + the sum of e^n over the views of allowed
+    samples)).
 
-    p and n are cosines over the temperature, with the anchor's other view and with a negative. With every sample
-    allowed it is `nt_xent`; an anchor without any adds 0 and has no gradient.
+    p and n are cosines over the temperature, with the anchor's other view and with a negative. With
+    every sample allowed it is `nt_xent`; an anchor without any adds 0 and has no gradient.
 
     Args:
-        allowed: `[N, M]` bool, whether sample j is a negative of anchor i. An anchor's own sample never is.
+        allowed: `[N, M]` bool, whether sample j is a negative of anchor i. An anchor's own sample
+            never is.
     """
     cosines = compare_all(z_a, z_b, keys_a, keys_b, offset)
     shape = tuple(side // 2 for side in cosines.negatives.shape)
     if allowed.shape != shape:
-        raise ConfigError(f"allowed must be of shape {shape}, anchors by keys, not {tuple(allowed.shape)}")
+        raise ConfigError(
+            f"allowed must be of shape {shape}, anchors by keys, not {tuple(allowed.shape)}"
+        )
     negatives = cosines.negatives.masked_fill(~allowed.repeat(2, 2), -math.inf)
     positive = cosines.positive.repeat(2).unsqueeze(1)
     everything = torch.cat([positive, negatives], dim=1) / temperature

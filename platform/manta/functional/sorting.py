@@ -17,9 +17,10 @@ from manta.functional._precision import full_precision
 def soft_top(values: Tensor, *, top: int, steepness: float) -> Tensor:
     """`[N, L] -> [N, L]`: how likely each value is among the `top` largest of its row.
 
-    An odd-even sorting network of L layers; a pair is left in order with probability `atan(steepness * difference) /
-    pi + 1/2` (the Cauchy relaxation of Petersen et al. 2022). Entry i is the sum over the last `top` ranks of column
-    i of the network's doubly stochastic matrix, which is never formed: those ranks are traced back through the layers.
+    An odd-even sorting network of L layers; a pair is left in order with probability
+    `atan(steepness * difference) / pi + 1/2` (the Cauchy relaxation of Petersen et al. 2022). Entry
+    i is the sum over the last `top` ranks of column i of the network's doubly stochastic matrix,
+    which is never formed: those ranks are traced back through the layers.
     """
     length = values.shape[1]
     kept = []
@@ -44,10 +45,12 @@ def groco(
     keys: Tensor | None = None,
     offset: int = 0,
 ) -> Tensor:
-    """Group ordering: every positive is more like the anchor than every hard negative (Shvetsova et al. 2023, GroCo).
+    """Group ordering: every positive is more like the anchor than every hard negative (Shvetsova et
+    al. 2023, GroCo).
 
-    The cosines of the `hardest` negatives and of all positives, each ascending, pass through the soft sorting network;
-    the loss is the binary cross-entropy of being in the positives' ranks, mean over elements and anchors.
+    The cosines of the `hardest` negatives and of all positives, each ascending, pass through the
+    soft sorting network; the loss is the binary cross-entropy of being in the positives' ranks,
+    mean over elements and anchors.
 
     Args:
         z: `[N, D]` anchors. Whoever calls stops the gradient of the others, as the paper does.
@@ -63,13 +66,16 @@ def groco(
     cosines = (anchors @ others.T).masked_fill(own_rows(anchors, others, offset), -math.inf)
     negative = cosines.topk(min(hardest, len(others) - 1), dim=1).values.flip(1)
     positive = torch.einsum("nd,npd->np", anchors, F.normalize(positives, dim=2)).sort(dim=1).values
-    share = soft_top(torch.cat([negative, positive], dim=1), top=positive.shape[1], steepness=steepness)
+    share = soft_top(
+        torch.cat([negative, positive], dim=1), top=positive.shape[1], steepness=steepness
+    )
     target = torch.cat([torch.zeros_like(negative), torch.ones_like(positive)], dim=1)
     return F.binary_cross_entropy(share.clamp(0, 1), target)
 
 
 def _pairs(x: Tensor, layer: int) -> Tensor:
-    """`[N, L] -> [N, pairs, 2]`: neighbours that the layer compares, from the first or second element on."""
+    """`[N, L] -> [N, pairs, 2]`: neighbours that the layer compares, from the first or second
+    element on."""
     start = layer % 2
     count = (x.shape[1] - start) // 2
     return x[:, start : start + 2 * count].reshape(len(x), count, 2)

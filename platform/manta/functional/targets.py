@@ -1,4 +1,5 @@
-"""What is given before training: losses against a class or a frozen network's features, and a start near a network."""
+"""What is given before training: losses against a class or a frozen network's features, and a start
+near a network."""
 
 from __future__ import annotations
 
@@ -29,9 +30,10 @@ def hint(student: Tensor, teacher: Tensor) -> Tensor:
 
 @full_precision
 def near_teacher(weight: Tensor, teacher: Tensor, *, distance: float) -> Tensor:
-    """`((1 - alpha) teacher + alpha weight) / sqrt((1 - alpha)^2 + alpha^2)` of weights of one shape.
+    """`((1 - alpha) teacher + alpha weight) / sqrt((1 - alpha)^2 + alpha^2)` of weights of one
+    shape.
 
-    A student's start between its teacher, at a distance alpha of 0, and itself, at 1; independent weights of one
-    variance keep it (Sarnthein et al. 2023, section 4, unnumbered).
+    A student's start between its teacher, at a distance alpha of 0, and itself, at 1; independent
+    weights of one variance keep it (Sarnthein et al. 2023, section 4, unnumbered).
     """
     return ((1 - distance) * teacher + distance * weight) / math.hypot(1 - distance, distance)

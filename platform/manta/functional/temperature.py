@@ -1,4 +1,5 @@
-"""Contrastive losses whose temperature is learnt: one for each pair (AMCL) or one for each sample (iSogCLR).
+"""Contrastive losses whose temperature is learnt: one for each pair (AMCL) or one for each sample
+(iSogCLR).
 
 Anchors, keys and `offset` are as in `contrastive`.
 """
@@ -17,7 +18,8 @@ from manta.functional.contrastive import compare_all
 
 
 class AMCLTerms(NamedTuple):
-    """The loss without its regulariser, the regulariser without beta, and the mean temperature of the positives."""
+    """The loss without its regulariser, the regulariser without beta, and the mean temperature of
+    the positives."""
 
     likelihood: Tensor
     regulariser: Tensor
@@ -40,11 +42,13 @@ def amcl_terms(
     score_keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> AMCLTerms:
-    """One head of adaptive multi-head contrastive learning over SimCLR, mean over the 2N anchors (Wang et al. 2024).
+    """One head of adaptive multi-head contrastive learning over SimCLR, mean over the 2N anchors
+    (Wang et al. 2024).
 
-    A pair's temperature is `low + (high - low) * sigmoid(-s . s')` of its scores (eq. 3). The likelihood is minus the
-    positive's cosine over its temperature, plus the mean of the same over the `hardest` negatives (eq. 5). The
-    regulariser is `D/2 log t + 1/t` of the positive's temperature, minus the sum of `log t + 1/t` over those negatives.
+    A pair's temperature is `low + (high - low) * sigmoid(-s . s')` of its scores (eq. 3). The
+    likelihood is minus the positive's cosine over its temperature, plus the mean of the same over
+    the `hardest` negatives (eq. 5). The regulariser is `D/2 log t + 1/t` of the positive's
+    temperature, minus the sum of `log t + 1/t` over those negatives.
 
     Args:
         z_a, z_b: `[N, D]`.
@@ -55,7 +59,11 @@ def amcl_terms(
     check_pair(scores_a, scores_b)
     cosines = compare_all(z_a, z_b, keys_a, keys_b, offset)
     s = torch.cat([scores_a, scores_b])
-    s_keys = s if score_keys_a is None or score_keys_b is None else torch.cat([score_keys_a, score_keys_b])
+    s_keys = (
+        s
+        if score_keys_a is None or score_keys_b is None
+        else torch.cat([score_keys_a, score_keys_b])
+    )
 
     def temperature(score: Tensor) -> Tensor:
         return low + (high - low) * torch.sigmoid(-score)
@@ -91,11 +99,13 @@ def isogclr(
     keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> RobustTerms:
-    """Robust global contrastive loss with a temperature for each sample (Qiu et al. 2023, iSogCLR, eq. 6).
+    """Robust global contrastive loss with a temperature for each sample (Qiu et al. 2023, iSogCLR,
+    eq. 6).
 
-    An anchor's loss is `t log g + rho t`, with `g` the mean of `exp((negative - positive) / t)` over all the negatives
-    of the dataset. A batch sees some of them: `u = (1 - gamma) u + gamma g` is kept for each sample. The value here
-    is `t log u + rho t`, mean over the 2N anchors, and its gradient the paper's estimator `t (dg) / u`.
+    An anchor's loss is `t log g + rho t`, with `g` the mean of `exp((negative - positive) / t)`
+    over all the negatives of the dataset. A batch sees some of them: `u = (1 - gamma) u + gamma g`
+    is kept for each sample. The value here is `t log u + rho t`, mean over the 2N anchors, and its
+    gradient the paper's estimator `t (dg) / u`.
 
     Args:
         temperature: `[N]`, of each sample, held fixed.
@@ -134,7 +144,8 @@ def temperature_step(
     low: float,
     high: float,
 ) -> tuple[Tensor, Tensor]:
-    """One step of SGD on each sample's temperature: the new temperature, within its range, and the new velocity.
+    """One step of SGD on each sample's temperature: the new temperature, within its range, and the
+    new velocity.
 
     The velocity is a moving average of the gradients, each clipped to `[-clip, clip]`.
     """

@@ -12,21 +12,26 @@ ITERATIONS = 100
 TOLERANCE = 1e-6
 """Relative change of the fixed point's ratio at which it stops."""
 SMALLEST = 1e-12
-"""Residuals below this share of the labels' square count as this: a perfect fit has infinite evidence."""
+"""Residuals below this share of the labels' square count as this: a perfect fit has infinite
+evidence."""
 BOUND = 1e10
 """The ratio of precisions stays within this factor of the mean eigenvalue, in both directions."""
 
 
-def log_me(features: Tensor, labels: Tensor, *, shift: Tensor | None = None, chunk: int = 16_384) -> float:
-    """The log of the maximum evidence of `labels: [N]` given `[N, D]` features, per row, mean over classes (LogME).
+def log_me(
+    features: Tensor, labels: Tensor, *, shift: Tensor | None = None, chunk: int = 16_384
+) -> float:
+    """The log of the maximum evidence of `labels: [N]` given `[N, D]` features, per row, mean over
+    classes (LogME).
 
-    A class's column of 0 and 1 is modelled as `y = F w + noise`, `w ~ N(0, 1 / alpha)`, noise `~ N(0, 1 / beta)`, and
-    `log p(y | F, alpha, beta) / N` is maximised over alpha and beta: You et al. 2021, "LogME: Practical Assessment of
-    Pre-trained Models for Transfer Learning"; by the fixed point in the ratio `t = alpha / beta` of You et al. 2022,
-    "Ranking and Tuning Pre-trained Models". As there, features are not centred. Ours: classes without a row are left
-    out, beta is eliminated in closed form, and bounds take the place of the authors' 1e-5 in denominators, by which the
-    features' scale mattered. With fewer rows than features the authors' code gives other values: its log-determinant
-    leaves eigenvalues out.
+    A class's column of 0 and 1 is modelled as `y = F w + noise`, `w ~ N(0, 1 / alpha)`, noise `~
+    N(0, 1 / beta)`, and `log p(y | F, alpha, beta) / N` is maximised over alpha and beta: You et
+    al. 2021, "LogME: Practical Assessment of Pre-trained Models for Transfer Learning"; by the
+    fixed point in the ratio `t = alpha / beta` of You et al. 2022, "Ranking and Tuning Pre-trained
+    Models". As there, features are not centred. Ours: classes without a row are left out, beta is
+    eliminated in closed form, and bounds take the place of the authors' 1e-5 in denominators, by
+    which the features' scale mattered. With fewer rows than features the authors' code gives other
+    values: its log-determinant leaves eigenvalues out.
 
     Args:
         shift: `[classes, D]` added to the features of each class.
@@ -41,7 +46,9 @@ def log_me(features: Tensor, labels: Tensor, *, shift: Tensor | None = None, chu
     width = features.shape[1]
     gram = torch.zeros(width, width, dtype=torch.float64, device=features.device)
     products = torch.zeros(len(counts), width, dtype=torch.float64, device=features.device)
-    for rows, classes in zip(torch.split(features.detach(), chunk), torch.split(labels, chunk), strict=True):
+    for rows, classes in zip(
+        torch.split(features.detach(), chunk), torch.split(labels, chunk), strict=True
+    ):
         x = rows.double() if shift is None else rows.double() + shift[classes]
         gram += x.T @ x
         products.index_add_(0, classes, x)
@@ -56,7 +63,8 @@ def log_me(features: Tensor, labels: Tensor, *, shift: Tensor | None = None, chu
 
 
 def _evidence(eigenvalues: Tensor, aligned: Tensor, squares: Tensor, *, rows: int) -> Tensor:
-    """The maximum over both precisions of the log evidence per row: `[D]`, `[D, C]`, `[C]` -> `[C]`."""
+    """The maximum over both precisions of the log evidence per row: `[D]`, `[D, C]`, `[C]` ->
+    `[C]`."""
     s = eigenvalues[:, None]
     outside = (squares - aligned.sum(0)).clamp_min(0)
     scale = float(s.mean()) or 1.0
@@ -66,29 +74,40 @@ def _evidence(eigenvalues: Tensor, aligned: Tensor, squares: Tensor, *, rows: in
         weight = (s * aligned / (s + t) ** 2).sum(0)  # |w|^2
         residual = outside + (aligned * (t / (s + t)) ** 2).sum(0)
         before = t
-        t = used * residual.clamp_min(SMALLEST * squares) / (weight * (rows - used)).clamp_min(1e-300)
+        t = (
+            used
+            * residual.clamp_min(SMALLEST * squares)
+            / (weight * (rows - used)).clamp_min(1e-300)
+        )
         t = t.clamp(scale / BOUND, scale * BOUND)
         if bool(((t - before).abs() <= TOLERANCE * before).all()):
             break
-    misfit = (outside + (aligned * t / (s + t)).sum(0)).clamp_min(SMALLEST * squares)  # residual + t |w|^2
+    misfit = (outside + (aligned * t / (s + t)).sum(0)).clamp_min(
+        SMALLEST * squares
+    )  # residual + t |w|^2
     log_beta = (rows / misfit).log()
-    return (rows / 2 * (log_beta - 1 - math.log(2 * math.pi)) - 0.5 * (1 + s / t).log().sum(0)) / rows
+    return (
+        rows / 2 * (log_beta - 1 - math.log(2 * math.pi)) - 0.5 * (1 + s / t).log().sum(0)
+    ) / rows
 
 
 def potential_energy_descent(
     means: Tensor, radii: Tensor, *, step: float = 0.1, steps: int = 6, stop: float = 0.5
 ) -> Tensor:
-    """Where classes that overlap are pushed: Li et al. 2023, "Exploring Model Transferability through the Lens of
-    Potential Energy" (PED).
+    """Where classes that overlap are pushed: Li et al. 2023, "Exploring Model Transferability
+    through the Lens of Potential Energy" (PED).
 
-    Two classes whose radii exceed the distance of their means repel each other along the line through the means, with
-    the overlap as force; from rest, a force moves its class by `force * step^2 / 2` in a step.
+    Two classes whose radii exceed the distance of their means repel each other along the line
+    through the means, with the overlap as force; from rest, a force moves its class by `force *
+    step^2 / 2` in a step.
 
     Args:
         means: `[C, D]` of the classes' features.
         radii: `[C]`, which stay.
-        step: of time. Below sqrt(2) no force moves a class by more than the overlap, which the authors cap it at.
-        stop: fraction of the first step's movement; a step that moves classes by less is the first that is not taken.
+        step: of time. Below sqrt(2) no force moves a class by more than the overlap, which the
+            authors cap it at.
+        stop: fraction of the first step's movement; a step that moves classes by less is the first
+            that is not taken.
 
     Returns:
         `[C, D]`: how far each class is moved.

@@ -1,7 +1,8 @@
-"""Optimal transport by Sinkhorn's iterations: who belongs to which prototype, so that all prototypes are used alike.
+"""Optimal transport by Sinkhorn's iterations: who belongs to which prototype, so that all
+prototypes are used alike.
 
-Over many ranks each passes its own rows, and `total`, which sums a statistic over ranks. Whoever calls these stops the
-gradient: codes are targets.
+Over many ranks each passes its own rows, and `total`, which sums a statistic over ranks. Whoever
+calls these stops the gradient: codes are targets.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ Total = Callable[[Tensor], Tensor]
 
 @full_precision
 def sinkhorn(cosines: Tensor, *, epsilon: float, iterations: int, total: Total = alone) -> Tensor:
-    """Codes `[N, K]`, rows of sum 1, of cosines with K prototypes (Caron et al. 2020, SwAV, eq. 3 to 5).
+    """Codes `[N, K]`, rows of sum 1, of cosines with K prototypes (Caron et al. 2020, SwAV, eq. 3
+    to 5).
 
-    `Diag(u) exp(cosines / epsilon) Diag(v)`, near the one whose prototypes all have the same share of the samples; a
-    sample's own sum comes last, as in the paper's listing.
+    `Diag(u) exp(cosines / epsilon) Diag(v)`, near the one whose prototypes all have the same share
+    of the samples; a sample's own sum comes last, as in the paper's listing.
 
     Args:
         cosines: within [-1, 1]; this rank's rows.
-        epsilon: weight of the entropy: the smaller, the harder the codes. 0.01 or more, so that no sum is 0.
+        epsilon: weight of the entropy: the smaller, the harder the codes. 0.01 or more, so that no
+            sum is 0.
         iterations: over prototypes and samples; 3 in the paper.
     """
-    # At most 1 in float64, where e^(-2 / 0.01) is still a number: the raw exponentials overflow or vanish in float32.
+    # At most 1 in float64, where e^(-2 / 0.01) is still a number: the raw exponentials overflow or
+    # vanish in float32.
     codes = torch.exp((cosines.double() - 1) / epsilon)
     for _ in range(iterations):
         codes = codes / total(codes.sum(0))
@@ -39,7 +43,8 @@ def sinkhorn(cosines: Tensor, *, epsilon: float, iterations: int, total: Total =
 
 @full_precision
 def log_matching(affinity: Tensor, *, epsilon: float, iterations: int) -> Tensor:
-    """Logarithm of a matrix `[N, N]` of row and column sums 1, near the best assignment (Cuturi 2013), with gradients.
+    """Logarithm of a matrix `[N, N]` of row and column sums 1, near the best assignment (Cuturi
+    2013), with gradients.
 
     Args:
         affinity: `[N, N]`, the larger the better.

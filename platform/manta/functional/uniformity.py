@@ -1,7 +1,9 @@
-"""How evenly a batch is spread over the sphere: one logarithm around the mean over all pairs of samples.
+"""How evenly a batch is spread over the sphere: one logarithm around the mean over all pairs of
+samples.
 
-Over many ranks each passes its own rows, every rank's as keys (as in `contrastive`), and `average`, which averages a
-statistic over ranks and carries gradients. Every rank then returns the same value, that of the global batch.
+Over many ranks each passes its own rows, every rank's as keys (as in `contrastive`), and `average`,
+which averages a statistic over ranks and carries gradients. Every rank then returns the same value,
+that of the global batch.
 """
 
 from __future__ import annotations
@@ -27,19 +29,23 @@ def uniformity(
     offset: int = 0,
     average: Average = alone,
 ) -> Tensor:
-    """Log of the mean of `exp(cosine / temperature)` over ordered pairs of different samples, in any views.
+    """Log of the mean of `exp(cosine / temperature)` over ordered pairs of different samples, in
+    any views.
 
-    The uniformity term of UniSiam (Lu et al. 2022): an anchor has 2M - 2 negatives, and there are 2M anchors. It is 0
-    where all are orthogonal and `1 / temperature` where all are alike.
+    The uniformity term of UniSiam (Lu et al. 2022): an anchor has 2M - 2 negatives, and there are
+    2M anchors. It is 0 where all are orthogonal and `1 / temperature` where all are alike.
 
     Args:
         z_a, z_b: `[N, D]`, this rank's rows of the two views.
         keys_a, keys_b: `[M, D]`, every rank's; None: `z_a, z_b`.
         offset: place of this rank's first row among the keys.
-        average: over ranks; needed with keys of other ranks, since the mean of logarithms is another thing.
+        average: over ranks; needed with keys of other ranks, since the mean of logarithms is
+            another thing.
     """
     negatives = compare_all(z_a, z_b, keys_a, keys_b, offset).negatives / temperature
     rows, keys = negatives.shape
     log_mean = torch.logsumexp(negatives.flatten(), dim=0) - math.log(rows * (keys - 2))
-    shift = average(log_mean.detach())  # the same on every rank, and near all of theirs: nothing overflows
+    shift = average(
+        log_mean.detach()
+    )  # the same on every rank, and near all of theirs: nothing overflows
     return average((log_mean - shift).exp()).log() + shift

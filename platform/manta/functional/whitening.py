@@ -15,19 +15,25 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def whiten(z: Tensor, *, shrinkage: float) -> Tensor:
-    """`[N, D] -> [N, D]`: centred, and of covariance I, by the Cholesky factor (Ermolov et al. 2021).
+    """`[N, D] -> [N, D]`: centred, and of covariance I, by the Cholesky factor (Ermolov et al.
+    2021).
 
     Args:
-        shrinkage: of the covariance S towards `tr(S) / D I`, which has its scale, so that the result has none: the
-            authors' code shrinks towards I, whence small embeddings are no longer whitened. A direction whose share of
+        shrinkage: of the covariance S towards `tr(S) / D I`, which has its scale, so that the
+            result has none: the authors' code shrinks towards I, whence small embeddings are no
+                longer whitened. A direction whose share of
             the variance is below it comes out small. Without it N must be above D.
     """
     if len(z) < 2:
         raise ConfigError("whitening needs at least 2 samples in a batch; raise train.batch_size")
     centred = z - z.mean(0)
     covariance = centred.T @ centred / (len(z) - 1)
-    variance = covariance.diagonal().mean().clamp_min(torch.finfo(z.dtype).eps)  # collapsed ones are the watch's
-    covariance = torch.lerp(covariance, variance * torch.eye(z.shape[1], dtype=z.dtype, device=z.device), shrinkage)
+    variance = (
+        covariance.diagonal().mean().clamp_min(torch.finfo(z.dtype).eps)
+    )  # collapsed ones are the watch's
+    covariance = torch.lerp(
+        covariance, variance * torch.eye(z.shape[1], dtype=z.dtype, device=z.device), shrinkage
+    )
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed or (shrinkage == 0 and len(z) <= z.shape[1]):
         raise ConfigError(
@@ -41,12 +47,16 @@ def whiten(z: Tensor, *, shrinkage: float) -> Tensor:
 
 @full_precision
 def w_mse(z_a: Tensor, z_b: Tensor, groups: Sequence[Tensor], *, shrinkage: float) -> Tensor:
-    """Squared distance of whitened, then normalised views, mean over all pairs (Ermolov et al. 2021).
+    """Squared distance of whitened, then normalised views, mean over all pairs (Ermolov et al.
+    2021).
 
     Args:
         z_a, z_b: `[N, D]`, every rank's.
         groups: rows of each sub-batch, in which each view is whitened by itself.
     """
     check_pair(z_a, z_b)
-    w_a, w_b = (F.normalize(torch.cat([whiten(z[rows], shrinkage=shrinkage) for rows in groups])) for z in (z_a, z_b))
+    w_a, w_b = (
+        F.normalize(torch.cat([whiten(z[rows], shrinkage=shrinkage) for rows in groups]))
+        for z in (z_a, z_b)
+    )
     return (w_a - w_b).square().sum(1).mean()

@@ -1,12 +1,26 @@
-"""The methods, one file each. Importing the package imports none of them; `OBJECTIVES` does, on first use."""
+"""The methods, one file each. Importing the package imports none of them; `OBJECTIVES` does, on
+first use."""
 
 from manta.objectives._base import OBJECTIVES, Family, Keeps, Objective, Paper, build
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Communicator, Exchange
 from manta.objectives._keyed import keyed_beta, keyed_order, keyed_uniform
-from manta.objectives._materials import ClusterMaterial, ColumnMaterial, Material, ModelMaterial, SampleValues
+from manta.objectives._materials import (
+    ClusterMaterial,
+    ColumnMaterial,
+    Material,
+    ModelMaterial,
+    SampleValues,
+)
 from manta.objectives._memory import Queue, SampleTable
-from manta.objectives._parts import Head, Prototypes, ema_update, freeze_unreached, mlp, momentum_copy
+from manta.objectives._parts import (
+    Head,
+    Prototypes,
+    ema_update,
+    freeze_unreached,
+    mlp,
+    momentum_copy,
+)
 
 __all__ = [
     "OBJECTIVES",

@@ -44,15 +44,17 @@ C = TypeVar("C", bound=ObjectiveConfig)
 class Objective(nn.Module, ABC, Generic[C]):
     """A paper's method around an encoder. The trainer knows nothing else of it.
 
-    A subclass is registered by `@OBJECTIVES.register(name)`, defines `Config` (a subclass of `ObjectiveConfig` whose
-    `name` is that name), `family`, `paper`, `exchange`, and `forward`. Whatever must survive a restart is a buffer, a
-    parameter or in `get_extra_state`.
+    A subclass is registered by `@OBJECTIVES.register(name)`, defines `Config` (a subclass of
+    `ObjectiveConfig` whose `name` is that name), `family`, `paper`, `exchange`, and `forward`.
+    Whatever must survive a restart is a buffer, a parameter or in `get_extra_state`.
 
     Attributes:
         views: the views of its default configuration, as `str(needs)` says it; for `manta list`.
-        keeps: what it holds besides the encoder and heads, or is given before training; for `manta list`.
+        keeps: what it holds besides the encoder and heads, or is given before training; for `manta
+            list`.
         labels: "asked" if its config can name a column of labels to learn from; for `manta list`.
-        slow_start: the conformance suite's 60 steps of digits take it hardly further than random weights.
+        slow_start: the conformance suite's 60 steps of digits take it hardly further than random
+            weights.
     """
 
     Config: ClassVar[type[ObjectiveConfig]]
@@ -73,7 +75,8 @@ class Objective(nn.Module, ABC, Generic[C]):
 
     @classmethod
     def materials(cls, config: Any) -> Mapping[str, Material]:
-        """What must be there before training, by the names under which `data.materials` has their paths.
+        """What must be there before training, by the names under which `data.materials` has their
+        paths.
 
         An objective with materials is built only where they are there.
         """
@@ -86,7 +89,8 @@ class Objective(nn.Module, ABC, Generic[C]):
 
     @abstractmethod
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """ "loss", a scalar whose mean over ranks is the global batch's loss, and every term by name (detached)."""
+        """ "loss", a scalar whose mean over ranks is the global batch's loss, and every term by
+        name (detached)."""
 
     def after_step(self, progress: Progress) -> None:
         """Called after each optimizer step: momentum teachers, queues, per-sample state."""
@@ -97,11 +101,13 @@ class Objective(nn.Module, ABC, Generic[C]):
         return self.encoder
 
     def fused(self, module: nn.Module, views: Sequence[View]) -> list[Tensor]:
-        """`module` over views of equal size in one forward, split back: BatchNorm sees them as one batch."""
+        """`module` over views of equal size in one forward, split back: BatchNorm sees them as one
+        batch."""
         return list(module(torch.cat([view.data for view in views])).chunk(len(views)))
 
     def gathered(self, z_a: Tensor, z_b: Tensor) -> dict[str, Any]:
-        """Every rank's rows of a pair of views, as `functional.contrastive` takes them: keys and their offset."""
+        """Every rank's rows of a pair of views, as `functional.contrastive` takes them: keys and
+        their offset."""
         keys_a, keys_b = self.comm.gather(torch.stack([upcast(z_a), upcast(z_b)], dim=1)).unbind(1)
         return {"keys_a": keys_a, "keys_b": keys_b, "offset": self.comm.rank * len(z_a)}
 

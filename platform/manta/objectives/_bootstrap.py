@@ -1,4 +1,5 @@
-"""What BYOL and the methods that add a term to it have in common: a predictor against a momentum teacher."""
+"""What BYOL and the methods that add a term to it have in common: a predictor against a momentum
+teacher."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ C = TypeVar("C", bound=BootstrapConfig)
 
 
 class Bootstrap(Objective[C]):
-    """Encoder, projector and predictor, and a momentum teacher of the first two; a method adds `forward`.
+    """Encoder, projector and predictor, and a momentum teacher of the first two; a method adds
+    `forward`.
 
     The teacher runs in train mode, as in BYOL's paper: its BatchNorm normalises by the batch.
     """
@@ -53,7 +55,8 @@ class Bootstrap(Objective[C]):
 
 
 def both_ways(p_a: Tensor, p_b: Tensor, z_a: Tensor, z_b: Tensor) -> Tensor:
-    """Squared distance of the normalised prediction from each view and the other's target, mean over directions."""
+    """Squared distance of the normalised prediction from each view and the other's target, mean
+    over directions."""
     return 2 + negative_cosine(p_a, z_b) + negative_cosine(p_b, z_a)
 
 

@@ -19,7 +19,8 @@ class ObjectiveConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _whole_heads(cls, values: Any) -> Any:
-        """A head that is given in part is this objective's in all else, not what `HeadConfig` has by default."""
+        """A head that is given in part is this objective's in all else, not what `HeadConfig` has
+        by default."""
         if not isinstance(values, Mapping):
             return values
         heads = {name: field.default for name, field in cls.model_fields.items()}
@@ -29,7 +30,8 @@ class ObjectiveConfig(BaseModel):
 class HeadConfig(BaseModel):
     """A projector or predictor: `layers - 1` hidden layers of `hidden` units, then `out`.
 
-    With kind "reweighting" it is a fixed scale of each dimension instead, as wide as its input: only `kappa` counts.
+    With kind "reweighting" it is a fixed scale of each dimension instead, as wide as its input:
+    only `kappa` counts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,9 +40,13 @@ class HeadConfig(BaseModel):
     out: int = Field(default=128, ge=1)
     layers: int = Field(default=2, ge=1)
     norm: Literal["batch", "layer", None] = "batch"
-    norm_out: bool = Field(default=False, description="normalise the output too, without a learnt affine")
+    norm_out: bool = Field(
+        default=False, description="normalise the output too, without a learnt affine"
+    )
     activation: Literal["relu", "gelu"] = "relu"
-    kappa: float = Field(default=1.01, ge=1, description="reweighting: dimension i is divided by kappa to the i")
+    kappa: float = Field(
+        default=1.01, ge=1, description="reweighting: dimension i is divided by kappa to the i"
+    )
 
 
 def _overlaid(default: Any, given: Any) -> Any:
@@ -76,4 +82,5 @@ Temperature = Annotated[Scheduled, AfterValidator(_above_zero)]
 """A config field: a number above 0, or a schedule that stays there."""
 
 Momentum = Annotated[Scheduled, AfterValidator(_fraction)]
-"""A config field: how much of itself an average keeps at each step, in 0..1, or a schedule of it."""
+"""A config field: how much of itself an average keeps at each step, in 0..1, or a schedule of
+it."""

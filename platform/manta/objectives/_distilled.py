@@ -1,4 +1,5 @@
-"""What methods over prototypes share: prototypes that can wait, a teacher's centre, DINO's pairs of views."""
+"""What methods over prototypes share: prototypes that can wait, a teacher's centre, DINO's pairs of
+views."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from manta.schedules import steps, value_of
 
 
 class WaitingPrototypes(Prototypes):
-    """Prototypes that stay as they are drawn while `waiting`: all becoming alike is the first thing that they learn.
+    """Prototypes that stay as they are drawn while `waiting`: all becoming alike is the first thing
+    that they learn.
 
     Their gradient is zero then, not missing, since DistributedDataParallel waits for it.
     """
@@ -58,9 +60,14 @@ class Centre(nn.Module):
         self._collected.clear()
 
 
-def other_views(targets: Sequence[Tensor], seen: Sequence[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
-    """(target, seen) of each global view's target and every other view; the global views come first in `seen`."""
-    return ((target, view) for i, target in enumerate(targets) for j, view in enumerate(seen) if i != j)
+def other_views(
+    targets: Sequence[Tensor], seen: Sequence[Tensor]
+) -> Iterable[tuple[Tensor, Tensor]]:
+    """(target, seen) of each global view's target and every other view; the global views come first
+    in `seen`."""
+    return (
+        (target, view) for i, target in enumerate(targets) for j, view in enumerate(seen) if i != j
+    )
 
 
 def distilled(

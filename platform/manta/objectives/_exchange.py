@@ -1,9 +1,11 @@
 """What ranks share so that a loss is the global batch's, with gradients that say the same.
 
-Training averages parameter gradients over ranks (as DistributedDataParallel does). Every rank returns a loss whose
-mean over ranks is the global loss, and the operations here carry gradients across ranks:
+Training averages parameter gradients over ranks (as DistributedDataParallel does). Every rank
+returns a loss whose mean over ranks is the global loss, and the operations here carry gradients
+across ranks:
 
-* `gather` concatenates over ranks in rank order; its backward sums what every rank wants of this rank's rows.
+* `gather` concatenates over ranks in rank order; its backward sums what every rank wants of this
+  rank's rows.
 * `mean` averages over ranks; its backward averages the ranks' gradients.
 * `total` sums over ranks; its backward sums the ranks' gradients.
 
@@ -83,7 +85,9 @@ class _Gather(torch.autograd.Function):
             own = grad.new_empty(ctx.rows, *grad.shape[1:])
             dist.reduce_scatter_tensor(own, grad.contiguous())
             return own
-        grad = grad.clone(memory_format=torch.contiguous_format)  # autograd may hand the same tensor to another node
+        grad = grad.clone(
+            memory_format=torch.contiguous_format
+        )  # autograd may hand the same tensor to another node
         dist.all_reduce(grad)  # gloo has no reduce-scatter
         return grad.narrow(0, dist.get_rank() * ctx.rows, ctx.rows)
 

@@ -1,7 +1,8 @@
 """Random numbers that belong to a sample and a step, not to a place in a batch.
 
-What an objective draws must not depend on how many ranks there are, nor on the order of the batch, and a resumed run
-must draw it again. A counter-based generator gives that: the number is a hash of (seed, step, salt, sample, column).
+What an objective draws must not depend on how many ranks there are, nor on the order of the batch,
+and a resumed run must draw it again. A counter-based generator gives that: the number is a hash of
+(seed, step, salt, sample, column).
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ def keyed_uniform(index: Tensor, progress: Progress, count: int, *, salt: int = 
     Args:
         salt: tells apart draws of the same step for different purposes.
     """
-    state = _mix(_mix(_mix(torch.tensor(progress.seed) + _GOLDEN) + progress.step) + salt).to(index.device)
+    state = _mix(_mix(_mix(torch.tensor(progress.seed) + _GOLDEN) + progress.step) + salt).to(
+        index.device
+    )
     rows = _mix(state + index.unsqueeze(1) * _GOLDEN)
     bits = _mix(rows + torch.arange(1, count + 1, device=index.device) * _GOLDEN)
     return ((bits & _LOWER_53).double() + 0.5) / (1 << 53)
 
 
 def keyed_order(index: Tensor, progress: Progress, *, salt: int = 0) -> Tensor:
-    """`[B]` int64: a permutation of the samples of the global batch `index`; position i is paired with order[i].
+    """`[B]` int64: a permutation of the samples of the global batch `index`; position i is paired
+    with order[i].
 
-    Follows the samples, not their places: permuting the batch permutes the pairs alike. No sample is its own partner
-    (a cycle through all of them in a drawn order).
+    Follows the samples, not their places: permuting the batch permutes the pairs alike. No sample
+    is its own partner (a cycle through all of them in a drawn order).
     """
     drawn = keyed_uniform(index, progress, 1, salt=salt).squeeze(1).argsort()
     order = torch.empty_like(drawn)
@@ -40,8 +44,11 @@ def keyed_order(index: Tensor, progress: Progress, *, salt: int = 0) -> Tensor:
     return order
 
 
-def keyed_beta(index: Tensor, progress: Progress, count: int, *, alpha: float, salt: int = 0) -> Tensor:
-    """`[B, count]` float64 draws of Beta(alpha, alpha), by the inverse of its distribution function."""
+def keyed_beta(
+    index: Tensor, progress: Progress, count: int, *, alpha: float, salt: int = 0
+) -> Tensor:
+    """`[B, count]` float64 draws of Beta(alpha, alpha), by the inverse of its distribution
+    function."""
     import numpy as np
     from scipy.special import betaincinv
 

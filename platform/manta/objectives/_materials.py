@@ -1,7 +1,8 @@
 """What a method needs before its first step: another model, clusters of the data, a column.
 
-An objective names its materials by `Objective.materials`; the driver makes them (embedding the data as a Ray Data job
-where that is what it takes), keeps them with the run, and every worker finds them as files in `DataFacts.materials`.
+An objective names its materials by `Objective.materials`; the driver makes them (embedding the data
+as a Ray Data job where that is what it takes), keeps them with the run, and every worker finds them
+as files in `DataFacts.materials`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ class ModelMaterial:
     """The folder of an encoder that is there already; `manta.encoders.load_saved` reads it.
 
     Attributes:
-        model: name of a run, `models:/name@alias` or `models:/name/version`, or a folder that `save_encoder` wrote.
+        model: name of a run, `models:/name@alias` or `models:/name/version`, or a folder that
+            `save_encoder` wrote.
     """
 
     model: str
@@ -28,10 +30,12 @@ class ModelMaterial:
 
 @dataclass(frozen=True, slots=True)
 class ClusterMaterial:
-    """k-means of a model's features over the whole dataset: a table of `[rows]` int32, the cluster of each sample.
+    """k-means of a model's features over the whole dataset: a table of `[rows]` int32, the cluster
+    of each sample.
 
     Attributes:
-        model: as `ModelMaterial.model`; None: a denoising autoencoder, trained for it on the data themselves.
+        model: as `ModelMaterial.model`; None: a denoising autoencoder, trained for it on the data
+            themselves.
         clusters: how many.
         seed: of the k-means.
     """
@@ -56,7 +60,8 @@ Material = Union[ModelMaterial, ClusterMaterial, ColumnMaterial]  # noqa: UP007 
 
 
 class SampleValues:
-    """A table of one whole number a sample, read from its file by the samples' indexes as they come.
+    """A table of one whole number a sample, read from its file by the samples' indexes as they
+    come.
 
     Memory-mapped, so that a billion rows cost what is touched, once for all processes of a machine.
     """

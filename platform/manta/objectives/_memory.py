@@ -1,7 +1,7 @@
 """State that outlives a step: queues of past embeddings, and values kept for every sample.
 
-Both are the same on every rank: what enters them is gathered first (`Communicator.gather`), in the order of the
-global batch, so that no broadcast is needed and the number of ranks changes nothing.
+Both are the same on every rank: what enters them is gathered first (`Communicator.gather`), in the
+order of the global batch, so that no broadcast is needed and the number of ranks changes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from manta.errors import ConfigError
 
 ROWS_AT_ONCE = 1 << 20
-"""Of a table, looked through at a time, so that only what was written is ever in memory as a whole."""
+"""Of a table, looked through at a time, so that only what was written is ever in memory as a
+whole."""
 
 
 class Queue(nn.Module):
@@ -56,13 +57,15 @@ class Queue(nn.Module):
 
 
 class SampleTable(nn.Module):
-    """`width` numbers for every sample of the data, in a memory-mapped file that the system may page out.
+    """`width` numbers for every sample of the data, in a memory-mapped file that the system may
+    page out.
 
-    Every rank has a file of its own in its machine's temporary folder: for a hundred million samples 400 MB of disk a
-    rank for each number of `width` once all were written, and 100 MB of memory that say which were. A checkpoint holds
-    the rows that were written and a bit for each row. While it is taken and saved these rows are in rank 0's memory
-    twice, whatever the table's size: 10 million of 128 numbers (5 GB) want 10 GB, a hundred million 100 GB. Lives on
-    the CPU whatever the device of the objective, and in the checkpoint as extra state.
+    Every rank has a file of its own in its machine's temporary folder: for a hundred million
+    samples 400 MB of disk a rank for each number of `width` once all were written, and 100 MB of
+    memory that say which were. A checkpoint holds the rows that were written and a bit for each
+    row. While it is taken and saved these rows are in rank 0's memory twice, whatever the table's
+    size: 10 million of 128 numbers (5 GB) want 10 GB, a hundred million 100 GB. Lives on the CPU
+    whatever the device of the objective, and in the checkpoint as extra state.
 
     Args:
         rows: of the dataset; a sample's row is its index.
@@ -77,14 +80,18 @@ class SampleTable(nn.Module):
         self._file = tempfile.NamedTemporaryFile(prefix="manta-samples-")  # noqa: SIM115 (open as long as the table)
         try:
             self._file.truncate(4 * rows * width)
-            values = torch.from_file(self._file.name, shared=True, size=rows * width, dtype=torch.float32)
+            values = torch.from_file(
+                self._file.name, shared=True, size=rows * width, dtype=torch.float32
+            )
         except (OSError, RuntimeError) as error:
             raise ConfigError(
                 f"{rows} samples of {width} numbers are a file that {tempfile.gettempdir()} cannot hold; set TMPDIR to "
                 "a larger disk, or train on fewer samples or with a narrower projector"
             ) from error
         self._values = values.view(rows, width)
-        self._written = torch.from_numpy(np.zeros(rows, dtype=bool))  # NumPy's zeros take no memory; torch's do
+        self._written = torch.from_numpy(
+            np.zeros(rows, dtype=bool)
+        )  # NumPy's zeros take no memory; torch's do
         self._initial = torch.as_tensor(initial, dtype=torch.float32).expand(width)
 
     def __len__(self) -> int:
@@ -92,7 +99,9 @@ class SampleTable(nn.Module):
 
     def read(self, index: Tensor) -> Tensor:
         """`[B]` int64 -> `[B, width]` float32 on the device of `index`."""
-        found = self._values[index.cpu()] + self._initial  # the file holds deviations: untouched pages stay holes
+        found = (
+            self._values[index.cpu()] + self._initial
+        )  # the file holds deviations: untouched pages stay holes
         return found.to(index.device)
 
     @torch.no_grad()
@@ -116,10 +125,14 @@ class SampleTable(nn.Module):
     @torch.no_grad()
     def set_extra_state(self, state: Any) -> None:
         if state["shape"] != list(self._values.shape):
-            raise RuntimeError(f"a table of {state['shape']} values does not fit {list(self._values.shape)}")
+            raise RuntimeError(
+                f"a table of {state['shape']} values does not fit {list(self._values.shape)}"
+            )
         for rows, written in self._parts():
             rows[written] = 0
-        self._written.copy_(torch.from_numpy(np.unpackbits(state["written"].numpy(), count=len(self))))
+        self._written.copy_(
+            torch.from_numpy(np.unpackbits(state["written"].numpy(), count=len(self)))
+        )
         start = 0
         for rows, written in self._parts():
             count = int(written.sum())
@@ -127,7 +140,8 @@ class SampleTable(nn.Module):
             start += count
 
     def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Views of rows and of which of them were written; where none were, the file keeps its holes."""
+        """Views of rows and of which of them were written; where none were, the file keeps its
+        holes."""
         parts = (torch.split(whole, ROWS_AT_ONCE) for whole in (self._values, self._written))
         for rows, written in zip(*parts, strict=True):
             if written.any():

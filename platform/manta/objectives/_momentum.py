@@ -1,4 +1,5 @@
-"""What MoCo and its successors share: a momentum teacher that gives keys, and a queue that remembers them."""
+"""What MoCo and its successors share: a momentum teacher that gives keys, and a queue that
+remembers them."""
 
 from __future__ import annotations
 
@@ -26,9 +27,12 @@ class MomentumConfig(ObjectiveConfig):
 
     temperature: Temperature = Field(0.2, description="of the cosines; 0.2 in MoCo v2")
     momentum: Momentum = Field(0.99, description="of the teacher; 0.999 in the papers' long runs")
-    queue: int = Field(2048, ge=1, description="keys that are remembered as negatives; 65536 in the papers")
+    queue: int = Field(
+        2048, ge=1, description="keys that are remembered as negatives; 65536 in the papers"
+    )
     projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=2, norm=None), description="without BatchNorm, as in MoCo v2"
+        HeadConfig(hidden=512, out=128, layers=2, norm=None),
+        description="without BatchNorm, as in MoCo v2",
     )
 
 
@@ -56,8 +60,9 @@ class KeyQueue(Queue):
 class MomentumTeacher(Objective[C]):
     """An encoder with a projector, and their moving average, the teacher, which gives keys.
 
-    The teacher runs in train mode. MoCo shuffles the batch over GPUs, so that a query cannot know its key by the
-    BatchNorm statistics that they share; here these are the global batch's, which tell less.
+    The teacher runs in train mode. MoCo shuffles the batch over GPUs, so that a query cannot know
+    its key by the BatchNorm statistics that they share; here these are the global batch's, which
+    tell less.
     """
 
     exchange = Exchange.GATHER
@@ -77,10 +82,15 @@ class MomentumTeacher(Objective[C]):
         return nn.Sequential(self.encoder, self.projector)
 
     def pairs(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
-        """Unit vectors (query, key), `[B, D]` both: each view asks for the teacher's key of the other one."""
-        q_a, q_b = (F.normalize(upcast(z), dim=1) for z in self.fused(self.student, batch.global_views))
+        """Unit vectors (query, key), `[B, D]` both: each view asks for the teacher's key of the
+        other one."""
+        q_a, q_b = (
+            F.normalize(upcast(z), dim=1) for z in self.fused(self.student, batch.global_views)
+        )
         with torch.no_grad():
-            k_a, k_b = (F.normalize(upcast(z), dim=1) for z in self.fused(self.teacher, batch.global_views))
+            k_a, k_b = (
+                F.normalize(upcast(z), dim=1) for z in self.fused(self.teacher, batch.global_views)
+            )
         return [(q_a, k_b), (q_b, k_a)]
 
     def temperature(self, progress: Progress) -> float:

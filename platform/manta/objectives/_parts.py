@@ -17,25 +17,31 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Head(nn.Sequential):
-    """A projector or predictor, `[N, D] -> [N, out]`. What comes after it asks `out`, not the config."""
+    """A projector or predictor, `[N, D] -> [N, out]`. What comes after it asks `out`, not the
+    config."""
 
     out: int
 
 
 def mlp(width: int, head: HeadConfig, *, out: int | None = None, bias: bool = True) -> Head:
-    """Linear layers with normalisation and an activation between them, or the fixed scales of `Reweighting`.
+    """Linear layers with normalisation and an activation between them, or the fixed scales of
+    `Reweighting`.
 
     Args:
         width: of the input.
-        out: what the method asks for whatever `head.out` says, such as the number of classes; None: `head.out`.
-        bias: of the last layer. False where what follows removes a shift, so that no gradient would reach it.
+        out: what the method asks for whatever `head.out` says, such as the number of classes; None:
+            `head.out`.
+        bias: of the last layer. False where what follows removes a shift, so that no gradient would
+            reach it.
 
     Raises:
         ConfigError: `out` is not `width`, and the head is a reweighting.
     """
     if head.kind == "reweighting":
         if out not in (None, width):
-            raise ConfigError(f"a head of kind reweighting keeps its {width} numbers, and {out} are needed; use mlp")
+            raise ConfigError(
+                f"a head of kind reweighting keeps its {width} numbers, and {out} are needed; use mlp"
+            )
         made = Head(Reweighting(width, head.kappa))
         made.out = width
         return made
@@ -54,7 +60,10 @@ def _layers(width: int, head: HeadConfig, *, bias: bool) -> list[nn.Module]:
     activation = nn.GELU if head.activation == "gelu" else nn.ReLU
     layers: list[nn.Module] = []
     for _ in range(head.layers - 1):
-        layers += [nn.Linear(width, head.hidden, bias=head.norm != "batch"), *norm(head.hidden, affine=True)]
+        layers += [
+            nn.Linear(width, head.hidden, bias=head.norm != "batch"),
+            *norm(head.hidden, affine=True),
+        ]
         layers.append(activation())
         width = head.hidden
     removed = head.norm_out and head.norm == "batch"
@@ -65,13 +74,16 @@ def _layers(width: int, head: HeadConfig, *, bias: bool) -> list[nn.Module]:
 
 
 class Reweighting(nn.Module):
-    """`[N, D] -> [N, D]`: dimension i, from 0, over kappa to the i; nothing is learnt (Xue et al. 2024, S070)."""
+    """`[N, D] -> [N, D]`: dimension i, from 0, over kappa to the i; nothing is learnt (Xue et al.
+    2024, S070)."""
 
     scale: Tensor
 
     def __init__(self, width: int, kappa: float) -> None:
         super().__init__()
-        self.register_buffer("scale", kappa ** -torch.arange(width, dtype=torch.float32), persistent=False)
+        self.register_buffer(
+            "scale", kappa ** -torch.arange(width, dtype=torch.float32), persistent=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale
@@ -98,7 +110,8 @@ def masked_encoder(name: str, encoder: Encoder, mask_ratio: float) -> TokenEncod
 
 
 class Prototypes(nn.Module):
-    """`[N, D] -> [N, K]`: cosines with K learnt directions (a weight-normalised layer of gain 1)."""
+    """`[N, D] -> [N, K]`: cosines with K learnt directions (a weight-normalised layer of gain
+    1)."""
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
@@ -114,7 +127,8 @@ def momentum_copy(module: M) -> M:
 
 
 def freeze_unreached(module: nn.Module, output: Tensor) -> None:
-    """Freeze the parameters of `module` that had no part in `output`, such as the pooling of a token encoder.
+    """Freeze the parameters of `module` that had no part in `output`, such as the pooling of a
+    token encoder.
 
     DistributedDataParallel waits for the gradient of every trainable parameter.
     """
@@ -129,8 +143,8 @@ def freeze_unreached(module: nn.Module, output: Tensor) -> None:
 def ema_update(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """`teacher = momentum * teacher + (1 - momentum) * student` over parameters.
 
-    Buffers are left alone: a teacher runs in train mode, so its BatchNorm keeps running statistics of its own
-    features, which the student's would not fit.
+    Buffers are left alone: a teacher runs in train mode, so its BatchNorm keeps running statistics
+    of its own features, which the student's would not fit.
     """
     own: list[Tensor] = list(teacher.parameters())
     if own:  # a reweighting has none

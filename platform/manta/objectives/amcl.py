@@ -1,4 +1,5 @@
-"""AMCL: several projections of one encoder, and a temperature for every pair of samples (Wang et al. 2024)."""
+"""AMCL: several projections of one encoder, and a temperature for every pair of samples (Wang et
+al. 2024)."""
 
 from __future__ import annotations
 
@@ -25,9 +26,13 @@ class AMCLConfig(ObjectiveConfig):
     name: Literal["amcl"] = "amcl"
     heads: int = Field(3, ge=1, description="projectors, each with a loss of its own")
     beta: float = Field(0.01, ge=0, description="weight of the temperatures' regulariser")
-    temperature_min: float = Field(0.1, gt=0, description="lowest that a pair can have; 1e-5 in the authors' code")
+    temperature_min: float = Field(
+        0.1, gt=0, description="lowest that a pair can have; 1e-5 in the authors' code"
+    )
     temperature_max: float = Field(2.0, gt=0, description="highest that a pair can have")
-    hardest: int = Field(100, ge=1, description="negatives of the highest cosine that an anchor is compared with")
+    hardest: int = Field(
+        100, ge=1, description="negatives of the highest cosine that an anchor is compared with"
+    )
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
     temperature_head: HeadConfig = Field(
         HeadConfig(hidden=128, out=128, layers=2, norm=None), description="shared by the projectors"
@@ -36,7 +41,9 @@ class AMCLConfig(ObjectiveConfig):
     @model_validator(mode="after")
     def _range_ascends(self) -> AMCLConfig:
         if self.temperature_min >= self.temperature_max:
-            raise ValueError(f"temperature_min must be below temperature_max, {self.temperature_max:g}")
+            raise ValueError(
+                f"temperature_min must be below temperature_max, {self.temperature_max:g}"
+            )
         return self
 
 
@@ -49,15 +56,22 @@ class _Heads(nn.ModuleList):
 
 @OBJECTIVES.register("amcl")
 class AMCL(Objective[AMCLConfig]):
-    """The paper's form for SimCLR, summed over heads: 2M - 2 negatives of both views of all ranks' samples.
+    """The paper's form for SimCLR, summed over heads: 2M - 2 negatives of both views of all ranks'
+    samples.
 
-    Certain are the loss, the sigmoid of minus the scores' product and the hardest negatives. The lowest temperature is
-    our choice: the likelihood of a negative below a right angle falls without end as its temperature does.
+    Certain are the loss, the sigmoid of minus the scores' product and the hardest negatives. The
+    lowest temperature is our choice: the likelihood of a negative below a right angle falls without
+    end as its temperature does.
     """
 
     Config = AMCLConfig
     family = "contrastive"
-    paper = Paper("Adaptive Multi-head Contrastive Learning", 2024, "arXiv:2310.05615, ECCV 2024", source="S210")
+    paper = Paper(
+        "Adaptive Multi-head Contrastive Learning",
+        2024,
+        "arXiv:2310.05615, ECCV 2024",
+        source="S210",
+    )
     exchange = Exchange.GATHER
 
     def __init__(self, config: AMCLConfig, encoder: Encoder, data: DataFacts) -> None:
@@ -71,9 +85,13 @@ class AMCL(Objective[AMCLConfig]):
         return ViewNeeds(preset="simclr")
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        z = torch.stack(self.fused(nn.Sequential(self.encoder, self.projectors), batch.global_views))  # [2, B, C, D]
+        z = torch.stack(
+            self.fused(nn.Sequential(self.encoder, self.projectors), batch.global_views)
+        )  # [2, B, C, D]
         scores = self.scorer(F.normalize(z, dim=3).flatten(0, 2)).unflatten(0, z.shape[:3])
-        z_keys, score_keys = (self.comm.gather(upcast(x).transpose(0, 1)).transpose(0, 1) for x in (z, scores))
+        z_keys, score_keys = (
+            self.comm.gather(upcast(x).transpose(0, 1)).transpose(0, 1) for x in (z, scores)
+        )
         heads = [
             amcl_terms(
                 *z[:, :, head],

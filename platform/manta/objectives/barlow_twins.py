@@ -1,4 +1,5 @@
-"""Barlow Twins: two views' dimensions correlate with themselves and with nothing else (Zbontar et al. 2021)."""
+"""Barlow Twins: two views' dimensions correlate with themselves and with nothing else (Zbontar et
+al. 2021)."""
 
 from __future__ import annotations
 
@@ -20,8 +21,12 @@ class BarlowTwinsConfig(ObjectiveConfig):
     """Barlow Twins."""
 
     name: Literal["barlow_twins"] = "barlow_twins"
-    lambda_: float = Field(5e-3, gt=0, description="weight of redundancy reduction against invariance")
-    projector: HeadConfig = Field(HeadConfig(hidden=1024, out=1024, layers=3), description="the paper's is 8192 wide")
+    lambda_: float = Field(
+        5e-3, gt=0, description="weight of redundancy reduction against invariance"
+    )
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=1024, out=1024, layers=3), description="the paper's is 8192 wide"
+    )
 
 
 @OBJECTIVES.register("barlow_twins")
@@ -41,7 +46,9 @@ class BarlowTwins(Objective[BarlowTwinsConfig]):
 
     def __init__(self, config: BarlowTwinsConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)  # correlations know no shift
+        self.projector = mlp(
+            encoder.embed_dim, config.projector, bias=False
+        )  # correlations know no shift
 
     @property
     def needs(self) -> ViewNeeds:
@@ -51,4 +58,8 @@ class BarlowTwins(Objective[BarlowTwinsConfig]):
         z_a, z_b = self.fused(nn.Sequential(self.encoder, self.projector), batch.global_views)
         terms = barlow_twins_terms(cross_correlation(z_a, z_b, average=self.comm.mean))
         loss = terms.invariance + self.config.lambda_ * terms.redundancy
-        return {"loss": loss, "invariance": terms.invariance.detach(), "redundancy": terms.redundancy.detach()}
+        return {
+            "loss": loss,
+            "invariance": terms.invariance.detach(),
+            "redundancy": terms.redundancy.detach(),
+        }

@@ -1,4 +1,5 @@
-"""BECLR: positives out of a clustered memory beside the other view (Poulakakis-Daktylidis & Jamali-Rad 2024)."""
+"""BECLR: positives out of a clustered memory beside the other view (Poulakakis-Daktylidis &
+Jamali-Rad 2024)."""
 
 from __future__ import annotations
 
@@ -30,35 +31,46 @@ class BECLRConfig(ObjectiveConfig):
     clusters: int = Field(64, ge=2, description="of the memory; 200 in the paper")
     neighbours: int = Field(3, ge=1, description="positives that a sample takes out of its cluster")
     start: Duration = Field(0.1, description="of the memory's use, as soon as it is full")
-    epsilon: float = Field(0.05, ge=0.01, description="entropy's weight in the assignment of a batch to the clusters")
+    epsilon: float = Field(
+        0.05, ge=0.01, description="entropy's weight in the assignment of a batch to the clusters"
+    )
     iterations: int = Field(3, ge=1, description="of Sinkhorn in that assignment")
     uniformity: float = Field(0.1, ge=0, description="weight of the term that spreads the batch")
     temperature: Temperature = Field(2.0, description="of the cosines that spread the batch")
     momentum: Momentum = Field(Cosine(start=0.99, end=1.0), description="of the teacher")
-    projector: HeadConfig = Field(HeadConfig(hidden=512, out=256, layers=3, norm_out=True), description="as in SimSiam")
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=256, layers=3, norm_out=True), description="as in SimSiam"
+    )
     predictor: HeadConfig = HeadConfig(hidden=128, out=256, layers=2)
 
     @model_validator(mode="after")
     def _fits(self) -> BECLRConfig:
         if self.memory < max(self.clusters, self.neighbours):
-            raise ValueError(f"memory {self.memory} is below clusters {self.clusters} or neighbours {self.neighbours}")
+            raise ValueError(
+                f"memory {self.memory} is below clusters {self.clusters} or neighbours {self.neighbours}"
+            )
         return self
 
 
 @OBJECTIVES.register("beclr")
 class BECLR(Objective[BECLRConfig]):
-    """Predictions of one view against the teacher's other view and its neighbours in the memory, and uniformity.
+    """Predictions of one view against the teacher's other view and its neighbours in the memory,
+    and uniformity.
 
-    Certain: the loss, the memory's clusters (k-means once it is full, optimal transport of each batch after that, means
-    over members) and the search within a sample's own cluster. Ours: one memory, the teacher's, whose neighbours are
-    positives of the student's prediction (in the authors' code both sides are enlarged, and pairs of past embeddings
-    have no gradient), and no masked images.
+    Certain: the loss, the memory's clusters (k-means once it is full, optimal transport of each
+    batch after that, means over members) and the search within a sample's own cluster. Ours: one
+    memory, the teacher's, whose neighbours are positives of the student's prediction (in the
+    authors' code both sides are enlarged, and pairs of past embeddings have no gradient), and no
+    masked images.
     """
 
     Config = BECLRConfig
     family = "non-contrastive"
     paper = Paper(
-        "BECLR: Batch Enhanced Contrastive Few-Shot Learning", 2024, "arXiv:2402.02444, ICLR 2024", source="S220"
+        "BECLR: Batch Enhanced Contrastive Few-Shot Learning",
+        2024,
+        "arXiv:2402.02444, ICLR 2024",
+        source="S220",
     )
     keeps = ("teacher", "queue", "prototypes")
     exchange = Exchange.GATHER
@@ -66,12 +78,15 @@ class BECLR(Objective[BECLRConfig]):
 
     def __init__(self, config: BECLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        # A shift of the projections dies in the predictor's first BatchNorm, but the spread of the batch sees it.
+        # A shift of the projections dies in the predictor's first BatchNorm, but the spread of the
+        # batch sees it.
         self.projector = mlp(encoder.embed_dim, config.projector)
         self.predictor = matching(config.predictor, self.projector)
         self.teacher = momentum_copy(nn.Sequential(encoder, self.projector))
         self.memory = ClusteredMemory(config, self.projector.out)
-        self._seen: list[tuple[Tensor, Tensor]] = []  # the teacher's rows and their clusters, of each micro-batch
+        self._seen: list[
+            tuple[Tensor, Tensor]
+        ] = []  # the teacher's rows and their clusters, of each micro-batch
 
     @property
     def needs(self) -> ViewNeeds:
@@ -85,7 +100,9 @@ class BECLR(Objective[BECLRConfig]):
             positives, found = self._positives(targets, progress)
         pull = attraction(predictions, positives, found)
         temperature = value_of(self.config.temperature, progress.step, progress.total_steps)
-        spread = uniformity(z_a, z_b, temperature=temperature, **self.gathered(z_a, z_b), average=self.comm.mean)
+        spread = uniformity(
+            z_a, z_b, temperature=temperature, **self.gathered(z_a, z_b), average=self.comm.mean
+        )
         loss = pull + self.config.uniformity * spread
         return {"loss": loss, "attraction": pull.detach(), "uniformity": spread.detach()}
 
@@ -93,7 +110,10 @@ class BECLR(Objective[BECLRConfig]):
         """`[2B, 1 + k, D]` and whether they are there: each target and its neighbours."""
         labels = self.memory.assign(targets, self.comm.total)
         self._seen.append((targets, labels))
-        own, found = targets.unsqueeze(1), torch.ones(len(targets), 1, dtype=torch.bool, device=targets.device)
+        own, found = (
+            targets.unsqueeze(1),
+            torch.ones(len(targets), 1, dtype=torch.bool, device=targets.device),
+        )
         started = progress.step >= steps(self.config.start, progress.total_steps)
         if not (started and self.memory.clustered):
             return own, found
@@ -104,7 +124,9 @@ class BECLR(Objective[BECLRConfig]):
             labels=labels,
             memory_labels=self.memory.labels,
         )
-        return torch.cat([own, near.rows.to(own.dtype)], dim=1), torch.cat([found, near.found], dim=1)
+        return torch.cat([own, near.rows.to(own.dtype)], dim=1), torch.cat(
+            [found, near.found], dim=1
+        )
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
@@ -113,12 +135,15 @@ class BECLR(Objective[BECLRConfig]):
         # Sample by sample, so that the memory is the same whatever the number of ranks.
         targets = torch.cat([torch.stack(targets.chunk(2), dim=1) for targets, _ in self._seen])
         labels = torch.cat([torch.stack(labels.chunk(2), dim=1) for _, labels in self._seen])
-        self.memory.enter(self.comm.gather(targets).flatten(0, 1), self.comm.gather(labels).flatten())
+        self.memory.enter(
+            self.comm.gather(targets).flatten(0, 1), self.comm.gather(labels).flatten()
+        )
         self._seen.clear()
 
 
 class ClusteredMemory(Queue):
-    """Dynamic clustered memory (DyCE): a queue whose rows belong to clusters, as soon as it is full."""
+    """Dynamic clustered memory (DyCE): a queue whose rows belong to clusters, as soon as it is
+    full."""
 
     centres: Tensor
     labels: Tensor
@@ -132,12 +157,19 @@ class ClusteredMemory(Queue):
         self.register_buffer("clustered", torch.zeros((), dtype=torch.bool))
 
     def assign(self, rows: Tensor, total: Total) -> Tensor:
-        """`[N]`: the clusters of new rows, by a plan that gives every cluster the same share of the global batch."""
-        cosines = nn.functional.normalize(rows, dim=1) @ nn.functional.normalize(self.centres, dim=1).to(rows.dtype).T
-        return sinkhorn(cosines, epsilon=self.epsilon, iterations=self.iterations, total=total).argmax(1)
+        """`[N]`: the clusters of new rows, by a plan that gives every cluster the same share of the
+        global batch."""
+        cosines = (
+            nn.functional.normalize(rows, dim=1)
+            @ nn.functional.normalize(self.centres, dim=1).to(rows.dtype).T
+        )
+        return sinkhorn(
+            cosines, epsilon=self.epsilon, iterations=self.iterations, total=total
+        ).argmax(1)
 
     def enter(self, rows: Tensor, labels: Tensor) -> None:
-        """Push rows with their clusters, and average the clusters again; at first, wait until it is full."""
+        """Push rows with their clusters, and average the clusters again; at first, wait until it is
+        full."""
         places = self.push(rows)
         if self.clustered:
             self.labels[places] = labels[-len(places) :]

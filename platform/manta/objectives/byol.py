@@ -1,4 +1,5 @@
-"""BYOL: predict a momentum teacher's projection of the other view, without negatives (Grill et al. 2020)."""
+"""BYOL: predict a momentum teacher's projection of the other view, without negatives (Grill et al.
+2020)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,11 @@ class BYOL(Bootstrap[BYOLConfig]):
 
     Config = BYOLConfig
     family = "non-contrastive"
-    paper = Paper("Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning", 2020, "arXiv:2006.07733")
+    paper = Paper(
+        "Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning",
+        2020,
+        "arXiv:2006.07733",
+    )
     slow_start = True
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
-"""CACR: attract the farthest views of a sample, repel the nearest other samples (Zheng et al. 2023)."""
+"""CACR: attract the farthest views of a sample, repel the nearest other samples (Zheng et al.
+2023)."""
 
 from __future__ import annotations
 
@@ -22,11 +23,21 @@ class CACRConfig(ObjectiveConfig):
     """Contrastive attraction and contrastive repulsion."""
 
     name: Literal["cacr"] = "cacr"
-    positives: int = Field(2, ge=1, description="of each anchor: one view fewer than are made; 4 in the paper")
-    attraction_scale: float = Field(1.0, ge=0, description="t+: how much more far positives weigh; 0: all alike")
-    repulsion_scale: float = Field(2.0, ge=0, description="t-: how much more near negatives weigh; 0.9 on CIFAR-10")
-    attraction: float = Field(1.0, ge=0, description="weight of the attraction, alpha in the authors' code")
-    repulsion: float = Field(1.0, ge=0, description="weight of the repulsion, beta in the authors' code")
+    positives: int = Field(
+        2, ge=1, description="of each anchor: one view fewer than are made; 4 in the paper"
+    )
+    attraction_scale: float = Field(
+        1.0, ge=0, description="t+: how much more far positives weigh; 0: all alike"
+    )
+    repulsion_scale: float = Field(
+        2.0, ge=0, description="t-: how much more near negatives weigh; 0.9 on CIFAR-10"
+    )
+    attraction: float = Field(
+        1.0, ge=0, description="weight of the attraction, alpha in the authors' code"
+    )
+    repulsion: float = Field(
+        1.0, ge=0, description="weight of the repulsion, beta in the authors' code"
+    )
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
 
 
@@ -34,8 +45,9 @@ class CACRConfig(ObjectiveConfig):
 class CACR(Objective[CACRConfig]):
     """Doubly weighted squared distances of all ranks' projections, without a logarithm.
 
-    As in the authors' code each view is an anchor, and each pair of views has a softmax of its own over the
-    negatives; here in both directions. Their debiased and radial-basis variants are left out.
+    As in the authors' code each view is an anchor, and each pair of views has a softmax of its own
+    over the negatives; here in both directions. Their debiased and radial-basis variants are left
+    out.
     """
 
     Config = CACRConfig
@@ -58,7 +70,9 @@ class CACR(Objective[CACRConfig]):
         return ViewNeeds(preset="simclr", global_views=self.config.positives + 1)
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        z = torch.stack(self.fused(nn.Sequential(self.encoder, self.projector), batch.global_views), dim=1)
+        z = torch.stack(
+            self.fused(nn.Sequential(self.encoder, self.projector), batch.global_views), dim=1
+        )
         terms = cacr_terms(
             z,
             attraction=self.config.attraction_scale,

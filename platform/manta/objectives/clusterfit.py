@@ -1,4 +1,5 @@
-"""ClusterFit: train anew to tell which cluster of another model's features a sample is in (Yan et al. 2020)."""
+"""ClusterFit: train anew to tell which cluster of another model's features a sample is in (Yan et
+al. 2020)."""
 
 from __future__ import annotations
 
@@ -21,18 +22,24 @@ class ClusterFitConfig(ObjectiveConfig):
     """Cluster, then fit."""
 
     name: Literal["clusterfit"] = "clusterfit"
-    model: str = Field(description="whose features are clustered: the name of a run, a registered model or a folder")
-    clusters: int = Field(256, ge=2, description="the main knob; thousands, up to 50,000, in the paper")
+    model: str = Field(
+        description="whose features are clustered: the name of a run, a registered model or a folder"
+    )
+    clusters: int = Field(
+        256, ge=2, description="the main knob; thousands, up to 50,000, in the paper"
+    )
     cluster_seed: int = Field(0, ge=0, description="of the k-means")
-    classifier: HeadConfig = Field(HeadConfig(layers=1), description="its width out is the number of clusters")
+    classifier: HeadConfig = Field(
+        HeadConfig(layers=1), description="its width out is the number of clusters"
+    )
 
 
 @OBJECTIVES.register("clusterfit")
 class ClusterFit(Objective[ClusterFitConfig]):
     """Cross-entropy of the cluster's number, from one view.
 
-    The number says less than the features did, which is the point: what only the first model's pretext needed is lost
-    in the clustering. The view is SimCLR's, a choice of ours.
+    The number says less than the features did, which is the point: what only the first model's
+    pretext needed is lost in the clustering. The view is SimCLR's, a choice of ours.
     """
 
     Config = ClusterFitConfig

@@ -1,4 +1,5 @@
-"""DCL: SimCLR without the positive in the denominator, so that small batches do (Yeh et al. 2022)."""
+"""DCL: SimCLR without the positive in the denominator, so that small batches do (Yeh et al.
+2022)."""
 
 from __future__ import annotations
 
@@ -23,7 +24,9 @@ class DCLConfig(ObjectiveConfig):
     name: Literal["dcl"] = "dcl"
     temperature: Temperature = Field(0.1, description="of the cosines")
     sigma: float | None = Field(
-        None, gt=0, description="weigh positives by how unlike they are (DCLW; 0.5 in the paper); None: all alike"
+        None,
+        gt=0,
+        description="weigh positives by how unlike they are (DCLW; 0.5 in the paper); None: all alike",
     )
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
 
@@ -34,7 +37,9 @@ class DCL(Objective[DCLConfig]):
 
     Config = DCLConfig
     family = "contrastive"
-    paper = Paper("Decoupled Contrastive Learning", 2022, "arXiv:2110.06848, ECCV 2022", source="S187")
+    paper = Paper(
+        "Decoupled Contrastive Learning", 2022, "arXiv:2110.06848, ECCV 2022", source="S187"
+    )
     exchange = Exchange.GATHER
 
     def __init__(self, config: DCLConfig, encoder: Encoder, data: DataFacts) -> None:

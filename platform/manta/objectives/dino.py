@@ -1,4 +1,5 @@
-"""DINO: from any crop, say what a centred, sharpened teacher sees in a large one (Caron et al. 2021)."""
+"""DINO: from any crop, say what a centred, sharpened teacher sees in a large one (Caron et al.
+2021)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class DINOConfig(ObjectiveConfig):
     local_views: int = Field(4, ge=0, description="small crops, which only the student sees")
     student_temperature: Temperature = Field(0.1, description="of the student's prototypes")
     teacher_temperature: Temperature = Field(
-        Constant(at=0.07, warmup=0.3, warmup_from=0.04), description="of the teacher's; below the student's"
+        Constant(at=0.07, warmup=0.3, warmup_from=0.04),
+        description="of the teacher's; below the student's",
     )
     momentum: Momentum = Field(Cosine(start=0.996, end=1.0), description="of the teacher")
     center_momentum: float = Field(0.9, ge=0, lt=1, description="of the teacher's centre")
@@ -42,7 +44,11 @@ class DINO(Objective[DINOConfig]):
 
     Config = DINOConfig
     family = "distillation"
-    paper = Paper("Emerging Properties in Self-Supervised Vision Transformers", 2021, "arXiv:2104.14294, ICCV 2021")
+    paper = Paper(
+        "Emerging Properties in Self-Supervised Vision Transformers",
+        2021,
+        "arXiv:2104.14294, ICCV 2021",
+    )
     views = "2 global + 4 local"
     keeps = ("teacher", "prototypes")
     exchange = Exchange.STATISTICS

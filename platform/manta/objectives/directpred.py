@@ -1,4 +1,5 @@
-"""DirectPred: BYOL whose linear predictor is set from its inputs' correlation, not learnt (Tian et al. 2021)."""
+"""DirectPred: BYOL whose linear predictor is set from its inputs' correlation, not learnt (Tian et
+al. 2021)."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ class DirectPredConfig(ObjectiveConfig):
     """DirectPred."""
 
     name: Literal["directpred"] = "directpred"
-    momentum: Momentum = Field(Cosine(start=0.99, end=1.0), description="of the teacher; 0.996 in the paper")
+    momentum: Momentum = Field(
+        Cosine(start=0.99, end=1.0), description="of the teacher; 0.996 in the paper"
+    )
     correlation_momentum: float = Field(
         0.3, ge=0, lt=1, description="of the moving average of the correlation; the authors' 0.3"
     )
@@ -35,19 +38,28 @@ class DirectPredConfig(ObjectiveConfig):
         description="added to the predictor's eigenvalues, of which the largest is 1; 0.01 in the authors' command",
     )
     power: float = Field(
-        0.5, gt=0, description="of those eigenvalues before that; below 1 it lifts the small ones; 1/2 in the paper"
+        0.5,
+        gt=0,
+        description="of those eigenvalues before that; below 1 it lifts the small ones; 1/2 in the paper",
     )
     floor: float = Field(1e-4, ge=0, description="of the predictor's eigenvalues, at least")
-    every: int = Field(1, ge=1, description="steps between two settings of the predictor; 1 in the authors' command")
-    projector: HeadConfig = Field(HeadConfig(hidden=512, out=128, layers=2), description="the paper's")
+    every: int = Field(
+        1,
+        ge=1,
+        description="steps between two settings of the predictor; 1 in the authors' command",
+    )
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2), description="the paper's"
+    )
 
 
 @OBJECTIVES.register("directpred")
 class DirectPred(Objective[DirectPredConfig]):
     """A student with a predictor in closed form against a momentum teacher, in both directions.
 
-    The predictor starts as the identity, and is set after every `every` steps. The loss is BYOL's, halved. Logged with
-    it is the effective rank of the moving correlation that the predictor is made of: 0 before the first, then 1 to D.
+    The predictor starts as the identity, and is set after every `every` steps. The loss is BYOL's,
+    halved. Logged with it is the effective rank of the moving correlation that the predictor is
+    made of: 0 before the first, then 1 to D.
     """
 
     Config = DirectPredConfig
@@ -92,9 +104,14 @@ class DirectPred(Objective[DirectPredConfig]):
         ema_update(self.teacher, nn.Sequential(self.encoder, self.projector), momentum)
         correlation = self.comm.mean(torch.stack(self._correlations).mean(0))
         self._correlations.clear()
-        # The average starts at zero: its scale, too small at first, does not matter to the predictor.
-        self.correlation.lerp_(correlation.to(self.correlation.dtype), 1 - self.config.correlation_momentum)
+        # The average starts at zero: its scale, too small at first, does not matter to the
+        # predictor.
+        self.correlation.lerp_(
+            correlation.to(self.correlation.dtype), 1 - self.config.correlation_momentum
+        )
         if progress.step % self.config.every == 0:
             config = self.config
-            predictor = direct_predictor(self.correlation, eps=config.eps, power=config.power, floor=config.floor)
+            predictor = direct_predictor(
+                self.correlation, eps=config.eps, power=config.power, floor=config.floor
+            )
             self.predictor.copy_(predictor)

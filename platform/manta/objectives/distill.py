@@ -1,4 +1,5 @@
-"""Feature distillation: an encoder, often a smaller one, learns to say what a trained one says (Romero et al. 2015)."""
+"""Feature distillation: an encoder, often a smaller one, learns to say what a trained one says
+(Romero et al. 2015)."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
 from manta.objectives._materials import Material, ModelMaterial
 from manta.objectives._parts import mlp
-from manta.views._config import IMAGENET_MEAN, IMAGENET_STD
+from manta.views.config import IMAGENET_MEAN, IMAGENET_STD
 
 
 class DistillConfig(ObjectiveConfig):
@@ -26,21 +27,27 @@ class DistillConfig(ObjectiveConfig):
 
     name: Literal["distill"] = "distill"
     model: str = Field(description="the teacher: the name of a run, a registered model or a folder")
-    loss: Literal["cosine", "mse"] = Field("cosine", description="mse also teaches the length of the features")
-    standardise: bool = Field(
-        True, description="each of the teacher's dimensions over the batch; else what they all share is most of it"
+    loss: Literal["cosine", "mse"] = Field(
+        "cosine", description="mse also teaches the length of the features"
     )
-    head: HeadConfig = Field(HeadConfig(hidden=512, layers=2), description="its width out is the teacher's")
+    standardise: bool = Field(
+        True,
+        description="each of the teacher's dimensions over the batch; else what they all share is most of it",
+    )
+    head: HeadConfig = Field(
+        HeadConfig(hidden=512, layers=2), description="its width out is the teacher's"
+    )
 
 
 @OBJECTIVES.register("distill")
 class Distill(Objective[DistillConfig]):
     """A head on the encoder against the features that a frozen teacher gives to the same view.
 
-    The teacher sees the view as it saw its own training images: of its size, and normalised as they were. Regression
-    of a teacher's features through a learnt head is FitNets'; that teacher and student see one view is as Beyer et al.
-    2022 (arXiv:2106.05237) found best. Ours: the cosine, since lengths vary between teachers, and the standardised
-    features, without which a teacher whose features are mostly their mean teaches little else.
+    The teacher sees the view as it saw its own training images: of its size, and normalised as they
+    were. Regression of a teacher's features through a learnt head is FitNets'; that teacher and
+    student see one view is as Beyer et al. 2022 (arXiv:2106.05237) found best. Ours: the cosine,
+    since lengths vary between teachers, and the standardised features, without which a teacher
+    whose features are mostly their mean teaches little else.
     """
 
     Config = DistillConfig
@@ -55,12 +62,19 @@ class Distill(Objective[DistillConfig]):
         super().__init__(config, encoder, data)
         teacher, preprocess = load_saved(data.materials["teacher"])
         self.teacher = teacher.requires_grad_(False).eval()
-        self.norm = nn.BatchNorm1d(teacher.embed_dim, affine=False) if config.standardise else nn.Identity()
+        self.norm = (
+            nn.BatchNorm1d(teacher.embed_dim, affine=False) if config.standardise else nn.Identity()
+        )
         self.teacher_size = int(preprocess["image_size"])
         self.head = mlp(encoder.embed_dim, config.head, out=teacher.embed_dim)
         mean, std, their_mean, their_std = (
             torch.tensor(colour).view(3, 1, 1)
-            for colour in (data.mean or IMAGENET_MEAN, data.std or IMAGENET_STD, preprocess["mean"], preprocess["std"])
+            for colour in (
+                data.mean or IMAGENET_MEAN,
+                data.std or IMAGENET_STD,
+                preprocess["mean"],
+                preprocess["std"],
+            )
         )
         self.register_buffer("scale", std / their_std, persistent=False)
         self.register_buffer("shift", (mean - their_mean) / their_std, persistent=False)
@@ -82,7 +96,11 @@ class Distill(Objective[DistillConfig]):
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         (view,) = batch.global_views
         student, teacher = self.head(self.encoder(view.data)), self.taught(view.data)
-        loss = 1 + negative_cosine(student, teacher) if self.config.loss == "cosine" else hint(student, teacher)
+        loss = (
+            1 + negative_cosine(student, teacher)
+            if self.config.loss == "cosine"
+            else hint(student, teacher)
+        )
         return {"loss": loss}
 
     @torch.no_grad()

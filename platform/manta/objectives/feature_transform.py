@@ -22,10 +22,14 @@ class FeatureTransformConfig(MomentumConfig):
     name: Literal["feature_transform"] = "feature_transform"
     temperature: Temperature = Field(0.1, description="of the scores; 0.07 in MoCo v1, 0.2 in v2")
     extrapolation: float | None = Field(
-        2.0, gt=0, description="a of the weight 1 + Beta(a, a) by which a pair is pushed apart; None: left as it is"
+        2.0,
+        gt=0,
+        description="a of the weight 1 + Beta(a, a) by which a pair is pushed apart; None: left as it is",
     )
     interpolation: float | None = Field(
-        1.6, gt=0, description="a of the weight Beta(a, a) of a negative against another; None: left as they are"
+        1.6,
+        gt=0,
+        description="a of the weight Beta(a, a) of a negative against another; None: left as they are",
     )
 
 
@@ -33,8 +37,9 @@ class FeatureTransformConfig(MomentumConfig):
 class FeatureTransform(MomentumQueue[FeatureTransformConfig]):
     """MoCo v2 on transformed features: harder positives, and negatives that are always new.
 
-    As in the authors' code, the extrapolated query meets the negatives too, and nothing is normalised again. One
-    weight is drawn a pair and a negative; their last ablation draws one a dimension.
+    As in the authors' code, the extrapolated query meets the negatives too, and nothing is
+    normalised again. One weight is drawn a pair and a negative; their last ablation draws one a
+    dimension.
     """
 
     Config = FeatureTransformConfig
@@ -55,7 +60,9 @@ class FeatureTransform(MomentumQueue[FeatureTransformConfig]):
             weights = 1 + keyed_beta(batch.index, progress, 2, alpha=config.extrapolation)
         blending: Tensor | None = None
         if config.interpolation is not None:
-            blending = keyed_beta(places, progress, 1, alpha=config.interpolation, salt=1).squeeze(1)
+            blending = keyed_beta(places, progress, 1, alpha=config.interpolation, salt=1).squeeze(
+                1
+            )
         order = keyed_order(places, progress, salt=2)
         scores = [
             transformed_scores(
@@ -69,5 +76,7 @@ class FeatureTransform(MomentumQueue[FeatureTransformConfig]):
             for direction, (q, k) in enumerate(self.pairs(batch))
         ]
         losses = [info_nce(*pair, temperature=self.temperature(progress)) for pair in scores]
-        positive, negative = (torch.stack([pair[part].detach().mean() for pair in scores]).mean() for part in (0, 1))
+        positive, negative = (
+            torch.stack([pair[part].detach().mean() for pair in scores]).mean() for part in (0, 1)
+        )
         return {"loss": torch.stack(losses).mean(), "positive": positive, "negative": negative}

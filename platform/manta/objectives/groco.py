@@ -1,4 +1,5 @@
-"""GroCo: sort the similarities softly; every positive must come out above every negative (Shvetsova et al. 2023)."""
+"""GroCo: sort the similarities softly; every positive must come out above every negative (Shvetsova
+et al. 2023)."""
 
 from __future__ import annotations
 
@@ -22,19 +23,33 @@ class GroCoConfig(ObjectiveConfig):
     """Group ordering constraints."""
 
     name: Literal["groco"] = "groco"
-    global_views: int = Field(2, ge=2, description="each an anchor, with all others as its positives; 4 does better")
-    local_views: int = Field(0, ge=0, description="small crops: anchors whose positives are the global views")
-    hardest: int = Field(10, ge=1, description="negatives nearest to the anchor that are sorted with the positives")
-    steepness: float = Field(1.0, gt=0, description="of the soft swaps, for cosines that differ by 1")
-    stop_gradient: bool = Field(True, description="let only the anchor learn from a comparison, as in the paper")
-    projector: HeadConfig = Field(HeadConfig(hidden=512, out=128, layers=3), description="the paper's is 2048 wide")
+    global_views: int = Field(
+        2, ge=2, description="each an anchor, with all others as its positives; 4 does better"
+    )
+    local_views: int = Field(
+        0, ge=0, description="small crops: anchors whose positives are the global views"
+    )
+    hardest: int = Field(
+        10, ge=1, description="negatives nearest to the anchor that are sorted with the positives"
+    )
+    steepness: float = Field(
+        1.0, gt=0, description="of the soft swaps, for cosines that differ by 1"
+    )
+    stop_gradient: bool = Field(
+        True, description="let only the anchor learn from a comparison, as in the paper"
+    )
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=3), description="the paper's is 2048 wide"
+    )
 
 
 @OBJECTIVES.register("groco")
 class GroCo(Objective[GroCoConfig]):
-    """The group ordering loss of each view of this rank's samples against the same view of all ranks' samples.
+    """The group ordering loss of each view of this rank's samples against the same view of all
+    ranks' samples.
 
-    As in the authors' code: negatives come from the anchor's own view, and both groups enter the network ascending.
+    As in the authors' code: negatives come from the anchor's own view, and both groups enter the
+    network ascending.
     """
 
     Config = GroCoConfig
@@ -56,7 +71,9 @@ class GroCo(Objective[GroCoConfig]):
     def needs(self) -> ViewNeeds:
         config = self.config
         preset = "multicrop" if config.local_views else "simclr"
-        return ViewNeeds(preset=preset, global_views=config.global_views, local_views=config.local_views)
+        return ViewNeeds(
+            preset=preset, global_views=config.global_views, local_views=config.local_views
+        )
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         module = nn.Sequential(self.encoder, self.projector)

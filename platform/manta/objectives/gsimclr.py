@@ -1,4 +1,5 @@
-"""G-SimCLR: SimCLR whose negatives are of other pseudo-classes, found by clustering (Chakraborty et al. 2020)."""
+"""G-SimCLR: SimCLR whose negatives are of other pseudo-classes, found by clustering (Chakraborty et
+al. 2020)."""
 
 from __future__ import annotations
 
@@ -25,12 +26,16 @@ class GSimCLRConfig(ObjectiveConfig):
 
     name: Literal["gsimclr"] = "gsimclr"
     model: str | None = Field(
-        None, description="whose features are clustered: a run, model or folder; None: a denoising autoencoder's"
+        None,
+        description="whose features are clustered: a run, model or folder; None: a denoising autoencoder's",
     )
-    clusters: int = Field(256, ge=2, description="pseudo-classes; the paper's batches are no larger than this")
+    clusters: int = Field(
+        256, ge=2, description="pseudo-classes; the paper's batches are no larger than this"
+    )
     cluster_seed: int = Field(0, ge=0, description="of the k-means")
     one_per_class: bool = Field(
-        True, description="of each other pseudo-class one sample, drawn at each step, is a negative; false: all are"
+        True,
+        description="of each other pseudo-class one sample, drawn at each step, is a negative; false: all are",
     )
     temperature: Temperature = Field(0.5, description="of the cosines")
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
@@ -40,10 +45,11 @@ class GSimCLRConfig(ObjectiveConfig):
 class GSimCLR(Objective[GSimCLRConfig]):
     """NT-Xent with one negative of each other pseudo-class, and none of the anchor's own.
 
-    The paper draws batches without two members of a pseudo-class. Here batches are drawn as ever, and at each step one
-    member stands for each pseudo-class among the negatives: an anchor and its negatives are then a batch of the
-    paper's kind, no larger than there are pseudo-classes, and every sample of the batch is an anchor. With
-    `one_per_class=false` an anchor leaves out its own pseudo-class alone, and many negatives may be of one other.
+    The paper draws batches without two members of a pseudo-class. Here batches are drawn as ever,
+    and at each step one member stands for each pseudo-class among the negatives: an anchor and its
+    negatives are then a batch of the paper's kind, no larger than there are pseudo-classes, and
+    every sample of the batch is an anchor. With `one_per_class=false` an anchor leaves out its own
+    pseudo-class alone, and many negatives may be of one other.
     """
 
     Config = GSimCLRConfig
@@ -75,10 +81,13 @@ class GSimCLR(Objective[GSimCLRConfig]):
         allowed = self.allowed(batch.index, progress)
         temperature = value_of(self.config.temperature, progress.step, progress.total_steps)
         keys = self.gathered(z_a, z_b)
-        return {"loss": restricted_nt_xent(z_a, z_b, allowed=allowed, temperature=temperature, **keys)}
+        return {
+            "loss": restricted_nt_xent(z_a, z_b, allowed=allowed, temperature=temperature, **keys)
+        }
 
     def allowed(self, index: Tensor, progress: Progress) -> Tensor:
-        """`[N, M]` bool: which samples of all ranks are negatives of this rank's samples `index`."""
+        """`[N, M]` bool: which samples of all ranks are negatives of this rank's samples
+        `index`."""
         everyone = self.comm.gather(index)
         classes = self.clusters[everyone]
         allowed = self.clusters[index][:, None] != classes

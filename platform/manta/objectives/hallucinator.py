@@ -22,7 +22,9 @@ class HallucinatorConfig(MomentumConfig):
     """Hallucinated positives."""
 
     name: Literal["hallucinator"] = "hallucinator"
-    extrapolation: float = Field(1.0, ge=0, description="largest step away from the key, in distances of the pair")
+    extrapolation: float = Field(
+        1.0, ge=0, description="largest step away from the key, in distances of the pair"
+    )
     weight: float = Field(1.0, ge=0, description="of the hallucinated pairs against the real ones")
     smoother: HeadConfig | None = Field(
         HeadConfig(hidden=128, out=128, layers=2, norm=None),
@@ -32,12 +34,13 @@ class HallucinatorConfig(MomentumConfig):
 
 @OBJECTIVES.register("hallucinator")
 class Hallucinator(MomentumQueue[HallucinatorConfig]):
-    """MoCo v2 on the real pairs, and on pairs of which one side is extrapolated away from the other and smoothed.
+    """MoCo v2 on the real pairs, and on pairs of which one side is extrapolated away from the other
+    and smoothed.
 
-    Certain of the paper: extrapolation of one side of a pair, a small non-linear network, trained end to end, as
-    additional positives. Ours: the side is the query, through which gradients flow; its step `l` away from the key,
-    `(1 + l) q - l k`, is uniform in (0, `extrapolation`); and the network's output is added to its input, so that it
-    starts near what it smooths.
+    Certain of the paper: extrapolation of one side of a pair, a small non-linear network, trained
+    end to end, as additional positives. Ours: the side is the query, through which gradients flow;
+    its step `l` away from the key, `(1 + l) q - l k`, is uniform in (0, `extrapolation`); and the
+    network's output is added to its input, so that it starts near what it smooths.
     """
 
     Config = HallucinatorConfig
@@ -57,10 +60,18 @@ class Hallucinator(MomentumQueue[HallucinatorConfig]):
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         pairs, temperature, rows = self.pairs(batch), self.temperature(progress), self.queue.rows
         steps = self.config.extrapolation * keyed_uniform(batch.index, progress, len(pairs))
-        away = torch.cat([blend(q, k, 1 + step.unsqueeze(1)) for (q, k), step in zip(pairs, steps.T, strict=True)])
+        away = torch.cat(
+            [
+                blend(q, k, 1 + step.unsqueeze(1))
+                for (q, k), step in zip(pairs, steps.T, strict=True)
+            ]
+        )
         imagined = (away if self.smoother is None else away + self.smoother(away)).chunk(len(pairs))
         real = [queue_nce(q, k, rows, temperature=temperature) for q, k in pairs]
-        made = [queue_nce(h, k, rows, temperature=temperature) for h, (_, k) in zip(imagined, pairs, strict=True)]
+        made = [
+            queue_nce(h, k, rows, temperature=temperature)
+            for h, (_, k) in zip(imagined, pairs, strict=True)
+        ]
         contrast, hallucinated = torch.stack(real).mean(), torch.stack(made).mean()
         loss = contrast + self.config.weight * hallucinated
         return {"loss": loss, "real": contrast.detach(), "hallucinated": hallucinated.detach()}

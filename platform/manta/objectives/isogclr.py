@@ -23,14 +23,22 @@ class ISogCLRConfig(ObjectiveConfig):
     """Individualised stochastic optimisation of a global contrastive loss."""
 
     name: Literal["isogclr"] = "isogclr"
-    rho: float = Field(0.3, ge=0, description="cost of temperature: the greater, the lower temperatures become")
-    gamma: float = Field(0.9, gt=0, le=1, description="weight of the newest batch in a sample's moving average")
+    rho: float = Field(
+        0.3, ge=0, description="cost of temperature: the greater, the lower temperatures become"
+    )
+    gamma: float = Field(
+        0.9, gt=0, le=1, description="weight of the newest batch in a sample's moving average"
+    )
     temperature: float = Field(0.1, gt=0, description="of a sample that was never seen")
     temperature_min: float = Field(0.05, gt=0, description="lowest that a sample can have")
     temperature_max: float = Field(0.7, gt=0, description="highest that a sample can have")
     temperature_lr: float = Field(0.01, ge=0, description="learning rate of the temperatures")
-    temperature_momentum: Momentum = Field(0.1, description="how much of its velocity a temperature keeps")
-    temperature_clip: float = Field(3.0, gt=0, description="largest gradient that a temperature follows")
+    temperature_momentum: Momentum = Field(
+        0.1, description="how much of its velocity a temperature keeps"
+    )
+    temperature_clip: float = Field(
+        3.0, gt=0, description="largest gradient that a temperature follows"
+    )
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
 
     @model_validator(mode="after")
@@ -45,10 +53,11 @@ class ISogCLRConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("isogclr")
 class ISogCLR(Objective[ISogCLRConfig]):
-    """The robust global contrastive loss, its moving averages and temperatures kept for each sample of the data.
+    """The robust global contrastive loss, its moving averages and temperatures kept for each sample
+    of the data.
 
-    As in the authors' code one average and one temperature serve both anchors of a sample. A sample's first batch
-    starts its average, where their code takes the first epoch for that.
+    As in the authors' code one average and one temperature serve both anchors of a sample. A
+    sample's first batch starts its average, where their code takes the first epoch for that.
     """
 
     Config = ISogCLRConfig
@@ -66,7 +75,8 @@ class ISogCLR(Objective[ISogCLRConfig]):
     def __init__(self, config: ISogCLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
         self.projector = mlp(encoder.embed_dim, config.projector)
-        # Temperature, its velocity, log of the moving average. A temperature of 0 is that of a sample never seen.
+        # Temperature, its velocity, log of the moving average. A temperature of 0 is that of a
+        # sample never seen.
         self.samples = SampleTable(data.rows, 3)
         self._updates: list[tuple[Tensor, Tensor]] = []  # one for each micro-batch of the step
 
@@ -105,6 +115,8 @@ class ISogCLR(Objective[ISogCLRConfig]):
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
-        index, values = (self.comm.gather(torch.cat(parts)) for parts in zip(*self._updates, strict=True))
+        index, values = (
+            self.comm.gather(torch.cat(parts)) for parts in zip(*self._updates, strict=True)
+        )
         self.samples.write(index, values)
         self._updates.clear()

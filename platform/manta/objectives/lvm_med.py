@@ -1,4 +1,5 @@
-"""LVM-Med: match the graph of one view of the batch to the graph of the other (Nguyen et al. 2023)."""
+"""LVM-Med: match the graph of one view of the batch to the graph of the other (Nguyen et al.
+2023)."""
 
 from __future__ import annotations
 
@@ -23,28 +24,47 @@ class LVMMedConfig(ObjectiveConfig):
     """Second-order graph matching."""
 
     name: Literal["lvm_med"] = "lvm_med"
-    global_weight: float = Field(0.8, ge=0, le=1, description="of pooled cosines; those of cells have the rest")
-    cells: int = Field(2, ge=1, description="along a side of the map, for cosines of cells; all of 7 x 7 in the paper")
+    global_weight: float = Field(
+        0.8, ge=0, le=1, description="of pooled cosines; those of cells have the rest"
+    )
+    cells: int = Field(
+        2,
+        ge=1,
+        description="along a side of the map, for cosines of cells; all of 7 x 7 in the paper",
+    )
     neighbours: int = Field(5, ge=1, description="edges at each vertex of a graph")
     edge_weight: float = Field(0.5, ge=0, description="of edges against vertices, in the matching")
-    edge_loss: float = Field(1.0, ge=0, description="weight of the edges' penalty against the vertices'")
-    penalty: Penalty = Field("cross_entropy", description="of a wrong matching; hamming in the paper")
-    rounds: int = Field(1, ge=0, description="of matching by edges too, after one by vertices alone")
-    epsilon: float = Field(0.05, gt=0, description="entropy's weight in the matching; near 0 it is a permutation")
+    edge_loss: float = Field(
+        1.0, ge=0, description="weight of the edges' penalty against the vertices'"
+    )
+    penalty: Penalty = Field(
+        "cross_entropy", description="of a wrong matching; hamming in the paper"
+    )
+    rounds: int = Field(
+        1, ge=0, description="of matching by edges too, after one by vertices alone"
+    )
+    epsilon: float = Field(
+        0.05, gt=0, description="entropy's weight in the matching; near 0 it is a permutation"
+    )
     iterations: int = Field(5, ge=1, description="of Sinkhorn in each matching")
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
-    local_projector: HeadConfig = Field(HeadConfig(hidden=256, out=64, layers=2), description="of the map's cells")
+    local_projector: HeadConfig = Field(
+        HeadConfig(hidden=256, out=64, layers=2), description="of the map's cells"
+    )
 
 
 @OBJECTIVES.register("lvm_med")
 class LVMMed(Objective[LVMMedConfig]):
-    """How far a second-order matching of the two views is from the true one, of samples and of pairs of neighbours.
+    """How far a second-order matching of the two views is from the true one, of samples and of
+    pairs of neighbours.
 
-    Certain: the two graphs, vertices by global and local cosines, edges by differences of neighbours. Certain too, with
-    penalty=hamming: the loss, the share that is matched wrongly. Ours, and the default: cross-entropy, minus the mean
-    logarithm of what is matched rightly. Ours as well: the paper solves a linear program and estimates its gradient as
-    of a black box; here graduated assignment, a Sinkhorn relaxation, finds a soft matching whose gradient is exact, so
-    that the loss is a smooth one that ranks and precisions agree on. Every rank matches the whole global batch.
+    Certain: the two graphs, vertices by global and local cosines, edges by differences of
+    neighbours. Certain too, with penalty=hamming: the loss, the share that is matched wrongly.
+    Ours, and the default: cross-entropy, minus the mean logarithm of what is matched rightly. Ours
+    as well: the paper solves a linear program and estimates its gradient as of a black box; here
+    graduated assignment, a Sinkhorn relaxation, finds a soft matching whose gradient is exact, so
+    that the loss is a smooth one that ranks and precisions agree on. Every rank matches the whole
+    global batch.
     """
 
     Config = LVMMedConfig
@@ -71,7 +91,9 @@ class LVMMed(Objective[LVMMedConfig]):
         config = self.config
         z, cells = self._project(torch.cat([view.data for view in batch.global_views]))
         z_a, z_b = self._everyones(z)
-        vertices = vertex_affinity(z_a, z_b, *self._everyones(cells), global_weight=config.global_weight)
+        vertices = vertex_affinity(
+            z_a, z_b, *self._everyones(cells), global_weight=config.global_weight
+        )
         terms = match_graphs(
             vertices,
             z_a,
@@ -91,7 +113,9 @@ class LVMMed(Objective[LVMMedConfig]):
         seen = described(self.encoder, x)
         side = min(self.config.cells, *seen.map.shape[-2:])
         cells = F.adaptive_avg_pool2d(seen.map, side).flatten(2).mT
-        return self.projector(seen.pooled), self.local_projector(cells.flatten(0, 1)).unflatten(0, cells.shape[:2])
+        return self.projector(seen.pooled), self.local_projector(cells.flatten(0, 1)).unflatten(
+            0, cells.shape[:2]
+        )
 
     def _everyones(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Every rank's rows of both views."""

@@ -25,15 +25,21 @@ class MAEConfig(ObjectiveConfig):
     """Masked autoencoder."""
 
     name: Literal["mae"] = "mae"
-    mask_ratio: float = Field(0.75, gt=0, lt=1, description="of the patches, hidden from the encoder")
-    decoder_dim: int = Field(128, ge=4, multiple_of=4, description="width of the decoder; 512 in the paper")
+    mask_ratio: float = Field(
+        0.75, gt=0, lt=1, description="of the patches, hidden from the encoder"
+    )
+    decoder_dim: int = Field(
+        128, ge=4, multiple_of=4, description="width of the decoder; 512 in the paper"
+    )
     decoder_depth: int = Field(2, ge=1, description="blocks of the decoder; 8 in the paper")
     decoder_heads: int = Field(4, ge=1, description="attention heads of the decoder")
 
     @model_validator(mode="after")
     def _heads_divide(self) -> MAEConfig:
         if self.decoder_dim % self.decoder_heads:
-            raise ValueError(f"decoder_dim {self.decoder_dim} is not a multiple of decoder_heads {self.decoder_heads}")
+            raise ValueError(
+                f"decoder_dim {self.decoder_dim} is not a multiple of decoder_heads {self.decoder_heads}"
+            )
         return self
 
 
@@ -43,14 +49,18 @@ class MAE(Objective[MAEConfig]):
 
     Config = MAEConfig
     family = "masked"
-    paper = Paper("Masked Autoencoders Are Scalable Vision Learners", 2022, "arXiv:2111.06377, CVPR 2022")
+    paper = Paper(
+        "Masked Autoencoders Are Scalable Vision Learners", 2022, "arXiv:2111.06377, CVPR 2022"
+    )
     views = "1 global, masked"
 
     def __init__(self, config: MAEConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
         tokens = masked_encoder(config.name, encoder, config.mask_ratio)
         self.decoder = Decoder(tokens, config)
-        freeze_unreached(encoder, tokens.tokens(torch.zeros(1, CHANNELS, data.image_size, data.image_size)))
+        freeze_unreached(
+            encoder, tokens.tokens(torch.zeros(1, CHANNELS, data.image_size, data.image_size))
+        )
 
     @property
     def patches(self) -> TokenEncoder:
@@ -59,20 +69,32 @@ class MAE(Objective[MAEConfig]):
 
     @property
     def needs(self) -> ViewNeeds:
-        return ViewNeeds(preset="plain", global_views=1, mask_ratio=self.config.mask_ratio, mask_grid=self.patches.grid)
+        return ViewNeeds(
+            preset="plain",
+            global_views=1,
+            mask_ratio=self.config.mask_ratio,
+            mask_grid=self.patches.grid,
+        )
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         (view,) = batch.global_views
         if view.mask is None:
-            raise ConfigError("mae was given a view without a mask; build the views from the objective's `needs`")
+            raise ConfigError(
+                "mae was given a view without a mask; build the views from the objective's `needs`"
+            )
         hidden = view.mask
         keep = (~hidden).nonzero()[:, 1].view(len(hidden), -1)
         prediction = self.decoder(self.patches.tokens(view.data, keep), keep)
-        return {"loss": masked_patch_mse(prediction, patchify(view.data, self.patches.patch_size), hidden)}
+        return {
+            "loss": masked_patch_mse(
+                prediction, patchify(view.data, self.patches.patch_size), hidden
+            )
+        }
 
 
 class Decoder(nn.Module):
-    """A narrow transformer over the encoder's tokens and, where patches were hidden, a learnt token."""
+    """A narrow transformer over the encoder's tokens and, where patches were hidden, a learnt
+    token."""
 
     positions: Tensor
 
@@ -82,15 +104,21 @@ class Decoder(nn.Module):
         self.prefix_tokens = encoder.prefix_tokens
         self.embed = nn.Linear(encoder.embed_dim, width)
         self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, width), std=0.02))
-        self.register_buffer("positions", build_sincos2d_pos_embed(list(encoder.grid), width), persistent=False)
+        self.register_buffer(
+            "positions", build_sincos2d_pos_embed(list(encoder.grid), width), persistent=False
+        )
         self.blocks = nn.Sequential(
-            *(Block(width, config.decoder_heads, qkv_bias=True) for _ in range(config.decoder_depth))
+            *(
+                Block(width, config.decoder_heads, qkv_bias=True)
+                for _ in range(config.decoder_depth)
+            )
         )
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, height * length * CHANNELS)
 
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """`[N, P + K, D]` and the places `[N, K]` of the K visible patches -> `[N, T, pixels of a patch]`."""
+        """`[N, P + K, D]` and the places `[N, K]` of the K visible patches -> `[N, T, pixels of a
+        patch]`."""
         x = self.embed(tokens)
         prefix, visible = x[:, : self.prefix_tokens], x[:, self.prefix_tokens :]
         patches = self.mask_token.to(x.dtype).repeat(len(x), len(self.positions), 1)

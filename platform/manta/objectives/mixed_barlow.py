@@ -1,4 +1,5 @@
-"""Mixed Barlow Twins: what is between two samples lies between their embeddings (Bandara et al. 2023)."""
+"""Mixed Barlow Twins: what is between two samples lies between their embeddings (Bandara et al.
+2023)."""
 
 from __future__ import annotations
 
@@ -23,35 +24,49 @@ class MixedBarlowConfig(ObjectiveConfig):
     """Barlow Twins with mixed samples."""
 
     name: Literal["mixed_barlow"] = "mixed_barlow"
-    lambda_: float = Field(5e-3, gt=0, description="weight of redundancy reduction against invariance")
+    lambda_: float = Field(
+        5e-3, gt=0, description="weight of redundancy reduction against invariance"
+    )
     mixing: float = Field(
-        2.0, ge=0, description="weight of the mixed samples' term, times lambda_; 5 is the default of the authors' code"
+        2.0,
+        ge=0,
+        description="weight of the mixed samples' term, times lambda_; 5 is the default of the authors' code",
     )
     alpha: float = Field(
-        1.0, gt=0, description="of the Beta distribution of the mixing share; 1, uniform, in the paper"
+        1.0,
+        gt=0,
+        description="of the Beta distribution of the mixing share; 1, uniform, in the paper",
     )
-    projector: HeadConfig = Field(HeadConfig(hidden=1024, out=1024, layers=3), description="as `barlow_twins` has it")
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=1024, out=1024, layers=3), description="as `barlow_twins` has it"
+    )
 
 
 @OBJECTIVES.register("mixed_barlow")
 class MixedBarlow(Objective[MixedBarlowConfig]):
-    """Barlow Twins, and mixtures of view a with a partner's view b that correlate as mixtures of embeddings would.
+    """Barlow Twins, and mixtures of view a with a partner's view b that correlate as mixtures of
+    embeddings would.
 
-    One share is drawn for each step, as in the authors' code, and partners from the global batch, which may be on
-    another rank.
+    One share is drawn for each step, as in the authors' code, and partners from the global batch,
+    which may be on another rank.
     """
 
     Config = MixedBarlowConfig
     family = "non-contrastive"
     paper = Paper(
-        "Guarding Barlow Twins Against Overfitting with Mixed Samples", 2023, "arXiv:2312.02151", source="S026"
+        "Guarding Barlow Twins Against Overfitting with Mixed Samples",
+        2023,
+        "arXiv:2312.02151",
+        source="S026",
     )
     exchange = Exchange.GATHER
     slow_start = True
 
     def __init__(self, config: MixedBarlowConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)  # correlations know no shift
+        self.projector = mlp(
+            encoder.embed_dim, config.projector, bias=False
+        )  # correlations know no shift
 
     @property
     def needs(self) -> ViewNeeds:
@@ -64,17 +79,24 @@ class MixedBarlow(Objective[MixedBarlowConfig]):
 
         view_a, view_b = (view.data for view in batch.global_views)
         share, partners = self.drawn(batch, progress)
-        others = self.comm.gather(view_b.contiguous())[partners]  # one memory format on both sides of the wire
+        others = self.comm.gather(view_b.contiguous())[
+            partners
+        ]  # one memory format on both sides of the wire
         z_mixed = model(share * view_a + (1 - share) * others)
         z_partner = self.comm.gather(upcast(z_b))[partners]
-        mixing = mixed_correlation(z_mixed, z_a, z_b, z_partner, share=share, average=self.comm.mean)
+        mixing = mixed_correlation(
+            z_mixed, z_a, z_b, z_partner, share=share, average=self.comm.mean
+        )
 
-        loss = terms.invariance + self.config.lambda_ * (terms.redundancy + self.config.mixing * mixing)
+        loss = terms.invariance + self.config.lambda_ * (
+            terms.redundancy + self.config.mixing * mixing
+        )
         named = {"invariance": terms.invariance, "redundancy": terms.redundancy, "mixing": mixing}
         return {"loss": loss} | {name: term.detach() for name, term in named.items()}
 
     def drawn(self, batch: Batch, progress: Progress) -> tuple[float, Tensor]:
-        """The step's share, and for each of this rank's samples its partner's row in the global batch."""
+        """The step's share, and for each of this rank's samples its partner's row in the global
+        batch."""
         step = torch.zeros(1, dtype=torch.int64)
         share = float(keyed_beta(step, progress, 1, alpha=self.config.alpha, salt=1))
         order = keyed_order(self.comm.gather(batch.index), progress)

@@ -1,4 +1,5 @@
-"""MLS: MoCo, and a binary question of each remembered image: is it among my nearest? (Zhu et al. 2023)."""
+"""MLS: MoCo, and a binary question of each remembered image: is it among my nearest? (Zhu et al.
+2023)."""
 
 from __future__ import annotations
 
@@ -22,34 +23,45 @@ class MLSConfig(MomentumConfig):
     """Multi-label self-supervised learning."""
 
     name: Literal["mls"] = "mls"
-    labels: int = Field(20, ge=1, description="k: nearest rows of the dictionary that are right answers")
-    lambda_: float = Field(0.5, ge=0, description="weight of the multi-label loss against InfoNCE; the paper's")
+    labels: int = Field(
+        20, ge=1, description="k: nearest rows of the dictionary that are right answers"
+    )
+    lambda_: float = Field(
+        0.5, ge=0, description="weight of the multi-label loss against InfoNCE; the paper's"
+    )
     momentum: Momentum = Field(0.995, description="of the teacher; the paper's")
     queue: int = Field(4096, ge=1, description="rows of both dictionaries; the paper's")
     projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=2), description="with BatchNorm, which MoCo v2 lacks: it learns sooner"
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="with BatchNorm, which MoCo v2 lacks: it learns sooner",
     )
 
 
 @OBJECTIVES.register("mls")
 class MLS(MomentumTeacher[MLSConfig]):
-    """View 1's features choose among the remembered features of second views, its projection among their projections.
+    """View 1's features choose among the remembered features of second views, its projection among
+    their projections.
 
-    The dictionaries are the queues and, before them, the batch's own keys of all ranks: the paper enqueues before it
-    compares. Both losses use them; InfoNCE's positive is the sample's own key.
+    The dictionaries are the queues and, before them, the batch's own keys of all ranks: the paper
+    enqueues before it compares. Both losses use them; InfoNCE's positive is the sample's own key.
     """
 
     Config = MLSConfig
     family = "contrastive"
     paper = Paper(
-        "Multi-Label Self-Supervised Learning with Scene Images", 2023, "arXiv:2308.03286, ICCV 2023", source="S129"
+        "Multi-Label Self-Supervised Learning with Scene Images",
+        2023,
+        "arXiv:2308.03286, ICCV 2023",
+        source="S129",
     )
     keeps = ("teacher", "queue")
     slow_start = True
 
     def __init__(self, config: MLSConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.features = KeyQueue(config.queue, encoder.embed_dim)  # in the same order as the projections
+        self.features = KeyQueue(
+            config.queue, encoder.embed_dim
+        )  # in the same order as the projections
         self.projections = KeyQueue(config.queue, self.projector.out)
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
@@ -57,7 +69,9 @@ class MLS(MomentumTeacher[MLSConfig]):
         g = self.encoder(first.data)
         z = self.projector(g)
         features, projections, valid = self._dictionaries(second.data)
-        logits = dictionary_logits(z, projections, temperature=self.temperature(progress), valid=valid)
+        logits = dictionary_logits(
+            z, projections, temperature=self.temperature(progress), valid=valid
+        )
         labels = nearest_labels(g.detach(), features, k=self.config.labels, valid=valid)
         own = self.comm.rank * len(z) + torch.arange(len(z), device=z.device)
         info_nce, multilabel = F.cross_entropy(logits, own), multilabel_bce(logits, labels)
@@ -66,7 +80,8 @@ class MLS(MomentumTeacher[MLSConfig]):
 
     @torch.no_grad()
     def _dictionaries(self, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of features, of projections, and which of them there are: the batch's keys, then the queues."""
+        """Rows of features, of projections, and which of them there are: the batch's keys, then the
+        queues."""
         encoder, projector = self.teacher
         g = encoder(second)
         keys = [F.normalize(upcast(x), dim=1) for x in (g, projector(g))]
@@ -74,7 +89,8 @@ class MLS(MomentumTeacher[MLSConfig]):
         for queue, key in zip(queues, keys, strict=True):
             queue.collect(key)
         features, projections = (
-            torch.cat([self.comm.gather(key), queue.rows]) for queue, key in zip(queues, keys, strict=True)
+            torch.cat([self.comm.gather(key), queue.rows])
+            for queue, key in zip(queues, keys, strict=True)
         )
         filled = torch.arange(len(self.features), device=g.device) < self.features.filled
         new = filled.new_ones(len(features) - len(filled))

@@ -20,18 +20,27 @@ class MoCHiConfig(MomentumConfig):
     """Mixing of contrastive hard negatives."""
 
     name: Literal["mochi"] = "mochi"
-    hardest: int = Field(128, ge=2, description="negatives of a query that are mixed; 1024 of 65536 in the paper")
+    hardest: int = Field(
+        128, ge=2, description="negatives of a query that are mixed; 1024 of 65536 in the paper"
+    )
     mixed: int = Field(128, ge=0, description="mixes of two of them; 1024 in the paper")
-    query_mixed: int = Field(32, ge=0, description="mixes of one of them and the query; 128 in the paper")
-    query_share: float = Field(0.5, gt=0, le=1, description="largest part of the query in a mix; 0.5 in the paper")
+    query_mixed: int = Field(
+        32, ge=0, description="mixes of one of them and the query; 128 in the paper"
+    )
+    query_share: float = Field(
+        0.5, gt=0, le=1, description="largest part of the query in a mix; 0.5 in the paper"
+    )
     warmup: Duration = Field(
-        0, description="steps, or a fraction of the run, before the first mix; 10 of 100 epochs in the paper"
+        0,
+        description="steps, or a fraction of the run, before the first mix; 10 of 100 epochs in the paper",
     )
 
     @model_validator(mode="after")
     def _hardest_are_of_the_queue(self) -> MoCHiConfig:
         if self.hardest > self.queue:
-            raise ValueError(f"queue: the {self.hardest} hardest negatives of {self.queue} cannot be taken; raise it")
+            raise ValueError(
+                f"queue: the {self.hardest} hardest negatives of {self.queue} cannot be taken; raise it"
+            )
         return self
 
 
@@ -45,7 +54,10 @@ class MoCHi(MomentumQueue[MoCHiConfig]):
     Config = MoCHiConfig
     family = "contrastive"
     paper = Paper(
-        "Hard Negative Mixing for Contrastive Learning", 2020, "arXiv:2010.01028, NeurIPS 2020", source="S189"
+        "Hard Negative Mixing for Contrastive Learning",
+        2020,
+        "arXiv:2010.01028, NeurIPS 2020",
+        source="S189",
     )
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
@@ -57,7 +69,9 @@ class MoCHi(MomentumQueue[MoCHiConfig]):
             losses.append(queue_nce(q, k, queue, temperature=temperature, own=own))
         return {"loss": torch.stack(losses).mean()}
 
-    def _synthetic(self, query: Tensor, index: Tensor, progress: Progress, direction: int) -> Tensor:
+    def _synthetic(
+        self, query: Tensor, index: Tensor, progress: Progress, direction: int
+    ) -> Tensor:
         """`[B, mixed + query_mixed, D]`."""
         config, count = self.config, self.config.hardest
         sizes = [config.mixed] * 3 + [config.query_mixed] * 2
@@ -67,4 +81,7 @@ class MoCHi(MomentumQueue[MoCHiConfig]):
         second = (first + 1 + (apart * (count - 1)).long()) % count
         hard = hardest(query, self.queue.rows, count=count)
         mixed = mixed_negatives(hard, first, second, part)
-        return torch.cat([mixed, query_mixed_negatives(query, hard, chosen, config.query_share * query_part)], dim=1)
+        return torch.cat(
+            [mixed, query_mixed_negatives(query, hard, chosen, config.query_share * query_part)],
+            dim=1,
+        )

@@ -1,4 +1,5 @@
-"""MoCo: find a momentum teacher's key of the same sample among many (He et al. 2020, Chen et al. 2020 and 2021)."""
+"""MoCo: find a momentum teacher's key of the same sample among many (He et al. 2020, Chen et al.
+2020 and 2021)."""
 
 from __future__ import annotations
 
@@ -24,13 +25,14 @@ PROJECTORS = {
 
 
 class MoCoConfig(MomentumConfig):
-    """Momentum contrast. What is not given of a projector is the version's own, and so is all of it if it is the other
-    version's: that of v3 has BatchNorm everywhere. A search over versions starts from a recipe in which one of them is
-    written out."""
+    """Momentum contrast. What is not given of a projector is the version's own, and so is all of it
+    if it is the other version's: that of v3 has BatchNorm everywhere. A search over versions starts
+    from a recipe in which one of them is written out."""
 
     name: Literal["moco"] = "moco"
     version: Literal["v2", "v3"] = Field(
-        "v2", description="v2: against a queue of past keys; v3: a predictor, against the batch's keys, without a queue"
+        "v2",
+        description="v2: against a queue of past keys; v3: a predictor, against the batch's keys, without a queue",
     )
     predictor: HeadConfig = Field(HeadConfig(hidden=512, out=128, layers=2), description="of v3")
 
@@ -51,8 +53,9 @@ class MoCoConfig(MomentumConfig):
 class MoCo(MomentumTeacher[MoCoConfig]):
     """Queries of the student against keys of the teacher, in both directions.
 
-    Version 2 keeps keys of both views, where the paper has the first view ask and the second answer. Version 3 has the
-    heads that its paper gives a ResNet, smaller; for a vision transformer it has a projector of three layers.
+    Version 2 keeps keys of both views, where the paper has the first view ask and the second
+    answer. Version 3 has the heads that its paper gives a ResNet, smaller; for a vision transformer
+    it has a projector of three layers.
     """
 
     Config = MoCoConfig
@@ -82,8 +85,13 @@ class MoCo(MomentumTeacher[MoCoConfig]):
         pairs, temperature = self.pairs(batch), self.temperature(progress)
         if self.queue is None:
             offset = self.comm.rank * len(batch)
-            losses = [batch_nce(q, self.comm.gather(k), temperature=temperature, offset=offset) for q, k in pairs]
-            return {"loss": 2 * temperature * torch.stack(losses).sum()}  # as v3's algorithm 1 scales it
+            losses = [
+                batch_nce(q, self.comm.gather(k), temperature=temperature, offset=offset)
+                for q, k in pairs
+            ]
+            return {
+                "loss": 2 * temperature * torch.stack(losses).sum()
+            }  # as v3's algorithm 1 scales it
         self.queue.collect(*(key for _, key in pairs))
         losses = [queue_nce(q, k, self.queue.rows, temperature=temperature) for q, k in pairs]
         return {"loss": torch.stack(losses).mean()}

@@ -28,23 +28,35 @@ class MOKDConfig(ObjectiveConfig):
 
     name: Literal["mokd"] = "mokd"
     partner: EncoderConfig = Field(
-        EncoderConfig(name="vit_tiny_patch16_224", stem="small", args={"embed_dim": 64, "depth": 2, "num_heads": 2}),
+        EncoderConfig(
+            name="vit_tiny_patch16_224",
+            stem="small",
+            args={"embed_dim": 64, "depth": 2, "num_heads": 2},
+        ),
         description="the other encoder, of another family than the first; only as wide as a trial needs by default",
     )
     cross: float = Field(1.0, ge=0, description="weight of what the encoders teach each other")
-    local_views: int = Field(0, ge=0, description="small crops, which only the students see; 8 in the paper's code")
+    local_views: int = Field(
+        0, ge=0, description="small crops, which only the students see; 8 in the paper's code"
+    )
     student_temperature: Temperature = Field(0.1, description="of the students' prototypes")
     teacher_temperature: Temperature = Field(
-        Constant(at=0.07, warmup=0.3, warmup_from=0.04), description="of the teachers'; below the students'"
+        Constant(at=0.07, warmup=0.3, warmup_from=0.04),
+        description="of the teachers'; below the students'",
     )
     center_momentum: float = Field(0.9, ge=0, lt=1, description="of the teachers' centres")
-    momentum: Momentum = Field(Cosine(start=0.99, end=1.0), description="of the teachers; 0.996 at first in the paper")
+    momentum: Momentum = Field(
+        Cosine(start=0.99, end=1.0), description="of the teachers; 0.996 at first in the paper"
+    )
     projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=3, norm=None, activation="gelu"), description="of all four heads"
+        HeadConfig(hidden=512, out=128, layers=3, norm=None, activation="gelu"),
+        description="of all four heads",
     )
     prototypes: int = Field(1024, ge=2, description="of each head; 65536 in the paper")
     transformer_dim: int = Field(64, ge=4, description="width of the transformer heads")
-    transformer_depth: int = Field(1, ge=1, description="blocks of the transformer heads; 3 in the paper's code")
+    transformer_depth: int = Field(
+        1, ge=1, description="blocks of the transformer heads; 3 in the paper's code"
+    )
     transformer_heads: int = Field(4, ge=1, description="attention heads of the transformer heads")
 
     @model_validator(mode="after")
@@ -68,18 +80,21 @@ class Seen(NamedTuple):
 class MOKD(Objective[MOKDConfig]):
     """Each student against its own teacher, and against the other encoder's.
 
-    Certain (the authors' main_mokd.py and models/mokd.py): two encoders trained together, each with a momentum teacher,
-    an MLP head and a transformer head; DINO's loss of both heads within the encoders, of the MLP heads across them. In
-    place of the transformer heads' loss across stands the search. A student's query, detached, joins the cells that the
-    other's teacher has of the first global view; what that teacher's head then says, the mean over the cells without
-    the query, is the target, uncentred, of the student's plain transformer head. Queries are of local views only: the
-    mean cell of a convolutional network, the class token of a transformer. No gradient passes between the encoders.
+    Certain (the authors' main_mokd.py and models/mokd.py): two encoders trained together, each with
+    a momentum teacher, an MLP head and a transformer head; DINO's loss of both heads within the
+    encoders, of the MLP heads across them. In place of the transformer heads' loss across stands
+    the search. A student's query, detached, joins the cells that the other's teacher has of the
+    first global view; what that teacher's head then says, the mean over the cells without the
+    query, is the target, uncentred, of the student's plain transformer head. Queries are of local
+    views only: the mean cell of a convolutional network, the class token of a transformer. No
+    gradient passes between the encoders.
 
-    Ours: without local views each global view searches the other one; a transformer's query is its mean cell too, since
-    not every encoder has a class token; the transformer heads add no positions and end in the MLP projector; all terms
-    weigh alike but for `cross`, one weight for both encoders (theirs: 1, and 0.1 for the transformer). A map of one
-    cell leaves its head nothing but the query to attend to. The first encoder's teacher is what a user takes home; the
-    partner's stays in the checkpoint.
+    Ours: without local views each global view searches the other one; a transformer's query is its
+    mean cell too, since not every encoder has a class token; the transformer heads add no positions
+    and end in the MLP projector; all terms weigh alike but for `cross`, one weight for both
+    encoders (theirs: 1, and 0.1 for the transformer). A map of one cell leaves its head nothing but
+    the query to attend to. The first encoder's teacher is what a user takes home; the partner's
+    stays in the checkpoint.
     """
 
     Config = MOKDConfig
@@ -106,7 +121,8 @@ class MOKD(Objective[MOKDConfig]):
         self.teacher, self.partner_teacher = momentum_copy(encoder), momentum_copy(self.partner)
         self.teacher_heads = momentum_copy(self.heads)
         self.mlp_centres, self.transformer_centres = (
-            nn.ModuleList(Centre(config.prototypes, config.center_momentum) for _ in range(2)) for _ in range(2)
+            nn.ModuleList(Centre(config.prototypes, config.center_momentum) for _ in range(2))
+            for _ in range(2)
         )
 
     @property
@@ -115,26 +131,41 @@ class MOKD(Objective[MOKDConfig]):
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         with torch.no_grad():
-            teachers = self._see((self.teacher, self.partner_teacher), self.teacher_heads, [batch.global_views])
-            for seen, centre, other in zip(teachers, self.mlp_centres, self.transformer_centres, strict=True):
+            teachers = self._see(
+                (self.teacher, self.partner_teacher), self.teacher_heads, [batch.global_views]
+            )
+            for seen, centre, other in zip(
+                teachers, self.mlp_centres, self.transformer_centres, strict=True
+            ):
                 cast(Centre, centre).collect(seen.mlp)
                 cast(Centre, other).collect(seen.transformer)
-        students = self._see((self.encoder, self.partner), self.heads, [batch.global_views, batch.local_views])
+        students = self._see(
+            (self.encoder, self.partner), self.heads, [batch.global_views, batch.local_views]
+        )
         own, cross = [], []
         for i, student in enumerate(students):
             own += [
                 self._distilled(teachers[i].mlp, student.mlp, self.mlp_centres[i], progress),
-                self._distilled(teachers[i].transformer, student.transformer, self.transformer_centres[i], progress),
+                self._distilled(
+                    teachers[i].transformer,
+                    student.transformer,
+                    self.transformer_centres[i],
+                    progress,
+                ),
             ]
             cross += [
-                self._distilled(teachers[1 - i].mlp, student.mlp, self.mlp_centres[1 - i], progress),
+                self._distilled(
+                    teachers[1 - i].mlp, student.mlp, self.mlp_centres[1 - i], progress
+                ),
                 self._searched(student, teachers[1 - i], self.teacher_heads[1 - i], progress),
             ]
         alone, together = torch.stack(own).mean(), torch.stack(cross).mean()
         loss = alone + self.config.cross * together
         return {"loss": loss, "self": alone.detach(), "cross": together.detach()}
 
-    def _see(self, encoders: tuple[Encoder, Encoder], heads: nn.ModuleList, sizes: list[list[View]]) -> list[Seen]:
+    def _see(
+        self, encoders: tuple[Encoder, Encoder], heads: nn.ModuleList, sizes: list[list[View]]
+    ) -> list[Seen]:
         """Of both encoders, the views in lists of one size each."""
         found = []
         for encoder, head in zip(encoders, heads, strict=True):
@@ -147,7 +178,9 @@ class MOKD(Objective[MOKDConfig]):
             found.append(seen)
         return found
 
-    def _distilled(self, targets: list[Tensor], seen: list[Tensor], centre: nn.Module, progress: Progress) -> Tensor:
+    def _distilled(
+        self, targets: list[Tensor], seen: list[Tensor], centre: nn.Module, progress: Progress
+    ) -> Tensor:
         return distilled(
             targets,
             seen,
@@ -157,8 +190,11 @@ class MOKD(Objective[MOKDConfig]):
             teacher_temperature=self.config.teacher_temperature,
         )
 
-    def _searched(self, student: Seen, teacher: Seen, head: nn.Module, progress: Progress) -> Tensor:
-        """The student's plain transformer head against what its own queries find among the teacher's cells."""
+    def _searched(
+        self, student: Seen, teacher: Seen, head: nn.Module, progress: Progress
+    ) -> Tensor:
+        """The student's plain transformer head against what its own queries find among the
+        teacher's cells."""
         large = range(len(teacher.tokens))
         local = range(len(large), len(student.tokens))
         pairs = [(0, j) for j in local] or [(i, j) for i in large for j in large if i != j]
@@ -189,7 +225,8 @@ class MOKD(Objective[MOKDConfig]):
 
 
 class Heads(nn.Module):
-    """An encoder's MLP head over its pooled vector, and its transformer head over the cells of its map."""
+    """An encoder's MLP head over its pooled vector, and its transformer head over the cells of its
+    map."""
 
     def __init__(self, encoder: Encoder, config: MOKDConfig) -> None:
         super().__init__()
@@ -197,7 +234,10 @@ class Heads(nn.Module):
         self.mlp = _logits(encoder.embed_dim, config)
         self.embed = nn.Linear(map_dim(encoder, "mokd"), width)
         self.blocks = nn.Sequential(
-            *(Block(width, config.transformer_heads, qkv_bias=True) for _ in range(config.transformer_depth))
+            *(
+                Block(width, config.transformer_heads, qkv_bias=True)
+                for _ in range(config.transformer_depth)
+            )
         )
         self.norm = nn.LayerNorm(width)
         self.transformer = _logits(width, config)
@@ -206,13 +246,19 @@ class Heads(nn.Module):
         """The fields of `Seen`, of views `[N, C, H, W]`."""
         seen = described(encoder, x)
         tokens = self.embed(seen.map.flatten(2).mT)
-        return self.mlp(seen.pooled), self.transformer(self.norm(self.blocks(tokens)).mean(1)), tokens
+        return (
+            self.mlp(seen.pooled),
+            self.transformer(self.norm(self.blocks(tokens)).mean(1)),
+            tokens,
+        )
 
     @torch.no_grad()
     def search(self, query: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `[B, K]` of tokens `[B, T, W]` that also attend to the query `[B, W]` of another encoder's student.
+        """Logits `[B, K]` of tokens `[B, T, W]` that also attend to the query `[B, W]` of another
+        encoder's student.
 
-        What becomes of the query itself is left out: a target must not repeat the student that asks.
+        What becomes of the query itself is left out: a target must not repeat the student that
+        asks.
         """
         joined = self.blocks(torch.cat([query.unsqueeze(1), tokens], dim=1))
         logits: Tensor = self.transformer(self.norm(joined[:, 1:]).mean(1))

@@ -1,4 +1,5 @@
-"""MSN: from a few patches or a small crop, say which prototypes the whole image has (Assran et al. 2022)."""
+"""MSN: from a few patches or a small crop, say which prototypes the whole image has (Assran et al.
+2022)."""
 
 from __future__ import annotations
 
@@ -25,18 +26,31 @@ class MSNConfig(ObjectiveConfig):
     """Masked siamese networks."""
 
     name: Literal["msn"] = "msn"
-    local_views: int = Field(2, ge=0, description="small crops, further anchors that are not masked; 10 in the paper")
+    local_views: int = Field(
+        2, ge=0, description="small crops, further anchors that are not masked; 10 in the paper"
+    )
     mask_ratio: float = Field(
-        0.7, gt=0, lt=1, description="of the patches, hidden from the large anchor; 0.15 (ViT-S) to 0.7 (ViT-L)"
+        0.7,
+        gt=0,
+        lt=1,
+        description="of the patches, hidden from the large anchor; 0.15 (ViT-S) to 0.7 (ViT-L)",
     )
     temperature: Temperature = Field(0.1, description="of the anchors' prototypes")
-    target_temperature: Temperature = Field(0.025, description="of the targets'; below the anchors'")
-    entropy: float = Field(1.0, ge=0, description="weight of the entropy of the mean prediction")
-    freeze: Duration = Field(0.05, description="start of the run in which the prototypes stay as drawn; 0 in the paper")
-    iterations: int | None = Field(
-        3, ge=1, description="of Sinkhorn, which balances the targets too, as the authors' code does; None: as they are"
+    target_temperature: Temperature = Field(
+        0.025, description="of the targets'; below the anchors'"
     )
-    momentum: Momentum = Field(Cosine(start=0.95, end=1.0), description="of the teacher; 0.996 at first in the paper")
+    entropy: float = Field(1.0, ge=0, description="weight of the entropy of the mean prediction")
+    freeze: Duration = Field(
+        0.05, description="start of the run in which the prototypes stay as drawn; 0 in the paper"
+    )
+    iterations: int | None = Field(
+        3,
+        ge=1,
+        description="of Sinkhorn, which balances the targets too, as the authors' code does; None: as they are",
+    )
+    momentum: Momentum = Field(
+        Cosine(start=0.95, end=1.0), description="of the teacher; 0.996 at first in the paper"
+    )
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=128, layers=3, norm="layer", activation="gelu"),
         description="2048 wide in the paper, with BatchNorm, which is blind to the shifts of a transformer's last norm",
@@ -48,14 +62,17 @@ class MSNConfig(ObjectiveConfig):
 class MSN(Objective[MSNConfig]):
     """Masked and small anchors of the student against the whole target view of the teacher.
 
-    One direction: the first global view is the target, the second the masked anchor. The prototypes are the
-    student's; a hidden patch costs nothing. The teacher is what a user takes home. The entropy alone does not keep
-    samples apart where a batch has fewer of them than there are prototypes, so targets are balanced by default.
+    One direction: the first global view is the target, the second the masked anchor. The prototypes
+    are the student's; a hidden patch costs nothing. The teacher is what a user takes home. The
+    entropy alone does not keep samples apart where a batch has fewer of them than there are
+    prototypes, so targets are balanced by default.
     """
 
     Config = MSNConfig
     family = "distillation"
-    paper = Paper("Masked Siamese Networks for Label-Efficient Learning", 2022, "arXiv:2204.07141, ECCV 2022")
+    paper = Paper(
+        "Masked Siamese Networks for Label-Efficient Learning", 2022, "arXiv:2204.07141, ECCV 2022"
+    )
     views = "2 global + 2 local, masked"
     keeps = ("teacher", "prototypes")
     exchange = Exchange.STATISTICS
@@ -72,7 +89,12 @@ class MSN(Objective[MSNConfig]):
     def needs(self) -> ViewNeeds:
         grid = cast(TokenEncoder, self.encoder).grid
         config = self.config
-        return ViewNeeds("multicrop", local_views=config.local_views, mask_ratio=config.mask_ratio, mask_grid=grid)
+        return ViewNeeds(
+            "multicrop",
+            local_views=config.local_views,
+            mask_ratio=config.mask_ratio,
+            mask_grid=grid,
+        )
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         self.prototypes.wait(self.config.freeze, progress)
@@ -93,12 +115,16 @@ class MSN(Objective[MSNConfig]):
         temperature = value_of(self.config.target_temperature, progress.step, progress.total_steps)
         if self.config.iterations is None:
             return sharpened(cosines, temperature=temperature)
-        return sinkhorn(cosines, epsilon=temperature, iterations=self.config.iterations, total=self.comm.total)
+        return sinkhorn(
+            cosines, epsilon=temperature, iterations=self.config.iterations, total=self.comm.total
+        )
 
     def _visible(self, data: Tensor, mask: Tensor | None) -> Tensor:
         """`[N, D]`, pooled over the patches that are not hidden."""
         if mask is None:
-            raise ConfigError("msn was given a view without a mask; build the views from the objective's `needs`")
+            raise ConfigError(
+                "msn was given a view without a mask; build the views from the objective's `needs`"
+            )
         encoder = cast(TokenEncoder, self.encoder)
         return encoder.pool(encoder.tokens(data, (~mask).nonzero()[:, 1].view(len(mask), -1)))
 

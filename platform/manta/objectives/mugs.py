@@ -1,4 +1,5 @@
-"""Mugs: tell apart instances, local groups of neighbours, and groups, all at once (Zhou et al. 2022)."""
+"""Mugs: tell apart instances, local groups of neighbours, and groups, all at once (Zhou et al.
+2022)."""
 
 from __future__ import annotations
 
@@ -28,31 +29,48 @@ class MugsConfig(ObjectiveConfig):
     """Multi-granular self-supervision."""
 
     name: Literal["mugs"] = "mugs"
-    local_views: int = Field(2, ge=0, description="small crops, which only the student sees; 10 in the paper")
-    instance: float = Field(1.0, ge=0, description="weight of the loss that tells instances apart")
-    local_group: float = Field(1.0, ge=0, description="weight of the loss that tells local groups apart")
-    group: float = Field(1.0, ge=0, description="weight of the loss over prototypes")
-    temperature: Temperature = Field(0.2, description="of the cosines of instances and local groups")
-    queue: int = Field(
-        4096, ge=1, description="past instances, and past local groups, as negatives; 65536 in the paper"
+    local_views: int = Field(
+        2, ge=0, description="small crops, which only the student sees; 10 in the paper"
     )
-    memory: int = Field(4096, ge=1, description="past features among which neighbours are looked for; 65536")
+    instance: float = Field(1.0, ge=0, description="weight of the loss that tells instances apart")
+    local_group: float = Field(
+        1.0, ge=0, description="weight of the loss that tells local groups apart"
+    )
+    group: float = Field(1.0, ge=0, description="weight of the loss over prototypes")
+    temperature: Temperature = Field(
+        0.2, description="of the cosines of instances and local groups"
+    )
+    queue: int = Field(
+        4096,
+        ge=1,
+        description="past instances, and past local groups, as negatives; 65536 in the paper",
+    )
+    memory: int = Field(
+        4096, ge=1, description="past features among which neighbours are looked for; 65536"
+    )
     neighbours: int = Field(8, ge=1, description="in a local group, beside the sample itself")
-    aggregator_dim: int = Field(64, ge=4, description="width of the transformer over a local group; the encoder's")
+    aggregator_dim: int = Field(
+        64, ge=4, description="width of the transformer over a local group; the encoder's"
+    )
     aggregator_depth: int = Field(2, ge=1, description="its blocks")
     aggregator_heads: int = Field(4, ge=1, description="its attention heads")
     student_temperature: Temperature = Field(0.1, description="of the student's prototypes")
     teacher_temperature: Temperature = Field(
-        Constant(at=0.07, warmup=0.3, warmup_from=0.04), description="of the teacher's; below the student's"
+        Constant(at=0.07, warmup=0.3, warmup_from=0.04),
+        description="of the teacher's; below the student's",
     )
     center_momentum: float = Field(0.9, ge=0, lt=1, description="of the teacher's centre")
     prototypes: int = Field(1024, ge=2, description="65536 in the paper")
-    momentum: Momentum = Field(Cosine(start=0.99, end=1.0), description="of the teacher; 0.996 at first in the paper")
+    momentum: Momentum = Field(
+        Cosine(start=0.99, end=1.0), description="of the teacher; 0.996 at first in the paper"
+    )
     projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=3, norm=None, activation="gelu"), description="of each loss its own"
+        HeadConfig(hidden=512, out=128, layers=3, norm=None, activation="gelu"),
+        description="of each loss its own",
     )
     predictor: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=2, norm=None, activation="gelu"), description="of the first two losses"
+        HeadConfig(hidden=512, out=128, layers=2, norm=None, activation="gelu"),
+        description="of the first two losses",
     )
 
     @model_validator(mode="after")
@@ -79,15 +97,21 @@ class Granules(NamedTuple):
 class Mugs(Objective[MugsConfig]):
     """Every view's student against every other global view's teacher, at three granularities.
 
-    Certain, from the authors' code: the heads without BatchNorm, the predictors, the queues of the teacher's instances
-    and local groups, the neighbours out of a memory, a transformer over a sample and its neighbours, DINO's loss for
-    groups, and weights of 1. Ours: neighbours are found by the pooled vector (patches' mean there), the memory holds
-    the teacher's unit vectors, and all pairs of views weigh alike. The teacher is what a user takes home.
+    Certain, from the authors' code: the heads without BatchNorm, the predictors, the queues of the
+    teacher's instances and local groups, the neighbours out of a memory, a transformer over a
+    sample and its neighbours, DINO's loss for groups, and weights of 1. Ours: neighbours are found
+    by the pooled vector (patches' mean there), the memory holds the teacher's unit vectors, and all
+    pairs of views weigh alike. The teacher is what a user takes home.
     """
 
     Config = MugsConfig
     family = "distillation"
-    paper = Paper("Mugs: A Multi-Granular Self-Supervised Learning Framework", 2022, "arXiv:2203.14415", source="S011")
+    paper = Paper(
+        "Mugs: A Multi-Granular Self-Supervised Learning Framework",
+        2022,
+        "arXiv:2203.14415",
+        source="S011",
+    )
     views = "2 global + 2 local"
     keeps = ("teacher", "queue", "prototypes")
     exchange = Exchange.GATHER
@@ -118,10 +142,18 @@ class Mugs(Objective[MugsConfig]):
         student = self._granules(self.encoder, self.heads, [batch.global_views, batch.local_views])
         temperature = value_of(config.temperature, progress.step, progress.total_steps)
         instance = _contrast(
-            teacher.instances, student.instances, self.instance_predictor, self.instances.rows, temperature
+            teacher.instances,
+            student.instances,
+            self.instance_predictor,
+            self.instances.rows,
+            temperature,
         )
         local_group = _contrast(
-            teacher.local_groups, student.local_groups, self.group_predictor, self.local_groups.rows, temperature
+            teacher.local_groups,
+            student.local_groups,
+            self.group_predictor,
+            self.local_groups.rows,
+            temperature,
         )
         group = distilled(
             teacher.groups,
@@ -167,18 +199,24 @@ class Mugs(Objective[MugsConfig]):
 
 
 def _contrast(
-    targets: list[Tensor], seen: list[Tensor], predictor: nn.Module, queue: Tensor, temperature: float
+    targets: list[Tensor],
+    seen: list[Tensor],
+    predictor: nn.Module,
+    queue: Tensor,
+    temperature: float,
 ) -> Tensor:
     """InfoNCE of what the predictor makes of each view, mean over the pairs of `other_views`."""
     predictions = predictor(F.normalize(torch.cat(seen), dim=1)).chunk(len(seen))
     losses = [
-        queue_nce(view, target, queue, temperature=temperature) for target, view in other_views(targets, predictions)
+        queue_nce(view, target, queue, temperature=temperature)
+        for target, view in other_views(targets, predictions)
     ]
     return torch.stack(losses).mean()
 
 
 class Heads(nn.Module):
-    """What student and teacher both have above the encoder: three projectors, an aggregator, prototypes."""
+    """What student and teacher both have above the encoder: three projectors, an aggregator,
+    prototypes."""
 
     def __init__(self, width: int, config: MugsConfig) -> None:
         super().__init__()
@@ -190,12 +228,18 @@ class Heads(nn.Module):
         self.group = nn.Sequential(projector, Prototypes(projector.out, config.prototypes))
 
     def forward(self, features: Tensor, near: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`[N, D]` and neighbours `[N, k, D]` -> instances `[N, out]`, local groups `[N, out]`, logits `[N, K]`."""
-        return self.instance(features), self.local_group(self.aggregator(features, near)), self.group(features)
+        """`[N, D]` and neighbours `[N, k, D]` -> instances `[N, out]`, local groups `[N, out]`,
+        logits `[N, K]`."""
+        return (
+            self.instance(features),
+            self.local_group(self.aggregator(features, near)),
+            self.group(features),
+        )
 
 
 class Aggregator(nn.Module):
-    """`[N, D]` and its neighbours `[N, k, D]` -> `[N, width]`: what the sample's own token has seen of its group."""
+    """`[N, D]` and its neighbours `[N, k, D]` -> `[N, width]`: what the sample's own token has seen
+    of its group."""
 
     def __init__(self, width: int, config: MugsConfig) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""MCL: stages of contrast, each among samples that the earlier stages could not tell apart (Zhang et al. 2024)."""
+"""MCL: stages of contrast, each among samples that the earlier stages could not tell apart (Zhang
+et al. 2024)."""
 
 from __future__ import annotations
 
@@ -28,10 +29,17 @@ class MultistageConfig(ObjectiveConfig):
 
     name: Literal["multistage"] = "multistage"
     stages: int = Field(3, ge=2, description="equal parts of the run")
-    clusters: int = Field(5, ge=2, description="of each finished stage's features; stages multiply them")
-    fit_rows: int = Field(1024, ge=2, description="samples at the start of a stage to whose features k-means is fitted")
+    clusters: int = Field(
+        5, ge=2, description="of each finished stage's features; stages multiply them"
+    )
+    fit_rows: int = Field(
+        1024,
+        ge=2,
+        description="samples at the start of a stage to whose features k-means is fitted",
+    )
     exported_stages: Literal["last", "all"] = Field(
-        "last", description="the encoder of the last stage, or the features of every stage's, one after the other"
+        "last",
+        description="the encoder of the last stage, or the features of every stage's, one after the other",
     )
     temperature: Temperature = Field(0.5, description="of the cosines")
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
@@ -39,7 +47,9 @@ class MultistageConfig(ObjectiveConfig):
     @model_validator(mode="after")
     def _rows_suffice(self) -> MultistageConfig:
         if self.fit_rows < self.clusters:
-            raise ValueError(f"fit_rows {self.fit_rows} cannot make {self.clusters} clusters; raise it")
+            raise ValueError(
+                f"fit_rows {self.fit_rows} cannot make {self.clusters} clusters; raise it"
+            )
         return self
 
 
@@ -47,18 +57,20 @@ class MultistageConfig(ObjectiveConfig):
 class Multistage(Objective[MultistageConfig]):
     """SimCLR, then SimCLR within the clusters of what was learnt, and so on.
 
-    At the end of a stage the encoder is kept, frozen. The samples of the first batches after it, as the frozen encoder
-    sees them, are clustered by k-means; from there on a negative must share the anchor's cluster under every finished
-    stage. No table is kept: frozen encoders assign each batch as it comes, by the mean of both views' normalised
-    features. The fit is made after `fit_rows` samples, or half-way through the stage if that comes first.
+    At the end of a stage the encoder is kept, frozen. The samples of the first batches after it, as
+    the frozen encoder sees them, are clustered by k-means; from there on a negative must share the
+    anchor's cluster under every finished stage. No table is kept: frozen encoders assign each batch
+    as it comes, by the mean of both views' normalised features. The fit is made after `fit_rows`
+    samples, or half-way through the stage if that comes first.
 
-    The paper assigns clusters off-line, and its representation is all stages' features, concatenated: that is what
-    `exported_stages=all` gives (before the end of the run, of the stages whose clusters are in use and the present
-    one). It is `stages` times as wide and as slow, has no feature maps, and timm cannot load it; so by default the
-    encoder, which trains on through all stages, is what a user takes home.
+    The paper assigns clusters off-line, and its representation is all stages' features,
+    concatenated: that is what `exported_stages=all` gives (before the end of the run, of the stages
+    whose clusters are in use and the present one). It is `stages` times as wide and as slow, has no
+    feature maps, and timm cannot load it; so by default the encoder, which trains on through all
+    stages, is what a user takes home.
 
-    With few samples of a cell in a batch there are few negatives, and none for an anchor that is alone: clusters to the
-    power of stages - 1 should stay well below the batch.
+    With few samples of a cell in a batch there are few negatives, and none for an anchor that is
+    alone: clusters to the power of stages - 1 should stay well below the batch.
     """
 
     Config = MultistageConfig
@@ -77,13 +89,19 @@ class Multistage(Objective[MultistageConfig]):
     def __init__(self, config: MultistageConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
         if config.exported_stages == "all" and isinstance(encoder, Concatenation):
-            raise ConfigError("objective.exported_stages=all puts encoders side by side, and encoder.name did already")
+            raise ConfigError(
+                "objective.exported_stages=all puts encoders side by side, and encoder.name did already"
+            )
         self.projector = mlp(encoder.embed_dim, config.projector)
         self.earlier = nn.ModuleList([momentum_copy(encoder) for _ in range(config.stages - 1)])
-        self.register_buffer("centroids", torch.zeros(config.stages - 1, config.clusters, encoder.embed_dim))
+        self.register_buffer(
+            "centroids", torch.zeros(config.stages - 1, config.clusters, encoder.embed_dim)
+        )
         self.register_buffer("fitted", torch.zeros(config.stages - 1, dtype=torch.bool))
         self.queue = Queue(config.fit_rows, encoder.embed_dim)
-        self._features: list[Tensor] = []  # by the newest frozen encoder, one for each micro-batch of the step
+        self._features: list[
+            Tensor
+        ] = []  # by the newest frozen encoder, one for each micro-batch of the step
 
     @property
     def needs(self) -> ViewNeeds:
@@ -93,11 +111,16 @@ class Multistage(Objective[MultistageConfig]):
     def exported(self) -> Encoder:
         if self.config.exported_stages == "last":
             return self.encoder
-        finished = [cast(Encoder, self.earlier[i]) for i, fitted in enumerate(self.fitted.tolist()) if fitted]
+        finished = [
+            cast(Encoder, self.earlier[i])
+            for i, fitted in enumerate(self.fitted.tolist())
+            if fitted
+        ]
         return Concatenation([*finished, self.encoder])
 
     def train(self, mode: bool = True) -> Self:
-        """Finished stages stay in evaluation mode, so that a sample's cluster does not depend on its batch."""
+        """Finished stages stay in evaluation mode, so that a sample's cluster does not depend on
+        its batch."""
         super().train(mode)
         self.earlier.eval()
         return self
@@ -106,7 +129,9 @@ class Multistage(Objective[MultistageConfig]):
         z_a, z_b = self.fused(nn.Sequential(self.encoder, self.projector), batch.global_views)
         allowed = self.allowed(batch.global_views, self.stage(progress.step, progress))
         temperature = value_of(self.config.temperature, progress.step, progress.total_steps)
-        loss = restricted_nt_xent(z_a, z_b, allowed=allowed, temperature=temperature, **self.gathered(z_a, z_b))
+        loss = restricted_nt_xent(
+            z_a, z_b, allowed=allowed, temperature=temperature, **self.gathered(z_a, z_b)
+        )
         return {"loss": loss, "negatives": 2 * (allowed.sum(1).float().mean() - 1)}
 
     def start(self, stage: int, progress: Progress) -> int:
@@ -118,8 +143,14 @@ class Multistage(Objective[MultistageConfig]):
 
     @torch.no_grad()
     def allowed(self, views: list[View], stage: int) -> Tensor:
-        """`[N, M]` bool: in the anchor's cluster under every finished stage that has been fitted."""
-        own = torch.zeros(len(views[0].data), self.config.stages - 1, dtype=torch.int64, device=self.centroids.device)
+        """`[N, M]` bool: in the anchor's cluster under every finished stage that has been
+        fitted."""
+        own = torch.zeros(
+            len(views[0].data),
+            self.config.stages - 1,
+            dtype=torch.int64,
+            device=self.centroids.device,
+        )
         for i, encoder in enumerate(self.earlier[:stage]):
             a, b = (F.normalize(upcast(features), dim=1) for features in self.fused(encoder, views))
             features = F.normalize(a + b, dim=1)
@@ -141,14 +172,18 @@ class Multistage(Objective[MultistageConfig]):
             self.queue.filled.zero_()
 
     def _learn_clusters(self, stage: int, progress: Progress) -> None:
-        """Collect this step's features; after the last that are wanted, fit the centroids of the stage before.
+        """Collect this step's features; after the last that are wanted, fit the centroids of the
+        stage before.
 
-        Which step that is follows from counts that the host knows, so that it never waits for the device.
+        Which step that is follows from counts that the host knows, so that it never waits for the
+        device.
         """
         features = torch.cat(self._features)
         steps = progress.step - self.start(stage, progress) + 1
         enough = -(-self.config.fit_rows // (len(features) * self.comm.world))
-        wanted = min(enough, max((self.start(stage + 1, progress) - self.start(stage, progress)) // 2, 1))
+        wanted = min(
+            enough, max((self.start(stage + 1, progress) - self.start(stage, progress)) // 2, 1)
+        )
         if steps > wanted:
             return
         self.queue.push(self.comm.gather(features))
@@ -165,6 +200,8 @@ class Multistage(Objective[MultistageConfig]):
                 f"{len(rows)} samples came in half a stage, too few for {self.config.clusters} clusters; "
                 "raise train.epochs or lower objective.stages"
             )
-        means = KMeans(self.config.clusters, n_init=4, random_state=seed).fit(rows.double().cpu().numpy())
+        means = KMeans(self.config.clusters, n_init=4, random_state=seed).fit(
+            rows.double().cpu().numpy()
+        )
         # The mean over ranks, so that no difference of their libraries makes them disagree.
         return self.comm.mean(torch.from_numpy(means.cluster_centers_).to(self.centroids))

@@ -25,25 +25,38 @@ class MYOWConfig(BootstrapConfig):
     """Mine your own view."""
 
     name: Literal["myow"] = "myow"
-    neighbours: int = Field(4, ge=1, description="nearest other samples, of which one is drawn as the mined view")
-    weight: float = Field(1.0, ge=0, description="of the mined view's loss against the augmented views'")
-    delay: Duration = Field(0, description="before the weight is more than 0, in steps or as a fraction of the run")
-    ramp: Duration = Field(0.125, description="after that, over which it grows to its full size; likewise")
-    mining_strength: float = Field(0.25, ge=0, description="of the augmentation under which neighbours are sought")
+    neighbours: int = Field(
+        4, ge=1, description="nearest other samples, of which one is drawn as the mined view"
+    )
+    weight: float = Field(
+        1.0, ge=0, description="of the mined view's loss against the augmented views'"
+    )
+    delay: Duration = Field(
+        0, description="before the weight is more than 0, in steps or as a fraction of the run"
+    )
+    ramp: Duration = Field(
+        0.125, description="after that, over which it grows to its full size; likewise"
+    )
+    mining_strength: float = Field(
+        0.25, ge=0, description="of the augmentation under which neighbours are sought"
+    )
     mined_projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=64, layers=2), description="on top of the projector; 1024 wide in the paper"
+        HeadConfig(hidden=512, out=64, layers=2),
+        description="on top of the projector; 1024 wide in the paper",
     )
     mined_predictor: HeadConfig = HeadConfig(hidden=512, out=64, layers=2)
 
 
 @OBJECTIVES.register("myow")
 class MYOW(Bootstrap[MYOWConfig]):
-    """BYOL between two views, and between two samples through a second projector on top of the first.
+    """BYOL between two views, and between two samples through a second projector on top of the
+    first.
 
-    Each sample's third, weakly augmented view seeks its neighbours among the teacher's features of the global batch's.
-    Certain, by the authors' code: the cascade of projectors, the cosine of encoder features, one of k neighbours at
-    random, the total, the delay. Ours: the pool is the batch itself without the sample, where the code draws a second
-    batch; `ramp` is how long the weight grows, where the code counts its end from the start of the run.
+    Each sample's third, weakly augmented view seeks its neighbours among the teacher's features of
+    the global batch's. Certain, by the authors' code: the cascade of projectors, the cosine of
+    encoder features, one of k neighbours at random, the total, the delay. Ours: the pool is the
+    batch itself without the sample, where the code draws a second batch; `ramp` is how long the
+    weight grows, where the code counts its end from the start of the run.
     """
 
     Config = MYOWConfig
@@ -67,7 +80,9 @@ class MYOW(Bootstrap[MYOWConfig]):
 
     @property
     def needs(self) -> ViewNeeds:
-        return ViewNeeds(preset="byol", global_views=3, strengths=(1.0, 1.0, self.config.mining_strength))
+        return ViewNeeds(
+            preset="byol", global_views=3, strengths=(1.0, 1.0, self.config.mining_strength)
+        )
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         y_a, y_b, y_mining = self.fused(self.encoder, batch.global_views)
@@ -93,7 +108,8 @@ class MYOW(Bootstrap[MYOWConfig]):
         return ramp.value(after, progress.total_steps) if after >= 0 else 0.0
 
     def mined(self, y: Tensor, pool: Tensor, index: Tensor, progress: Progress) -> Tensor:
-        """`[B]` int64: for each of this rank's samples the row of the pool that is its mined view."""
+        """`[B]` int64: for each of this rank's samples the row of the pool that is its mined
+        view."""
         k = self.config.neighbours
         near = nearest_others(y, pool, k=k, offset=self.comm.rank * len(y))
         place = (keyed_uniform(index, progress, 1) * k).long()

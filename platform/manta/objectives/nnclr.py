@@ -28,20 +28,24 @@ class NNCLRConfig(ObjectiveConfig):
     name: Literal["nnclr"] = "nnclr"
     temperature: Temperature = Field(0.1, description="of the cosines")
     denominator: Literal["nt_xent", "dcl"] = Field(
-        "nt_xent", description="nt_xent: with the positive, as in the paper; dcl: without it, better in small batches"
+        "nt_xent",
+        description="nt_xent: with the positive, as in the paper; dcl: without it, better in small batches",
     )
-    queue: int = Field(4096, ge=1, description="past samples among which neighbours are sought; 98304 in the paper")
+    queue: int = Field(
+        4096, ge=1, description="past samples among which neighbours are sought; 98304 in the paper"
+    )
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=3, norm_out=True)
     predictor: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
 
 
 @OBJECTIVES.register("nnclr")
 class NNCLR(Objective[NNCLRConfig]):
-    """Neighbours of each view's projections against predictions from the other view, among all ranks' samples.
+    """Neighbours of each view's projections against predictions from the other view, among all
+    ranks' samples.
 
-    Each neighbour is compared with all predictions (eq. 3) and each prediction with all neighbours (eq. 4). The
-    support set takes the first view's projections; until it has any, which the paper leaves to random vectors, a
-    projection is its own neighbour.
+    Each neighbour is compared with all predictions (eq. 3) and each prediction with all neighbours
+    (eq. 4). The support set takes the first view's projections; until it has any, which the paper
+    leaves to random vectors, a projection is its own neighbour.
     """
 
     Config = NNCLRConfig
@@ -72,7 +76,10 @@ class NNCLR(Objective[NNCLRConfig]):
         self.queue.collect(F.normalize(z_a, dim=1))
         known = torch.arange(len(self.queue), device=batch.index.device) < self.queue.filled
         friends_a, friends_b = (nearest(view, self.queue.rows, known=known) for view in (z_a, z_b))
-        loss = (self._contrast(friends_a, upcast(p_b), progress) + self._contrast(friends_b, upcast(p_a), progress)) / 2
+        loss = (
+            self._contrast(friends_a, upcast(p_b), progress)
+            + self._contrast(friends_b, upcast(p_a), progress)
+        ) / 2
         return {"loss": loss}
 
     def _contrast(self, friends: Tensor, predictions: Tensor, progress: Progress) -> Tensor:

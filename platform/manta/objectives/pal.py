@@ -1,4 +1,5 @@
-"""PAL: VICReg or SimCLR on a graph of related samples, which an oracle may add to (Cabannes et al. 2023)."""
+"""PAL: VICReg or SimCLR on a graph of related samples, which an oracle may add to (Cabannes et al.
+2023)."""
 
 from __future__ import annotations
 
@@ -28,13 +29,20 @@ class PALConfig(ObjectiveConfig):
     """Positive active learning."""
 
     name: Literal["pal"] = "pal"
-    loss: Literal["vicreg", "simclr"] = Field("vicreg", description="which method's loss is put on the graph")
-    oracle: str | None = Field(
-        None, description="column of the dataset whose equal values mean related samples; None: views alone, no labels"
+    loss: Literal["vicreg", "simclr"] = Field(
+        "vicreg", description="which method's loss is put on the graph"
     )
-    budget: float = Field(1.0, gt=0, le=1, description="fraction of the samples for which the oracle is asked")
+    oracle: str | None = Field(
+        None,
+        description="column of the dataset whose equal values mean related samples; None: views alone, no labels",
+    )
+    budget: float = Field(
+        1.0, gt=0, le=1, description="fraction of the samples for which the oracle is asked"
+    )
     invariance: float = Field(25.0, ge=0, description="vicreg: weight of the distance along edges")
-    variance: float = Field(25.0, ge=0, description="vicreg: weight of the hinge on standard deviations")
+    variance: float = Field(
+        25.0, ge=0, description="vicreg: weight of the hinge on standard deviations"
+    )
     covariance: float = Field(1.0, ge=0, description="vicreg: weight of the squared covariances")
     temperature: Temperature = Field(0.5, description="simclr: of the cosines")
     projector: HeadConfig = HeadConfig(hidden=1024, out=1024, layers=3)
@@ -44,11 +52,11 @@ class PALConfig(ObjectiveConfig):
 class PAL(Objective[PALConfig]):
     """A loss over the edges of a graph on the global batch's views.
 
-    Without an oracle two views are related if they are of one sample, and the loss is the plain method's. With one,
-    also if their samples' values are known, asked for and equal: which samples are asked for is drawn once, by their
-    index, so that a budget of 0.1 never sees more than a tenth of the values. The paper's oracle answers for pairs;
-    pairs of equal values are what such answers amount to when one value is asked of each sample. Labels enter by the
-    user's word alone.
+    Without an oracle two views are related if they are of one sample, and the loss is the plain
+    method's. With one, also if their samples' values are known, asked for and equal: which samples
+    are asked for is drawn once, by their index, so that a budget of 0.1 never sees more than a
+    tenth of the values. The paper's oracle answers for pairs; pairs of equal values are what such
+    answers amount to when one value is asked of each sample. Labels enter by the user's word alone.
     """
 
     Config = PALConfig
@@ -92,7 +100,9 @@ class PAL(Objective[PALConfig]):
             + self.config.variance * terms.variance
             + self.config.covariance * terms.covariance
         )
-        return {"loss": loss} | {name: term.detach() for name, term in terms._asdict().items()} | edges
+        return (
+            {"loss": loss} | {name: term.detach() for name, term in terms._asdict().items()} | edges
+        )
 
     def related(self, index: Tensor, seed: int) -> Tensor:
         """`[N, M]` bool: this rank's samples by the global batch's."""

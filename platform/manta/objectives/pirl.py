@@ -30,34 +30,50 @@ class PIRLConfig(ObjectiveConfig):
 
     name: Literal["pirl"] = "pirl"
     temperature: Temperature = Field(0.07, description="of the cosines")
-    lambda_: float = Field(0.5, ge=0, le=1, description="weight of the puzzle against the whole image")
-    momentum: Momentum = Field(0.5, description="what a sample's memory keeps of itself when the sample is seen again")
-    target: Literal["before", "after"] = Field(
-        "before", description="memory of a sample's earlier passes (the paper's), or with its present image taken in"
+    lambda_: float = Field(
+        0.5, ge=0, le=1, description="weight of the puzzle against the whole image"
     )
-    negatives: int = Field(4096, ge=1, description="memories of others that are drawn for a step; 32000 in the paper")
+    momentum: Momentum = Field(
+        0.5, description="what a sample's memory keeps of itself when the sample is seen again"
+    )
+    target: Literal["before", "after"] = Field(
+        "before",
+        description="memory of a sample's earlier passes (the paper's), or with its present image taken in",
+    )
+    negatives: int = Field(
+        4096, ge=1, description="memories of others that are drawn for a step; 32000 in the paper"
+    )
     grid: int = Field(3, ge=2, description="patches along a side of the puzzle")
-    patch_share: float = Field(0.75, gt=0, le=1, description="side of a patch over that of its cell; 64 of 85 pixels")
+    patch_share: float = Field(
+        0.75, gt=0, le=1, description="side of a patch over that of its cell; 64 of 85 pixels"
+    )
     patch_size: int | None = Field(
-        None, ge=4, description="pixels that a patch is resized to; None: its cell to a multiple of 16, at least 24"
+        None,
+        ge=4,
+        description="pixels that a patch is resized to; None: its cell to a multiple of 16, at least 24",
     )
     projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=2), description="of the image; all three are linear in the paper"
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="of the image; all three are linear in the paper",
     )
-    patch_projector: HeadConfig = Field(HeadConfig(hidden=512, out=128, layers=1), description="of each patch")
+    patch_projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=1), description="of each patch"
+    )
     puzzle_projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=2), description="of all patches; its out is the image projector's"
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="of all patches; its out is the image projector's",
     )
 
 
 @OBJECTIVES.register("pirl")
 class PIRL(Objective[PIRLConfig]):
-    """The first view whole and the second as a shuffled puzzle, against an average of what the sample has been.
+    """The first view whole and the second as a shuffled puzzle, against an average of what the
+    sample has been.
 
-    The memory of a sample is one row of a table that holds every sample, so it is found in whatever order samples
-    come, which a queue could not do. What was not seen yet is random as a negative, as the paper's bank is at its
-    start. Ours: where there is no memory of a sample yet, its present image is taken for it, to which the image itself
-    cannot come nearer.
+    The memory of a sample is one row of a table that holds every sample, so it is found in whatever
+    order samples come, which a queue could not do. What was not seen yet is random as a negative,
+    as the paper's bank is at its start. Ours: where there is no memory of a sample yet, its present
+    image is taken for it, to which the image itself cannot come nearer.
     """
 
     Config = PIRLConfig
@@ -77,13 +93,19 @@ class PIRL(Objective[PIRLConfig]):
         super().__init__(config, encoder, data)
         self.projector = mlp(encoder.embed_dim, config.projector)
         width, cells = self.projector.out, config.grid**2
-        self.patch_projector = mlp(encoder.embed_dim, config.patch_projector, bias=False)  # the puzzle's shifts for it
-        self.puzzle_projector = mlp(cells * self.patch_projector.out, config.puzzle_projector, out=width)
+        self.patch_projector = mlp(
+            encoder.embed_dim, config.patch_projector, bias=False
+        )  # the puzzle's shifts for it
+        self.puzzle_projector = mlp(
+            cells * self.patch_projector.out, config.puzzle_projector, out=width
+        )
         self.memory = SampleTable(data.rows, width)
         self.register_buffer("noise", F.normalize(torch.randn(config.negatives, width), dim=1))
         cell = data.image_size // config.grid
         self.patch_size = config.patch_size or max(SMALLEST_PATCH, cell // 16 * 16)
-        self._seen: list[tuple[Tensor, Tensor]] = []  # indexes and memories of each micro-batch of the step
+        self._seen: list[
+            tuple[Tensor, Tensor]
+        ] = []  # indexes and memories of each micro-batch of the step
 
     @property
     def needs(self) -> ViewNeeds:
@@ -98,7 +120,9 @@ class PIRL(Objective[PIRLConfig]):
         target = after if self.config.target == "after" else before
         bank, own = self._drawn(batch.index, progress)
         at = value_of(self.config.temperature, progress.step, progress.total_steps)
-        of_image, of_puzzle = (memory_nce(z, target, bank, temperature=at, excluded=own) for z in (f, g))
+        of_image, of_puzzle = (
+            memory_nce(z, target, bank, temperature=at, excluded=own) for z in (f, g)
+        )
         weight = self.config.lambda_
         loss = weight * of_puzzle + (1 - weight) * of_image  # eq. 5
         return {"loss": loss, "image": of_image.detach(), "puzzle": of_puzzle.detach()}
@@ -109,15 +133,22 @@ class PIRL(Objective[PIRLConfig]):
         drawn = keyed_uniform(index, progress, 3 * cells)
         offsets, order = drawn[:, cells:].view(-1, cells, 2), drawn[:, :cells].argsort(1)
         patches = jigsaw_patches(
-            view.data, offsets.to(view.data.dtype), grid=grid, share=self.config.patch_share, size=self.patch_size
+            view.data,
+            offsets.to(view.data.dtype),
+            grid=grid,
+            share=self.config.patch_share,
+            size=self.patch_size,
         )
-        parts = self.patch_projector(self.encoder(patches.flatten(0, 1))).view(len(index), cells, -1)
+        parts = self.patch_projector(self.encoder(patches.flatten(0, 1))).view(
+            len(index), cells, -1
+        )
         shuffled = parts.gather(1, order.unsqueeze(2).expand_as(parts))
         found: Tensor = self.puzzle_projector(shuffled.flatten(1))
         return found
 
     def _memories(self, index: Tensor, f: Tensor, progress: Progress) -> tuple[Tensor, Tensor]:
-        """Memories `[B, D]` before this step, f where there was none yet; and after it, when they have taken f in."""
+        """Memories `[B, D]` before this step, f where there was none yet; and after it, when they
+        have taken f in."""
         momentum = value_of(self.config.momentum, progress.step, progress.total_steps)
         now, stored = F.normalize(f, dim=1), self.memory.read(index).to(f)
         before = torch.where(stored.any(1, keepdim=True), stored, now)  # a row of zeros is none's
@@ -132,6 +163,8 @@ class PIRL(Objective[PIRLConfig]):
         return bank, index.unsqueeze(1) == drawn.to(index.device)
 
     def after_step(self, progress: Progress) -> None:
-        index, memory = (self.comm.gather(torch.cat(part)) for part in zip(*self._seen, strict=True))
+        index, memory = (
+            self.comm.gather(torch.cat(part)) for part in zip(*self._seen, strict=True)
+        )
         self._seen.clear()
         self.memory.write(index, memory)

@@ -1,4 +1,5 @@
-"""ProtoCLR: every image is a one-shot class, and its augmented copies are the queries (Medina et al. 2020)."""
+"""ProtoCLR: every image is a one-shot class, and its augmented copies are the queries (Medina et
+al. 2020)."""
 
 from __future__ import annotations
 
@@ -23,15 +24,21 @@ class ProtoCLRConfig(ObjectiveConfig):
 
     name: Literal["protoclr"] = "protoclr"
     queries: int = Field(3, ge=1, description="augmented copies of each sample")
-    augment_prototypes: bool = Field(False, description="augment the prototypes too; the paper does on Omniglot")
-    projector: HeadConfig | None = Field(None, description="None, as in the paper: distances of the encoder's features")
+    augment_prototypes: bool = Field(
+        False, description="augment the prototypes too; the paper does on Omniglot"
+    )
+    projector: HeadConfig | None = Field(
+        None, description="None, as in the paper: distances of the encoder's features"
+    )
 
 
 @OBJECTIVES.register("protoclr")
 class ProtoCLR(Objective[ProtoCLRConfig]):
-    """Each query finds its own prototype among those of all ranks' samples, by squared Euclidean distance.
+    """Each query finds its own prototype among those of all ranks' samples, by squared Euclidean
+    distance.
 
-    Prototypes are the features of the plain images, which are the first view, and have gradients too.
+    Prototypes are the features of the plain images, which are the first view, and have gradients
+    too.
     """
 
     Config = ProtoCLRConfig
@@ -48,16 +55,28 @@ class ProtoCLR(Objective[ProtoCLRConfig]):
     def __init__(self, config: ProtoCLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
         # Distances know no shift, so the last layer has no bias.
-        head = nn.Identity() if config.projector is None else mlp(encoder.embed_dim, config.projector, bias=False)
+        head = (
+            nn.Identity()
+            if config.projector is None
+            else mlp(encoder.embed_dim, config.projector, bias=False)
+        )
         self.projector = head
 
     @property
     def needs(self) -> ViewNeeds:
         first = 1.0 if self.config.augment_prototypes else 0.0
         queries = self.config.queries
-        return ViewNeeds(preset="simclr", global_views=1 + queries, strengths=(first, *[1.0] * queries))
+        return ViewNeeds(
+            preset="simclr", global_views=1 + queries, strengths=(first, *[1.0] * queries)
+        )
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        prototypes, *queries = self.fused(nn.Sequential(self.encoder, self.projector), batch.global_views)
+        prototypes, *queries = self.fused(
+            nn.Sequential(self.encoder, self.projector), batch.global_views
+        )
         gathered = self.comm.gather(upcast(prototypes))
-        return {"loss": protoclr(torch.stack(queries, dim=1), gathered, offset=self.comm.rank * len(prototypes))}
+        return {
+            "loss": protoclr(
+                torch.stack(queries, dim=1), gathered, offset=self.comm.rank * len(prototypes)
+            )
+        }

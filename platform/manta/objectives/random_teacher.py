@@ -1,4 +1,5 @@
-"""Random teacher: distil a teacher that was never trained, and be better than it (Sarnthein et al. 2023)."""
+"""Random teacher: distil a teacher that was never trained, and be better than it (Sarnthein et al.
+2023)."""
 
 from __future__ import annotations
 
@@ -30,9 +31,13 @@ class RandomTeacherConfig(ObjectiveConfig):
         "near 0, where the paper finds more learnt, it is the teacher",
     )
     augmentation: float = Field(
-        0.0, ge=0, description="strength of the view that both see; 0 is none, the paper's point, 1 is SimCLR's"
+        0.0,
+        ge=0,
+        description="strength of the view that both see; 0 is none, the paper's point, 1 is SimCLR's",
     )
-    student_temperature: Temperature = Field(0.1, description="of the student's prototypes, as in DINO")
+    student_temperature: Temperature = Field(
+        0.1, description="of the student's prototypes, as in DINO"
+    )
     teacher_temperature: Temperature = Field(0.04, description="of the teacher's, as in DINO")
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=128, layers=3, norm=None, activation="gelu"),
@@ -45,15 +50,18 @@ class RandomTeacherConfig(ObjectiveConfig):
 class RandomTeacher(Objective[RandomTeacherConfig]):
     """A student learns what a random network says of the same image, which need not be augmented.
 
-    The student is the encoder that was given, pulled towards the teacher by `distance` below 1. The teacher has the
-    same weights in a random order, layer by layer: as good as new ones from the same distribution, which an encoder
-    that is there already cannot be asked for. It runs in train mode, without centring and never changes. Norms
-    whose scales are zero, by which timm silences residual branches at first, get 1 in both, as in the authors' code.
+    The student is the encoder that was given, pulled towards the teacher by `distance` below 1. The
+    teacher has the same weights in a random order, layer by layer: as good as new ones from the
+    same distribution, which an encoder that is there already cannot be asked for. It runs in train
+    mode, without centring and never changes. Norms whose scales are zero, by which timm silences
+    residual branches at first, get 1 in both, as in the authors' code.
     """
 
     Config = RandomTeacherConfig
     family = "distillation"
-    paper = Paper("Random Teachers are Good Teachers", 2023, "arXiv:2302.12091, ICML 2023", source="S051")
+    paper = Paper(
+        "Random Teachers are Good Teachers", 2023, "arXiv:2302.12091, ICML 2023", source="S051"
+    )
     views = "1 global"
     keeps = ("teacher", "prototypes")
     center: Tensor
@@ -89,7 +97,8 @@ class RandomTeacher(Objective[RandomTeacherConfig]):
 
 @torch.no_grad()
 def open_branches(encoder: nn.Module) -> None:
-    """Set to 1 the scales of each norm whose scales are all zero: what never trains would stay without its branch."""
+    """Set to 1 the scales of each norm whose scales are all zero: what never trains would stay
+    without its branch."""
     for name, value in encoder.named_parameters():
         if name.endswith("weight") and value.ndim == 1 and not value.any():
             value.fill_(1)
@@ -100,12 +109,17 @@ def shuffle_weights(module: nn.Module) -> None:
     """Permute the entries of every weight matrix and kernel; biases and norms stay."""
     for weight in module.parameters():
         if weight.ndim > 1:
-            weight.copy_(weight.flatten()[torch.randperm(weight.numel(), device=weight.device)].view_as(weight))
+            weight.copy_(
+                weight.flatten()[torch.randperm(weight.numel(), device=weight.device)].view_as(
+                    weight
+                )
+            )
 
 
 @torch.no_grad()
 def approach(student: nn.Module, teacher: nn.Module, distance: float) -> None:
-    """Move every weight matrix and kernel of the student to its start at `distance` from the teacher's."""
+    """Move every weight matrix and kernel of the student to its start at `distance` from the
+    teacher's."""
     for own, other in zip(student.parameters(), teacher.parameters(), strict=True):
         if own.ndim > 1:
             own.copy_(near_teacher(own, other, distance=distance))

@@ -1,4 +1,5 @@
-"""Relational reasoning: does a pair of views belong to one image or to two? (Patacchiola & Storkey 2020)."""
+"""Relational reasoning: does a pair of views belong to one image or to two? (Patacchiola & Storkey
+2020)."""
 
 from __future__ import annotations
 
@@ -28,19 +29,26 @@ class RelationalConfig(ObjectiveConfig):
         4, ge=2, description="K, the paper's key setting: up to 32 there; pairs grow as K squared"
     )
     aggregation: Aggregation = Field("cat", description="what a pair is to the relation head")
-    gamma: float = Field(2.0, ge=0, description="how much less a pair counts that is already known; 0: all alike")
-    alpha: float = Field(0.5, ge=0, le=1, description="weight of the related pairs; the others' is the rest")
+    gamma: float = Field(
+        2.0, ge=0, description="how much less a pair counts that is already known; 0: all alike"
+    )
+    alpha: float = Field(
+        0.5, ge=0, le=1, description="weight of the related pairs; the others' is the rest"
+    )
     relation: HeadConfig = Field(
-        HeadConfig(hidden=256, layers=2, activation="gelu"), description="the relation head; its out is 1 logit"
+        HeadConfig(hidden=256, layers=2, activation="gelu"),
+        description="the relation head; its out is 1 logit",
     )
 
 
 @OBJECTIVES.register("relational")
 class Relational(Objective[RelationalConfig]):
-    """One logit for each pair of views, of the same sample and of one with its partner; no matrix of negatives.
+    """One logit for each pair of views, of the same sample and of one with its partner; no matrix
+    of negatives.
 
-    In the paper's code the partner is the batch rolled by one more for each pair of views; here it is drawn for each
-    pair by sample and step from all ranks' samples. GELU stands for its LeakyReLU; with ReLU the head learns later.
+    In the paper's code the partner is the batch rolled by one more for each pair of views; here it
+    is drawn for each pair by sample and step from all ranks' samples. GELU stands for its
+    LeakyReLU; with ReLU the head learns later.
     """
 
     Config = RelationalConfig
@@ -72,7 +80,9 @@ class Relational(Objective[RelationalConfig]):
         for salt, (i, j) in enumerate(combinations(range(self.config.global_views), 2)):
             partners = keyed_order(index, progress, salt=salt)[own]
             related.append(aggregate(h[:, i], h[:, j], self.config.aggregation))
-            unrelated.append(aggregate(h[:, i], everyone[partners, j].to(h.dtype), self.config.aggregation))
+            unrelated.append(
+                aggregate(h[:, i], everyone[partners, j].to(h.dtype), self.config.aggregation)
+            )
         logits = self.relation(torch.cat([*related, *unrelated])).squeeze(1)
         answers = torch.arange(len(logits), device=logits.device) < len(logits) // 2
         loss = focal_bce(logits, answers, gamma=self.config.gamma, alpha=self.config.alpha)

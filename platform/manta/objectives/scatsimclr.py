@@ -1,4 +1,5 @@
-"""ScatSimCLR: SimCLR on a scattering network, which also tells how an image was transformed (Kinakh et al. 2021)."""
+"""ScatSimCLR: SimCLR on a scattering network, which also tells how an image was transformed (Kinakh
+et al. 2021)."""
 
 from __future__ import annotations
 
@@ -21,15 +22,22 @@ from manta.objectives._keyed import keyed_uniform
 from manta.objectives._parts import mlp
 from manta.schedules import value_of
 
-TASKS = {"rotation": (QUARTERS, quarter_turned), "jigsaw": (len(QUADRANT_ORDERS), quadrants_shuffled)}
+TASKS = {
+    "rotation": (QUARTERS, quarter_turned),
+    "jigsaw": (len(QUADRANT_ORDERS), quadrants_shuffled),
+}
 
 
 class ScatSimCLRConfig(ObjectiveConfig):
     """SimCLR with a pretext task beside it."""
 
     name: Literal["scatsimclr"] = "scatsimclr"
-    pretext: Literal["rotation", "jigsaw"] = Field("rotation", description="quarter turns, or orders of the quadrants")
-    weight: float = Field(0.2, gt=0, description="of the pretext task against the contrast; 0.3 in the authors' code")
+    pretext: Literal["rotation", "jigsaw"] = Field(
+        "rotation", description="quarter turns, or orders of the quadrants"
+    )
+    weight: float = Field(
+        0.2, gt=0, description="of the pretext task against the contrast; 0.3 in the authors' code"
+    )
     temperature: Temperature = Field(0.5, description="of the cosines")
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
     classifier: HeadConfig = Field(
@@ -41,11 +49,12 @@ class ScatSimCLRConfig(ObjectiveConfig):
 class ScatSimCLR(Objective[ScatSimCLRConfig]):
     """NT-Xent between two views, and the class of the transformation that a third was put through.
 
-    The paper's encoder is a fixed scattering network with a small trainable adapter, `encoder.name=scatnet`; the
-    objective takes any, as the paper does too. The third view is the authors', whose contrast is between the first two
-    alone. Ours: one drawn rotation of the third view, which is augmented already, where the authors rotate first, then
-    augment, and ask for all four rotations of each image; and a jigsaw of whole images, in the 24 orders of four
-    quadrants, where theirs encodes nine patches one by one, in 35 permutations.
+    The paper's encoder is a fixed scattering network with a small trainable adapter,
+    `encoder.name=scatnet`; the objective takes any, as the paper does too. The third view is the
+    authors', whose contrast is between the first two alone. Ours: one drawn rotation of the third
+    view, which is augmented already, where the authors rotate first, then augment, and ask for all
+    four rotations of each image; and a jigsaw of whole images, in the 24 orders of four quadrants,
+    where theirs encodes nine patches one by one, in 35 permutations.
     """
 
     Config = ScatSimCLRConfig
@@ -62,7 +71,9 @@ class ScatSimCLR(Objective[ScatSimCLRConfig]):
     def __init__(self, config: ScatSimCLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
         if config.pretext == "jigsaw" and data.image_size % 2:
-            raise ConfigError(f"objective.pretext=jigsaw needs an even data.image_size, not {data.image_size}")
+            raise ConfigError(
+                f"objective.pretext=jigsaw needs an even data.image_size, not {data.image_size}"
+            )
         self.classes, self.transform = TASKS[config.pretext]
         self.projector = mlp(encoder.embed_dim, config.projector)
         self.classifier = mlp(encoder.embed_dim, config.classifier, out=self.classes)

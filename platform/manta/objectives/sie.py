@@ -1,4 +1,5 @@
-"""SIE: one half of an embedding ignores the view, the other follows its transformation (Garrido et al. 2023)."""
+"""SIE: one half of an embedding ignores the view, the other follows its transformation (Garrido et
+al. 2023)."""
 
 from __future__ import annotations
 
@@ -26,19 +27,26 @@ class SIEConfig(ObjectiveConfig):
 
     name: Literal["sie"] = "sie"
     split: float = Field(
-        0.5, gt=0, lt=1, description="fraction of the encoder's features that are equivariant; 1/2 in the paper"
+        0.5,
+        gt=0,
+        lt=1,
+        description="fraction of the encoder's features that are equivariant; 1/2 in the paper",
     )
-    invariance: float = Field(10.0, ge=0, description="weight of the distance of the invariant parts")
+    invariance: float = Field(
+        10.0, ge=0, description="weight of the distance of the invariant parts"
+    )
     equivariance: float = Field(
         4.5, ge=0, description="weight of the distance of an equivariant part and its prediction"
     )
     variance: float = Field(10.0, ge=0, description="weight of the hinges on standard deviations")
     covariance: float = Field(1.0, ge=0, description="weight of the squared covariances")
     projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=512, layers=3), description="of the invariant part; the paper's is 1024 wide"
+        HeadConfig(hidden=512, out=512, layers=3),
+        description="of the invariant part; the paper's is 1024 wide",
     )
     equivariant_projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=3), description="of the equivariant part; the paper's is 1024 wide"
+        HeadConfig(hidden=512, out=128, layers=3),
+        description="of the equivariant part; the paper's is 1024 wide",
     )
     hypernetwork: HeadConfig = Field(
         HeadConfig(layers=1, norm=None),
@@ -48,11 +56,13 @@ class SIEConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("sie")
 class SIE(Objective[SIEConfig]):
-    """VICReg whose second part is carried from view a to view b by a map that the true transformations choose.
+    """VICReg whose second part is carried from view a to view b by a map that the true
+    transformations choose.
 
-    Certain, by the paper and its code: the split, one direction, the weights, a linear hypernetwork that does not see
-    the images. Ours: it is given the parameters of both views, since two crops have no one relative transformation as
-    two poses have; it has a bias; and what it gives is added to the identity, which learns sooner.
+    Certain, by the paper and its code: the split, one direction, the weights, a linear hypernetwork
+    that does not see the images. Ours: it is given the parameters of both views, since two crops
+    have no one relative transformation as two poses have; it has a bias; and what it gives is added
+    to the identity, which learns sooner.
     """
 
     Config = SIEConfig
@@ -69,7 +79,9 @@ class SIE(Objective[SIEConfig]):
         super().__init__(config, encoder, data)
         self.equivariant = round(config.split * encoder.embed_dim)
         if not 0 < self.equivariant < encoder.embed_dim:
-            raise ConfigError(f"objective.split leaves a part of the encoder's {encoder.embed_dim} features empty")
+            raise ConfigError(
+                f"objective.split leaves a part of the encoder's {encoder.embed_dim} features empty"
+            )
         # Nothing sees a shift of the invariant part.
         self.projector = mlp(encoder.embed_dim - self.equivariant, config.projector, bias=False)
         self.equivariant_projector = mlp(self.equivariant, config.equivariant_projector)
@@ -84,8 +96,12 @@ class SIE(Objective[SIEConfig]):
         view_a, view_b = batch.global_views
         y = self.encoder(torch.cat([view_a.data, view_b.data]))
         invariant_a, invariant_b = self.projector(y[:, : -self.equivariant]).chunk(2)
-        equivariant_a, equivariant_b = self.equivariant_projector(y[:, -self.equivariant :]).chunk(2)
-        transformation = torch.cat([transform_of(view_a), transform_of(view_b)], dim=1).to(view_a.data.dtype)
+        equivariant_a, equivariant_b = self.equivariant_projector(y[:, -self.equivariant :]).chunk(
+            2
+        )
+        transformation = torch.cat([transform_of(view_a), transform_of(view_b)], dim=1).to(
+            view_a.data.dtype
+        )
         maps = self.hypernetwork(transformation).unflatten(1, (self.width, self.width))
         terms = sie_terms(
             invariant_a,
@@ -108,5 +124,7 @@ class SIE(Objective[SIEConfig]):
 def transform_of(view: View) -> Tensor:
     """`[B, PARAMETERS]` of the true transformation."""
     if view.transform is None or view.transform.shape[1] != PARAMETERS:
-        raise ConfigError(f"sie needs views that hand over {PARAMETERS} parameters of their transformation")
+        raise ConfigError(
+            f"sie needs views that hand over {PARAMETERS} parameters of their transformation"
+        )
     return view.transform

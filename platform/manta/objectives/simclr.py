@@ -21,7 +21,9 @@ class SimCLRConfig(ObjectiveConfig):
     """SimCLR."""
 
     name: Literal["simclr"] = "simclr"
-    temperature: Temperature = Field(0.5, description="of the cosines; 0.5 is the paper's for CIFAR-10")
+    temperature: Temperature = Field(
+        0.5, description="of the cosines; 0.5 is the paper's for CIFAR-10"
+    )
     projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
 
 
@@ -32,7 +34,9 @@ class SimCLR(Objective[SimCLRConfig]):
     Config = SimCLRConfig
     family = "contrastive"
     paper = Paper(
-        "A Simple Framework for Contrastive Learning of Visual Representations", 2020, "arXiv:2002.05709, ICML 2020"
+        "A Simple Framework for Contrastive Learning of Visual Representations",
+        2020,
+        "arXiv:2002.05709, ICML 2020",
     )
     exchange = Exchange.GATHER
 

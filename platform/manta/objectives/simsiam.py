@@ -1,4 +1,5 @@
-"""SimSiam: predict the other view's projection, whose gradient is stopped, and nothing more (Chen & He 2021)."""
+"""SimSiam: predict the other view's projection, whose gradient is stopped, and nothing more (Chen &
+He 2021)."""
 
 from __future__ import annotations
 
@@ -26,20 +27,25 @@ class SimSiamConfig(ObjectiveConfig):
         "34.6 where no head is normalised); the paper's is 2048 wide, of 3 layers (2 for CIFAR-10)",
     )
     predictor: HeadConfig = Field(
-        HeadConfig(hidden=128, out=512, layers=2), description="a bottleneck of a quarter, as in the paper"
+        HeadConfig(hidden=128, out=512, layers=2),
+        description="a bottleneck of a quarter, as in the paper",
     )
 
 
 @OBJECTIVES.register("simsiam")
 class SimSiam(Objective[SimSiamConfig]):
-    """The symmetrised negative cosine (the paper's eq. 4): from -1, when each view foretells the other, to 1.
+    """The symmetrised negative cosine (the paper's eq. 4): from -1, when each view foretells the
+    other, to 1.
 
-    By the paper it is the stopped gradient, with a predictor, that prevents a collapse; normalisation helps it learn.
+    By the paper it is the stopped gradient, with a predictor, that prevents a collapse;
+    normalisation helps it learn.
     """
 
     Config = SimSiamConfig
     family = "non-contrastive"
-    paper = Paper("Exploring Simple Siamese Representation Learning", 2021, "arXiv:2011.10566, CVPR 2021")
+    paper = Paper(
+        "Exploring Simple Siamese Representation Learning", 2021, "arXiv:2011.10566, CVPR 2021"
+    )
     slow_start = True
 
     def __init__(self, config: SimSiamConfig, encoder: Encoder, data: DataFacts) -> None:
@@ -54,4 +60,6 @@ class SimSiam(Objective[SimSiamConfig]):
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         z_a, z_b = self.fused(nn.Sequential(self.encoder, self.projector), batch.global_views)
         p_a, p_b = self.predictor(z_a), self.predictor(z_b)
-        return {"loss": (negative_cosine(p_a, z_b.detach()) + negative_cosine(p_b, z_a.detach())) / 2}
+        return {
+            "loss": (negative_cosine(p_a, z_b.detach()) + negative_cosine(p_b, z_a.detach())) / 2
+        }

@@ -23,22 +23,33 @@ class SKDConfig(BootstrapConfig):
     """Self-knowledge distillation."""
 
     name: Literal["skd"] = "skd"
-    weight: float = Field(1.0, ge=0, description="of the self-knowledge distillation against BYOL's loss")
-    temperature: Temperature = Field(0.1, description="of the softmax over the dimensions of the normalised outputs")
-    affinity_temperature: Temperature = Field(0.1, description="of the cosines that say who lends to whom")
+    weight: float = Field(
+        1.0, ge=0, description="of the self-knowledge distillation against BYOL's loss"
+    )
+    temperature: Temperature = Field(
+        0.1, description="of the softmax over the dimensions of the normalised outputs"
+    )
+    affinity_temperature: Temperature = Field(
+        0.1, description="of the cosines that say who lends to whom"
+    )
     lent: float = Field(
-        0.9, ge=0, lt=1, description="share of a soft target that comes from other samples; 0.5 in BAKE"
+        0.9,
+        ge=0,
+        lt=1,
+        description="share of a soft target that comes from other samples; 0.5 in BAKE",
     )
 
 
 @OBJECTIVES.register("skd")
 class SKD(Bootstrap[SKDConfig]):
-    """BYOL's loss, and the divergence of the predictions from the teacher's soft targets, mixed over the batch.
+    """BYOL's loss, and the divergence of the predictions from the teacher's soft targets, mixed
+    over the batch.
 
-    Certain is what the abstract says: an online and a momentum network on two views, and knowledge of other images by
-    the similarity of visual features. The formula is ours, after batch knowledge ensembling (Ge et al. 2021, BAKE, the
-    source of the authors' later work): affinities are cosines of the teacher's encoder features over the global batch,
-    and distributions are softmaxes over the dimensions of normalised projections and predictions.
+    Certain is what the abstract says: an online and a momentum network on two views, and knowledge
+    of other images by the similarity of visual features. The formula is ours, after batch knowledge
+    ensembling (Ge et al. 2021, BAKE, the source of the authors' later work): affinities are cosines
+    of the teacher's encoder features over the global batch, and distributions are softmaxes over
+    the dimensions of normalised projections and predictions.
     """
 
     Config = SKDConfig
@@ -72,9 +83,15 @@ class SKD(Bootstrap[SKDConfig]):
             + soft_divergence(unit(p_b), soft_a, temperature=temperature)
         ) / 2
         loss = bootstrap + self.config.weight * distillation
-        return {"loss": loss, "bootstrap": bootstrap.detach(), "distillation": distillation.detach()}
+        return {
+            "loss": loss,
+            "bootstrap": bootstrap.detach(),
+            "distillation": distillation.detach(),
+        }
 
-    def soft_targets(self, features: Tensor, z: Tensor, temperature: float, lenders: float) -> Tensor:
+    def soft_targets(
+        self, features: Tensor, z: Tensor, temperature: float, lenders: float
+    ) -> Tensor:
         """`[B, K]` for this rank's samples, with what the global batch lends them."""
         affinity = affinities(self.comm.gather(upcast(features)), temperature=lenders)
         own = F.softmax(self.comm.gather(unit(z)) / temperature, dim=1)

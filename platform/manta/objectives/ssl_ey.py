@@ -1,4 +1,5 @@
-"""SSL-EY: the views' canonical correlations, found without constraints or weights (Chapman et al. 2024)."""
+"""SSL-EY: the views' canonical correlations, found without constraints or weights (Chapman et al.
+2024)."""
 
 from __future__ import annotations
 
@@ -20,16 +21,19 @@ class SSLEYConfig(ObjectiveConfig):
     """SSL-EY: it has no hyper-parameter but the projector."""
 
     name: Literal["ssl_ey"] = "ssl_ey"
-    projector: HeadConfig = Field(HeadConfig(hidden=1024, out=1024, layers=3), description="as wide as Barlow Twins'")
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=1024, out=1024, layers=3), description="as wide as Barlow Twins'"
+    )
 
 
 @OBJECTIVES.register("ssl_ey")
 class SSLEY(Objective[SSLEYConfig]):
-    """The Eckart-Young loss over the projections of all ranks' samples; both traces are of the same batch.
+    """The Eckart-Young loss over the projections of all ranks' samples; both traces are of the same
+    batch.
 
-    Logged with it is how much of the views' canonical correlations is captured, out of the projector's `out`.
-    Not here: more than two views, which the paper's C and V allow; and an independent mini-batch for one factor of
-    tr(V V), without which its estimate is biased.
+    Logged with it is how much of the views' canonical correlations is captured, out of the
+    projector's `out`. Not here: more than two views, which the paper's C and V allow; and an
+    independent mini-batch for one factor of tr(V V), without which its estimate is biased.
     """
 
     Config = SSLEYConfig
@@ -44,7 +48,9 @@ class SSLEY(Objective[SSLEYConfig]):
 
     def __init__(self, config: SSLEYConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)  # covariances know no shift
+        self.projector = mlp(
+            encoder.embed_dim, config.projector, bias=False
+        )  # covariances know no shift
 
     @property
     def needs(self) -> ViewNeeds:

@@ -1,4 +1,5 @@
-"""SwAV: predict which prototypes another view was assigned to, all of them used alike (Caron et al. 2020)."""
+"""SwAV: predict which prototypes another view was assigned to, all of them used alike (Caron et al.
+2020)."""
 
 from __future__ import annotations
 
@@ -25,22 +26,32 @@ class SwAVConfig(ObjectiveConfig):
     """Swapping assignments between views."""
 
     name: Literal["swav"] = "swav"
-    local_views: int = Field(2, ge=0, description="small crops, which predict but are not assigned; 6 in the paper")
+    local_views: int = Field(
+        2, ge=0, description="small crops, which predict but are not assigned; 6 in the paper"
+    )
     temperature: Temperature = Field(0.1, description="of the predicted prototypes")
     epsilon: float = Field(
-        0.02, ge=0.01, description="weight of the assignments' entropy; at the paper's 0.05 short runs stay undecided"
+        0.02,
+        ge=0.01,
+        description="weight of the assignments' entropy; at the paper's 0.05 short runs stay undecided",
     )
     iterations: int = Field(3, ge=1, description="of Sinkhorn")
     prototypes: int = Field(512, ge=2, description="3000 in the paper")
     freeze: Duration = Field(
-        0.05, description="start of the run in which the prototypes stay as they are drawn; an epoch in the paper"
+        0.05,
+        description="start of the run in which the prototypes stay as they are drawn; an epoch in the paper",
     )
     queue: int | None = Field(
-        3840, ge=1, description="past samples that are assigned too, for batches far smaller than the prototypes"
+        3840,
+        ge=1,
+        description="past samples that are assigned too, for batches far smaller than the prototypes",
     )
-    queue_from: Duration = Field(0.1, description="start of the queue's use; epoch 15 of 200 in the paper")
+    queue_from: Duration = Field(
+        0.1, description="start of the queue's use; epoch 15 of 200 in the paper"
+    )
     projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=128, layers=2, norm_out=True), description="2048 wide in the paper, not normalised"
+        HeadConfig(hidden=512, out=128, layers=2, norm_out=True),
+        description="2048 wide in the paper, not normalised",
     )
 
 
@@ -48,9 +59,9 @@ class SwAVConfig(ObjectiveConfig):
 class SwAV(Objective[SwAVConfig]):
     """Every view against the assignment of every other global view.
 
-    Assignments balance the prototypes over all ranks' samples, one view at a time. Ours: the queue helps before
-    it is full; projections are normalised over the batch, without which all samples start with the same prototypes; and
-    assignments are harder than the paper's.
+    Assignments balance the prototypes over all ranks' samples, one view at a time. Ours: the queue
+    helps before it is full; projections are normalised over the batch, without which all samples
+    start with the same prototypes; and assignments are harder than the paper's.
     """
 
     Config = SwAVConfig
@@ -69,7 +80,9 @@ class SwAV(Objective[SwAVConfig]):
         self.projector = mlp(encoder.embed_dim, config.projector)
         self.prototypes = WaitingPrototypes(self.projector.out, config.prototypes)
         self.queue = None if config.queue is None else Queue(config.queue, 2 * self.projector.out)
-        self._seen: list[Tensor] = []  # both global views' projections, side by side, of each micro-batch
+        self._seen: list[
+            Tensor
+        ] = []  # both global views' projections, side by side, of each micro-batch
 
     @property
     def needs(self) -> ViewNeeds:
@@ -96,13 +109,18 @@ class SwAV(Objective[SwAVConfig]):
     def _codes(self, z: Tensor, view: int, progress: Progress) -> Tensor:
         """Of one view's rows, balanced over all ranks' and, late enough, the queue's."""
         rows = z
-        if self.queue is not None and progress.step >= steps(self.config.queue_from, progress.total_steps):
+        if self.queue is not None and progress.step >= steps(
+            self.config.queue_from, progress.total_steps
+        ):
             past = self.queue.rows[: int(self.queue.filled)].chunk(2, dim=1)[view]
             # The queue is the same everywhere: each rank brings its share of it.
             rows = torch.cat([z, past[self.comm.rank :: self.comm.world].to(z.dtype)])
         config = self.config
         codes = sinkhorn(
-            self.prototypes(rows), epsilon=config.epsilon, iterations=config.iterations, total=self.comm.total
+            self.prototypes(rows),
+            epsilon=config.epsilon,
+            iterations=config.iterations,
+            total=self.comm.total,
         )
         return codes[: len(z)]
 

@@ -1,4 +1,5 @@
-"""UniCon-HA: inliers gather, rotated outliers disperse, at every depth of the network (Wang et al. 2023)."""
+"""UniCon-HA: inliers gather, rotated outliers disperse, at every depth of the network (Wang et al.
+2023)."""
 
 from __future__ import annotations
 
@@ -26,38 +27,49 @@ class UniConHAConfig(ObjectiveConfig):
 
     name: Literal["unicon_ha"] = "unicon_ha"
     strengths: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (0.5, 1.0), min_length=1, description="of the two views that each of the last stages has; four in the paper"
+        (0.5, 1.0),
+        min_length=1,
+        description="of the two views that each of the last stages has; four in the paper",
     )
     stage_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
         None, description="what each stage's loss counts for in their sum; None: their mean"
     )
-    outliers: int = Field(1, ge=1, le=3, description="quarter turns of each view, drawn at each step; 3 in the paper")
+    outliers: int = Field(
+        1, ge=1, le=3, description="quarter turns of each view, drawn at each step; 3 in the paper"
+    )
     temperature: Temperature = Field(0.5, description="of the cosines")
     weight_temperature: float | None = Field(
         0.5, gt=0, description="of the inliers' weights at the last stage; None: all alike"
     )
-    projector: HeadConfig = Field(HeadConfig(hidden=256, out=128, layers=2), description="of each stage")
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=256, out=128, layers=2), description="of each stage"
+    )
 
     @model_validator(mode="after")
     def _a_weight_for_each_stage(self) -> UniConHAConfig:
         if self.stage_weights is not None and len(self.stage_weights) != len(self.strengths):
-            raise ValueError(f"stage_weights are {len(self.stage_weights)}, of {len(self.strengths)} strengths' stages")
+            raise ValueError(
+                f"stage_weights are {len(self.stage_weights)}, of {len(self.strengths)} strengths' stages"
+            )
         return self
 
 
 @OBJECTIVES.register("unicon_ha")
 class UniConHA(Objective[UniConHAConfig]):
-    """Over stages, the mean or weighed sum (eq. 9) of UniCon between two views of the stage's strength and rotations.
+    """Over stages, the mean or weighed sum (eq. 9) of UniCon between two views of the stage's
+    strength and rotations.
 
-    Of the paper: four strengths at four stages of a ResNet, one head on each, inliers weighed at the last stage only,
-    both temperatures 0.5. Ours: strengths are multiples of the preset, not the paper's lists of augmentations. The
-    paper rotates the image and augments that twice (section 3.2); views come augmented here, so it is they that are
-    rotated, both of an outlier by the same turn. An outlier so has the crops and colours of its inlier, which leaves
-    the turn alone to tell them apart, and no image is augmented more than twice for a stage.
+    Of the paper: four strengths at four stages of a ResNet, one head on each, inliers weighed at
+    the last stage only, both temperatures 0.5. Ours: strengths are multiples of the preset, not the
+    paper's lists of augmentations. The paper rotates the image and augments that twice (section
+    3.2); views come augmented here, so it is they that are rotated, both of an outlier by the same
+    turn. An outlier so has the crops and colours of its inlier, which leaves the turn alone to tell
+    them apart, and no image is augmented more than twice for a stage.
 
-    It is meant for data of one kind, of which strange samples are to be told; on data of many classes it draws them
-    together, and the outliers' contrast is what tells them apart. Each sample is seen 2 x strengths x (1 + outliers)
-    times in a step: 8 times by default, 32 times in the paper.
+    It is meant for data of one kind, of which strange samples are to be told; on data of many
+    classes it draws them together, and the outliers' contrast is what tells them apart. Each sample
+    is seen 2 x strengths x (1 + outliers) times in a step: 8 times by default, 32 times in the
+    paper.
     """
 
     Config = UniConHAConfig
@@ -80,7 +92,8 @@ class UniConHA(Objective[UniConHAConfig]):
                 f"objective.name=unicon_ha with {stages} strengths needs an encoder of {stages} stages, such as "
                 "encoder.name=resnet18; or give fewer strengths"
             )
-        # The last stage is looked at through the encoder's own pooling, so that all of the encoder is trained.
+        # The last stage is looked at through the encoder's own pooling, so that all of the encoder
+        # is trained.
         widths = (*encoder.stage_dims[-stages:-1], encoder.embed_dim)
         self.projectors = nn.ModuleList([mlp(width, config.projector) for width in widths])
 
@@ -91,7 +104,10 @@ class UniConHA(Objective[UniConHAConfig]):
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         # Any distinct turns of 1 to 3 quarters, the same for all views of a sample.
-        turns = keyed_uniform(batch.index, progress, QUARTERS - 1).argsort(1)[:, : self.config.outliers] + 1
+        turns = (
+            keyed_uniform(batch.index, progress, QUARTERS - 1).argsort(1)[:, : self.config.outliers]
+            + 1
+        )
         seen = [
             image
             for view in batch.global_views
@@ -99,17 +115,25 @@ class UniConHA(Objective[UniConHAConfig]):
         ]
         maps, pooled = cast(PyramidEncoder, self.encoder).stage_maps(torch.cat(seen))
         stages = [*(stage.mean((2, 3)) for stage in maps[-len(self.projectors) : -1]), pooled]
-        inlier = torch.arange(len(batch) * (1 + self.config.outliers), device=pooled.device) < len(batch)
+        inlier = torch.arange(len(batch) * (1 + self.config.outliers), device=pooled.device) < len(
+            batch
+        )
         losses = []
         for i, (features, projector) in enumerate(zip(stages, self.projectors, strict=True)):
-            z_a, z_b = projector(torch.cat(features.chunk(len(stages) * 2)[2 * i : 2 * i + 2])).chunk(2)
+            z_a, z_b = projector(
+                torch.cat(features.chunk(len(stages) * 2)[2 * i : 2 * i + 2])
+            ).chunk(2)
             losses.append(
                 unicon(
                     z_a,
                     z_b,
                     inlier=inlier,
-                    temperature=value_of(self.config.temperature, progress.step, progress.total_steps),
-                    weight_temperature=self.config.weight_temperature if i == len(stages) - 1 else None,
+                    temperature=value_of(
+                        self.config.temperature, progress.step, progress.total_steps
+                    ),
+                    weight_temperature=self.config.weight_temperature
+                    if i == len(stages) - 1
+                    else None,
                     inlier_keys=inlier.repeat(self.comm.world),
                     **self.gathered(z_a, z_b),
                 )

@@ -1,4 +1,5 @@
-"""UniSiam: SimSiam's alignment and a uniformity with one logarithm, for few-shot transfer (Lu et al. 2022)."""
+"""UniSiam: SimSiam's alignment and a uniformity with one logarithm, for few-shot transfer (Lu et
+al. 2022)."""
 
 from __future__ import annotations
 
@@ -33,15 +34,21 @@ class UniSiamConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("unisiam")
 class UniSiam(Objective[UniSiamConfig]):
-    """Negative cosine of predictions and stopped projections, plus the uniformity of all ranks' projections.
+    """Negative cosine of predictions and stopped projections, plus the uniformity of all ranks'
+    projections.
 
-    The uniformity term has gradients on both sides of each pair. The authors' distillation from a larger network is
-    an objective of its own here.
+    The uniformity term has gradients on both sides of each pair. The authors' distillation from a
+    larger network is an objective of its own here.
     """
 
     Config = UniSiamConfig
     family = "contrastive"
-    paper = Paper("Self-Supervision Can Be a Good Few-Shot Learner", 2022, "arXiv:2207.09176, ECCV 2022", source="S280")
+    paper = Paper(
+        "Self-Supervision Can Be a Good Few-Shot Learner",
+        2022,
+        "arXiv:2207.09176, ECCV 2022",
+        source="S280",
+    )
     exchange = Exchange.GATHER
     slow_start = True
 
@@ -59,6 +66,8 @@ class UniSiam(Objective[UniSiamConfig]):
         p_a, p_b = self.predictor(torch.cat([z_a, z_b])).chunk(2)
         alignment = (negative_cosine(p_a, z_b.detach()) + negative_cosine(p_b, z_a.detach())) / 2
         temperature = value_of(self.config.temperature, progress.step, progress.total_steps)
-        spread = uniformity(z_a, z_b, temperature=temperature, average=self.comm.mean, **self.gathered(z_a, z_b))
+        spread = uniformity(
+            z_a, z_b, temperature=temperature, average=self.comm.mean, **self.gathered(z_a, z_b)
+        )
         loss = alignment + self.config.lambda_ * spread
         return {"loss": loss, "alignment": alignment.detach(), "uniformity": spread.detach()}

@@ -21,9 +21,13 @@ class VICRegConfig(ObjectiveConfig):
 
     name: Literal["vicreg"] = "vicreg"
     invariance: float = Field(25.0, ge=0, description="weight of the distance of the views")
-    variance: float = Field(25.0, ge=0, description="weight of the hinge on each dimension's standard deviation")
+    variance: float = Field(
+        25.0, ge=0, description="weight of the hinge on each dimension's standard deviation"
+    )
     covariance: float = Field(1.0, ge=0, description="weight of the squared covariances")
-    projector: HeadConfig = Field(HeadConfig(hidden=1024, out=1024, layers=3), description="the paper's is 8192 wide")
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=1024, out=1024, layers=3), description="the paper's is 8192 wide"
+    )
 
 
 @OBJECTIVES.register("vicreg")
@@ -42,7 +46,9 @@ class VICReg(Objective[VICRegConfig]):
 
     def __init__(self, config: VICRegConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)  # no term sees a shift
+        self.projector = mlp(
+            encoder.embed_dim, config.projector, bias=False
+        )  # no term sees a shift
 
     @property
     def needs(self) -> ViewNeeds:

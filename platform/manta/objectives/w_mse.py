@@ -1,4 +1,5 @@
-"""W-MSE: views agree in a space in which the batch is white, so that they cannot all be one (Ermolov et al. 2021)."""
+"""W-MSE: views agree in a space in which the batch is white, so that they cannot all be one
+(Ermolov et al. 2021)."""
 
 from __future__ import annotations
 
@@ -24,9 +25,13 @@ class WMSEConfig(ObjectiveConfig):
 
     name: Literal["w_mse"] = "w_mse"
     sub_batch: int = Field(
-        128, ge=2, description="samples that are whitened together; twice the projector's `out`, as in the paper"
+        128,
+        ge=2,
+        description="samples that are whitened together; twice the projector's `out`, as in the paper",
     )
-    partitions: int = Field(1, ge=1, description="random partitions into sub-batches whose losses are averaged")
+    partitions: int = Field(
+        1, ge=1, description="random partitions into sub-batches whose losses are averaged"
+    )
     shrinkage: float = Field(
         1e-3,
         ge=0,
@@ -35,27 +40,34 @@ class WMSEConfig(ObjectiveConfig):
         "above the projector's `out` only",
     )
     projector: HeadConfig = Field(
-        HeadConfig(hidden=512, out=64, layers=2), description="the paper's is 1024 wide, of 64 or 128 outputs"
+        HeadConfig(hidden=512, out=64, layers=2),
+        description="the paper's is 1024 wide, of 64 or 128 outputs",
     )
 
 
 @OBJECTIVES.register("w_mse")
 class WMSE(Objective[WMSEConfig]):
-    """The whitened projections of two views, in sub-batches of the global batch drawn anew at each step.
+    """The whitened projections of two views, in sub-batches of the global batch drawn anew at each
+    step.
 
-    Embeddings of any scale are whitened alike, so that to shrink them all gains nothing. With no shrinkage neither does
-    giving up a dimension; with it, one that falls far below that share of the mean variance no longer counts.
-    A batch that sub_batch does not divide gives sub-batches that are a little larger.
+    Embeddings of any scale are whitened alike, so that to shrink them all gains nothing. With no
+    shrinkage neither does giving up a dimension; with it, one that falls far below that share of
+    the mean variance no longer counts. A batch that sub_batch does not divide gives sub-batches
+    that are a little larger.
     """
 
     Config = WMSEConfig
     family = "non-contrastive"
-    paper = Paper("Whitening for Self-Supervised Representation Learning", 2021, "arXiv:2007.06346, ICML 2021")
+    paper = Paper(
+        "Whitening for Self-Supervised Representation Learning", 2021, "arXiv:2007.06346, ICML 2021"
+    )
     exchange = Exchange.GATHER
 
     def __init__(self, config: WMSEConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)  # whitening removes a shift
+        self.projector = mlp(
+            encoder.embed_dim, config.projector, bias=False
+        )  # whitening removes a shift
 
     @property
     def needs(self) -> ViewNeeds:

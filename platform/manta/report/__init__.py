@@ -1,6 +1,6 @@
 """The page and the plots of a run."""
 
-from manta.report.page import write_report
-from manta.report.plots import write_plots
+from manta.report.run.page import write_report
+from manta.report.run.plots import write_plots
 
 __all__ = ["write_plots", "write_report"]

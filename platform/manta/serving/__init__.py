@@ -1,4 +1,5 @@
-"""What a user takes home: an encoder with its preprocessing, and folders that timm and Manta load."""
+"""What a user takes home: an encoder with its preprocessing, and folders that timm and Manta
+load."""
 
 from manta.serving.export import (
     ExportedEncoder,
@@ -10,4 +11,12 @@ from manta.serving.export import (
     save_weights,
 )
 
-__all__ = ["ExportedEncoder", "Preprocess", "SavedEncoder", "load_exported", "rebuild", "save_encoder", "save_weights"]
+__all__ = [
+    "ExportedEncoder",
+    "Preprocess",
+    "SavedEncoder",
+    "load_exported",
+    "rebuild",
+    "save_encoder",
+    "save_weights",
+]

@@ -8,15 +8,17 @@ import torch
 from torch import Tensor, nn
 
 from manta.errors import ConfigError
-from manta.evaluation._layers import find
+from manta.evaluators._layers import find
 from manta.serving.export import ExportedEncoder
 
 
 class FeatureReader(nn.Module):
-    """`[N, 3, resize, resize]` uint8 -> `[N, D]`: the pooled embedding, or the mean over positions of a layer's output.
+    """`[N, 3, resize, resize]` uint8 -> `[N, D]`: the pooled embedding, or the mean over positions
+    of a layer's output.
 
     Args:
-        layer: name of a submodule of the encoder, such as `layer3` or `blocks.5`; None: the pooled embedding.
+        layer: name of a submodule of the encoder, such as `layer3` or `blocks.5`; None: the pooled
+            embedding.
 
     Raises:
         ConfigError: the encoder has no such layer.
@@ -42,9 +44,15 @@ class FeatureReader(nn.Module):
             return pooled
         seen, self._seen = self._seen, None
         if seen is None:
-            raise ConfigError(f"layer {self.layer!r} takes no part in the encoder's embedding; choose another --layer")
+            raise ConfigError(
+                f"layer {self.layer!r} takes no part in the encoder's embedding; choose another --layer"
+            )
         if seen.ndim == 4:  # [N, D, h, w], or Swin's [N, h, w, D]; views are square
-            return seen.mean((1, 2)) if seen.shape[1] == seen.shape[2] != seen.shape[3] else seen.mean((2, 3))
+            return (
+                seen.mean((1, 2))
+                if seen.shape[1] == seen.shape[2] != seen.shape[3]
+                else seen.mean((2, 3))
+            )
         return seen.mean(1) if seen.ndim == 3 else seen
 
     def _keep(self, _module: nn.Module, _inputs: Any, output: Any) -> None:

@@ -1,4 +1,5 @@
-"""The part files of a folder of embeddings: written and read a row group at a time, and there whole or not at all."""
+"""The part files of a folder of embeddings: written and read a row group at a time, and there whole
+or not at all."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manta.data._files import Place
+from manta.files import Place
 
 GROUP_BYTES = 32 << 20
-"""Embeddings of a row group: what a writer or a reader holds of a part at a time, a batch more or less."""
+"""Embeddings of a row group: what a writer or a reader holds of a part at a time, a batch more or
+less."""
 Aside = list[tuple[int, str, str]]
 """`(index, path, reason)` of rows that do not decode."""
 
@@ -31,7 +33,8 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a part says of itself: rows that it holds, width of an embedding, rows that do not decode."""
+    """What a part says of itself: rows that it holds, width of an embedding, rows that do not
+    decode."""
 
     rows: int
     width: int
@@ -45,21 +48,31 @@ def part_name(number: int) -> str:
 def numbers_in(place: Place) -> list[int]:
     """The parts that are there, ascending."""
     names = [name for name, _ in place.entries()] if place.exists() else []
-    return sorted(int(name[5:13]) for name in names if name.startswith("part-") and name.endswith(".parquet"))
+    return sorted(
+        int(name[5:13]) for name in names if name.startswith("part-") and name.endswith(".parquet")
+    )
 
 
 def write_part(place: Place, width: int, batches: Iterable[Batch]) -> None:
-    """`index: int64, path: string, embedding: fixed_size_list<float>[width]`, of batches as they come."""
+    """`index: int64, path: string, embedding: fixed_size_list<float>[width]`, of batches as they
+    come."""
     width = max(width, 1)
     schema = pa.schema(
-        [("index", pa.int64()), ("path", pa.string()), ("embedding", pa.list_(pa.field("item", pa.float32()), width))]
+        [
+            ("index", pa.int64()),
+            ("path", pa.string()),
+            ("embedding", pa.list_(pa.field("item", pa.float32()), width)),
+        ]
     )
     aside: Aside = []
     with place.writing() as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for group in _groups(batches, max(GROUP_BYTES // (4 * width), 1)):
-            writer.write_table(pa.Table.from_batches([_columns(batch, schema) for batch in group], schema))
+            writer.write_table(
+                pa.Table.from_batches([_columns(batch, schema) for batch in group], schema)
+            )
             aside += [row for batch in group for row in batch.aside]
-        # Set-aside rows go with the part that would have held them, so that one rename commits both.
+        # Set-aside rows go with the part that would have held them, so that one rename commits
+        # both.
         writer.add_key_value_metadata({"unreadable": json.dumps(aside)})
 
 
@@ -71,7 +84,9 @@ def read_footer(place: Place, number: int) -> Footer | None:
     except FileNotFoundError:
         return None
     width = found.schema.to_arrow_schema().field("embedding").type.list_size
-    return Footer(found.num_rows, width, [tuple(row) for row in json.loads(found.metadata[b"unreadable"])])
+    return Footer(
+        found.num_rows, width, [tuple(row) for row in json.loads(found.metadata[b"unreadable"])]
+    )
 
 
 def row_groups(place: Place, number: int, columns: list[str]) -> Iterator[pa.Table]:
@@ -97,4 +112,6 @@ def _groups(batches: Iterable[Batch], rows: int) -> Iterator[list[Batch]]:
 def _columns(batch: Batch, schema: pa.Schema) -> pa.RecordBatch:
     width = schema.field("embedding").type.list_size
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(batch.vectors.reshape(-1)), width)
-    return pa.record_batch([pa.array(batch.index, pa.int64()), pa.array(batch.paths, pa.string()), vectors], schema)
+    return pa.record_batch(
+        [pa.array(batch.index, pa.int64()), pa.array(batch.paths, pa.string()), vectors], schema
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from manta.encoders._saved import DESCRIPTION, WEIGHTS
+from manta.encoders.saved import DESCRIPTION, WEIGHTS
 from manta.errors import ConfigError, MantaError
 from manta.serving.export import load_exported
 
@@ -30,8 +30,12 @@ class Preparation:
 
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
-            if values is not None and (len(values) != 3 or not all(0 <= value <= 1 for value in values)):
-                raise ConfigError(f"--{name} takes three numbers from 0 to 1, as in 0.485,0.456,0.406; not {values}")
+            if values is not None and (
+                len(values) != 3 or not all(0 <= value <= 1 for value in values)
+            ):
+                raise ConfigError(
+                    f"--{name} takes three numbers from 0 to 1, as in 0.485,0.456,0.406; not {values}"
+                )
         if self.std is not None and not all(self.std):
             raise ConfigError("--std takes three numbers above 0; pixels are divided by them")
         if self.size is not None and self.size < 2:
@@ -45,7 +49,9 @@ class Preparation:
         """To tell results apart: `at-64px`, `normalised-1a2b3c`, both or nothing."""
         parts = [] if self.size is None else [f"at-{self.size}px"]
         if self.mean is not None or self.std is not None:
-            parts.append("normalised-" + hashlib.sha256(repr((self.mean, self.std)).encode()).hexdigest()[:6])
+            parts.append(
+                "normalised-" + hashlib.sha256(repr((self.mean, self.std)).encode()).hexdigest()[:6]
+            )
         return "-".join(parts)
 
 
@@ -59,7 +65,9 @@ def adapted(folder: Path, target: Path, preparation: Preparation) -> Path:
     change = {"image_size": preparation.size, "resize": preparation.size, "mean": preparation.mean}
     change |= {"std": preparation.std}
     was = description["preprocess"]
-    description["preprocess"] = was | {key: value for key, value in change.items() if value is not None}
+    description["preprocess"] = was | {
+        key: value for key, value in change.items() if value is not None
+    }
     target.mkdir(parents=True)
     shutil.copy(folder / WEIGHTS, target / WEIGHTS)
     (target / DESCRIPTION).write_text(json.dumps(description | {"timm": False}, indent=2) + "\n")

@@ -1,4 +1,5 @@
-"""Features of every row of a dataset: a Ray Data job over a pool of actors, chunk by chunk, each written once.
+"""Features of every row of a dataset: a Ray Data job over a pool of actors, chunk by chunk, each
+written once.
 
 OUT.parquet/                 a folder that pandas, PyArrow, DuckDB and Ray Data read as one table
   part-00000012.parquet      index, path, embedding of the rows of chunk 12; appears whole or not at all
@@ -7,8 +8,9 @@ OUT.parquet/                 a folder that pandas, PyArrow, DuckDB and Ray Data 
   _unreadable.parquet        rows that do not decode any more, with the reason
   _manifest.json             rows, model, dataset; written last
 
-Pixels never travel: an actor reads, decodes and embeds its chunk, and the driver hears how many rows that were. What a
-kill leaves behind are whole parts and hidden drafts: a second start embeds the chunks that have none, and sweeps.
+Pixels never travel: an actor reads, decodes and embeds its chunk, and the driver hears how many
+rows that were. What a kill leaves behind are whole parts and hidden drafts: a second start embeds
+the chunks that have none, and sweeps.
 """
 
 from __future__ import annotations
@@ -30,19 +32,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manta.data import open_dataset
-from manta.data._engine import hush
-from manta.data._files import Place
 from manta.data.decode import BadImage, decode
+from manta.data.engine import hush
 from manta.data.read import Rows, read_rows
 from manta.errors import ConfigError, DataError
+from manta.files import Place
 from manta.memory import keep_freed_memory
-from manta.serving._parts import Aside, Batch, numbers_in, part_name, read_footer, row_groups, write_part
+from manta.serving._parts import (
+    Aside,
+    Batch,
+    numbers_in,
+    part_name,
+    read_footer,
+    row_groups,
+    write_part,
+)
 
 JOB, MANIFEST, UNREADABLE = "_job.json", "_manifest.json", "_unreadable.parquet"
 MOST_CHUNKS = 16_384
 """Parts of a job, however large: a listing of them stays small."""
 LEAST_CHUNK = 2_048
-"""Rows of a chunk at least; it has more from 33 million rows on. A kill costs each actor the chunk that it is at."""
+"""Rows of a chunk at least; it has more from 33 million rows on. A kill costs each actor the chunk
+that it is at."""
 Progress = Callable[[int, int], None]
 
 
@@ -99,7 +110,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class EmbedReport:
-    """What a job left: rows written in all, by this start, and set aside; width of an embedding; seconds of work."""
+    """What a job left: rows written in all, by this start, and set aside; width of an embedding;
+    seconds of work."""
 
     out: str
     rows: int
@@ -121,10 +133,11 @@ def embed(
     rows: Rows | None = None,
     progress: Progress = lambda _done, _rows: None,
 ) -> EmbedReport:
-    """Embed `dataset` with the encoder in `encoder_folder` into `out`; goes on where an equal job stopped.
+    """Embed `dataset` with the encoder in `encoder_folder` into `out`; goes on where an equal job
+    stopped.
 
-    Ray must be connected. The folder's files travel to the actors, so no disk need be shared but the dataset's and
-    `out`'s.
+    Ray must be connected. The folder's files travel to the actors, so no disk need be shared but
+    the dataset's and `out`'s.
 
     Args:
         rows: numbers of those that are embedded, ascending; None: all.
@@ -160,7 +173,9 @@ def embed(
 
 def weights_of(encoder_folder: str | Path) -> str:
     """SHA-256 of a saved encoder: equal where weights, architecture and preprocessing are."""
-    return hashlib.sha256(b"".join(name.encode() + data for name, data in _files(encoder_folder).items())).hexdigest()
+    return hashlib.sha256(
+        b"".join(name.encode() + data for name, data in _files(encoder_folder).items())
+    ).hexdigest()
 
 
 def read_manifest(out: str) -> dict[str, Any]:
@@ -171,12 +186,15 @@ def read_manifest(out: str) -> dict[str, Any]:
     """
     place = Place.of(out) / MANIFEST
     if not place.exists():
-        raise DataError(f"{out} holds no finished embeddings; `manta embed MODEL --data SOURCE --out {out}` makes them")
+        raise DataError(
+            f"{out} holds no finished embeddings; `manta embed MODEL --data SOURCE --out {out}` makes them"
+        )
     return dict(json.loads(place.read()))
 
 
 def read_embeddings(out: str) -> Iterator[pa.Table]:
-    """Its parts in the order of rows: `index: int64, path: string, embedding: fixed_size_list<float>`."""
+    """Its parts in the order of rows: `index: int64, path: string, embedding:
+    fixed_size_list<float>`."""
     for number in parts_of(out):
         yield part_table(out, number)
 
@@ -193,12 +211,14 @@ def part_table(out: str, number: int) -> pa.Table:
 
 
 def part_groups(out: str, number: int) -> Iterator[pa.Table]:
-    """One part a row group at a time, which takes little memory however large the part; without the paths."""
+    """One part a row group at a time, which takes little memory however large the part; without the
+    paths."""
     return row_groups(Place.of(out), number, ["index", "embedding"])
 
 
 def _claim(place: Place, job: Job) -> None:
-    """The job's own folder, or a new or empty one: a kill before the claim is written leaves the folder alone."""
+    """The job's own folder, or a new or empty one: a kill before the claim is written leaves the
+    folder alone."""
     claim = place / JOB
     if claim.exists():
         theirs = json.loads(claim.read())
@@ -212,14 +232,18 @@ def _claim(place: Place, job: Job) -> None:
             )
         return
     if place.exists() and (not place.is_dir() or next(place.entries(), None) is not None):
-        raise ConfigError(f"{place.url} exists and holds no embeddings of Manta's; choose another --out")
+        raise ConfigError(
+            f"{place.url} exists and holds no embeddings of Manta's; choose another --out"
+        )
     place.make()
     with claim.writing() as file:
         file.write(json.dumps(asdict(job), indent=1).encode())
 
 
 def _files(folder: str | Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()}
+    return {
+        path.name: path.read_bytes() for path in sorted(Path(folder).iterdir()) if path.is_file()
+    }
 
 
 def _run(stored: tuple[Any, Any], todo: list[int], out: str, job: Job, pool: Pool) -> Iterator[int]:
@@ -227,10 +251,14 @@ def _run(stored: tuple[Any, Any], todo: list[int], out: str, job: Job, pool: Poo
     import ray
     from ray.data import ActorPoolStrategy
 
-    tasks = ray.data.from_items([{"chunk": number} for number in todo], override_num_blocks=len(todo))
+    tasks = ray.data.from_items(
+        [{"chunk": number} for number in todo], override_num_blocks=len(todo)
+    )
     hush(tasks.context)
     strategy = ActorPoolStrategy(
-        min_size=min(pool.least, len(todo)), max_size=min(pool.most, len(todo)), max_tasks_in_flight_per_actor=2
+        min_size=min(pool.least, len(todo)),
+        max_size=min(pool.most, len(todo)),
+        max_tasks_in_flight_per_actor=2,
     )
     written = tasks.map_batches(
         Embedder,
@@ -248,7 +276,8 @@ class Embedder:
     """An actor: chunk numbers in, parts written, row counts out.
 
     Args:
-        stored: the encoder's files and the selected rows (None: all), each as it is or in the object store.
+        stored: the encoder's files and the selected rows (None: all), each as it is or in the
+            object store.
     """
 
     def __init__(self, stored: tuple[Any, Any], out: str, job: Job, pool: Pool) -> None:
@@ -278,12 +307,16 @@ class Embedder:
         return len(rows)
 
     def _batches(self, rows: Rows) -> Iterator[Batch]:
-        cuts = [rows[start : start + self.pool.batch] for start in range(0, len(rows), self.pool.batch)]
+        cuts = [
+            rows[start : start + self.pool.batch] for start in range(0, len(rows), self.pool.batch)
+        ]
         upcoming = self.reader.submit(self._read, cuts[0])
         for cut in range(len(cuts)):
             read = upcoming.result()
             if cut + 1 < len(cuts):
-                upcoming = self.reader.submit(self._read, cuts[cut + 1])  # decoded while the encoder works
+                upcoming = self.reader.submit(
+                    self._read, cuts[cut + 1]
+                )  # decoded while the encoder works
             yield Batch(read.index, read.paths, self._embed(read.images), read.aside)
 
     def _read(self, rows: npt.NDArray[np.int64]) -> _Decoded:
@@ -300,7 +333,11 @@ class Embedder:
 
         reasons = list(self.decoders.map(one, range(len(rows))))
         good = [place for place, reason in enumerate(reasons) if reason is None]
-        aside = [(int(rows[i]), paths[i], reason) for i, reason in enumerate(reasons) if reason is not None]
+        aside = [
+            (int(rows[i]), paths[i], reason)
+            for i, reason in enumerate(reasons)
+            if reason is not None
+        ]
         kept = images if len(good) == len(rows) else images[good]
         return _Decoded(rows[good], [paths[place] for place in good], kept, aside)
 
@@ -350,7 +387,9 @@ def _finish(place: Place, job: Job, *, embedded_now: int) -> EmbedReport:
                 rows, width = rows + footer.rows, footer.width
                 aside += footer.aside
     if (missing := job.rows - rows - len(aside)) != 0:
-        raise DataError(f"{place.url}: {missing:,} rows whose parts are missing; run the command again")
+        raise DataError(
+            f"{place.url}: {missing:,} rows whose parts are missing; run the command again"
+        )
     place.sweep()
     listed = pa.table(
         {

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from manta.encoders import Encoder, EncoderConfig, load_saved
-from manta.encoders._saved import DESCRIPTION, WEIGHTS, weighted
 from manta.encoders.concatenation import config_of
+from manta.encoders.saved import DESCRIPTION, WEIGHTS, weighted
 from manta.errors import RunError
 
 TIMM_DESCRIPTION = "config.json"
@@ -29,17 +29,23 @@ class Preprocess(nn.Module):
         mean, std: of the pixels, per channel, in 0..1.
         resize: side of the square that decoding gave; None: `image_size`.
 
-    The steps are those of `manta.data.decode` and `Views.plain`: the central square, resized to `resize` (bicubic,
-    antialiased, rounded to whole pixel values), from there to `image_size` (bilinear, antialiased), normalised. A
-    square image of the right size is only normalised. Decoding's filter sees past the edge of the square that was cut
-    out, this one does not: the outermost pixels of oblong images differ a little.
+    The steps are those of `manta.data.decode` and `Views.plain`: the central square, resized to
+    `resize` (bicubic, antialiased, rounded to whole pixel values), from there to `image_size`
+    (bilinear, antialiased), normalised. A square image of the right size is only normalised.
+    Decoding's filter sees past the edge of the square that was cut out, this one does not: the
+    outermost pixels of oblong images differ a little.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, image_size: int, mean: Sequence[float], std: Sequence[float], *, resize: int | None = None
+        self,
+        image_size: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        resize: int | None = None,
     ) -> None:
         super().__init__()
         self.image_size = image_size
@@ -49,33 +55,50 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(self._std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[N, H, W, 3]` uint8, with sides of at least 2 -> `[N, 3, image_size, image_size]` float32."""
+        """`[N, H, W, 3]` uint8, with sides of at least 2 -> `[N, 3, image_size, image_size]`
+        float32."""
         height, width = images.shape[1:3]
-        # With sym_min and index_select the graph holds for every size; min() or slices would fix the orientation.
+        # With sym_min and index_select the graph holds for every size; min() or slices would fix
+        # the orientation.
         side = torch.sym_min(height, width)
         square = torch.arange(side, device=images.device)
-        images = images.index_select(1, square + (height - side) // 2).index_select(2, square + (width - side) // 2)
+        images = images.index_select(1, square + (height - side) // 2).index_select(
+            2, square + (width - side) // 2
+        )
         pixels = images.permute(0, 3, 1, 2).float()
-        pixels = F.interpolate(pixels, size=(self.resize, self.resize), mode="bicubic", antialias=True)
+        pixels = F.interpolate(
+            pixels, size=(self.resize, self.resize), mode="bicubic", antialias=True
+        )
         pixels = pixels.round().clamp(0, 255)
         if self.resize != self.image_size:
-            pixels = F.interpolate(pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=True)
+            pixels = F.interpolate(
+                pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=True
+            )
         return (pixels / 255 - self.mean) / self.std
 
     def ready(self, images: Tensor) -> Tensor:
-        """`[N, 3, resize, resize]` uint8, as `manta.data.decode` gives them -> what `forward` would give for them."""
+        """`[N, 3, resize, resize]` uint8, as `manta.data.decode` gives them -> what `forward` would
+        give for them."""
         pixels = images.float()
         if self.resize != self.image_size:
-            pixels = F.interpolate(pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=True)
+            pixels = F.interpolate(
+                pixels, size=(self.image_size, self.image_size), mode="bilinear", antialias=True
+            )
         return (pixels / 255 - self.mean) / self.std
 
     def describe(self) -> dict[str, Any]:
         """Its arguments, as plain data."""
-        return {"image_size": self.image_size, "resize": self.resize, "mean": self._mean, "std": self._std}
+        return {
+            "image_size": self.image_size,
+            "resize": self.resize,
+            "mean": self._mean,
+            "std": self._std,
+        }
 
 
 class ExportedEncoder(nn.Module):
-    """An encoder with its preprocessing inside; `torch.export` takes it with dynamic batch, height and width.
+    """An encoder with its preprocessing inside; `torch.export` takes it with dynamic batch, height
+    and width.
 
     Puts the encoder into evaluation mode.
     """
@@ -105,20 +128,25 @@ class SavedEncoder:
     """A folder that `rebuild` loads.
 
     Attributes:
-        folder: holds `model.safetensors` and `manta.json`, and timm's `config.json` where timm can load it.
-        timm: whether `timm.create_model("local-dir:FOLDER", pretrained=True)` gives the same encoder. Not so for a
-            small convolutional stem, which no argument of timm's makes, and for encoders from elsewhere.
+        folder: holds `model.safetensors` and `manta.json`, and timm's `config.json` where timm can
+            load it.
+        timm: whether `timm.create_model("local-dir:FOLDER", pretrained=True)` gives the same
+            encoder. Not so for a small convolutional stem, which no argument of timm's makes, and
+            for encoders from elsewhere.
     """
 
     folder: Path
     timm: bool
 
 
-def save_encoder(exported: ExportedEncoder, folder: str | Path, *, config: EncoderConfig) -> SavedEncoder:
+def save_encoder(
+    exported: ExportedEncoder, folder: str | Path, *, config: EncoderConfig
+) -> SavedEncoder:
     """Write weights and description, load them again, and compare the outputs.
 
     Args:
-        config: what `exported.encoder`, or each part of a concatenation, was built from, at the preprocessing's size.
+        config: what `exported.encoder`, or each part of a concatenation, was built from, at the
+            preprocessing's size.
 
     Raises:
         RunError: the folder gives another encoder than the one that was saved.
@@ -131,7 +159,9 @@ def save_encoder(exported: ExportedEncoder, folder: str | Path, *, config: Encod
     if by_timm:
         _write_timm(exported, folder, config)
     else:
-        (folder / TIMM_DESCRIPTION).unlink(missing_ok=True)  # timm would build another network around the weights
+        (folder / TIMM_DESCRIPTION).unlink(
+            missing_ok=True
+        )  # timm would build another network around the weights
     save_weights(encoder, folder)
     description = {
         "encoder": config.model_dump(mode="json"),
@@ -147,12 +177,15 @@ def save_encoder(exported: ExportedEncoder, folder: str | Path, *, config: Encod
 def save_weights(encoder: Encoder, folder: Path) -> None:
     """Write an encoder's weights alone, beside a description that is there or will be."""
     # Copies, since safetensors refuses tied and channels-last tensors.
-    weights = {k: v.detach().cpu().contiguous().clone() for k, v in weighted(encoder).state_dict().items()}
+    weights = {
+        k: v.detach().cpu().contiguous().clone() for k, v in weighted(encoder).state_dict().items()
+    }
     safetensors.torch.save_file(weights, folder / WEIGHTS)
 
 
 def load_exported(folder: str | Path) -> ExportedEncoder:
-    """What `save_encoder` wrote, on the CPU in evaluation mode. Draws nothing from torch's generator.
+    """What `save_encoder` wrote, on the CPU in evaluation mode. Draws nothing from torch's
+    generator.
 
     Raises:
         RunError: nothing that Manta saved is there, or the weights do not fit.
@@ -200,7 +233,8 @@ def _write_timm(exported: ExportedEncoder, folder: Path, config: EncoderConfig) 
 
 
 def _verify(encoder: Encoder, folder: Path, *, by_timm: bool, image_size: int) -> None:
-    """Compare what the folder gives with `encoder`, on noise; leaves no trace in the encoder or in any generator."""
+    """Compare what the folder gives with `encoder`, on noise; leaves no trace in the encoder or in
+    any generator."""
     training, device = encoder.training, next(encoder.parameters()).device
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, image_size, image_size, generator=generator)
@@ -214,7 +248,11 @@ def _verify(encoder: Encoder, folder: Path, *, by_timm: bool, image_size: int) -
         expected = encoder.eval().embed(x.to(device)).cpu()
         encoder.train(training)
         for module in loaded:
-            error = float((module(x) - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+            error = float(
+                (module(x) - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
+            )
             # Devices round differently; another architecture or a missing weight is far outside.
             if not error < 1e-2:
-                raise RunError(f"{folder} does not give back the encoder saved in it (relative error {error:.2g})")
+                raise RunError(
+                    f"{folder} does not give back the encoder saved in it (relative error {error:.2g})"
+                )

@@ -1,4 +1,5 @@
-"""A saved encoder in the formats that others load, each tried on photographs before it is handed over.
+"""A saved encoder in the formats that others load, each tried on photographs before it is handed
+over.
 
 timm          a folder for `timm.create_model("local-dir:OUT", pretrained=True)`; preprocessing is in its config.json
 safetensors   a folder with model.safetensors and manta.json, which says what the weights are of
@@ -20,14 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from manta.encoders import Encoder, EncoderConfig
-from manta.encoders._saved import saved_config
+from manta.encoders.saved import saved_config
 from manta.errors import ConfigError, MantaError, RunError
 from manta.serving.export import TIMM_DESCRIPTION, ExportedEncoder, load_exported, save_encoder
 
 Format = Literal["timm", "safetensors", "pt2", "onnx"]
 TOLERANCE: dict[Format, float] = {"timm": 1e-4, "safetensors": 1e-4, "pt2": 1e-4, "onnx": 5e-3}
-"""Largest difference of a feature from the source's, in parts of the largest feature. ONNX has kernels of its own:
-where they carry a resized pixel over the edge of rounding it differs by 1 of 255, which moves features by some 1e-4."""
+"""Largest difference of a feature from the source's, in parts of the largest feature. ONNX has
+kernels of its own: where they carry a resized pixel over the edge of rounding it differs by 1 of
+255, which moves features by some 1e-4."""
 OPSET = 18
 """The first whose resizing is antialiased."""
 Run = Callable[[Tensor], Tensor]
@@ -40,7 +42,8 @@ class Exported:
 
     Attributes:
         path: of the folder or file.
-        error: largest difference from the source's features on the photographs, as `TOLERANCE` counts.
+        error: largest difference from the source's features on the photographs, as `TOLERANCE`
+            counts.
     """
 
     path: Path
@@ -50,7 +53,8 @@ class Exported:
 
 
 def export_model(folder: str | Path, format: Format, out: str | Path) -> Exported:
-    """Write the encoder that `save_encoder` put into `folder`, load it as its users will, and compare on photographs.
+    """Write the encoder that `save_encoder` put into `folder`, load it as its users will, and
+    compare on photographs.
 
     `out` appears whole and tried, or not at all.
 
@@ -59,7 +63,9 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
         RunError: the folder holds no encoder, or what was written gives other features.
     """
     if format not in get_args(Format):
-        raise ConfigError(f"there is no format {format!r}; choose one of {', '.join(get_args(Format))}")
+        raise ConfigError(
+            f"there is no format {format!r}; choose one of {', '.join(get_args(Format))}"
+        )
     out = Path(out)
     if out.exists():
         raise ConfigError(f"{out} exists; choose another place for the export, or remove it")
@@ -73,14 +79,21 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
             raise
         except Exception as error:  # torch.export and its successors have many kinds
             reason = " ".join(str(error).split())[:300]
-            raise RunError(f"the encoder cannot be exported as {format}: {reason}; choose another --format") from error
+            raise RunError(
+                f"the encoder cannot be exported as {format}: {reason}; choose another --format"
+            ) from error
         if not gap < TOLERANCE[format]:
             raise RunError(
                 f"as {format} the encoder gives other features (relative error {gap:.2g}, {TOLERANCE[format]:g} is "
                 "allowed) and was not exported; choose another --format"
             )
-        pieces = sorted(written.parent.iterdir(), key=lambda path: path == written)  # large ONNX files have two
-        if taken := next((out.parent / piece.name for piece in pieces if (out.parent / piece.name).exists()), None):
+        pieces = sorted(
+            written.parent.iterdir(), key=lambda path: path == written
+        )  # large ONNX files have two
+        if taken := next(
+            (out.parent / piece.name for piece in pieces if (out.parent / piece.name).exists()),
+            None,
+        ):
             raise ConfigError(f"{taken} exists; choose another place for the export, or remove it")
         for piece in pieces:
             piece.rename(out.parent / piece.name)
@@ -88,21 +101,32 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
 
 
 def head_weights(objective: nn.Module) -> dict[str, Tensor]:
-    """What an objective learns around its encoders, by the names in it: projectors, predictors, prototypes, decoders
-    and momentum copies of them, with the buffers of their layers. Queues and tables of samples are not among it.
+    """What an objective learns around its encoders, by the names in it: projectors, predictors,
+    prototypes, decoders and momentum copies of them, with the buffers of their layers. Queues and
+    tables of samples are not among it.
 
     Raises:
         RunError: it has no heads.
     """
-    encoders = tuple(f"{name}." for name, module in objective.named_modules() if isinstance(module, Encoder))
-    learnt = [name for name, _ in objective.named_parameters(remove_duplicate=False) if not name.startswith(encoders)]
+    encoders = tuple(
+        f"{name}." for name, module in objective.named_modules() if isinstance(module, Encoder)
+    )
+    learnt = [
+        name
+        for name, _ in objective.named_parameters(remove_duplicate=False)
+        if not name.startswith(encoders)
+    ]
     if not learnt:
-        raise RunError(f"{type(objective).__name__} has no heads beside its encoder; leave --heads out")
+        raise RunError(
+            f"{type(objective).__name__} has no heads beside its encoder; leave --heads out"
+        )
     heads = {name.partition(".")[0] for name in learnt}
     return {
         name: value.detach().cpu().contiguous().clone()  # safetensors refuses what shares memory
         for name, value in objective.state_dict().items()
-        if name.partition(".")[0] in heads and not name.startswith(encoders) and isinstance(value, Tensor)
+        if name.partition(".")[0] in heads
+        and not name.startswith(encoders)
+        and isinstance(value, Tensor)
     }
 
 
@@ -167,7 +191,8 @@ _WRITERS: dict[Format, Callable[[ExportedEncoder, EncoderConfig, Path], Run]] = 
 
 
 def _example() -> Tensor:
-    """Of sides that differ, and a batch of two: what is equal, or one, would be taken for constant."""
+    """Of sides that differ, and a batch of two: what is equal, or one, would be taken for
+    constant."""
     return torch.zeros(2, 40, 48, 3, dtype=torch.uint8)
 
 
@@ -176,7 +201,8 @@ def _any_size() -> tuple[dict[int, object], ...]:
 
 
 def photographs() -> list[Tensor]:
-    """Batches of one, two and five photographs, oblong, upright and square; scikit-learn carries them."""
+    """Batches of one, two and five photographs, oblong, upright and square; scikit-learn carries
+    them."""
     import numpy as np
     from sklearn.datasets import load_sample_images
 

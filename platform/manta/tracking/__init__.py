@@ -1,4 +1,5 @@
-"""Runs, metrics and models in MLflow. Nothing else imports mlflow, and importing this does not: that costs a second."""
+"""Runs, metrics and models in MLflow. Nothing else imports mlflow, and importing this does not:
+that costs a second."""
 
 from manta.tracking.evaluations import exact_version, record_evaluation
 from manta.tracking.journal import Record, read_metrics

@@ -1,4 +1,5 @@
-"""How Manta talks to MLflow: `MlflowClient` with explicit ids, never the fluent API and its global state."""
+"""How Manta talks to MLflow: `MlflowClient` with explicit ids, never the fluent API and its global
+state."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow reads these at each request. Its own 7 retries of 120 s hold a caller for minutes when a server is gone.
+    # MLflow reads these at each request. Its own 7 retries of 120 s hold a caller for minutes when
+    # a server is gone.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -43,8 +45,8 @@ def connect(uri: str) -> MlflowClient:
 
 
 def resolve_uri(uri: str | None, runs_dir: Path) -> str:
-    """`uri`, else MLFLOW_TRACKING_URI, else an SQLite store in `runs_dir`. SQLite paths become absolute, since workers
-    run in other folders.
+    """`uri`, else MLFLOW_TRACKING_URI, else an SQLite store in `runs_dir`. SQLite paths become
+    absolute, since workers run in other folders.
 
     Raises:
         TrackingError: a plain folder, which MLflow has given up.
@@ -93,5 +95,6 @@ def mask(uri: str) -> str:
 
 
 def metric_name(name: str) -> str:
-    """`name` with what MLflow does not take replaced, so that one odd name cannot hold up all the others."""
+    """`name` with what MLflow does not take replaced, so that one odd name cannot hold up all the
+    others."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]

@@ -13,7 +13,9 @@ BASELINE = "random_"
 """Before the name of a metric: of the encoder as it was before training."""
 
 
-def model_card(experiment: Experiment, run: Mapping[str, Any], evaluation: Mapping[str, Any]) -> str:
+def model_card(
+    experiment: Experiment, run: Mapping[str, Any], evaluation: Mapping[str, Any]
+) -> str:
     """Markdown.
 
     Args:
@@ -42,10 +44,21 @@ def _facts(experiment: Experiment, run: Mapping[str, Any]) -> Iterator[tuple[str
     digest = f"digest `{run['digest']}`" if "digest" in run else ""
     steps = f"{run['steps']:,} steps" if "steps" in run else ""
     parameters = f"{run['parameters']:,} parameters" if "parameters" in run else ""
-    yield "Objective", f"{experiment.objective.name}: {paper.title} ({paper.year}), {paper.reference}"
+    yield (
+        "Objective",
+        f"{experiment.objective.name}: {paper.title} ({paper.year}), {paper.reference}",
+    )
     yield "Encoder", _joined(encoder.name, parameters, f"from {start}")
     yield "Data", _joined(mask(experiment.data.source), rows, digest)
-    yield "Budget", _joined(f"{train.epochs:g} epochs", steps, f"batches of {train.batch_size}", f"seed {train.seed}")
+    yield (
+        "Budget",
+        _joined(
+            f"{train.epochs:g} epochs",
+            steps,
+            f"batches of {train.batch_size}",
+            f"seed {train.seed}",
+        ),
+    )
     yield "Run", _joined(f"`{run['run_id']}`", str(run.get("created", "")))
     if run.get("git_commit"):
         yield "Code", f"`{run['git_commit']}`"
@@ -62,7 +75,9 @@ def _measured(evaluation: Mapping[str, Any]) -> Iterator[str]:
     )
     settings: Mapping[str, Any] = evaluation.get("settings", {})
     trained = [name for name in metrics if not name.startswith(BASELINE)]
-    rows = [(name, _number(metrics[name]), _number(metrics.get(BASELINE + name))) for name in trained]
+    rows = [
+        (name, _number(metrics[name]), _number(metrics.get(BASELINE + name))) for name in trained
+    ]
     yield _table(("metric", "trained", "untrained"), rows)
     yield "Settings of the evaluators:"
     yield "\n".join(f"- {name}: {_settings(values)}" for name, values in settings.items())
@@ -80,7 +95,12 @@ def _limits(experiment: Experiment, evaluation: Mapping[str, Any]) -> Iterator[s
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    return _joined(*(f"{key} {value}" for key, value in values.items() if key not in ("name", "every"))) or "defaults"
+    return (
+        _joined(
+            *(f"{key} {value}" for key, value in values.items() if key not in ("name", "every"))
+        )
+        or "defaults"
+    )
 
 
 def _table(header: tuple[str, ...], rows: Any) -> str:

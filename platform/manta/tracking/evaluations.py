@@ -1,4 +1,5 @@
-"""Evaluations in the record of a model: numbers with the data that they are of, and the page as an artifact."""
+"""Evaluations in the record of a model: numbers with the data that they are of, and the page as an
+artifact."""
 
 from __future__ import annotations
 
@@ -30,9 +31,9 @@ def record_evaluation(
     files: Sequence[Path],
     step: int | None = None,
 ) -> str | None:
-    """Log `<data>/<metric>` on the model's run, at the step of its weights, and, where MLflow has a record of the model
-    itself, on that too, with the dataset's name and digest; upload `files` to the run's
-    `evaluations/<data>-<digest>-step-<step>/`; point to them from the version.
+    """Log `<data>/<metric>` on the model's run, at the step of its weights, and, where MLflow has a
+    record of the model itself, on that too, with the dataset's name and digest; upload `files` to
+    the run's `evaluations/<data>-<digest>-step-<step>/`; point to them from the version.
 
     Args:
         model: `models:/name@alias`, `models:/name/version`, or anything else.
@@ -76,7 +77,9 @@ def record_evaluation(
         for file in files:
             client.log_artifact(run_id, str(file), folder)
         if version is not None:
-            client.set_model_version_tag(version.name, version.version, "manta.evaluation", f"runs:/{run_id}/{folder}")
+            client.set_model_version_tag(
+                version.name, version.version, "manta.evaluation", f"runs:/{run_id}/{folder}"
+            )
     return run_id
 
 
@@ -103,12 +106,21 @@ def exact_version(tracker: Tracker, model: str) -> str:
     return model if version is None else f"models:/{version.name}/{version.version}"
 
 
-def _logged(tracker: Tracker, run_id: str, version: ModelVersion | None, step: int | None) -> tuple[str | None, int]:
-    """MLflow's id of the model that a version is, or that the run logged at `step` (None if none); and the step."""
+def _logged(
+    tracker: Tracker, run_id: str, version: ModelVersion | None, step: int | None
+) -> tuple[str | None, int]:
+    """MLflow's id of the model that a version is, or that the run logged at `step` (None if none);
+    and the step."""
     found = tracker.client.get_run(run_id).outputs
     outputs = found.model_outputs if found else []
-    if version is not None:  # database stores give no model_id by alias, but the source lies in the model's folder
-        mine = [one for one in outputs if one.model_id == version.model_id or str(one.model_id) in str(version.source)]
+    if (
+        version is not None
+    ):  # database stores give no model_id by alias, but the source lies in the model's folder
+        mine = [
+            one
+            for one in outputs
+            if one.model_id == version.model_id or str(one.model_id) in str(version.source)
+        ]
         return (str(mine[-1].model_id), mine[-1].step) if mine else (None, 0)
     steps = {output.step: str(output.model_id) for output in outputs}
     asked = max(steps, default=0) if step is None else step

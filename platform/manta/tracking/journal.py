@@ -1,7 +1,8 @@
 """The metrics file of a run: what was logged, and how much of it the tracking server has.
 
-One JSON object a line, `{"step", "time", "metrics"}`. The file is the queue between training and the server, so nothing
-is lost with a process and nothing is held in memory. A small file beside it says up to which byte it was shipped.
+One JSON object a line, `{"step", "time", "metrics"}`. The file is the queue between training and
+the server, so nothing is lost with a process and nothing is held in memory. A small file beside it
+says up to which byte it was shipped.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 SYSTEM = "system/"
-"""Prefix of numbers about the machine. They are a series in time: a replay of training adds to them, and does not
-repeat them."""
+"""Prefix of numbers about the machine. They are a series in time: a replay of training adds to
+them, and does not repeat them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class Shipped:
 
     Attributes:
         offset: bytes of the file that it has.
-        skip: by name, the last step that it has of lines that a rewind took out of the file. A replay logs those
-            points again, and the server gets them once.
+        skip: by name, the last step that it has of lines that a rewind took out of the file. A
+            replay logs those points again, and the server gets them once.
     """
 
     offset: int = 0
@@ -67,12 +68,18 @@ class Shipped:
 
     def missing(self, record: Record) -> dict[str, float]:
         """The metrics of `record` that no earlier attempt has shipped."""
-        return {name: value for name, value in record.metrics.items() if record.step > self.skip.get(name, -1)}
+        return {
+            name: value
+            for name, value in record.metrics.items()
+            if record.step > self.skip.get(name, -1)
+        }
 
 
-def read_metrics(path: str | Path, *, offset: int = 0, limit: int | None = None) -> Iterator[Record]:
-    """The records from byte `offset` on; with `limit`, those in about so many bytes. A line that is torn is passed
-    over, one that is still being written is left for later."""
+def read_metrics(
+    path: str | Path, *, offset: int = 0, limit: int | None = None
+) -> Iterator[Record]:
+    """The records from byte `offset` on; with `limit`, those in about so many bytes. A line that is
+    torn is passed over, one that is still being written is left for later."""
     end = offset
     with open(path, "rb") as file:
         file.seek(offset)
@@ -105,7 +112,8 @@ def mend(path: Path) -> None:
 
 
 def rewind(path: Path, shipped_path: Path, step: int) -> None:
-    """Take out of the file what training logged after `step`, and note how far the server is with what remains."""
+    """Take out of the file what training logged after `step`, and note how far the server is with
+    what remains."""
     shipped = Shipped.load(shipped_path)
     kept: list[bytes] = []
     after = Shipped(skip=dict(shipped.skip))
@@ -118,8 +126,11 @@ def rewind(path: Path, shipped_path: Path, step: int) -> None:
             kept.append(line)
             after.offset += len(line) if was_shipped else 0
         elif was_shipped:
-            after.skip |= {name: max(record.step, after.skip.get(name, -1)) for name in record.metrics}
-    # In this order a kill in between costs nothing: lines that are sent twice are equal, and MLflow keeps one of them.
+            after.skip |= {
+                name: max(record.step, after.skip.get(name, -1)) for name in record.metrics
+            }
+    # In this order a kill in between costs nothing: lines that are sent twice are equal, and MLflow
+    # keeps one of them.
     after.save(shipped_path)
     _replace(path, b"".join(kept))
 

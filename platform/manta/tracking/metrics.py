@@ -1,4 +1,5 @@
-"""Metrics from the training worker to MLflow, without training ever waiting for the server or failing with it."""
+"""Metrics from the training worker to MLflow, without training ever waiting for the server or
+failing with it."""
 
 from __future__ import annotations
 
@@ -30,11 +31,12 @@ _log = logging.getLogger(__name__)
 class MetricLog:
     """Appends to a local file and ships it from a daemon thread, for ever retrying.
 
-    Each name has one value a step: what comes again, or late, is dropped, so a replay after a resume repeats nothing.
-    Names below `system/` are a series in time and exempt.
+    Each name has one value a step: what comes again, or late, is dropped, so a replay after a
+    resume repeats nothing. Names below `system/` are a series in time and exempt.
 
     Args:
-        path: the file, `metrics.jsonl`. What an earlier process left in it unshipped is shipped by this one.
+        path: the file, `metrics.jsonl`. What an earlier process left in it unshipped is shipped by
+            this one.
         uri, run_id: of the run, which exists.
     """
 
@@ -63,7 +65,8 @@ class MetricLog:
     def pending(self) -> int:
         """Points in the file that the server does not have."""
         return sum(
-            len(self._shipped.missing(record)) for record in read_metrics(self.path, offset=self._shipped.offset)
+            len(self._shipped.missing(record))
+            for record in read_metrics(self.path, offset=self._shipped.offset)
         )
 
     def rewind(self, step: int) -> None:
@@ -75,11 +78,14 @@ class MetricLog:
         self._open()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take numbers of `step`. Returns at once, and raises nothing that a disk or a server has to say."""
+        """Take numbers of `step`. Returns at once, and raises nothing that a disk or a server has
+        to say."""
         with self._lock:
             if self._closing.is_set():
                 return
-            fresh = {name: float(value) for name, value in metrics.items() if self._is_fresh(name, step)}
+            fresh = {
+                name: float(value) for name, value in metrics.items() if self._is_fresh(name, step)
+            }
             self._last |= {name: step for name in fresh if not name.startswith(SYSTEM)}
             names = list(fresh)
             try:
@@ -87,12 +93,15 @@ class MetricLog:
                     part = names[start : start + POINTS_A_REQUEST]
                     journal.append(self._file, step, {name: fresh[name] for name in part})
             except OSError as error:
-                _log.warning("metrics of step %d are lost: %s cannot be written: %s", step, self.path, error)
+                _log.warning(
+                    "metrics of step %d are lost: %s cannot be written: %s", step, self.path, error
+                )
             if self._thread is None:
                 self._start()
 
     def close(self, timeout: float = 30.0) -> int:
-        """Ship what is left, for at most `timeout` seconds. Returns the points that are still only in the file."""
+        """Ship what is left, for at most `timeout` seconds. Returns the points that are still only
+        in the file."""
         with self._lock:
             if self._thread is None and self.pending:
                 self._start()
@@ -108,14 +117,17 @@ class MetricLog:
 
     def _open(self) -> None:
         """Go on from what the file says."""
-        # Open as long as the run is; unbuffered, so that a full disk does not come up again when it is closed.
+        # Open as long as the run is; unbuffered, so that a full disk does not come up again when it
+        # is closed.
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         self._shipped = Shipped.load(self._shipped_path)
         self._shipped.offset = min(self._shipped.offset, self.path.stat().st_size)
         self._last = {}
         for record in read_metrics(self.path):
             if record.of_training:
-                self._last |= {name: max(record.step, self._last.get(name, -1)) for name in record.metrics}
+                self._last |= {
+                    name: max(record.step, self._last.get(name, -1)) for name in record.metrics
+                }
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._ship, name="manta-metrics", daemon=True)
@@ -134,7 +146,8 @@ class MetricLog:
                     pause = INTERVAL
                 self._say(None)
             except Exception as error:
-                # Whatever a server, a proxy or a database has to say, training goes on and the file keeps the points.
+                # Whatever a server, a proxy or a database has to say, training goes on and the file
+                # keeps the points.
                 self._say(error)
                 pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
             if closing:
@@ -147,8 +160,8 @@ class MetricLog:
     def _ship_batch(self) -> bool:
         """Send up to a request's worth of points. Returns False when there was nothing.
 
-        A request that the server took but whose answer was lost is sent again, unchanged; MLflow keeps one of two
-        points that are equal in name, step, time and value.
+        A request that the server took but whose answer was lost is sent again, unchanged; MLflow
+        keeps one of two points that are equal in name, step, time and value.
         """
         from mlflow.entities import Metric
 
@@ -181,12 +194,19 @@ class MetricLog:
         self._silent = error is not None
         if error is not None:
             _log.warning(
-                "metrics wait in %s, since they cannot be sent to %s: %s", self.path, mask(self._uri), explain(error)
+                "metrics wait in %s, since they cannot be sent to %s: %s",
+                self.path,
+                mask(self._uri),
+                explain(error),
             )
         else:
-            _log.warning("the tracking server at %s is back; the metrics that waited are sent", mask(self._uri))
+            _log.warning(
+                "the tracking server at %s is back; the metrics that waited are sent",
+                mask(self._uri),
+            )
 
 
 def _storable(value: float) -> float:
-    """MLflow stores NaN, but an infinity as 1.8e308, which no chart survives; the local file keeps it."""
+    """MLflow stores NaN, but an infinity as 1.8e308, which no chart survives; the local file keeps
+    it."""
     return value if abs(value) != float("inf") else float("nan")

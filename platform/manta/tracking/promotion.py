@@ -1,4 +1,5 @@
-"""An alias moves by evidence: challenger and champion answer the same queries, and the gain must be sure."""
+"""An alias moves by evidence: challenger and champion answer the same queries, and the gain must be
+sure."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Judge(Protocol):
     """Evaluates models in one go."""
 
     def __call__(self, models: Sequence[str], metric: str) -> Judged:
-        """Which queries each of `models` (`models:/name/version`) answers rightly, as the accuracy `metric` counts."""
+        """Which queries each of `models` (`models:/name/version`) answers rightly, as the accuracy
+        `metric` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,9 @@ class Evidence:
             "metric": self.metric,
             "accuracy": f"{self.accuracy:.6g}",
             "against": self.champion,
-            "against_accuracy": None if self.champion_accuracy is None else f"{self.champion_accuracy:.6g}",
+            "against_accuracy": None
+            if self.champion_accuracy is None
+            else f"{self.champion_accuracy:.6g}",
             "gain": None if self.gain is None else f"{self.gain:.6g}",
             "interval": f"{self.low:.6g} {self.high:.6g}",
             "min_gain": f"{self.min_gain:.6g}",
@@ -113,7 +117,10 @@ class Evidence:
             "settings": json.dumps(dict(self.settings)),
             "date": self.date,
         }
-        return {f"manta.{self.alias}.{key}": "none" if fact is None else str(fact) for key, fact in facts.items()}
+        return {
+            f"manta.{self.alias}.{key}": "none" if fact is None else str(fact)
+            for key, fact in facts.items()
+        }
 
     def describe(self, description: str) -> str:
         """`description` with this on top, in place of an earlier promotion's."""
@@ -133,10 +140,11 @@ def promote(
     challenger: str = CANDIDATE,
     min_gain: float = 0.0,
 ) -> Evidence:
-    """Give `alias` to the challenger if it is better than the version that has it; to the first one in any case.
+    """Give `alias` to the challenger if it is better than the version that has it; to the first one
+    in any case.
 
-    The gain's 95% interval, by a paired bootstrap over the queries, must lie above `min_gain`. The evidence goes into
-    the tags and the description of the challenger's version, whatever it says.
+    The gain's 95% interval, by a paired bootstrap over the queries, must lie above `min_gain`. The
+    evidence goes into the tags and the description of the challenger's version, whatever it says.
 
     Args:
         challenger: a version's number, or an alias.
@@ -149,10 +157,14 @@ def promote(
     new = _version(tracker, name, challenger)
     old = _aliases(tracker, name).get(alias)
     if new == old:
-        raise PromotionRefused(f"version {new} of {name!r} has the alias {alias!r} already; name another challenger")
+        raise PromotionRefused(
+            f"version {new} of {name!r} has the alias {alias!r} already; name another challenger"
+        )
     judged = judge([_uri(name, version) for version in (new, old) if version is not None], metric)
     if (holder := _aliases(tracker, name).get(alias)) != old:
-        raise PromotionRefused(f"@{alias} of {name!r} was moved to version {holder} meanwhile; run the promotion again")
+        raise PromotionRefused(
+            f"@{alias} of {name!r} was moved to version {holder} meanwhile; run the promotion again"
+        )
     evidence = _weigh(judged, name, alias, metric, challenger=new, champion=old, min_gain=min_gain)
     _record(tracker, evidence)
     if not evidence.promoted:
@@ -163,9 +175,19 @@ def promote(
 
 
 def _weigh(
-    judged: Judged, name: str, alias: str, metric: str, *, challenger: str, champion: str | None, min_gain: float
+    judged: Judged,
+    name: str,
+    alias: str,
+    metric: str,
+    *,
+    challenger: str,
+    champion: str | None,
+    min_gain: float,
 ) -> Evidence:
-    from manta.evaluation import interval, paired_gain  # torch comes with it, and runs are tracked without
+    from manta.evaluators import (
+        interval,
+        paired_gain,
+    )  # torch comes with it, and runs are tracked without
 
     answers = judged.correct[_uri(name, challenger)]
     gain = champion_accuracy = None
@@ -198,11 +220,17 @@ def _weigh(
 
 def _record(tracker: Tracker, evidence: Evidence) -> None:
     client = tracker.client
-    with refusals(f"write the evidence to version {evidence.challenger} of {evidence.model!r}", tracker.uri):
+    with refusals(
+        f"write the evidence to version {evidence.challenger} of {evidence.model!r}", tracker.uri
+    ):
         for key, value in evidence.tags().items():
             client.set_model_version_tag(evidence.model, evidence.challenger, key, value)
-        description = client.get_model_version(evidence.model, evidence.challenger).description or ""
-        client.update_model_version(evidence.model, evidence.challenger, evidence.describe(description))
+        description = (
+            client.get_model_version(evidence.model, evidence.challenger).description or ""
+        )
+        client.update_model_version(
+            evidence.model, evidence.challenger, evidence.describe(description)
+        )
 
 
 def _advice(evidence: Evidence) -> str:
@@ -214,7 +242,10 @@ def _advice(evidence: Evidence) -> str:
 def _aliases(tracker: Tracker, name: str) -> dict[str, str]:
     client = tracker.client
     with refusals(f"find the model {name!r}", tracker.uri):
-        return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+        return {
+            alias: str(version)
+            for alias, version in client.get_registered_model(name).aliases.items()
+        }
 
 
 def _version(tracker: Tracker, name: str, which: str) -> str:

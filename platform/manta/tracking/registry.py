@@ -52,14 +52,15 @@ def log_model(
     tags: Mapping[str, str] | None = None,
     card: str | None = None,
 ) -> RegisteredModel:
-    """Log the encoder with its preprocessing as a graph (pt2: nothing in it is unpickled), register it, and give it the
-    alias `candidate`.
+    """Log the encoder with its preprocessing as a graph (pt2: nothing in it is unpickled), register
+    it, and give it the alias `candidate`.
 
     It takes uint8 images `[N, H, W, 3]` and gives float32 features `[N, D]`, for every N, H and W.
 
     Args:
         name: of the registered model; created at need.
-        encoder_folder: from `manta.serving.save_encoder`; goes along with the model, for fine-tuning.
+        encoder_folder: from `manta.serving.save_encoder`; goes along with the model, for
+            fine-tuning.
         step: optimizer steps behind the weights.
         tags: of the version, such as the numbers that speak for it.
         card: Markdown; goes along with the model, and is the version's description.
@@ -73,7 +74,10 @@ def log_model(
             from mlflow.entities import LoggedModelOutput
 
             logged = client.create_logged_model(
-                tracker.experiment_id, name=ENCODER_FOLDER, source_run_id=run_id, model_type="encoder"
+                tracker.experiment_id,
+                name=ENCODER_FOLDER,
+                source_run_id=run_id,
+                model_type="encoder",
             )
             folder = Path(scratch) / "model"
             _save(exported, folder, logged=logged, run_id=run_id)
@@ -89,7 +93,12 @@ def log_model(
 
 
 def register_logged(
-    tracker: Tracker, run_id: str, *, name: str, tags: Mapping[str, str] | None = None, card: str | None = None
+    tracker: Tracker,
+    run_id: str,
+    *,
+    name: str,
+    tags: Mapping[str, str] | None = None,
+    card: str | None = None,
 ) -> RegisteredModel | None:
     """Register under `name` what `log_model` logged last for a run; its files stay where they are.
 
@@ -102,7 +111,11 @@ def register_logged(
     client = tracker.client
     with refusals(f"register the model {name!r}", tracker.uri):
         outputs = client.get_run(run_id).outputs
-        logged = max(reversed(outputs.model_outputs if outputs else []), key=lambda output: output.step, default=None)
+        logged = max(
+            reversed(outputs.model_outputs if outputs else []),
+            key=lambda output: output.step,
+            default=None,
+        )
         if logged is None:
             return None
         with tempfile.TemporaryDirectory(prefix="manta-card-") as scratch:
@@ -114,7 +127,8 @@ def register_logged(
 
 
 def download_model(tracker: Tracker, uri: str, folder: str | Path) -> Path:
-    """Copy the files of `uri`, such as `models:/name@candidate`, to `folder`. Manta's own part is in `encoder/`.
+    """Copy the files of `uri`, such as `models:/name@candidate`, to `folder`. Manta's own part is
+    in `encoder/`.
 
     Raises:
         TrackingError: there is no such model.
@@ -129,8 +143,8 @@ def download_model(tracker: Tracker, uri: str, folder: str | Path) -> Path:
 
 
 def _location(tracker: Tracker, uri: str) -> str:
-    """Where the files of `models:/name@alias`, `models:/name/version` or `models:/id` lie. MLflow itself looks names up
-    in its global store, whichever it is told."""
+    """Where the files of `models:/name@alias`, `models:/name/version` or `models:/id` lie. MLflow
+    itself looks names up in its global store, whichever it is told."""
     client = tracker.client
     target = uri.removeprefix("models:/").strip("/")
     if "@" in target:
@@ -147,11 +161,14 @@ def _location(tracker: Tracker, uri: str) -> str:
 
 
 def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_id: str) -> None:
-    """MLflow's folder of the model. The graph is bound to the CPU, where it loads on every machine."""
+    """MLflow's folder of the model. The graph is bound to the CPU, where it loads on every
+    machine."""
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow warns of its own type hints when pyfunc is imported
+        warnings.simplefilter(
+            "ignore"
+        )  # MLflow warns of its own type hints when pyfunc is imported
         import mlflow.pyfunc
         import mlflow.pytorch
     from mlflow.models import Model, ModelSignature
@@ -173,8 +190,12 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
         model_id=logged.model_id,
         run_id=run_id,
     )
-    # Given, since inferring them loads the model in another process for a quarter of a minute. Without "+cu130".
-    requirements = [f"{package}=={version(package).split('+')[0]}" for package in ("torch", "torchvision", "timm")]
+    # Given, since inferring them loads the model in another process for a quarter of a minute.
+    # Without "+cu130".
+    requirements = [
+        f"{package}=={version(package).split('+')[0]}"
+        for package in ("torch", "torchvision", "timm")
+    ]
     try:
         with torch.no_grad():
             mlflow.pytorch.save_model(
@@ -186,10 +207,14 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
                 pip_requirements=requirements,
                 serialization_format="pt2",
             )
-    except Exception as error:  # torch.export has many kinds, and an encoder that it cannot trace is the user's
-        raise TrackingError(f"the encoder cannot be exported as a graph: {explain(error)}") from error
-    # Without a device in the model's own configuration, MLflow asks for CUDA wherever there is one, and then refuses a
-    # graph whose weights are on the CPU.
+    except (
+        Exception
+    ) as error:  # torch.export has many kinds, and an encoder that it cannot trace is the user's
+        raise TrackingError(
+            f"the encoder cannot be exported as a graph: {explain(error)}"
+        ) from error
+    # Without a device in the model's own configuration, MLflow asks for CUDA wherever there is one,
+    # and then refuses a graph whose weights are on the CPU.
     model.flavors["python_function"]["config"] = {"device": "cpu"}
     model.save(str(folder / MLMODEL_FILE_NAME))
 
@@ -211,8 +236,11 @@ def _register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # A database store looks `models:/ID` up at MLflow's global URI, which is not ours to set; a server knows its own.
-    source = f"models:/{logged.model_id}" if tracker.uri.startswith("http") else logged.artifact_location
+    # A database store looks `models:/ID` up at MLflow's global URI, which is not ours to set; a
+    # server knows its own.
+    source = (
+        f"models:/{logged.model_id}" if tracker.uri.startswith("http") else logged.artifact_location
+    )
     created = client.create_model_version(
         name,
         source=source,

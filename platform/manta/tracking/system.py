@@ -13,8 +13,9 @@ from manta.tracking.metrics import MetricLog
 class SystemSampler:
     """Samples into a `MetricLog` from a daemon thread while its context is open.
 
-    `system/cpu` and `system/gpu` are fractions of all CPUs and of the GPU in use; `system/rss_bytes` is this process's
-    memory, `system/memory` and `system/gpu_memory` fractions of the machine's and the GPU's.
+    `system/cpu` and `system/gpu` are fractions of all CPUs and of the GPU in use;
+    `system/rss_bytes` is this process's memory, `system/memory` and `system/gpu_memory` fractions
+    of the machine's and the GPU's.
     """
 
     def __init__(self, log: MetricLog, *, every: float = 10.0) -> None:
@@ -30,7 +31,10 @@ class SystemSampler:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._stop.set()
         self._thread.join(timeout=5)
@@ -56,6 +60,9 @@ def _gpu() -> dict[str, float]:
         return {}
     try:
         free, total = torch.cuda.mem_get_info(0)
-        return {"system/gpu": torch.cuda.utilization(0) / 100, "system/gpu_memory": 1 - free / total}
+        return {
+            "system/gpu": torch.cuda.utilization(0) / 100,
+            "system/gpu_memory": 1 - free / total,
+        }
     except Exception:  # NVML's errors are of its own kinds, and a sample is not worth a thread
         return {}

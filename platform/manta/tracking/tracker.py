@@ -42,10 +42,17 @@ class Tracker:
         experiment: its name; created at need.
         runs_dir: where the default store and the artifacts of a database store go.
 
-    Every method raises TrackingError where the store refuses or does not answer. Nothing connects before the first.
+    Every method raises TrackingError where the store refuses or does not answer. Nothing connects
+    before the first.
     """
 
-    def __init__(self, uri: str | None = None, experiment: str = "manta", *, runs_dir: str | Path = "manta-runs"):
+    def __init__(
+        self,
+        uri: str | None = None,
+        experiment: str = "manta",
+        *,
+        runs_dir: str | Path = "manta-runs",
+    ):
         prepare()
         self._runs_dir = Path(runs_dir).absolute()
         self.uri = resolve_uri(uri, self._runs_dir)
@@ -58,7 +65,9 @@ class Tracker:
         try:
             return connect(self.uri)
         except (MlflowException, ImportError, OSError) as error:
-            raise TrackingError(f"no tracking store can be opened at {mask(self.uri)}: {error}") from error
+            raise TrackingError(
+                f"no tracking store can be opened at {mask(self.uri)}: {error}"
+            ) from error
 
     @cached_property
     def experiment_id(self) -> str:
@@ -86,7 +95,8 @@ class Tracker:
         """Start a run and write down what it is made from.
 
         Args:
-            config: nested; its leaves become parameters with dotted names. What is too long for the store is cut.
+            config: nested; its leaves become parameters with dotted names. What is too long for the
+                store is cut.
             git_commit: of the code that runs.
             parent: id of the run that this one is a trial of.
 
@@ -103,7 +113,9 @@ class Tracker:
         params = [Param(key, value) for key, value in flatten(config).items()]
         experiment_id = self.experiment_id
         with self._asking("create the run"):
-            run_id = str(self.client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id)
+            run_id = str(
+                self.client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id
+            )
             for start in range(0, len(params), PARAMS_A_REQUEST):
                 self.client.log_batch(run_id, params=params[start : start + PARAMS_A_REQUEST])
             if dataset is not None:
@@ -119,7 +131,9 @@ class Tracker:
         from mlflow.entities import RunTag
 
         with self._asking("tag the run"):
-            self.client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+            self.client.log_batch(
+                run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()]
+            )
 
     def log_metrics(self, run_id: str, values: Mapping[str, float]) -> None:
         """Numbers without a step; a run's own curves go through `MetricLog`."""
@@ -127,7 +141,9 @@ class Tracker:
 
         now = int(time.time() * 1000)
         with self._asking("log metrics"):
-            self.client.log_batch(run_id, metrics=[Metric(metric_name(k), v, now, 0) for k, v in values.items()])
+            self.client.log_batch(
+                run_id, metrics=[Metric(metric_name(k), v, now, 0) for k, v in values.items()]
+            )
 
     def finish(self, run_id: str, status: Status = "FINISHED") -> None:
         with self._asking("finish the run"):
@@ -144,7 +160,8 @@ class Tracker:
             self.client.log_artifacts(run_id, str(path), folder)
 
     def run_url(self, run_id: str) -> str | None:
-        """The run's page; None for a store that no server is in front of (`mlflow ui` puts one there)."""
+        """The run's page; None for a store that no server is in front of (`mlflow ui` puts one
+        there)."""
         if not self.uri.startswith(("http://", "https://")):
             return None
         return f"{mask(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
@@ -157,15 +174,20 @@ class Tracker:
         from mlflow.exceptions import MlflowException
 
         try:
-            created = self.client.create_experiment(self.experiment, artifact_location=self._artifacts())
+            created = self.client.create_experiment(
+                self.experiment, artifact_location=self._artifacts()
+            )
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            return self.client.get_experiment_by_name(self.experiment)  # another run was a moment earlier
+            return self.client.get_experiment_by_name(
+                self.experiment
+            )  # another run was a moment earlier
         return self.client.get_experiment(created)
 
     def _artifacts(self) -> str | None:
-        """Where artifacts go; None leaves it to a server. MLflow's own default is the working directory."""
+        """Where artifacts go; None leaves it to a server. MLflow's own default is the working
+        directory."""
         if self.uri.startswith("sqlite:///"):
             return Path(self.uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
         if self.uri.startswith(("http://", "https://", "databricks")):
@@ -188,7 +210,8 @@ class Tracker:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """`{"a": {"b": 1}} -> {"a.b": "1"}`; mappings inside lists are numbered, other lists become JSON."""
+    """`{"a": {"b": 1}} -> {"a.b": "1"}`; mappings inside lists are numbered, other lists become
+    JSON."""
     flat: dict[str, str] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -197,6 +220,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             flat |= flatten(value, f"{name}.")
             continue
-        text = json.dumps(value, default=str) if isinstance(value, (Mapping, list, tuple)) else str(value)
-        flat[metric_name(name)] = text if len(text) <= LONGEST_PARAM else f"{text[: LONGEST_PARAM - 3]}..."
+        text = (
+            json.dumps(value, default=str)
+            if isinstance(value, (Mapping, list, tuple))
+            else str(value)
+        )
+        flat[metric_name(name)] = (
+            text if len(text) <= LONGEST_PARAM else f"{text[: LONGEST_PARAM - 3]}..."
+        )
     return flat

@@ -1,4 +1,5 @@
-"""What a run leaves for its report: a contact sheet of views, samples with their features, the evaluation."""
+"""What a run leaves for its report: a contact sheet of views, samples with their features, the
+evaluation."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import torch
 
 from manta.config import Experiment
 from manta.data import RankBatch
-from manta.training.assess import Assessment
-from manta.training.folder import RunFolder
+from manta.evaluation.online import Assessment
+from manta.runs.folder import RunFolder
 from manta.views import Views
 
 SHEET_ROWS = 8
@@ -36,7 +37,12 @@ def save_views(folder: RunFolder, views: Views, batch: RankBatch, seed: int) -> 
 
 
 def save_assessment(
-    folder: RunFolder, experiment: Experiment, assessment: Assessment, metrics: dict[str, float], *, step: int
+    folder: RunFolder,
+    experiment: Experiment,
+    assessment: Assessment,
+    metrics: dict[str, float],
+    *,
+    step: int,
 ) -> None:
     """`evaluation.json` and `artifacts/samples.npz`."""
     trained = assessment.features[""]
@@ -51,7 +57,9 @@ def save_assessment(
         {
             "step": step,
             "metrics": metrics,
-            "settings": {entry.name: entry.model_dump() for entry in experiment.evaluation.evaluators},
+            "settings": {
+                entry.name: entry.model_dump() for entry in experiment.evaluation.evaluators
+            },
             "bank_rows": len(trained.bank),
             "query_rows": len(trained.queries),
             "labelled": trained.labelled,

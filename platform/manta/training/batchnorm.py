@@ -1,7 +1,8 @@
 """BatchNorm over the global batch, on any backend.
 
-With local statistics the loss depends on how many ranks share a batch. PyTorch's SyncBatchNorm needs a GPU; this one
-runs on gloo too, so the same experiment gives the same curve on a laptop and on a cluster.
+With local statistics the loss depends on how many ranks share a batch. PyTorch's SyncBatchNorm
+needs a GPU; this one runs on gloo too, so the same experiment gives the same curve on a laptop and
+on a cluster.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ class _GlobalStatistics:
         axes = [0, *range(2, x.ndim)]
         shape = [1, -1, *[1] * (x.ndim - 2)]
         wide = x if x.dtype == torch.float64 else x.float()
-        # One exchange for both, since each waits for the slowest rank: ranks have equal rows, so the global variance
-        # is the mean of theirs around their own means, and of what those differ by.
+        # One exchange for both, since each waits for the slowest rank: ranks have equal rows, so
+        # the global variance is the mean of theirs around their own means, and of what those differ
+        # by.
         own = wide.mean(axes)
         centred = wide - own.view(shape)
         both = torch.stack([own, centred.square().mean(axes)])
@@ -38,7 +40,9 @@ class _GlobalStatistics:
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
         if norm.training and norm.track_running_stats:
-            _update_running(norm, mean.detach(), variance.detach(), rows=x.numel() // x.shape[1] * _COMM.world)
+            _update_running(
+                norm, mean.detach(), variance.detach(), rows=x.numel() // x.shape[1] * _COMM.world
+            )
         scale = torch.rsqrt(variance + norm.eps)
         if norm.affine:
             scale = scale * norm.weight
@@ -78,9 +82,11 @@ def _synchronised_class(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 def synchronise(module: M) -> M:
-    """Make every BatchNorm below `module` use global statistics, in place; parameters and state keep their names.
+    """Make every BatchNorm below `module` use global statistics, in place; parameters and state
+    keep their names.
 
-    On CUDA PyTorch's fused SyncBatchNorm is used (timm's conversion, which keeps fused activations).
+    On CUDA PyTorch's fused SyncBatchNorm is used (timm's conversion, which keeps fused
+    activations).
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return module

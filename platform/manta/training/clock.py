@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Where the time went. Rates leave out the first step (start-up) and evaluations, which are `away`."""
+    """Where the time went. Rates leave out the first step (start-up) and evaluations, which are
+    `away`."""
 
     def __init__(self, *, started: float) -> None:
         self.started = started
@@ -53,7 +54,10 @@ class Clock:
     def rates(self) -> dict[str, float]:
         if self.busy == 0:
             return {}
-        return {"images_per_second": self.images / self.busy, "input_wait_fraction": self.waited / self.busy}
+        return {
+            "images_per_second": self.images / self.busy,
+            "input_wait_fraction": self.waited / self.busy,
+        }
 
     def summary(self) -> dict[str, float | None]:
         none: dict[str, float | None] = {"images_per_second": None, "input_wait_fraction": None}

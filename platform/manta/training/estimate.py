@@ -12,9 +12,9 @@ from manta.batch import DataFacts
 from manta.config import Experiment
 from manta.data import is_dataset, open_dataset, prepared
 from manta.errors import ConfigError
-from manta.training.build import plan_of, total_steps
-from manta.training.folder import default_cache
-from manta.training.materials import wanted
+from manta.runs.build import plan_of, total_steps
+from manta.runs.folder import default_cache
+from manta.runs.materials import wanted
 from manta.training.step import resolve_precision
 from manta.views import specify
 
@@ -23,7 +23,8 @@ OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
 
 
 def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
-    """Parameters, steps and memory. Rows and steps are None while the source is not ingested: nothing is started."""
+    """Parameters, steps and memory. Rows and steps are None while the source is not ingested:
+    nothing is started."""
     size = experiment.data.image_size
     if needed := wanted(experiment):
         raise ConfigError(
@@ -31,16 +32,28 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
             "dry run does not make; start the run itself"
         )
     encoder = encoders.build(experiment.encoder, image_size=size)
-    objective = objectives.build(experiment.objective, encoder, DataFacts(rows=1_000, image_size=size))
+    objective = objectives.build(
+        experiment.objective, encoder, DataFacts(rows=1_000, image_size=size)
+    )
     trained = sum(p.numel() for p in objective.parameters() if p.requires_grad)
-    held = sum(p.numel() for p in objective.parameters()) + sum(b.numel() for b in objective.buffers())
-    smallest = min(view.size for view in specify(experiment.views, objective.needs, image_size=size))
+    held = sum(p.numel() for p in objective.parameters()) + sum(
+        b.numel() for b in objective.buffers()
+    )
+    smallest = min(
+        view.size for view in specify(experiment.views, objective.needs, image_size=size)
+    )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = resolve_precision(experiment.train.precision, device, smallest=smallest)
-    per_worker = experiment.train.batch_size // experiment.resources.workers // experiment.train.accumulate
+    per_worker = (
+        experiment.train.batch_size // experiment.resources.workers // experiment.train.accumulate
+    )
     needs = objective.needs
-    views = needs.global_views + needs.local_views / 4  # a local view has about a quarter of the pixels
-    activations = activation_elements(encoder, size) * per_worker * views * (2 if precision == "bf16" else 4)
+    views = (
+        needs.global_views + needs.local_views / 4
+    )  # a local view has about a quarter of the pixels
+    activations = (
+        activation_elements(encoder, size) * per_worker * views * (2 if precision == "bf16" else 4)
+    )
     copies = 1 + OPTIMIZER_COPIES.get(experiment.optimizer.name, 2)
     steps, rows = _steps(experiment, runs)
     return {

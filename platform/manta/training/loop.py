@@ -6,7 +6,6 @@ import contextlib
 import resource
 import zlib
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,22 +15,35 @@ from torch import Tensor
 from manta import encoders
 from manta.config import Experiment, from_mapping
 from manta.data import Manifest, RankBatch, open_dataset
-from manta.data.stream import Executor
 from manta.errors import MantaError, RunError, TrainingStopped
-from manta.evaluation import Evaluator
+from manta.evaluation import untrained
+from manta.evaluation.online import (
+    Assessment,
+    Rows,
+    assess,
+    augmentation,
+    evaluators_of,
+    views_wanted,
+)
+from manta.evaluators import Evaluator
 from manta.memory import keep_freed_memory
+from manta.runs.build import (
+    build_objective,
+    plan_of,
+    seed_everything,
+    total_steps,
+    untrained_encoder,
+)
+from manta.runs.checkpoint import CheckpointManifest, Checkpoints, new_manifest, snapshot
+from manta.runs.folder import Lease, RunFolder, local_copy
+from manta.runs.materials import local_paths
 from manta.tracking import MetricLog, SystemSampler
-from manta.training import baseline
 from manta.training.artifacts import save_assessment, save_views
-from manta.training.assess import Assessment, Rows, assess, augmentation, evaluators_of, views_wanted
-from manta.training.build import build_objective, plan_of, seed_everything, total_steps, untrained_encoder
-from manta.training.checkpoint import CheckpointManifest, Checkpoints, new_manifest, snapshot
 from manta.training.clock import Clock
-from manta.training.folder import Lease, RunFolder, local_copy
-from manta.training.materials import local_paths
+from manta.training.health import Watch, look_features
+from manta.training.images import Streamed, Supply
 from manta.training.step import TrainStep
-from manta.training.supply import Streamed, Supply
-from manta.training.watch import Watch, look_features
+from manta.training.task import Rung, Task
 
 DRAIN_SECONDS = 20.0
 """How long a finished run waits for the tracking server to take the last metrics."""
@@ -39,52 +51,9 @@ ONLINE_BANK, ONLINE_QUERIES = 5_000, 1_000
 """Rows that evaluations during training use; the final one uses `EvaluationConfig`'s limits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """What the driver hands to its workers; plain data, since it crosses machines.
-
-    Attributes:
-        experiment: resolved, as plain data.
-        dataset: location of the ingested dataset.
-        folder: URL of the run's folder.
-        attempt: the lease's.
-        run_id, tracking_uri: of the MLflow run.
-        started: wall-clock time at which the user's command started.
-        threads: torch threads of a worker.
-        decode_tasks: at a time, for each worker.
-        device: None: the GPU that Ray Train gives, or the CPU.
-        trial: one of a study: evaluated at its own cadence only, on few rows, the last step included.
-    """
-
-    experiment: dict[str, Any]
-    dataset: str
-    folder: str
-    attempt: str
-    run_id: str
-    tracking_uri: str
-    started: float
-    threads: int | None = None
-    decode_tasks: int | None = None
-    executor: Executor = "ray"
-    device: str | None = None
-    trial: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rung:
-    """A point of a run at which it was evaluated.
-
-    Attributes:
-        step: optimizer steps done.
-        metrics: the evaluators' numbers, on rank 0, and the rates.
-    """
-
-    step: int
-    metrics: dict[str, float]
-
-
 def train_loop(task: dict[str, Any]) -> dict[str, Any] | None:
-    """The worker function. Returns the run's numbers on rank 0; a stop by the watch is a result, not a crash."""
+    """The worker function. Returns the run's numbers on rank 0; a stop by the watch is a result,
+    not a crash."""
     try:
         worker = Worker(Task(**task))
         try:
@@ -93,8 +62,8 @@ def train_loop(task: dict[str, Any]) -> dict[str, Any] | None:
         finally:
             worker.close()
     except MantaError as error:
-        # What the user must mend does not mend itself: returned, so that Ray does not try again. Among several ranks
-        # it is raised, since the others would wait for this one.
+        # What the user must mend does not mend itself: returned, so that Ray does not try again.
+        # Among several ranks it is raised, since the others would wait for this one.
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             raise
         return {"error": {"kind": type(error).__name__, "message": str(error)}}
@@ -111,8 +80,12 @@ class Worker:
         self.task = task
         self.experiment: Experiment = from_mapping(task.experiment)
         config = self.experiment.train
-        self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if self.distributed else (0, 1)
+        self.distributed = (
+            dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        )
+        self.rank, self.world = (
+            (dist.get_rank(), dist.get_world_size()) if self.distributed else (0, 1)
+        )
         self.device = torch.device(task.device) if task.device is not None else _device()
         if task.threads is not None:
             torch.set_num_threads(task.threads)
@@ -120,19 +93,26 @@ class Worker:
             keep_freed_memory()
         seed_everything(config.seed)
         self.manifest: Manifest = open_dataset(task.dataset)
-        self.supply = supply or Streamed(self.manifest, self.experiment, task.executor, task.decode_tasks)
+        self.supply = supply or Streamed(
+            self.manifest, self.experiment, task.executor, task.decode_tasks
+        )
         self.folder = RunFolder(task.folder)
         self.plan = plan_of(self.experiment, self.manifest)
         self.total_steps = total_steps(self.experiment, self.plan)
         self.step = TrainStep(
             self.experiment,
-            build_objective(self.experiment, self.manifest, local_paths(self.experiment, self.folder)).to(self.device),
+            build_objective(
+                self.experiment, self.manifest, local_paths(self.experiment, self.folder)
+            ).to(self.device),
             device=self.device,
             total_steps=self.total_steps,
         )
         self.lease = Lease(self.folder, task.attempt)
         self.checkpoints = Checkpoints(
-            self.folder, self.lease, keep_last=config.keep_last, select=self.experiment.evaluation.select
+            self.folder,
+            self.lease,
+            keep_last=config.keep_last,
+            select=self.experiment.evaluation.select,
         )
         self.watch = Watch(self.experiment.watch)
         self.clock = Clock(started=task.started)
@@ -152,7 +132,11 @@ class Worker:
             stopped = error
         self.checkpoints.wait()
         everything = evaluators_of(self.experiment.evaluation)
-        assessment = self._assess(everything, final=True) if stopped is None and self.plan.held_out_rows else None
+        assessment = (
+            self._assess(everything, final=True)
+            if stopped is None and self.plan.held_out_rows
+            else None
+        )
         metrics: dict[str, float] = {}
         if assessment is not None:
             metrics = assessment.metrics(everything)
@@ -161,7 +145,9 @@ class Worker:
             self._mirror_log()
         return self._result(metrics, stopped)
 
-    def train(self, source: tuple[Checkpoints, CheckpointManifest] | None = None) -> Generator[Rung]:
+    def train(
+        self, source: tuple[Checkpoints, CheckpointManifest] | None = None
+    ) -> Generator[Rung]:
         """Train to the last step, from the newest checkpoint or from one of another run.
 
         Yields:
@@ -204,8 +190,11 @@ class Worker:
         if self.log is not None:
             self.log.close(timeout=timeout)
 
-    def _after(self, batch: RankBatch, terms: dict[str, Tensor], done: int) -> dict[str, float] | None:
-        """Everything between two steps, each at its cadence. Returns the numbers of an evaluation."""
+    def _after(
+        self, batch: RankBatch, terms: dict[str, Tensor], done: int
+    ) -> dict[str, float] | None:
+        """Everything between two steps, each at its cadence. Returns the numbers of an
+        evaluation."""
         config = self.experiment.train
         saves = done % self._checkpoint_every == 0 and done < self.total_steps
         if done % config.log_every == 0 or saves or done in (1, self.total_steps):
@@ -240,7 +229,9 @@ class Worker:
     def _assess(self, evaluators: list[Evaluator[Any]], *, final: bool) -> Assessment | None:
         limits = self.experiment.evaluation
         subjects = {"": self.step.objective.exported}
-        if final or not (self.assessed or self.task.trial):  # the untrained encoder's numbers do not change
+        if final or not (
+            self.assessed or self.task.trial
+        ):  # the untrained encoder's numbers do not change
             subjects["random"] = self._untrained()
         self.assessed = True
         bank_rows = limits.bank_rows if final else min(ONLINE_BANK, limits.bank_rows)
@@ -258,13 +249,16 @@ class Worker:
         )
 
     def _untrained(self) -> encoders.Encoder:
-        """The encoder as it was before the first step, settled: the same seed gives the same weights."""
+        """The encoder as it was before the first step, settled: the same seed gives the same
+        weights."""
         with torch.random.fork_rng(range(torch.cuda.device_count())):  # seeding is of every device
             fresh = untrained_encoder(self.experiment).to(self.device)
-        limit = min(baseline.ROWS, self.experiment.evaluation.bank_rows)
+        limit = min(untrained.ROWS, self.experiment.evaluation.bank_rows)
         rows = self.supply.read(Rows(self.manifest, self.plan, "bank", limit), rank=0, world=1)
         plain = self.step.views.plain
-        baseline.settle(fresh, (batch.images for batch in rows), lambda images: plain(images.to(self.device)))
+        untrained.settle(
+            fresh, (batch.images for batch in rows), lambda images: plain(images.to(self.device))
+        )
         return fresh
 
     def _restore(self) -> int:
@@ -307,7 +301,8 @@ class Worker:
         self._mirror_log()
 
     def _mirror_log(self) -> None:
-        """A log beside a run folder on an object store is written on this machine; what resumes needs it there."""
+        """A log beside a run folder on an object store is written on this machine; what resumes
+        needs it there."""
         if self.log is None or self.folder.is_local:
             return
         for path in (self.log.path, self.log.path.with_suffix(".shipped")):
@@ -345,7 +340,9 @@ class Worker:
         path = local_copy(self.folder, "metrics.jsonl", "metrics.shipped")
         return MetricLog(path, uri=self.task.tracking_uri, run_id=self.task.run_id)
 
-    def _result(self, metrics: dict[str, float], stopped: TrainingStopped | None) -> dict[str, Any] | None:
+    def _result(
+        self, metrics: dict[str, float], stopped: TrainingStopped | None
+    ) -> dict[str, Any] | None:
         if self.rank != 0:
             return None
         return {
@@ -357,7 +354,9 @@ class Worker:
             "loss": self.last_metrics.get("loss"),
             "metrics": metrics,
             "metrics_pending": self.log.close(timeout=DRAIN_SECONDS) if self.log is not None else 0,
-            "stopped": None if stopped is None else {"diagnosis": stopped.diagnosis, "message": str(stopped)},
+            "stopped": None
+            if stopped is None
+            else {"diagnosis": stopped.diagnosis, "message": str(stopped)},
         }
 
 

@@ -20,10 +20,15 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
     Raises:
         ConfigError: timm knows no such optimizer, or refuses an argument.
     """
-    from timm.optim import create_optimizer_v2, list_optimizers  # timm takes over a second; a driver may not need it
+    from timm.optim import (
+        create_optimizer_v2,
+        list_optimizers,
+    )  # timm takes over a second; a driver may not need it
 
     if config.name not in list_optimizers():
-        raise ConfigError(f"optimizer.name: timm has no optimizer {config.name!r}; try adamw, sgd, lars, lamb or muon")
+        raise ConfigError(
+            f"optimizer.name: timm has no optimizer {config.name!r}; try adamw, sgd, lars, lamb or muon"
+        )
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
@@ -48,8 +53,11 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
         raise ConfigError(f"optimizer: {config.name} refuses its arguments: {error}") from error
 
 
-def set_schedules(optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, total: int) -> dict[str, float]:
-    """Put this step's learning rate and weight decay into the optimizer; returns them for the log."""
+def set_schedules(
+    optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, total: int
+) -> dict[str, float]:
+    """Put this step's learning rate and weight decay into the optimizer; returns them for the
+    log."""
     lr = config.lr * config.schedule.value(step, total)
     weight_decay = value_of(config.weight_decay, step, total)
     for group in optimizer.param_groups:

@@ -9,22 +9,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from manta.batch import ViewNeeds
 from manta.config import Experiment
 from manta.data import Manifest
 from manta.encoders import Encoder
-from manta.encoders._saved import DESCRIPTION
-from manta.errors import RunError, TrackingError
-from manta.objectives import Objective
+from manta.encoders.saved import DESCRIPTION
+from manta.errors import TrackingError
+from manta.models.card import card_of
+from manta.models.restore import export, exported_encoder
 from manta.report import write_plots, write_report
-from manta.serving import ExportedEncoder, save_encoder
+from manta.runs.checkpoint import Checkpoints
+from manta.runs.folder import RunFolder, status
+from manta.serving import save_encoder
 from manta.tracking import Tracker, log_model
-from manta.training.build import build_objective
-from manta.training.card import card_of
-from manta.training.checkpoint import CheckpointManifest, Checkpoints
-from manta.training.folder import RunFolder, status
-from manta.training.materials import local_paths
-from manta.views import Views
 
 PIECES = (
     "experiment.yaml",
@@ -84,7 +80,9 @@ def publish(
             if model:
                 tracker.finish(run_id, "FINISHED")
         except TrackingError as error:
-            notify(f"the tracking server does not have everything; all of it is in {folder.url}: {error}")
+            notify(
+                f"the tracking server does not have everything; all of it is in {folder.url}: {error}"
+            )
     if model:
         folder.write_json(summary, "summary.json")
     return summary
@@ -95,7 +93,8 @@ def pages(folder: RunFolder) -> Iterator[Path]:
     """Draw report.html and plots/ of any run, ended or not, and put them into its folder.
 
     Yields:
-        a local folder that holds them and the small files that they were drawn from, for as long as the context.
+        a local folder that holds them and the small files that they were drawn from, for as long as
+        the context.
     """
     with tempfile.TemporaryDirectory(prefix="manta-pages-") as scratch:
         copy = Path(scratch) / folder.name
@@ -114,41 +113,6 @@ def pages(folder: RunFolder) -> Iterator[Path]:
         yield copy
 
 
-def exported_encoder(
-    folder: RunFolder, experiment: Experiment, manifest: Manifest, checkpoint: CheckpointManifest
-) -> Encoder:
-    """The encoder that a checkpoint of a run holds, on the CPU, in evaluation mode.
-
-    Raises:
-        RunError: the checkpoint does not fit the configuration.
-    """
-    return restored(folder, experiment, manifest, checkpoint).exported.eval()
-
-
-def restored(
-    folder: RunFolder, experiment: Experiment, manifest: Manifest, checkpoint: CheckpointManifest
-) -> Objective[Any]:
-    """The objective as it was at a checkpoint of a run, on the CPU.
-
-    Raises:
-        RunError: the checkpoint does not fit the configuration.
-    """
-    objective = build_objective(experiment, manifest, local_paths(experiment, folder))
-    state = Checkpoints(folder, None).load(checkpoint)
-    try:
-        objective.load_state_dict(state.weights | state.state["extra"])
-    except RuntimeError as error:
-        raise RunError(f"checkpoint at step {checkpoint.step} does not fit this experiment: {error}") from error
-    return objective
-
-
-def export(experiment: Experiment, encoder: Encoder) -> ExportedEncoder:
-    """The encoder behind the preprocessing that its evaluation used."""
-    size = experiment.data.image_size
-    views = Views(experiment.views, ViewNeeds(), image_size=size)
-    return ExportedEncoder(encoder, size, views.mean, views.std, resize=experiment.data.canonical_size)
-
-
 def _register(
     folder: RunFolder,
     experiment: Experiment,
@@ -157,7 +121,8 @@ def _register(
     encoder: Encoder,
     result: dict[str, Any],
 ) -> str | None:
-    """Save the encoder's folder and log, register and alias the model; its URI, or None if registering is off."""
+    """Save the encoder's folder and log, register and alias the model; its URI, or None if
+    registering is off."""
     exported = export(experiment, encoder)
     with tempfile.TemporaryDirectory(prefix="manta-encoder-") as scratch:
         saved = save_encoder(exported, Path(scratch) / "encoder", config=experiment.encoder)
@@ -170,7 +135,8 @@ def _register(
             tracker,
             run_id,
             exported,
-            name=experiment.tracking.register_as or f"manta-{experiment.objective.name}-{experiment.encoder.name}",
+            name=experiment.tracking.register_as
+            or f"manta-{experiment.objective.name}-{experiment.encoder.name}",
             encoder_folder=saved.folder,
             step=result["steps"],
             tags={name: f"{value:.6g}" for name, value in result["metrics"].items()},
@@ -180,8 +146,11 @@ def _register(
 
 
 def _upload(folder: RunFolder, drawn: Path, tracker: Tracker, run_id: str) -> None:
-    """Small things that people look at go to the run; checkpoints stay where they are and are pointed to."""
-    tracker.set_tags(run_id, {"manta.folder": folder.url, "manta.checkpoints": folder.url_of("checkpoints")})
+    """Small things that people look at go to the run; checkpoints stay where they are and are
+    pointed to."""
+    tracker.set_tags(
+        run_id, {"manta.folder": folder.url, "manta.checkpoints": folder.url_of("checkpoints")}
+    )
     for name in ("experiment.yaml", "evaluation.json", "report.html"):
         if (drawn / name).exists():
             tracker.log_artifact(run_id, drawn / name)

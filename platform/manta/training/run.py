@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
 import re
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from manta import encoders, errors, objectives
 from manta.batch import DataFacts
-from manta.config import Experiment, from_mapping
+from manta.cluster import connect, interruptible, start_ahead
+from manta.config import Experiment
 from manta.data import Manifest, open_dataset, prepare
 from manta.errors import MantaError, RunError, TrackingError, TrainingStopped
+from manta.materials.make import provide
+from manta.runs.build import plan_of, total_steps
+from manta.runs.folder import Lease, RunFolder, default_cache, status
+from manta.runs.materials import wanted
+from manta.runs.store import IngestProgress, Notify, default_store, git_commit, load_experiment
 from manta.tracking import Dataset, Tracker
 from manta.tracking.tracker import Status
-from manta.training.build import plan_of, total_steps
-from manta.training.folder import Lease, RunFolder, default_cache, status
-from manta.training.launch import Allotment, allot, connect, interruptible, logical_cpus, start_ahead
-from manta.training.loop import Task
-from manta.training.materials import provide, wanted
+from manta.training.launch import Allotment, allot, logical_cpus
 from manta.training.optimizer import build_optimizer
+from manta.training.task import Task
 from manta.views import Views
-
-Notify = Callable[[str], None]
-IngestProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +39,8 @@ class RunRequest:
         runs: folder (or URL) that holds runs.
         started: wall-clock time of the command's start.
         notify: told each stage in a few words.
-        watch_folder: called with the folder and total steps once workers start; returns what ends the watching.
+        watch_folder: called with the folder and total steps once workers start; returns what ends
+            the watching.
     """
 
     experiment: Experiment
@@ -68,13 +63,18 @@ def train(request: RunRequest) -> dict[str, Any]:
     if request.resume and folder.exists("summary.json"):
         request.notify(f"run {folder.name!r} is already finished")
         return dict(folder.read_json("summary.json"))
-    tracker = Tracker(experiment=experiment.tracking.experiment, runs_dir=default_store(request.runs))
+    tracker = Tracker(
+        experiment=experiment.tracking.experiment, runs_dir=default_store(request.runs)
+    )
     with ThreadPoolExecutor(2) as background:
-        # Ray's start, MLflow's import and first migration, and timm's import take seconds each: side by side.
+        # Ray's start, MLflow's import and first migration, and timm's import take seconds each:
+        # side by side.
         request.notify("starting Ray")
         checking = background.submit(preflight, experiment)
         opening = background.submit(_known_run_or_check, folder, tracker)
-        own = connect(cpus=logical_cpus(experiment))  # in this thread, with which Ray's processes die
+        own = connect(
+            cpus=logical_cpus(experiment)
+        )  # in this thread, with which Ray's processes die
         start_ahead()
         checking.result()
         allotment = allot(experiment)
@@ -112,60 +112,54 @@ def train(request: RunRequest) -> dict[str, Any]:
     finally:
         if stop_watching is not None:
             stop_watching()
-    from manta.training.publish import publish  # plots and export: seconds of imports that workers need not wait for
+    from manta.training.publish import (
+        publish,
+    )  # plots and export: seconds of imports that workers need not wait for
 
     if (stopped := result["stopped"]) is not None:
         folder.update_json({"status": "stopped", "diagnosis": stopped["diagnosis"]}, "run.json")
         with contextlib.suppress(TrackingError):
             tracker.set_tags(run_id, {"manta.diagnosis": stopped["diagnosis"]})
-        publish(folder, experiment, manifest, tracker, run_id, result, model=False, notify=request.notify)
+        publish(
+            folder,
+            experiment,
+            manifest,
+            tracker,
+            run_id,
+            result,
+            model=False,
+            notify=request.notify,
+        )
         _fail(folder, tracker, run_id, "FAILED", status="stopped")
         raise TrainingStopped(stopped["message"], diagnosis=stopped["diagnosis"])
-    return publish(folder, experiment, manifest, tracker, run_id, result, model=True, notify=request.notify)
+    return publish(
+        folder, experiment, manifest, tracker, run_id, result, model=True, notify=request.notify
+    )
 
 
 def preflight(experiment: Experiment) -> None:
     """Build what a worker will build, so that what cannot work is said now and once.
 
     Raises:
-        ConfigError: the encoder, the objective or the optimizer refuses its configuration, or the other's.
+        ConfigError: the encoder, the objective or the optimizer refuses its configuration, or the
+            other's.
     """
     encoder = encoders.build(experiment.encoder, image_size=experiment.data.image_size)
     if wanted(experiment):
         return  # another model decides its shapes, and is not there yet
-    objective = objectives.build(experiment.objective, encoder, DataFacts(1_000, experiment.data.image_size))
+    objective = objectives.build(
+        experiment.objective, encoder, DataFacts(1_000, experiment.data.image_size)
+    )
     Views(experiment.views, objective.needs, image_size=experiment.data.image_size)
     build_optimizer(objective, experiment.optimizer)
 
 
-def default_store(runs: str) -> str:
-    """Where MLflow keeps runs when no server is named: beside a local runs folder."""
-    folder = RunFolder(runs)
-    return folder.path if folder.is_local else os.path.abspath("manta-runs")
-
-
-def find_run(runs: str, name: str) -> RunFolder:
-    """
-    Raises:
-        RunError: there is no such run.
-    """
-    for candidate in (RunFolder(f"{runs.rstrip('/')}/{name}"), RunFolder(name)):
-        if candidate.exists("run.json") and candidate.exists("experiment.yaml"):
-            return candidate
-    entries = {entry: RunFolder(f"{runs}/{entry}") for entry in RunFolder(runs).list()}
-    known = [f"{entry} ({status(folder)})" for entry, folder in entries.items() if folder.exists("run.json")]
-    hint = f"runs here: {', '.join(known[-8:])}" if known else f"{runs} holds no runs yet"
-    raise RunError(f"no run named {name!r} in {runs}; {hint}")
-
-
-def load_experiment(folder: RunFolder) -> Experiment:
-    """The resolved configuration that a run was started with."""
-    return from_mapping(yaml.safe_load(folder.read("experiment.yaml")))
-
-
 def _open_folder(request: RunRequest) -> tuple[RunFolder, Experiment]:
     experiment = request.experiment
-    name = request.name or f"{experiment.objective.name}-{experiment.encoder.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    name = (
+        request.name
+        or f"{experiment.objective.name}-{experiment.encoder.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise RunError(f"run name {name!r} may hold letters, digits, '.', '_' and '-' only")
     folder = RunFolder(f"{request.runs.rstrip('/')}/{name}")
@@ -174,7 +168,9 @@ def _open_folder(request: RunRequest) -> tuple[RunFolder, Experiment]:
         if request.name is None:
             raise RunError("--resume needs the --name of the run to go on with")
         if not exists:
-            raise RunError(f"there is no run {name!r} in {request.runs} to resume; leave --resume away to start it")
+            raise RunError(
+                f"there is no run {name!r} in {request.runs} to resume; leave --resume away to start it"
+            )
         saved = load_experiment(folder)
         if saved.fingerprint() != experiment.fingerprint():
             raise RunError(
@@ -197,7 +193,12 @@ def _known_run_or_check(folder: RunFolder, tracker: Tracker) -> None:
 
 
 def _open_run(
-    folder: RunFolder, experiment: Experiment, tracker: Tracker, manifest: Manifest, dataset: str, notify: Notify
+    folder: RunFolder,
+    experiment: Experiment,
+    tracker: Tracker,
+    manifest: Manifest,
+    dataset: str,
+    notify: Notify,
 ) -> str:
     """The MLflow run of this folder: the one that it had, or a new one."""
     known = folder.read_json("run.json") if folder.exists("run.json") else {}
@@ -233,9 +234,15 @@ def _open_run(
 
 
 def _fit(
-    task: Task, experiment: Experiment, allotment: Allotment, folder: RunFolder, *, own_cluster: bool
+    task: Task,
+    experiment: Experiment,
+    allotment: Allotment,
+    folder: RunFolder,
+    *,
+    own_cluster: bool,
 ) -> dict[str, Any]:
-    """Ray Train around the loop. A lost worker restarts the group, which goes on from the newest checkpoint."""
+    """Ray Train around the loop. A lost worker restarts the group, which goes on from the newest
+    checkpoint."""
     from ray.train import FailureConfig, RunConfig
 
     from manta.training.trainer import make_trainer
@@ -268,28 +275,30 @@ def _as_user_error(error: Exception, folder: RunFolder) -> Exception:
         while cause is not None:
             if isinstance(cause, MantaError):
                 return cause
-            cause = getattr(cause, "_base_exc", None) or getattr(cause, "cause", None) or cause.__cause__
+            cause = (
+                getattr(cause, "_base_exc", None)
+                or getattr(cause, "cause", None)
+                or cause.__cause__
+            )
     lines = [line for line in str(error).splitlines() if line.strip()]
     folder.write(str(error).encode(), "error.txt")
     last = lines[-1].strip() if lines else type(error).__name__
     trace = folder.url_of("error.txt")
-    return RunError(f"training failed: {last} (whole trace: {trace}); --resume goes on from the last checkpoint")
+    return RunError(
+        f"training failed: {last} (whole trace: {trace}); --resume goes on from the last checkpoint"
+    )
 
 
-def _fail(folder: RunFolder, tracker: Tracker, run_id: str, mlflow_status: Status, *, status: str = "failed") -> None:
+def _fail(
+    folder: RunFolder,
+    tracker: Tracker,
+    run_id: str,
+    mlflow_status: Status,
+    *,
+    status: str = "failed",
+) -> None:
     folder.update_json({"status": status}, "run.json")
-    with contextlib.suppress(TrackingError):  # the folder says it; what ended the run is the error to show
+    with contextlib.suppress(
+        TrackingError
+    ):  # the folder says it; what ended the run is the error to show
         tracker.finish(run_id, mlflow_status)
-
-
-def git_commit() -> str | None:
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
-
-
-def write_summary(summary: dict[str, Any], path: str | Path) -> None:
-    """As JSON; NaN is not JSON, so it becomes null."""
-    Path(path).write_text(json.dumps(summary, indent=2, allow_nan=False, default=str) + "\n")

@@ -32,15 +32,24 @@ class TrainStep:
     """
 
     def __init__(
-        self, experiment: Experiment, objective: Objective[Any], *, device: torch.device, total_steps: int
+        self,
+        experiment: Experiment,
+        objective: Objective[Any],
+        *,
+        device: torch.device,
+        total_steps: int,
     ) -> None:
         config = experiment.train
         self.experiment = experiment
         self.device = device
         self.total_steps = total_steps
-        self.distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        self.distributed = (
+            dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        )
         self.rank = dist.get_rank() if self.distributed else 0
-        self.memory_format = torch.channels_last if config.channels_last else torch.contiguous_format
+        self.memory_format = (
+            torch.channels_last if config.channels_last else torch.contiguous_format
+        )
         if config.channels_last:
             objective.to(memory_format=torch.channels_last)
         self.objective = synchronise(objective)
@@ -49,7 +58,9 @@ class TrainStep:
         self.model: nn.Module = self._parallel() if self.distributed else self.objective
         self.views = Views(experiment.views, objective.needs, image_size=experiment.data.image_size)
         self.optimizer = build_optimizer(self.objective, experiment.optimizer)
-        self.precision = resolve_precision(config.precision, device, smallest=min(one.size for one in self.views.specs))
+        self.precision = resolve_precision(
+            config.precision, device, smallest=min(one.size for one in self.views.specs)
+        )
 
     def __call__(self, images: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:
         """Train on this rank's rows of global batch `step`.
@@ -59,7 +70,8 @@ class TrainStep:
             index: `[b]` int64.
 
         Returns:
-            Detached scalars on the device, by name: "loss", the objective's terms, "gradient_norm", and floats of
+            Detached scalars on the device, by name: "loss", the objective's terms, "gradient_norm",
+                and floats of
             the schedules.
         """
         config = self.experiment.train
@@ -84,9 +96,13 @@ class TrainStep:
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Mixed precision as configured."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+        return torch.autocast(
+            self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
+        )
 
-    def _micro_batches(self, images: Tensor, index: Tensor, progress: Progress) -> Iterator[tuple[Batch, bool]]:
+    def _micro_batches(
+        self, images: Tensor, index: Tensor, progress: Progress
+    ) -> Iterator[tuple[Batch, bool]]:
         parts = self.experiment.train.accumulate
         rows = images.shape[0]
         size = rows // parts
@@ -100,7 +116,10 @@ class TrainStep:
                 rows=slice(self.rank * rows + start, self.rank * rows + start + size),
                 global_batch=self.experiment.train.batch_size,
             )
-            views = [replace(view, data=view.data.contiguous(memory_format=self.memory_format)) for view in batch]
+            views = [
+                replace(view, data=view.data.contiguous(memory_format=self.memory_format))
+                for view in batch
+            ]
             yield Batch(views, batch.index), part == parts - 1
 
     def _parallel(self) -> DistributedDataParallel:
@@ -117,12 +136,15 @@ class TrainStep:
         return contextlib.nullcontext()
 
 
-def resolve_precision(precision: str, device: torch.device, *, smallest: int) -> Literal["bf16", "float32"]:
+def resolve_precision(
+    precision: str, device: torch.device, *, smallest: int
+) -> Literal["bf16", "float32"]:
     """ "auto" is bf16 where the hardware multiplies in it, else float32.
 
     Args:
-        smallest: side of the smallest view. Below 24 pixels, networks that divide it by 32 end in maps of one pixel, of
-            which oneDNN leaves parts of a weight's gradient in bf16 unwritten (torch 2.15, AMX): "auto" keeps away.
+        smallest: side of the smallest view. Below 24 pixels, networks that divide it by 32 end in
+            maps of one pixel, of which oneDNN leaves parts of a weight's gradient in bf16 unwritten
+            (torch 2.15, AMX): "auto" keeps away.
     """
     if precision == "auto":
         sound = device.type != "cpu" or smallest >= SMALLEST_IN_BF16

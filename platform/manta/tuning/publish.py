@@ -1,4 +1,5 @@
-"""What a study leaves: best.yaml, trials.parquet, study.html, a summary, and all of it in MLflow."""
+"""What a study leaves: best.yaml, trials.parquet, study.html, a summary, and all of it in
+MLflow."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ import pandas as pd
 
 from manta.config import Experiment
 from manta.errors import RunError, TrackingError
-from manta.report.study import write_study_page
+from manta.report.study.page import write_study_page
+from manta.report.study.record import StudyRecord
+from manta.runs.store import Notify
 from manta.tracking import Tracker
-from manta.training.run import Notify
-from manta.tuning._theme import dressed
-from manta.tuning.metrics import REFERENCE, kendall
-from manta.tuning.path import SCHEDULE, best_path, schedule_figure
-from manta.tuning.plots import figures, importances
-from manta.tuning.record import StudyRecord
-from manta.tuning.study import Study, open_study
+from manta.tuning.figures.pbt_schedule import SCHEDULE, best_path, schedule_figure
+from manta.tuning.figures.plots import figures, importances
+from manta.tuning.figures.theme import dressed
+from manta.tuning.study.metrics import REFERENCE, kendall
+from manta.tuning.study.study import Study, open_study
 
 BEST, PAGE, TABLE = "best.yaml", "study.html", "trials.parquet"
 
@@ -43,7 +44,9 @@ def publish(study: Study, record: StudyRecord, *, notify: Notify) -> dict[str, A
     path = best_path(study, record)
     if path is not None:
         files[SCHEDULE] = json.dumps(path, indent=1).encode()
-        notify(f"trial {path['trial']} changed its values on the way: {study.folder.url}/{SCHEDULE} holds them all")
+        notify(
+            f"trial {path['trial']} changed its values on the way: {study.folder.url}/{SCHEDULE} holds them all"
+        )
     files[PAGE], shares = page(study, record, path)
     for name, data in files.items():
         study.folder.write(data, name)
@@ -57,10 +60,14 @@ def publish(study: Study, record: StudyRecord, *, notify: Notify) -> dict[str, A
         if best is not None:
             tags = {"manta.best_trial": str(best.number), "manta.best_run": best.run_id or ""}
             tracker.set_tags(run_id, tags)
-            tracker.log_metrics(run_id, {f"best_{key}": value for key, value in best.values.items()})
+            tracker.log_metrics(
+                run_id, {f"best_{key}": value for key, value in best.values.items()}
+            )
         tracker.finish(run_id, "FINISHED" if best is not None else "FAILED")
     except TrackingError as error:
-        notify(f"the tracking server does not have everything; all of it is in {study.folder.url}: {error}")
+        notify(
+            f"the tracking server does not have everything; all of it is in {study.folder.url}: {error}"
+        )
     if best is None:
         reasons = sorted({trial.reason for trial in record.trials if trial.reason})
         raise RunError(f"no trial of {record.name!r} came to its end: {'; '.join(reasons[:3])}")
@@ -107,13 +114,16 @@ def winner(study: Study, record: StudyRecord) -> Experiment:
 
 
 def trust(record: StudyRecord) -> dict[str, float | None]:
-    """Kendall's tau of each label-free metric with kNN over the whole trials; none without labels."""
+    """Kendall's tau of each label-free metric with kNN over the whole trials; none without
+    labels."""
     if not record.labelled:
         return {}
     return dict(kendall([trial.values for trial in record.complete], REFERENCE))
 
 
-def page(study: Study, record: StudyRecord, path: dict[str, Any] | None) -> tuple[bytes, dict[str, float]]:
+def page(
+    study: Study, record: StudyRecord, path: dict[str, Any] | None
+) -> tuple[bytes, dict[str, float]]:
     """study.html, and the parameters' importances.
 
     Args:
@@ -126,7 +136,9 @@ def page(study: Study, record: StudyRecord, path: dict[str, Any] | None) -> tupl
         plots = {"The schedule that PBT found": dressed(schedule_figure(path))} | plots
     with tempfile.TemporaryDirectory(prefix="manta-study-") as scratch:
         url = study.folder.path if study.folder.is_local else study.folder.url
-        written = write_study_page(Path(scratch), record, plots, shares, taus, storage=study.storage_url, url=url)
+        written = write_study_page(
+            Path(scratch), record, plots, shares, taus, storage=study.storage_url, url=url
+        )
         return written.read_bytes(), shares
 
 
@@ -167,7 +179,9 @@ def _parquet(record: StudyRecord) -> bytes:
         rows.append(row)
     table = pd.DataFrame(rows)
     for column in table:  # a choice may be a number in one trial and a word in the next
-        if table[column].map(type).nunique() > 1 and not pd.api.types.is_numeric_dtype(table[column]):
+        if table[column].map(type).nunique() > 1 and not pd.api.types.is_numeric_dtype(
+            table[column]
+        ):
             table[column] = table[column].map(lambda value: None if pd.isna(value) else str(value))
     buffer = io.BytesIO()
     table.to_parquet(buffer)

@@ -1,4 +1,5 @@
-"""What `--register` does: the winner of a study, trained at the recipe's own budget and put in the registry."""
+"""What `--register` does: the winner of a study, trained at the recipe's own budget and put in the
+registry."""
 
 from __future__ import annotations
 
@@ -9,13 +10,14 @@ from typing import Any
 
 from manta.config import Experiment
 from manta.errors import RunError, TrackingError
+from manta.models.register import register_run
+from manta.report.study.record import StudyRecord
+from manta.runs.folder import RunFolder
+from manta.runs.store import IngestProgress, Notify, load_experiment
 from manta.tracking import Tracker
-from manta.training.folder import RunFolder
-from manta.training.promotion import register_run
-from manta.training.run import IngestProgress, Notify, RunRequest, load_experiment, train
+from manta.training.run import RunRequest, train
 from manta.tuning.publish import winner
-from manta.tuning.record import StudyRecord
-from manta.tuning.study import Study
+from manta.tuning.study.study import Study
 
 
 def register_winner(
@@ -27,9 +29,11 @@ def register_winner(
     ingest_progress: IngestProgress | None = None,
     watch_folder: Callable[[RunFolder, int], Callable[[], None]] | None = None,
 ) -> dict[str, Any]:
-    """Train the best trial's configuration as a run of its own; the same command goes on with one that was killed.
+    """Train the best trial's configuration as a run of its own; the same command goes on with one
+    that was killed.
 
-    The run is tagged with the study, and the study's run with it. It is registered whatever the recipe says.
+    The run is tagged with the study, and the study's run with it. It is registered whatever the
+    recipe says.
 
     Returns:
         The run's summary.
@@ -40,14 +44,18 @@ def register_winner(
     """
     best = record.best
     if best is None:
-        raise RunError(f"study {record.name!r} has no trial that came to its end; there is nothing to register")
+        raise RunError(
+            f"study {record.name!r} has no trial that came to its end; there is nothing to register"
+        )
     recipe = winner(study, record)
     tags = {
         "manta.study": record.name,
         "manta.study_run": study.saved["study_run_id"],
         "manta.trial": str(best.number),
     }
-    tracking = recipe.tracking.model_copy(update={"register_model": True, "tags": recipe.tracking.tags | tags})
+    tracking = recipe.tracking.model_copy(
+        update={"register_model": True, "tags": recipe.tracking.tags | tags}
+    )
     experiment = recipe.model_copy(update={"tracking": tracking})
     name, known = _name(record.name, best.number, experiment, runs)
     found = train(
@@ -62,23 +70,33 @@ def register_winner(
             watch_folder=watch_folder,
         )
     )
-    if found["model_uri"] is None:  # it was trained before without, or the store was away when it ended
-        as_name = tracking.register_as or f"manta-{experiment.objective.name}-{experiment.encoder.name}"
+    if (
+        found["model_uri"] is None
+    ):  # it was trained before without, or the store was away when it ended
+        as_name = (
+            tracking.register_as or f"manta-{experiment.objective.name}-{experiment.encoder.name}"
+        )
         found = found | {"model_uri": register_run(name, as_name, runs=runs, notify=notify).uri}
     tracker = Tracker(study.saved["tracking_uri"], experiment.tracking.experiment)
     with contextlib.suppress(TrackingError):
         tracker.set_tags(found["run_id"], tags)
-        marks = {"manta.registered_run": found["run_id"], "manta.registered_model": found["model_uri"]}
+        marks = {
+            "manta.registered_run": found["run_id"],
+            "manta.registered_model": found["model_uri"],
+        }
         tracker.set_tags(study.saved["study_run_id"], marks)
     return found
 
 
 def _name(study: str, number: int, experiment: Experiment, runs: str) -> tuple[str, bool]:
-    """Of the winner's run, and whether it was begun before. Another winner of the same study has another name."""
+    """Of the winner's run, and whether it was begun before. Another winner of the same study has
+    another name."""
     for name in (f"{study}-best", f"{study}-best-{number}"):
         folder = RunFolder(f"{runs.rstrip('/')}/{name}")
         if not folder.exists("experiment.yaml"):
             return name, False
         if load_experiment(folder).fingerprint() == experiment.fingerprint():
             return name, True
-    raise RunError(f"runs {study}-best and {study}-best-{number} exist in {runs} and are others; remove or rename one")
+    raise RunError(
+        f"runs {study}-best and {study}-best-{number} exist in {runs} and are others; remove or rename one"
+    )

@@ -1,6 +1,8 @@
-"""Every random number of a step's views, drawn for the global batch on the CPU and turned into what kernels take.
+"""Every random number of a step's views, drawn for the global batch on the CPU and turned into what
+kernels take.
 
-A rank takes its rows of the numbers, so that a sample's views do not depend on how many ranks there are.
+A rank takes its rows of the numbers, so that a sample's views do not depend on how many ranks there
+are.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from manta.views._config import ViewSpec
+from manta.views.config import ViewSpec
 
 ASPECT = (3 / 4, 4 / 3)
 """Width over height of a crop, as in Inception and every method since."""
@@ -25,13 +27,16 @@ _NUMBERS = 18  # uniform numbers that one view of one sample takes
 _GREY = torch.tensor([LUMA] * 3, dtype=torch.float64)
 _EYE = torch.eye(3, dtype=torch.float64)
 _YIQ = torch.tensor([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)], dtype=torch.float64)
-_QUARTER = torch.tensor([[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)  # (I, Q) by 90 degrees, red to green
+_QUARTER = torch.tensor(
+    [[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64
+)  # (I, Q) by 90 degrees, red to green
 _HUE_QUARTER = torch.linalg.inv(_YIQ) @ _QUARTER @ _YIQ
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Parameters of V views of B samples: float64 on the CPU as drawn, float32 where the images are.
+    """Parameters of V views of B samples: float64 on the CPU as drawn, float32 where the images
+    are.
 
     Attributes:
         box: `[V, B, 4]`, left, top, right, bottom in source pixels; whole numbers.
@@ -40,10 +45,12 @@ class Draws:
         solarize: `[V, B]` bool.
         colour: `[V, B, 3, 3]`, what maps a pixel's deviation from the mean colour.
         shift: `[V, B, 3, 3]`, what, times the mean colour, is added to `colour @ pixel`.
-        transform: `[V, B, 12]`, what was done as numbers of the order of 1: left, top, width and height of the crop as
-            fractions of the source, flip, blur over its largest, solarize, brightness, contrast and saturation less 1,
-            hue in turns, grayscale. Not in it are the order of the four colour operations, and the reference and the
-            area of `batch_style`: whoever is given it alone cannot tell views apart that differ in these.
+        transform: `[V, B, 12]`, what was done as numbers of the order of 1: left, top, width and
+            height of the crop as fractions of the source, flip, blur over its largest, solarize,
+            brightness, contrast and saturation less 1, hue in turns, grayscale. Not in it are the
+            order of the four colour operations, and the reference and the
+            area of `batch_style`: whoever is given it alone cannot tell views apart that differ in
+                these.
     """
 
     box: Tensor
@@ -56,12 +63,21 @@ class Draws:
 
     def to(self, device: torch.device) -> Draws:
         """In float32 on `device`, by one transfer that the host does not wait for."""
-        parts = [self.box, self.flip, self.sigma, self.solarize, self.colour.flatten(2), self.shift.flatten(2)]
+        parts = [
+            self.box,
+            self.flip,
+            self.sigma,
+            self.solarize,
+            self.colour.flatten(2),
+            self.shift.flatten(2),
+        ]
         parts.append(self.transform)
         packed = torch.cat([part.float().reshape(*part.shape[:2], -1) for part in parts], dim=-1)
         packed = packed.pin_memory() if device.type == "cuda" else packed
         there = packed.to(device, non_blocking=True)
-        box, flip, sigma, solarize, colour, shift, transform = torch.split(there, [4, 1, 1, 1, 9, 9, 12], dim=-1)
+        box, flip, sigma, solarize, colour, shift, transform = torch.split(
+            there, [4, 1, 1, 1, 9, 9, 12], dim=-1
+        )
         return Draws(
             box=box,
             flip=flip.squeeze(-1) > 0,
@@ -89,10 +105,12 @@ def draw(
 ) -> Draws:
     """Parameters of `rows` of the global batch, for sources of `(height, width)` pixels.
 
-    In float64, to be rounded last, so that they are the same bits whichever rows are asked for: vectorised functions
-    differ in a last bit between the rows of a full vector and the rest.
+    In float64, to be rounded last, so that they are the same bits whichever rows are asked for:
+    vectorised functions differ in a last bit between the rows of a full vector and the rest.
     """
-    u = torch.rand(_NUMBERS, len(specs), global_batch, generator=stream, dtype=torch.float64)[..., rows]
+    u = torch.rand(_NUMBERS, len(specs), global_batch, generator=stream, dtype=torch.float64)[
+        ..., rows
+    ]
     area, aspect, left, top, flip, jittered, grey, blurred, sigma, solarize = u[:10]
     box = crop_boxes(area, aspect, left, top, crop=_column(specs, "crop"), source=source)
 
@@ -105,7 +123,9 @@ def draw(
     grey = grey < _column(specs, "grayscale")
     colour, mean_colour = colour_maps(factors, u[14:18].argsort(0), grey)
 
-    sigma = torch.lerp(torch.full_like(sigma, BLUR_SIGMA[0]), torch.full_like(sigma, BLUR_SIGMA[1]), sigma)
+    sigma = torch.lerp(
+        torch.full_like(sigma, BLUR_SIGMA[0]), torch.full_like(sigma, BLUR_SIGMA[1]), sigma
+    )
     sigma = torch.where(blurred < _column(specs, "blur"), sigma, 0.0)
     flip, solarize = flip < _column(specs, "flip"), solarize < _column(specs, "solarize")
     (height, width), (x, y, right, bottom) = source, box.unbind(-1)
@@ -123,7 +143,13 @@ def draw(
 
 
 def draw_masks(
-    tokens: int, *, hidden: int, rows: slice, global_batch: int, stream: torch.Generator, device: torch.device
+    tokens: int,
+    *,
+    hidden: int,
+    rows: slice,
+    global_batch: int,
+    stream: torch.Generator,
+    device: torch.device,
 ) -> Tensor:
     """`[B, tokens]` bool with exactly `hidden` True in every row, every such set equally likely."""
     order = torch.rand(global_batch, tokens, generator=stream)[rows]
@@ -133,13 +159,21 @@ def draw_masks(
 
 
 def crop_boxes(
-    area: Tensor, aspect: Tensor, left: Tensor, top: Tensor, *, crop: Tensor, source: tuple[int, int]
+    area: Tensor,
+    aspect: Tensor,
+    left: Tensor,
+    top: Tensor,
+    *,
+    crop: Tensor,
+    source: tuple[int, int],
 ) -> Tensor:
-    """`[..., 4]` boxes of whole pixels inside a `(height, width)` source, from uniform numbers in [0, 1).
+    """`[..., 4]` boxes of whole pixels inside a `(height, width)` source, from uniform numbers in
+    [0, 1).
 
-    The area is uniform in `crop` (a pair of bounds); the aspect is log-uniform over those of `ASPECT` with which that
-    area fits. torchvision draws again until both fit, and so gets large crops more rarely than it was asked for. A
-    source so long that no such aspect fits gets the nearest that does.
+    The area is uniform in `crop` (a pair of bounds); the aspect is log-uniform over those of
+    `ASPECT` with which that area fits. torchvision draws again until both fit, and so gets large
+    crops more rarely than it was asked for. A source so long that no such aspect fits gets the
+    nearest that does.
     """
     height, width = source
     pixels = torch.lerp(crop[0], crop[1], area) * (height * width)
@@ -156,9 +190,9 @@ def crop_boxes(
 def colour_maps(factors: Tensor, order: Tensor, grey: Tensor) -> tuple[Tensor, Tensor]:
     """Jitter in a per-sample order, then grayscale, as two linear maps `[..., 3, 3]`.
 
-    Brightness, saturation and hue are linear in colour; contrast adds a share of the mean's grey. So deviations from
-    the mean colour see one product of matrices, the mean another, and no image is needed to compose them: a pixel p
-    of an image of mean m becomes `A (p - m) + S m`.
+    Brightness, saturation and hue are linear in colour; contrast adds a share of the mean's grey.
+    So deviations from the mean colour see one product of matrices, the mean another, and no image
+    is needed to compose them: a pixel p of an image of mean m becomes `A (p - m) + S m`.
 
     Args:
         factors: `[4, ...]` brightness, contrast, saturation, hue (turns).
@@ -186,7 +220,8 @@ def colour_maps(factors: Tensor, order: Tensor, grey: Tensor) -> tuple[Tensor, T
 
 
 def hue_rotation(turns: Tensor) -> Tensor:
-    """`[..., 1, 1]` turns to `[..., 3, 3]`: rotates the chroma plane of YIQ and keeps the luma, as DALI does.
+    """`[..., 1, 1]` turns to `[..., 3, 3]`: rotates the chroma plane of YIQ and keeps the luma, as
+    DALI does.
 
     torchvision shifts the hue of HSV instead, which is not linear and keeps the largest channel.
     """

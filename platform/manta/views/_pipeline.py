@@ -8,14 +8,15 @@ from torch.nn.functional import interpolate
 
 from manta.batch import Batch, View, ViewNeeds
 from manta.errors import ConfigError
-from manta.views._config import IMAGENET_MEAN, IMAGENET_STD, ViewsConfig, ViewSpec, specify
 from manta.views._draws import draw, draw_masks, generator
-from manta.views._kernels import recolour, resample, solarize
 from manta.views._style import STYLE, Style, draw_styles, restyle
+from manta.views.config import IMAGENET_MEAN, IMAGENET_STD, ViewsConfig, ViewSpec, specify
+from manta.views.kernels import recolour, resample, solarize
 
 
 class Views:
-    """The view pipeline of a run. Everything happens on the device of the images, in float32, and waits for nothing.
+    """The view pipeline of a run. Everything happens on the device of the images, in float32, and
+    waits for nothing.
 
     Args:
         config: the user's.
@@ -25,7 +26,9 @@ class Views:
 
     def __init__(self, config: ViewsConfig, needs: ViewNeeds, *, image_size: int) -> None:
         if needs.mask_ratio is not None and needs.mask_grid is None:
-            raise ConfigError("this objective masks tokens, which the encoder lacks; choose a vision transformer")
+            raise ConfigError(
+                "this objective masks tokens, which the encoder lacks; choose a vision transformer"
+            )
         self.specs = specify(config, needs, image_size=image_size)
         self.needs = needs
         self.image_size = image_size
@@ -35,7 +38,14 @@ class Views:
 
     @torch.no_grad()
     def __call__(
-        self, images: Tensor, index: Tensor, *, seed: int, step: int, rows: slice | None = None, global_batch: int
+        self,
+        images: Tensor,
+        index: Tensor,
+        *,
+        seed: int,
+        step: int,
+        rows: slice | None = None,
+        global_batch: int,
     ) -> Batch:
         """The views of this rank's part of the global batch.
 
@@ -48,10 +58,14 @@ class Views:
         """
         rows = slice(0, global_batch) if rows is None else rows
         if len(range(*rows.indices(global_batch))) != len(images):
-            raise ValueError(f"{len(images)} images are not rows {rows.start}:{rows.stop} of {global_batch}")
+            raise ValueError(
+                f"{len(images)} images are not rows {rows.start}:{rows.stop} of {global_batch}"
+            )
         device, (height, width) = images.device, images.shape[-2:]
         stream = generator(seed, step)
-        draws = draw(self.specs, source=(height, width), rows=rows, global_batch=global_batch, stream=stream).to(device)
+        draws = draw(
+            self.specs, source=(height, width), rows=rows, global_batch=global_batch, stream=stream
+        ).to(device)
         views = []
         with torch.autocast(device.type, enabled=False):
             pixels = images.float().div_(255)
@@ -70,7 +84,8 @@ class Views:
 
     @torch.no_grad()
     def plain(self, images: Tensor) -> Tensor:
-        """`[B, 3, H, W]` uint8 to what the encoder takes when it is evaluated: resized and normalised."""
+        """`[B, 3, H, W]` uint8 to what the encoder takes when it is evaluated: resized and
+        normalised."""
         pixels = images.float().div_(255)
         size = (self.image_size, self.image_size)
         if pixels.shape[-2:] != size:
@@ -93,14 +108,22 @@ class Views:
         return pixels.sub_(mean).div_(std)
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation, `[3, 1, 1]`; kept, since the host waits for a copy to a device."""
+        """Mean and standard deviation, `[3, 1, 1]`; kept, since the host waits for a copy to a
+        device."""
         if device not in self._on_device:
-            mean, std = (torch.tensor(values).view(3, 1, 1).to(device) for values in (self.mean, self.std))
+            mean, std = (
+                torch.tensor(values).view(3, 1, 1).to(device) for values in (self.mean, self.std)
+            )
             self._on_device[device] = mean, std
         return self._on_device[device]
 
     def _mask(
-        self, spec: ViewSpec, rows: slice, global_batch: int, stream: torch.Generator, device: torch.device
+        self,
+        spec: ViewSpec,
+        rows: slice,
+        global_batch: int,
+        stream: torch.Generator,
+        device: torch.device,
     ) -> Tensor | None:
         if self.needs.mask_ratio is None or self.needs.mask_grid is None:
             return None
@@ -108,5 +131,10 @@ class Views:
         height, width = (side * spec.size // self.image_size for side in self.needs.mask_grid)
         hidden = round(self.needs.mask_ratio * height * width)
         return draw_masks(
-            height * width, hidden=hidden, rows=rows, global_batch=global_batch, stream=stream, device=device
+            height * width,
+            hidden=hidden,
+            rows=rows,
+            global_batch=global_batch,
+            stream=stream,
+            device=device,
         )

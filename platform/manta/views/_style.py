@@ -1,7 +1,9 @@
-"""Batch style standardisation (Scalbert et al. 2024, S206): all images of a batch in the style of one of them.
+"""Batch style standardisation (Scalbert et al. 2024, S206): all images of a batch in the style of
+one of them.
 
-The style of an image is the amplitude of its low frequencies, the content their phase and the rest. The batch takes
-the style of one of its images, drawn for each view by itself: of B images, two views have one with probability 1 / B.
+The style of an image is the amplitude of its low frequencies, the content their phase and the rest.
+The batch takes the style of one of its images, drawn for each view by itself: of B images, two
+views have one with probability 1 / B.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from manta.views._config import ViewSpec
+from manta.views.config import ViewSpec
 
 STYLE = 1
 """The purpose of the stream of random numbers that styles are drawn from."""
@@ -32,11 +34,13 @@ class Style(NamedTuple):
     area: float
 
 
-def draw_styles(specs: Sequence[ViewSpec], pixels: Tensor, stream: torch.Generator) -> list[Style | None]:
+def draw_styles(
+    specs: Sequence[ViewSpec], pixels: Tensor, stream: torch.Generator
+) -> list[Style | None]:
     """A style for each view, or None for views that keep their own.
 
-    Every rank draws the same image of the batch that all ranks' `pixels: [B, 3, H, W]` make, and whoever has it sends
-    it. With gradient accumulation that is the batch of one micro-step.
+    Every rank draws the same image of the batch that all ranks' `pixels: [B, 3, H, W]` make, and
+    whoever has it sends it. With gradient accumulation that is the batch of one micro-step.
     """
     uniform = torch.rand(3, len(specs), generator=stream, dtype=torch.float64).T.tolist()
     ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
@@ -57,7 +61,8 @@ def draw_styles(specs: Sequence[ViewSpec], pixels: Tensor, stream: torch.Generat
 
 
 def restyle(images: Tensor, reference: Tensor, area: float) -> Tensor:
-    """`[B, 3, H, W]` in 0..1 with the reference's amplitudes in the centred part of the spectrum that has `area`."""
+    """`[B, 3, H, W]` in 0..1 with the reference's amplitudes in the centred part of the spectrum
+    that has `area`."""
     height, width = images.shape[-2:]
     half = math.sqrt(area) / 2
     rows = torch.fft.fftfreq(height, device=images.device).abs() <= half

@@ -1,4 +1,5 @@
-"""Sources: adapters from what a user has to a stream of work units. A new one is one new file here."""
+"""Sources: adapters from what a user has to a stream of work units. A new one is one new file
+here."""
 
 from manta.data.sources._base import SOURCES, Sample, Source, Unit, open_source
 

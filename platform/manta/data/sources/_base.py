@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
-from manta.data._files import Place
 from manta.errors import DataError
+from manta.files import Place
 from manta.registry import Registry
 
 T = TypeVar("T")
@@ -39,8 +39,9 @@ class Sample:
 class Source(ABC):
     """Turns a location into a stream of work units, and a unit into samples.
 
-    Both are deterministic, so that an interrupted ingest finds its place again. An adapter is registered by
-    `@SOURCES.register(name)` and crosses process borders, so it holds plain data only.
+    Both are deterministic, so that an interrupted ingest finds its place again. An adapter is
+    registered by `@SOURCES.register(name)` and crosses process borders, so it holds plain data
+    only.
     """
 
     kind: ClassVar[str]
@@ -59,7 +60,8 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, unit: Unit) -> Iterator[Sample]:
-        """Samples of a unit in a stable order. What cannot be read is a Sample with a reason, not an exception."""
+        """Samples of a unit in a stable order. What cannot be read is a Sample with a reason, not
+        an exception."""
 
     def classes(self) -> list[str] | None:
         """Names of the labels, or None."""
@@ -80,12 +82,16 @@ def open_source(location: str | os.PathLike[str]) -> Source:
         DataError: nothing is there, or no adapter knows it.
     """
     text = os.fspath(location)
-    builtin = next((cls for name, cls in SOURCES.items() if name == text and cls.claim(Place(text)) == 2), None)
+    builtin = next(
+        (cls for name, cls in SOURCES.items() if name == text and cls.claim(Place(text)) == 2), None
+    )
     if builtin is not None and not os.path.exists(text):
         return builtin(Place(text))
     place = Place.of(text)
     if not place.is_glob and not place.exists():
-        raise DataError(f"nothing at {text}; give a folder of images, Parquet, tars, a file list, or 'digits'")
+        raise DataError(
+            f"nothing at {text}; give a folder of images, Parquet, tars, a file list, or 'digits'"
+        )
     claims = [(cls.claim(place), name) for name, cls in SOURCES.items()]
     surest, name = max(claims)
     if surest == 0:
@@ -109,7 +115,9 @@ def read_files(files: Iterable[tuple[Place, str, int | None]]) -> Iterator[Sampl
         try:
             yield Sample(name, place.read(), label)
         except (OSError, ValueError) as error:
-            yield Sample(name, None, label, f"cannot be read: {getattr(error, 'strerror', None) or error}")
+            yield Sample(
+                name, None, label, f"cannot be read: {getattr(error, 'strerror', None) or error}"
+            )
 
 
 def matching(place: Place, suffixes: tuple[str, ...]) -> list[Place]:
@@ -122,12 +130,15 @@ def matching(place: Place, suffixes: tuple[str, ...]) -> list[Place]:
     else:
         found = [place]
     if not found:
-        raise DataError(f"no {' or '.join(suffixes)} file matches {place.url}; look for a typing error in the pattern")
+        raise DataError(
+            f"no {' or '.join(suffixes)} file matches {place.url}; look for a typing error in the pattern"
+        )
     return found
 
 
 def holds(place: Place, suffixes: tuple[str, ...]) -> bool:
-    """Whether the location means files of these kinds; of a folder only the first entries are looked at."""
+    """Whether the location means files of these kinds; of a folder only the first entries are
+    looked at."""
     if place.suffix in suffixes and not place.is_dir():
         return True
     if not place.is_dir():

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from manta.data._files import Place
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Sample, Source
+from manta.files import Place
 
 ROWS = 1797
 

@@ -7,9 +7,9 @@ import io
 from collections.abc import Iterator
 from functools import cached_property
 
-from manta.data._files import Place
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Sample, Source, chunks, read_files
 from manta.errors import DataError
+from manta.files import Place
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _HEADERS = ("path", "file", "filename", "image")
@@ -19,21 +19,29 @@ _HEADERS = ("path", "file", "filename", "image")
 class FileList(Source):
     """Paths are relative to the list's own folder, absolute, or URLs. A header line is optional.
 
-    Labels that are all integers are taken as they are; any other words are numbered in sorted order.
+    Labels that are all integers are taken as they are; any other words are numbered in sorted
+    order.
     """
 
     kind = "filelist"
 
     @classmethod
     def claim(cls, place: Place) -> int:
-        return 2 if place.suffix in (".txt", *_DELIMITERS) and not place.is_glob and not place.is_dir() else 0
+        return (
+            2
+            if place.suffix in (".txt", *_DELIMITERS) and not place.is_glob and not place.is_dir()
+            else 0
+        )
 
     def units(self) -> Iterator[list[tuple[str, int | None]]]:
         numbers = {name: number for number, name in enumerate(self._words or ())}
         empty = True
         for rows in chunks(self._rows(), FILES_PER_UNIT):
             empty = False
-            yield [(path, None if word is None else numbers.get(word, _integer(word))) for path, word in rows]
+            yield [
+                (path, None if word is None else numbers.get(word, _integer(word)))
+                for path, word in rows
+            ]
         if empty:
             raise DataError(f"{self.place.url} names no file; write one path per line")
 
@@ -48,20 +56,28 @@ class FileList(Source):
 
     @cached_property
     def _words(self) -> list[str] | None:
-        """The distinct labels where some are no integers; one pass over the list, holding only them."""
+        """The distinct labels where some are no integers; one pass over the list, holding only
+        them."""
         if self.place.suffix == ".txt":
             return None
         words = {word for _, word in self._rows() if word is not None}
         return None if all(_integer(word) is not None for word in words) else sorted(words)
 
     def _rows(self) -> Iterator[tuple[str, str | None]]:
-        with self.place.open() as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as lines:
+        with (
+            self.place.open() as raw,
+            io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as lines,
+        ):
             if self.place.suffix == ".txt":
                 yield from ((line.strip(), None) for line in lines if line.strip())
                 return
             rows = csv.reader(lines, delimiter=_DELIMITERS[self.place.suffix])
             for number, row in enumerate(rows):
-                if not row or not row[0].strip() or (number == 0 and row[0].strip().lower() in _HEADERS):
+                if (
+                    not row
+                    or not row[0].strip()
+                    or (number == 0 and row[0].strip().lower() in _HEADERS)
+                ):
                     continue
                 word = row[1].strip() if len(row) > 1 else ""
                 yield row[0].strip(), word or None

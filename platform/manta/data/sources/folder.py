@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-from manta.data._files import Place
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Sample, Source, chunks, read_files
 from manta.errors import DataError
+from manta.files import Place
 
 
 @SOURCES.register("folder")
 class Folder(Source):
     """Every file that is not hidden is tried; what is no image goes to quarantine.
 
-    Labels are the sorted names of the sub-folders where the folder holds at least two of them and no file, and the
-    first of them holds files and no folder. Deeper or mixed trees are read whole and have no labels.
+    Labels are the sorted names of the sub-folders where the folder holds at least two of them and
+    no file, and the first of them holds files and no folder. Deeper or mixed trees are read whole
+    and have no labels.
     """
 
     kind = "folder"
@@ -45,7 +46,9 @@ class Folder(Source):
             empty = False
             yield unit
         if empty:
-            raise DataError(f"{self.place.url} holds no file; point data.source at the folder that holds the images")
+            raise DataError(
+                f"{self.place.url} holds no file; point data.source at the folder that holds the images"
+            )
 
     def read(self, unit: list[tuple[str, int | None]]) -> Iterator[Sample]:
         yield from read_files((self.place / name, name, label) for name, label in unit)
@@ -60,9 +63,12 @@ class Folder(Source):
 
 
 def _walk(place: Place, prefix: str, depth: int = 0) -> Iterator[str]:
-    """Names of the files below, sorted within each folder. One folder's names are held at a time (per level)."""
+    """Names of the files below, sorted within each folder. One folder's names are held at a time
+    (per level)."""
     if depth > 32:
-        raise DataError(f"{place.url} is nested deeper than 32 folders; look for a link that points to its own parent")
+        raise DataError(
+            f"{place.url} is nested deeper than 32 folders; look for a link that points to its own parent"
+        )
     entries = sorted(place.entries())
     for name, is_dir in entries:
         if is_dir:

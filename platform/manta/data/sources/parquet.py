@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manta.data._files import Place
 from manta.data.sources._base import SOURCES, Sample, Source, holds, matching
 from manta.errors import DataError
+from manta.files import Place
 
 _SUFFIXES = (".parquet", ".pq")
 _NAMES = ("image", "img", "jpg", "jpeg", "png", "bytes", "image_bytes", "data")
@@ -51,13 +51,17 @@ class Parquet(Source):
             column = _image_column(table.schema_arrow, url)
             labelled = _has_label(table.schema_arrow)
             columns = [column, "label"] if labelled else [column]
-            batches = table.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns, use_threads=False)
+            batches = table.iter_batches(
+                _ROWS_AT_ONCE, row_groups=[group], columns=columns, use_threads=False
+            )
             for batch in _whole(batches):
                 if isinstance(batch, str):
                     yield Sample(f"{file.name}#{row}", None, None, batch)
                     return
                 labels = batch.column("label").to_pylist() if labelled else [None] * batch.num_rows
-                for data, path, label in zip(*_bytes_and_paths(batch.column(column)), labels, strict=True):
+                for data, path, label in zip(
+                    *_bytes_and_paths(batch.column(column)), labels, strict=True
+                ):
                     name = path or f"{file.name}#{row}"
                     reason = "the image column is null" if data is None else None
                     yield Sample(name, data, label, reason)
@@ -72,7 +76,11 @@ class Parquet(Source):
             names = info["info"]["features"]["label"]["names"]
         except (KeyError, TypeError, ValueError):
             return None
-        return [str(name) for name in names] if isinstance(names, list) and _has_label(schema) else None
+        return (
+            [str(name) for name in names]
+            if isinstance(names, list) and _has_label(schema)
+            else None
+        )
 
     def identity(self) -> list[Any]:
         return [file.identity() for file in self._files]
@@ -82,7 +90,9 @@ def _parquet(file: Place, handle: Any) -> Any:
     try:
         return pq.ParquetFile(handle)
     except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{file.url} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+        raise DataError(
+            f"{file.url} is not a readable Parquet file: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _whole(batches: Iterator[Any]) -> Iterator[Any]:

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
-from manta.data._files import Place
 from manta.data.sources._base import SOURCES, Sample, Source, holds, matching
+from manta.files import Place
 
 _SUFFIXES = (".tar", ".tgz")
 _IMAGES = ("jpg", "jpeg", "png", "webp")

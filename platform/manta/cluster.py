@@ -1,0 +1,121 @@
+"""Ray: attach to a cluster, or start one on this machine."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+
+import ray
+
+from manta.errors import ResourceError
+
+if TYPE_CHECKING:  # workers import this module first, and the configuration brings torch
+    pass
+
+DECODE_CPUS = 0.5
+"""Logical CPUs of one decode task."""
+SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # `report` and the end of a run wait for a poll (default 2 s)
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_worker_prestart": "0",  # idle workers start while training does, on the same cores
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep the user's CUDA_VISIBLE_DEVICES in processes without a GPU
+}
+LOCAL_SETTINGS = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more, for notices that only clouds give
+}
+
+
+def connect(*, cpus: float = 0.0) -> bool:
+    """Attach to `RAY_ADDRESS`, or start a local cluster with at least `cpus` logical CPUs.
+    Idempotent.
+
+    Returns:
+        whether this call started a cluster, which ends with this process.
+
+    Raises:
+        ResourceError: nothing listens at `RAY_ADDRESS`, or Ray cannot be started.
+    """
+    _set(SETTINGS)
+    if ray.is_initialized():
+        return False
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "configure_logging": True,
+        "logging_level": "ERROR",
+    }
+    address = os.environ.get("RAY_ADDRESS") or "local"
+    if address != "local":
+        _probe(address)
+        doing = f"attach to the cluster at RAY_ADDRESS={address}"
+        options |= {"address": address}
+    else:
+        _set(LOCAL_SETTINGS)
+        # Logical CPUs, not physical ones: a training worker computes while decode tasks wait for
+        # it.
+        logical = max(4, 2 * (os.cpu_count() or 1), math.ceil(cpus))
+        doing = "start on this machine"
+        options |= {"address": "local", "num_cpus": logical, "include_dashboard": False}
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray raises plain ones too
+        said = str(error).rstrip(". ")
+        raise ResourceError(
+            f"Ray could not {doing}: {said}; `manta doctor` shows what is wrong"
+        ) from error
+    return address == "local"
+
+
+def start_ahead() -> None:
+    """Start the actor that Ray Train's controller waits for, while the driver still has other
+    things to do."""
+    from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coordinator
+
+    get_or_create_autoscaling_coordinator()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as KeyboardInterrupt out of Ray Train.
+
+    Its own handler ends the workers and exits with status 0, and stays when training is over.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _set(settings: dict[str, str]) -> None:
+    """Into the environment, where the user has not set them."""
+    for key, value in settings.items():
+        os.environ.setdefault(key, value)
+
+
+def _probe(address: str) -> None:
+    """Ray waits for minutes for a dead address; a socket knows at once."""
+    if address in ("auto", "local"):
+        return
+    parsed = urlparse(address if "://" in address else f"ray://{address}")
+    try:
+        with socket.create_connection((parsed.hostname or "", parsed.port or 6379), timeout=5):
+            pass
+    except OSError as error:
+        raise ResourceError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start it, or unset RAY_ADDRESS to run here"
+        ) from None

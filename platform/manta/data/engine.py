@@ -1,0 +1,97 @@
+"""The few things that Manta asks of Ray Data, in one place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import ray
+from ray.data import TaskPoolStrategy
+from ray.exceptions import GetTimeoutError
+
+from manta.errors import MantaError, ResourceError
+
+Work = Callable[[dict[str, Any]], Iterator[Any]]
+
+
+def cluster_cpus() -> float:
+    """Logical CPUs of the cluster; Ray is started if it is not."""
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    return float(ray.cluster_resources().get("CPU", 0.0))
+
+
+def default_tasks(world: int = 1) -> int:
+    """Decode tasks of one rank: half of the cluster's CPUs, shared among ranks; the rest is for
+    training."""
+    return max(1, int(cluster_cpus()) // (2 * world))
+
+
+def require_cpu(cpus: float, *, timeout: float = 60.0) -> None:
+    """Proves that a task can run. Ray Data would wait in silence for ever (ray-project/ray#44687).
+
+    Raises:
+        ResourceError: no CPU came free within `timeout` seconds.
+    """
+    total = cluster_cpus()
+    # SPREAD leaves the placement group of a Train worker, as Ray Data's own tasks do.
+    probe = ray.remote(num_cpus=cpus, scheduling_strategy="SPREAD", max_retries=0)(_nothing)
+    pending = probe.remote()
+    try:
+        ray.get(pending, timeout=timeout if total >= cpus else 0.1)
+    except GetTimeoutError:
+        ray.cancel(pending, force=True)
+        raise ResourceError(
+            f"no task of {cpus:g} CPU could start within {timeout:g} s on a cluster of {total:g} logical CPUs: all are "
+            "held; start Ray with more CPUs (`ray start --num-cpus`), or lower resources.workers or cpus_per_worker"
+        ) from None
+
+
+def _nothing() -> None:
+    return None
+
+
+def generate(
+    items: Sequence[dict[str, Any]], work: Work, *, block_bytes: int, cpus: float, tasks: int
+) -> ray.data.Dataset:
+    """A Ray Dataset that runs `work` as one generator task per item, output in the order of the
+    items.
+
+    Each row that `work` yields should be one bounded unit: Ray Data never splits a row, and rows of
+    `block_bytes` or more become blocks of their own.
+    """
+    dataset = ray.data.from_items(list(items), override_num_blocks=len(items))
+    context = dataset.context
+    context.execution_options.preserve_order = True
+    context.target_max_block_size = max(1, block_bytes)
+    hush(context)
+    pool = TaskPoolStrategy(
+        size=min(tasks, len(items))
+    )  # Ray warns of a pool larger than its input
+    return dataset.map_batches(work, batch_size=None, num_cpus=cpus, compute=pool)
+
+
+def hush(context: ray.data.DataContext) -> None:
+    """Nothing of Ray Data's on the console but errors; its own log files keep all."""
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":
+            handler.setLevel(logging.ERROR)
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+
+
+def own_error(error: BaseException) -> MantaError | None:
+    """The MantaError that a failed task raised, out of Ray's wrappings."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MantaError):
+            # Ray makes a class of both RayTaskError and ours, whose message is a whole traceback,
+            # and Ray Data adds lines on retries to our own.
+            cause = getattr(seen, "cause", None)
+            mine = cause if isinstance(cause, MantaError) else seen
+            mine.args = (str(mine).partition("\n")[0], *mine.args[1:])
+            return mine
+        inner = getattr(seen, "cause", None)
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__
+    return None

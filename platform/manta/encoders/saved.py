@@ -1,0 +1,77 @@
+"""An encoder out of the folder that `manta.serving.save_encoder` wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from manta.encoders._build import build
+from manta.encoders._config import EncoderConfig
+from manta.encoders._protocols import Encoder
+from manta.errors import RunError
+
+WEIGHTS = "model.safetensors"
+DESCRIPTION = "manta.json"
+
+
+class LoadedEncoder(NamedTuple):
+    """`preprocess` holds the image size, mean and standard deviation that the encoder saw, as plain
+    data."""
+
+    encoder: Encoder
+    preprocess: dict[str, Any]
+
+
+def load_saved(folder: str | Path) -> LoadedEncoder:
+    """On the CPU. Draws nothing from torch's generator, and unpickles nothing.
+
+    Raises:
+        RunError: nothing that Manta saved is there, or the weights do not fit.
+    """
+    folder = Path(folder)
+    try:
+        description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text())
+        preprocess: dict[str, Any] = description["preprocess"]
+        weights = safetensors.torch.load_file(folder / WEIGHTS)
+        config = _config(description)
+        with torch.random.fork_rng(devices=[]):
+            encoder = build(config, image_size=preprocess["image_size"])
+        weighted(encoder).load_state_dict(weights)
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+        safetensors.SafetensorError,
+    ) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"{folder} holds no encoder saved by Manta ({DESCRIPTION}, {WEIGHTS}): {reason}"
+        ) from error
+    return LoadedEncoder(encoder, preprocess)
+
+
+def saved_config(folder: str | Path) -> EncoderConfig:
+    """What the encoder of a folder that `load_saved` reads is built from."""
+    return _config(json.loads((Path(folder) / DESCRIPTION).read_text()))
+
+
+def weighted(encoder: Encoder) -> nn.Module:
+    """The module whose keys are saved: timm's own model where there is one, so that one file serves
+    both loaders."""
+    model = getattr(encoder, "model", None)
+    return model if isinstance(model, nn.Module) else encoder
+
+
+def _config(description: dict[str, Any]) -> EncoderConfig:
+    """The weights are in the folder, so no others are asked for; timm would unpickle what
+    `checkpoint_path` names."""
+    config = EncoderConfig.model_validate(description["encoder"] | {"pretrained": False})
+    config.args.pop("checkpoint_path", None)
+    return config

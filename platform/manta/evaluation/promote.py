@@ -1,0 +1,110 @@
+"""`manta register` and `manta promote`: from a run to a version that an alias names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from manta.errors import ConfigError, DataError
+from manta.evaluation.session import Judging, Observer
+from manta.evaluators import EVALUATORS, Evaluator, Features, build, counted
+from manta.models.find import model_folder
+from manta.runs.store import default_store
+from manta.tracking import Evidence, Judged, Tracker, promote
+from manta.tracking.promotion import CHAMPION
+from manta.tracking.registry import CANDIDATE
+
+
+def promote_model(
+    name: str,
+    data: str,
+    *,
+    metric: str = "knn_top1",
+    alias: str = CHAMPION,
+    challenger: str = CANDIDATE,
+    min_gain: float = 0.0,
+    bank: str | None = None,
+    runs: str = "manta-runs",
+    observer: Observer | None = None,
+) -> Evidence:
+    """Give `alias` to the challenger if it is surely better on `data` than the version that has it.
+
+    Args:
+        challenger: a version's number, or an alias.
+        min_gain: in points: 0.5 asks for half a hundredth of the queries.
+        bank: data that the probe learns from, all of it; with None, `data` is split and 9 in 10
+            rows are the bank.
+
+    Raises:
+        PromotionRefused: the evidence does not suffice.
+        MantaError: anything else that the user can mend.
+    """
+    tracker = Tracker(runs_dir=default_store(runs))
+
+    def judge(models: Sequence[str], metric: str) -> Judged:
+        return _judge(
+            models, metric, tracker, data, bank, runs=runs, observer=observer or Observer()
+        )
+
+    return promote(
+        tracker,
+        name,
+        judge,
+        metric=metric,
+        alias=alias,
+        challenger=challenger,
+        min_gain=min_gain / 100,
+    )
+
+
+def _judge(
+    models: Sequence[str],
+    metric: str,
+    tracker: Tracker,
+    data: str,
+    bank: str | None,
+    *,
+    runs: str,
+    observer: Observer,
+) -> Judged:
+    """Every model on the same rows."""
+    evaluator = _evaluator(metric)
+    judging = Judging.of(data, bank, runs, observer)
+    for rows in (judging.learnt, judging.asked):
+        if not rows.manifest.labelled:
+            raise DataError(
+                f"{rows.manifest.source} has no labels, and a promotion compares accuracies; give labelled data"
+            )
+    observer.notify(f"evaluating {' and '.join(models)}")
+    correct: dict[str, Tensor] = {}
+    bank_rows = 0
+    for model in models:
+        with model_folder(model, tracker, runs) as folder:
+            features = judging.features(folder)
+        correct[model] = _answers(evaluator, features, metric, model)
+        bank_rows = len(features.bank)
+    digest = judging.asked.manifest.digest
+    return Judged(correct, data, digest, bank_rows, evaluator.config.model_dump(mode="json"))
+
+
+def _evaluator(metric: str) -> Evaluator[Any]:
+    """The evaluator that gives `metric`, with its own defaults: the same for every model."""
+    named = [name for name in EVALUATORS if metric.startswith(name)]
+    kind = EVALUATORS[max(named, key=len)] if named else None
+    if kind is None or not kind.counts_queries:
+        raise ConfigError(
+            f"{metric!r} is not counted by queries; judge by an accuracy, such as knn_top1 or linear_top1"
+        )
+    return build(kind.Config.model_validate({"name": max(named, key=len)}))
+
+
+def _answers(evaluator: Evaluator[Any], features: Features, metric: str, model: str) -> Tensor:
+    correct = counted(evaluator.judge(features))
+    if metric not in correct:
+        has = ", ".join(correct) or "nothing, since features are not finite"
+        raise ConfigError(
+            f"{model} has no {metric!r} on these data; {evaluator.config.name} gives {has}"
+        )
+    return correct[metric]

@@ -1,0 +1,48 @@
+"""Label-free: how fast the eigenspectrum of frozen features decays (alpha-ReQ)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
+from manta.functional.spectrum import LEAST_POINTS, alpha_req
+
+
+class AlphaReQConfig(EvaluatorConfig):
+    """The fit's settings.
+
+    Attributes:
+        rows: of the queries, at most, drawn at random by `seed`.
+        first, last: ranks of the eigenvalues that the power law is fitted to, from 1, both
+            included.
+        seed: of the draw of rows.
+    """
+
+    name: Literal["alpha_req"] = "alpha_req"
+    rows: int = Field(4096, ge=2)
+    first: int = Field(4, ge=1)
+    last: int = Field(100, ge=1)
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _range_ascends(self) -> AlphaReQConfig:
+        if self.last - self.first + 1 < LEAST_POINTS:
+            raise ValueError(
+                f"last must be {self.first + LEAST_POINTS - 1} or more: a fit takes {LEAST_POINTS} points"
+            )
+        return self
+
+
+@EVALUATORS.register("alpha_req")
+class AlphaReQ(Evaluator[AlphaReQConfig]):
+    """`alpha_req`, best near 1, and its distance from 1 as `alpha_req_gap`."""
+
+    Config = AlphaReQConfig
+
+    def judge(self, features: Features) -> Scores:
+        config = self.config
+        queries = some(features.queries, config.rows, seed=config.seed)
+        alpha = alpha_req(queries, first=config.first, last=config.last)
+        return {"alpha_req": alpha, "alpha_req_gap": abs(alpha - 1)}

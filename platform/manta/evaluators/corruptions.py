@@ -1,0 +1,117 @@
+"""Robustness: how often k nearest clean neighbours are right about corrupted images.
+
+Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations". Certain is the mean over corruptions and five severities, from training on clean
+images only. Ours: the classifier is kNN on frozen features, as nothing is fitted to a corruption;
+accuracies are given, not errors relative to AlexNet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from manta.errors import did_you_mean
+from manta.evaluators._base import (
+    EVALUATORS,
+    Bench,
+    EncoderEvaluator,
+    EncoderEvaluatorConfig,
+    Features,
+    Scores,
+)
+from manta.evaluators._corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from manta.evaluators.knn import KNN, KNNConfig
+
+
+class CorruptionsConfig(EncoderEvaluatorConfig):
+    """What is corrupted, and the classifier's settings. The cost is `5 * rows` images for each
+    corruption."""
+
+    name: Literal["corruptions"] = "corruptions"
+    corruptions: tuple[str, ...] = Field(
+        tuple(CORRUPTIONS), min_length=1, description="names as in ImageNet-C"
+    )
+    rows: int = Field(500, ge=1, description="of the queries that are corrupted, at most")
+    k: int = Field(20, ge=1, description="neighbours that vote; clipped to the bank's rows")
+    temperature: float = Field(0.1, gt=0, description="of the votes' weights")
+    chunk: int = Field(
+        2048, ge=1, description="rows of the bank that are compared at a time; bounds the memory"
+    )
+    seed: int = Field(0, ge=0, description="of the noises")
+
+    @field_validator("corruptions")
+    @classmethod
+    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in CORRUPTIONS:
+                raise ValueError(
+                    f"no corruption is named {name!r}{did_you_mean(name, CORRUPTIONS)}"
+                )
+        return names
+
+
+@EVALUATORS.register("corruptions")
+class Corruptions(EncoderEvaluator[CorruptionsConfig]):
+    """`corruptions_top1`, the mean; the mean of each corruption, `corruptions_<name>_top1`, and of
+    each severity, `corruptions_severity<1..5>_top1`; and `corruptions_clean_top1` of the same rows
+    as they are."""
+
+    Config = CorruptionsConfig
+    needs_labels = True
+
+    def probe(self, bench: Bench, features: Features) -> Scores:
+        names = self.config.corruptions
+        cases = [(name, severity) for name in names for severity in SEVERITIES]
+        # Each case has draws of its own, which do not depend on what else is tried.
+        generators = {case: torch.Generator().manual_seed(self.config.seed) for case in cases}
+        clean: list[Tensor] = []
+        corrupted: dict[tuple[str, int], list[Tensor]] = {case: [] for case in cases}
+        truth: list[Tensor] = []
+        for images, labels in bench.rows("queries", self.config.rows):
+            if labels is None:
+                return {}
+            truth.append(labels)
+            images = images.to(bench.device)
+            clean.append(bench.embed(images))
+            for name, severity in cases:
+                changed = corrupt(images, name, severity, generators[name, severity])
+                corrupted[name, severity].append(bench.embed(changed))
+        top1 = {case: self._top1(features, parts, truth) for case, parts in corrupted.items()}
+        found: dict[str, float | Tensor] = {
+            "corruptions_top1": _together(top1.values()),
+            "corruptions_clean_top1": self._top1(features, clean, truth),
+        }
+        for name in names:
+            found[f"corruptions_{name}_top1"] = _together(
+                top1[name, severity] for severity in SEVERITIES
+            )
+        for severity in SEVERITIES:
+            found[f"corruptions_severity{severity}_top1"] = _together(
+                top1[name, severity] for name in names
+            )
+        return found
+
+    def _top1(self, features: Features, queries: list[Tensor], truth: list[Tensor]) -> Tensor:
+        """Which rows were named right, `[Q]` bool."""
+        config, device = self.config, features.bank.device
+        settings = KNNConfig(
+            k=min(config.k, len(features.bank)), temperature=config.temperature, chunk=config.chunk
+        )
+        rows = Features(
+            features.bank,
+            torch.cat(queries).to(device),
+            features.bank_labels,
+            torch.cat(truth).to(device),
+        )
+        return KNN(settings).hits(rows)["knn_top1"]
+
+
+def _together(cases: Iterable[Tensor]) -> Tensor:
+    """How often each row was named right in all cases: rows are what intervals resample, with all
+    their cases."""
+    return torch.stack(list(cases)).double().mean(0)

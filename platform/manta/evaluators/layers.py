@@ -1,0 +1,195 @@
+"""Layer by layer: what each knows of the labels, and how near it is to the last one.
+
+Pasad, Chou & Livescu 2021, "Layer-wise Analysis of a Self-supervised Speech Representation Model",
+on images. Certain are its three tools: canonical correlation analysis weighted by projection
+(Morcos, Raghu & Bengio 2018, "Insights on representational similarity in neural networks with
+canonical correlation"), mutual information of labels and of clusters of the features, and a probe
+of each layer.
+
+Ours: a layer's features are its output's mean over positions; what it is compared with is the last
+layer, as there are no filter banks or words; correlations are taken within the principal components
+that hold most of the variance, since those of noise would be counted in full; information is a
+fraction of the labels' entropy; and the probe is ridge regression on standardised features, whose
+solution is exact.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from manta.evaluators._base import (
+    EVALUATORS,
+    Bench,
+    EncoderEvaluator,
+    EncoderEvaluatorConfig,
+    Features,
+    Scores,
+)
+from manta.evaluators._layers import LayerReader
+from manta.evaluators._probe import standardise
+
+
+class LayersConfig(EncoderEvaluatorConfig):
+    """Which layers, and the settings of what they are put to. The pooled features of all layers are
+    held in memory."""
+
+    name: Literal["layers"] = "layers"
+    layers: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="submodules of the encoder; None: the stages or blocks that timm lists",
+    )
+    rows: int = Field(
+        5_000,
+        ge=2,
+        description="of the bank that probes learn from and clusters are made of, at most",
+    )
+    query_rows: int = Field(
+        2_000, ge=1, description="of the queries that probes are scored on, at most"
+    )
+    ridge: float = Field(1e-2, gt=0, description="the probe's penalty, as a multiple of the rows")
+    variance: float = Field(
+        0.99, gt=0, le=1, description="fraction of it that the components of the correlations hold"
+    )
+    clusters: int = Field(
+        100, ge=2, description="of k-means, for the information; clipped to a tenth of the rows"
+    )
+    seed: int = Field(0, ge=0, description="of k-means")
+
+
+@EVALUATORS.register("layers")
+class Layers(EncoderEvaluator[LayersConfig]):
+    """Of each layer: `layers_<layer>_top1` of a ridge probe, `layers_<layer>_information` about the
+    labels, and `layers_<layer>_cca` with the last layer; and `layers_best_top1`, of the layer that
+    does best on a fifth of the bank, at the depth `layers_best_depth`, 0 the first and 1 the last.
+    Without labels `cca` alone."""
+
+    Config = LayersConfig
+
+    def probe(self, bench: Bench, features: Features) -> Scores:
+        config = self.config
+        reader = LayerReader(bench.encoder, config.layers)
+        bank, labels = _read(bench, reader, "bank", config.rows)
+        *names, last = bank
+        found: dict[str, float | Tensor] = {
+            f"layers_{name}_cca": pwcca(bank[name], bank[last], variance=config.variance)
+            for name in names
+        }
+        if labels is None:
+            return found
+        queries, truth = _read(bench, reader, "queries", config.query_rows)
+        if truth is None:
+            return found
+        top1 = []
+        for name in bank:
+            predicted = ridge(bank[name], labels, queries[name], penalty=config.ridge * len(labels))
+            top1.append(predicted == truth)
+            found[f"layers_{name}_top1"] = top1[-1]
+            found[f"layers_{name}_information"] = information(
+                bank[name],
+                labels,
+                clusters=min(config.clusters, max(len(labels) // 10, 2)),
+                seed=config.seed,
+            )
+        best = int(np.argmax([self._held_out(rows, labels) for rows in bank.values()]))
+        depth = best / max(len(top1) - 1, 1)
+        return found | {"layers_best_top1": top1[best], "layers_best_depth": depth}
+
+    def _held_out(self, rows: Tensor, labels: Tensor) -> int:
+        """How many of a fifth of the bank the probe of the others names right: queries choose
+        nothing."""
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.config.seed))
+        asked, learnt = order[: max(len(rows) // 5, 1)], order[max(len(rows) // 5, 1) :]
+        predicted = ridge(
+            rows[learnt], labels[learnt], rows[asked], penalty=self.config.ridge * len(learnt)
+        )
+        return int((predicted == labels[asked]).sum())
+
+
+def pwcca(x: Tensor, y: Tensor, *, variance: float) -> float:
+    """Projection-weighted canonical correlation of `x: [N, D]` with `y: [N, E]`, between 0 and 1.
+
+    The canonical correlations' mean, each weighted by how much of x's features its variate holds.
+
+    Args:
+        variance: fraction that the principal components hold among which correlations are sought,
+            on either side.
+
+    Returns:
+        NaN where a feature is not finite or none varies, or where both sides have more components
+        together than there
+        are rows to tell them apart: some correlations would be 1 whatever the features.
+    """
+    if not bool(x.isfinite().all() and y.isfinite().all()):
+        return float("nan")
+    x, y = (side.double() - side.double().mean(0) for side in (x, y))
+    basis_x, basis_y = _components(x, variance), _components(y, variance)
+    if (
+        not basis_x.shape[1]
+        or not basis_y.shape[1]
+        or basis_x.shape[1] + basis_y.shape[1] >= len(x)
+    ):
+        return float("nan")
+    directions, correlations, _ = torch.linalg.svd(basis_x.T @ basis_y, full_matrices=False)
+    weights = (x.T @ (basis_x @ directions)).abs().sum(0)
+    return float((weights * correlations.clamp(0, 1)).sum() / weights.sum())
+
+
+def ridge(bank: Tensor, labels: Tensor, queries: Tensor, *, penalty: float) -> Tensor:
+    """Labels `[Q]` of `queries: [Q, D]` by ridge regression of +-1 per class on standardised `bank:
+    [N, D]`."""
+    x, asked = standardise(bank.double(), queries)
+    classes, targets = torch.unique(labels, return_inverse=True)
+    wanted = torch.nn.functional.one_hot(targets, len(classes)).double() * 2 - 1
+    gram = x.T @ x + penalty * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    weight = torch.linalg.solve(gram, x.T @ (wanted - wanted.mean(0)))
+    scores = asked @ weight + wanted.mean(0)
+    predicted: Tensor = classes[scores.argmax(1)]
+    return predicted
+
+
+def information(features: Tensor, labels: Tensor, *, clusters: int, seed: int) -> float:
+    """Mutual information of labels and k-means clusters of `[N, D]` features, over the labels'
+    entropy: 0 to 1."""
+    from sklearn.cluster import MiniBatchKMeans
+    from sklearn.metrics import homogeneity_score
+
+    if not bool(features.isfinite().all()):
+        return float("nan")
+    means = MiniBatchKMeans(clusters, random_state=seed, n_init=3, batch_size=4096)
+    return float(homogeneity_score(labels.numpy(), means.fit_predict(features.numpy())))
+
+
+def _components(centred: Tensor, variance: float) -> Tensor:
+    """An orthonormal basis `[N, d]` of the first principal components that hold `variance` of
+    it."""
+    basis, singular, _ = torch.linalg.svd(centred, full_matrices=False)
+    zero = singular[0] * max(centred.shape) * torch.finfo(singular.dtype).eps
+    singular = singular[singular > zero]
+    held = singular.square().cumsum(0) / singular.square().sum()
+    needed = (
+        int((held < variance - 1e-12).sum()) + 1
+    )  # the last one is that with which the fraction is reached
+    components: Tensor = basis[:, : needed if len(singular) else 0]
+    return components
+
+
+def _read(
+    bench: Bench, reader: LayerReader, split: Literal["bank", "queries"], limit: int
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Features of every layer and labels, on the CPU."""
+    found: dict[str, list[Tensor]] = {name: [] for name in reader.modules}
+    labels = []
+    for images, truth in bench.rows(split, limit):
+        for name, output in reader(bench.prepared(images)).items():
+            found[name].append(output.cpu())
+        if truth is not None:
+            labels.append(truth)
+    return {name: torch.cat(parts) for name, parts in found.items()}, torch.cat(
+        labels
+    ) if labels else None

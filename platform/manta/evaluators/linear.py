@@ -1,0 +1,154 @@
+"""A linear classifier on frozen features: multinomial logistic regression by L-BFGS.
+
+The strength of the L2 penalty is chosen on a part of the bank, never on the queries. The protocol
+is that of Kornblith, Shlens & Le 2019, "Do Better ImageNet Models Transfer Better?", appendix A.4,
+on standardised features.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._probe import draw, standardise
+
+
+class LinearConfig(EvaluatorConfig):
+    """The probe's settings.
+
+    Attributes:
+        rows: of the bank that are used, at most, drawn at random by `seed`. 10,000 keep the probe
+            at seconds; raise it for a number to publish.
+        l2: strengths to choose from. The loss is `mean cross-entropy + l2 / 2 * |weight|^2`, which
+            is scikit-learn's with `C = 1 / (l2 * rows)`. The bias is free.
+        validation: fraction of the rows on which the strength is chosen.
+        iterations: of L-BFGS per strength, at most.
+        chunk: rows at a time; bounds the memory.
+        seed: of the draw of rows and of their split.
+    """
+
+    name: Literal["linear"] = "linear"
+    rows: int = Field(10_000, ge=2)
+    l2: tuple[float, ...] = Field((1.0, 1e-1, 1e-2, 1e-3, 1e-4), min_length=1)
+    validation: float = Field(0.2, gt=0, lt=1)
+    iterations: int = Field(100, ge=1)
+    chunk: int = Field(16_384, ge=1)
+    seed: int = Field(0, ge=0)
+
+
+@EVALUATORS.register("linear")
+class Linear(Evaluator[LinearConfig]):
+    """`linear_top1`, and the strength that was chosen as `linear_l2`."""
+
+    Config = LinearConfig
+    needs_labels = True
+    counts_queries = True
+
+    @torch.inference_mode(False)  # the fit needs gradients, whatever mode its caller is in
+    def judge(self, features: Features) -> Scores:
+        labels, truth = features.bank_labels, features.query_labels
+        if labels is None or truth is None:
+            return {}
+        config = self.config
+        bank, labels = draw(features.bank, labels, most=config.rows, seed=config.seed)
+        if not bool(bank.isfinite().all()):  # the line search would raise
+            return {"linear_top1": float("nan"), "linear_l2": float("nan")}
+        bank, queries = standardise(bank, features.queries)
+        classes = int(torch.cat([labels, truth]).max()) + 1
+        strengths = self._choose(bank, labels, classes)
+        weight = self._path(bank, labels, classes, strengths)[-1]
+        return {
+            "linear_top1": answered(weight, queries, truth, chunk=config.chunk),
+            "linear_l2": strengths[-1],
+        }
+
+    def _choose(self, bank: Tensor, labels: Tensor, classes: int) -> list[float]:
+        """The strengths down to the one that does best on held-out rows of the bank; the stronger
+        of equals."""
+        strengths = sorted(self.config.l2, reverse=True)
+        held_out = round(len(bank) * self.config.validation)
+        if len(strengths) == 1 or held_out in (0, len(bank)):
+            return strengths[:1]
+        path = self._path(bank[held_out:], labels[held_out:], classes, strengths)
+        scores = [
+            accuracy(weight, bank[:held_out], labels[:held_out], chunk=self.config.chunk)
+            for weight in path
+        ]
+        return strengths[: scores.index(max(scores)) + 1]
+
+    def _path(self, x: Tensor, y: Tensor, classes: int, strengths: list[float]) -> list[Tensor]:
+        """The weights for each strength, from strong to weak. Each starts from the last: several
+        times quicker, and the weakest, where L-BFGS stops before the optimum, are the same in the
+        choice and in the end."""
+        weights: list[Tensor] = []
+        iterations, chunk = self.config.iterations, self.config.chunk
+        for l2 in strengths:
+            start = weights[-1] if weights else None
+            weights.append(
+                fit(x, y, classes=classes, l2=l2, iterations=iterations, chunk=chunk, start=start)
+            )
+        return weights
+
+
+def fit(
+    x: Tensor,
+    y: Tensor,
+    *,
+    classes: int,
+    l2: float,
+    iterations: int,
+    chunk: int,
+    tolerance: float = 1e-4,
+    start: Tensor | None = None,
+) -> Tensor:
+    """Multinomial logistic regression of `y: [N]` on `x: [N, D]`.
+
+    Returns:
+        `[classes, D + 1]`, the last column being the bias. `tolerance` bounds the gradient's
+        largest entry.
+    """
+    weight = x.new_zeros(classes, x.shape[1] + 1) if start is None else start.clone()
+    weight.requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [weight],
+        max_iter=iterations,
+        tolerance_grad=tolerance,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    )
+
+    def loss_and_gradient() -> Tensor:
+        optimizer.zero_grad()
+        penalty = l2 / 2 * weight[:, :-1].square().sum()
+        penalty.backward()  # type: ignore[no-untyped-call]
+        total = penalty.detach()
+        for rows, answers in zip(torch.split(x, chunk), torch.split(y, chunk), strict=True):
+            part = F.cross_entropy(logits(weight, rows), answers, reduction="sum") / len(x)
+            part.backward()  # type: ignore[no-untyped-call]
+            total = total + part.detach()
+        return total
+
+    with torch.enable_grad():
+        optimizer.step(loss_and_gradient)  # type: ignore[no-untyped-call]
+    return weight.detach()
+
+
+def accuracy(weight: Tensor, x: Tensor, y: Tensor, *, chunk: int) -> float:
+    """The fraction of rows of `x` whose largest logit is `y`'s."""
+    return int(answered(weight, x, y, chunk=chunk).sum()) / len(y)
+
+
+def answered(weight: Tensor, x: Tensor, y: Tensor, *, chunk: int) -> Tensor:
+    """Of which rows of `x` the largest logit is `y`'s: `[N]` bool."""
+    parts = zip(torch.split(x, chunk), torch.split(y, chunk), strict=True)
+    return torch.cat([logits(weight, rows).argmax(1) == answers for rows, answers in parts])
+
+
+def logits(weight: Tensor, x: Tensor) -> Tensor:
+    """`[N, D] -> [N, classes]` by weights that `fit` returned."""
+    return F.linear(x, weight[:, :-1], weight[:, -1])

@@ -1,0 +1,29 @@
+"""Label-free: how many dimensions share the variance of frozen features (NESum)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
+from manta.functional.geometry import nesum
+
+
+class NESumConfig(EvaluatorConfig):
+    """Which rows it is taken from."""
+
+    name: Literal["nesum"] = "nesum"
+    rows: int = Field(4096, ge=2, description="of the queries, at most; it is below their number")
+    seed: int = Field(0, ge=0, description="of the draw of rows")
+
+
+@EVALUATORS.register("nesum")
+class NESum(Evaluator[NESumConfig]):
+    """`nesum`, from 1 where features lie on a line to the number of dimensions where they are
+    white."""
+
+    Config = NESumConfig
+
+    def judge(self, features: Features) -> Scores:
+        return {"nesum": nesum(some(features.queries, self.config.rows, seed=self.config.seed))}

@@ -1,0 +1,82 @@
+"""Label-free: how well features fall into clusters after UMAP.
+
+Lowe, Haurum, Oore, Moeslund & Taylor 2024, "An Empirical Study into Clustering of Unseen Datasets
+with Self-Supervised Encoders": measured in a UMAP-reduced space, the silhouette goes with the
+agreement of clusters and true classes. As they recommend, clusters are Ward's, their number that of
+the largest silhouette, and UMAP is set for clustering.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
+
+Points = NDArray[np.float32]
+
+
+class SilhouetteConfig(EvaluatorConfig):
+    """The reduction's and the clustering's settings.
+
+    Attributes:
+        rows: of the queries, at most, drawn at random by `seed`.
+        dimensions: of the reduced space. The paper has 50 and finds 5 to 100 alike.
+        neighbours: of a row in UMAP's graph; clipped to the other rows.
+        clusters: numbers of clusters to choose from. Two are not among them: any outlier makes a
+            clean cut in two.
+        seed: of the draw of rows and of UMAP.
+    """
+
+    name: Literal["silhouette"] = "silhouette"
+    rows: int = Field(
+        1000, ge=4, le=4000
+    )  # from 4,096 rows on UMAP's graph is approximate, and slow to compile
+    dimensions: int = Field(10, ge=2)
+    neighbours: int = Field(30, ge=2)
+    clusters: tuple[Annotated[int, Field(ge=2)], ...] = Field((5, 10, 20, 50, 100), min_length=1)
+    seed: int = Field(0, ge=0)
+
+
+@EVALUATORS.register("silhouette")
+class Silhouette(Evaluator[SilhouetteConfig]):
+    """`silhouette` of Ward clusters in a UMAP-reduced space, between -1 and 1."""
+
+    Config = SilhouetteConfig
+
+    def judge(self, features: Features) -> Scores:
+        from scipy.cluster.hierarchy import cut_tree, ward
+        from sklearn.metrics import silhouette_score
+
+        points: Points = (
+            some(features.queries, self.config.rows, seed=self.config.seed).float().cpu().numpy()
+        )
+        distinct = len(np.unique(points, axis=0)) if np.isfinite(points).all() else 0
+        counts = [count for count in self.config.clusters if count < distinct]
+        if not counts:
+            return {"silhouette": float("nan")}
+        reduced = self._reduce(points)
+        members = cut_tree(ward(reduced), n_clusters=counts)
+        return {"silhouette": max(float(silhouette_score(reduced, labels)) for labels in members.T)}
+
+    def _reduce(self, points: Points) -> Points:
+        """`[N, D] -> [N, dimensions]`, the same at every call."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # it wishes for TensorFlow
+            from umap import UMAP
+
+        config = self.config
+        reducer = UMAP(
+            n_components=min(config.dimensions, *points.shape),
+            n_neighbors=min(config.neighbours, len(points) - 1),
+            min_dist=0.0,
+            init="pca",  # unlike the spectral one it cannot fail to converge
+            random_state=config.seed,
+            n_jobs=1,  # what a seed asks for
+        )
+        reduced: Points = reducer.fit_transform(points)
+        return reduced

@@ -1,0 +1,61 @@
+"""A denoising autoencoder of the data, for pseudo-classes where no model is at hand (G-SimCLR,
+S056)."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from manta.batch import ViewNeeds
+from manta.config import Experiment
+from manta.data import Manifest, Plan, read_split
+from manta.encoders import EncoderConfig, build
+from manta.encoders.conv_autoencoder import ConvAutoencoder
+from manta.errors import ConfigError
+from manta.serving import ExportedEncoder, save_encoder
+from manta.views import Views
+
+CONFIG = EncoderConfig(name="conv_autoencoder")
+SIZE = 32
+"""Side in pixels of what it sees."""
+ROWS, STEPS, BATCH, NOISE = 20_000, 400, 128, 0.3
+
+
+@contextmanager
+def trained_autoencoder(experiment: Experiment, manifest: Manifest, *, seed: int) -> Iterator[Path]:
+    """The folder of an autoencoder trained to undo noise on at most 20,000 rows; gone when the
+    block ends."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    whole = Plan(manifest, seed=seed, batch_size=1, holdout=0.0)
+    images = torch.cat(
+        [part.images for part in read_split(manifest, whole, "bank", limit=ROWS, size=SIZE)]
+    )
+    views = Views(experiment.views, ViewNeeds(preset="plain"), image_size=SIZE)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build(CONFIG, image_size=SIZE)
+        if not isinstance(model, ConvAutoencoder):
+            raise ConfigError(
+                f"the name {CONFIG.name!r} is registered by another encoder; rename that"
+            )
+        _fit(model.to(device).train(), images, views, device)
+    with tempfile.TemporaryDirectory(prefix="manta-autoencoder-") as scratch:
+        exported = ExportedEncoder(model.cpu(), SIZE, views.mean, views.std)
+        yield save_encoder(exported, scratch, config=CONFIG).folder
+
+
+def _fit(model: ConvAutoencoder, images: Tensor, views: Views, device: torch.device) -> None:
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(STEPS):
+        drawn = torch.randint(len(images), (min(BATCH, len(images)),))
+        clean = views.plain(images[drawn].to(device))
+        loss = F.mse_loss(model.reconstruct(clean + NOISE * torch.randn_like(clean)), clean)
+        optimizer.zero_grad()
+        torch.autograd.backward([loss])
+        optimizer.step()

@@ -1,0 +1,134 @@
+"""Any model by the name that a user has for it, as the folder of a saved encoder."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from manta.data import open_dataset
+from manta.encoders import EncoderConfig, build, names
+from manta.encoders.saved import DESCRIPTION
+from manta.errors import RunError
+from manta.runs.checkpoint import CheckpointManifest, Checkpoints
+from manta.runs.folder import RunFolder, status
+from manta.serving import ExportedEncoder, save_encoder
+from manta.tracking import Tracker, download_model
+
+TIMM = "timm:"
+CHECKPOINT = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")
+
+
+@contextmanager
+def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
+    """The folder of the saved encoder that `model` names; gone when the block ends, unless it is
+    the user's own.
+
+    Args:
+        model: `models:/name@alias` or `models:/name/version`; a folder that
+            `manta.serving.save_encoder` wrote; a run, by name or folder, of which the exported
+            encoder is taken or, until it has finished, the newest checkpoint; one checkpoint of a
+            run, by its folder; or `timm:NAME`, with timm's pretrained weights.
+
+    Raises:
+        MantaError: there is none.
+    """
+    if (Path(model) / DESCRIPTION).exists():
+        yield Path(model)
+        return
+    with tempfile.TemporaryDirectory(prefix="manta-model-") as scratch:
+        folder = Path(scratch)
+        if model.startswith("models:/"):
+            yield download_model(tracker, model, folder) / "encoder"
+        elif model.startswith(TIMM):
+            yield _from_timm(model.removeprefix(TIMM), folder)
+        else:
+            yield _from_run(model, runs, folder)
+
+
+def _from_run(model: str, runs: str, folder: Path) -> Path:
+    from manta.models.restore import export, exported_encoder
+    from manta.runs.store import find_run, load_experiment
+
+    try:
+        run = find_run(runs, _run_part(model))
+    except RunError as error:
+        hint = f"; timm's model of that name is {TIMM}{model}" if model in set(names()) else ""
+        raise RunError(f"{error}{hint}") from None
+    if (
+        model == _run_part(model)
+        and status(run) == "finished"
+        and run.exists("encoder", DESCRIPTION)
+    ):
+        for file in run.list("encoder"):
+            (folder / file).write_bytes(run.read("encoder", file))
+        return folder
+    experiment, checkpoint = load_experiment(run), checkpoint_of(model, run)
+    encoder = exported_encoder(
+        run, experiment, open_dataset(run.read_json("run.json")["dataset"]), checkpoint
+    )
+    return save_encoder(export(experiment, encoder), folder, config=experiment.encoder).folder
+
+
+def _from_timm(name: str, folder: Path) -> Path:
+    """With the image size and normalisation that timm states for the weights."""
+    import timm
+
+    config = EncoderConfig(name=name, pretrained=True)
+    stated = timm.models.get_pretrained_cfg(name) if name in set(names()) else None
+    size = 224 if stated is None else int(stated.input_size[1])
+    mean, std = ((0.5,) * 3, (0.5,) * 3) if stated is None else (stated.mean, stated.std)
+    try:
+        encoder = build(config, image_size=size)
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(
+            f"timm's weights of {name!r} cannot be had ({reason}); is the model hub reachable?"
+        ) from None
+    exported = ExportedEncoder(encoder, size, mean, std)
+    return save_encoder(
+        exported, folder, config=config.model_copy(update={"pretrained": False})
+    ).folder
+
+
+def run_folder(model: str, runs: str) -> RunFolder | None:
+    """The run that `model` names, or one of whose checkpoints it is; None where it names something
+    else.
+
+    Raises:
+        RunError: there is no such run.
+    """
+    from manta.runs.store import find_run
+
+    if model.startswith(("models:/", TIMM)) or (Path(model) / DESCRIPTION).exists():
+        return None
+    return find_run(runs, _run_part(model))
+
+
+def checkpoint_of(model: str, run: RunFolder) -> CheckpointManifest:
+    """The checkpoint that `model` names, or the run's newest.
+
+    Raises:
+        RunError: it is not there.
+    """
+    checkpoints = Checkpoints(run, None)
+    if (named := CHECKPOINT.fullmatch(model)) is None:
+        if (newest := checkpoints.latest()) is None:
+            raise RunError(
+                f"run {run.name!r} has no checkpoint yet; go on with it by `manta train ... --resume`"
+            )
+        return newest
+    steps = {manifest.step: manifest for manifest in checkpoints.committed()}
+    if int(named["step"]) not in steps:
+        have = ", ".join(map(str, steps)) or "none"
+        raise RunError(
+            f"run {run.name!r} has no checkpoint of step {int(named['step'])}; it has {have}"
+        )
+    return steps[int(named["step"])]
+
+
+def _run_part(model: str) -> str:
+    named = CHECKPOINT.fullmatch(model)
+    return model if named is None else named["run"]

@@ -1,0 +1,51 @@
+"""`manta register`: from a run to a version of a registered model."""
+
+from __future__ import annotations
+
+from manta.errors import RunError
+from manta.models.card import card_of, evaluation_of
+from manta.models.find import model_folder
+from manta.runs.folder import status
+from manta.runs.store import Notify, default_store, find_run, load_experiment
+from manta.serving import load_exported
+from manta.tracking import RegisteredModel, Tracker, log_model, register_logged
+
+
+def register_run(
+    run: str, name: str, *, runs: str = "manta-runs", notify: Notify = lambda _message: None
+) -> RegisteredModel:
+    """Register the encoder of a finished run as `name`, with its card, and give it the alias
+    `candidate`.
+
+    What the run has logged already is not logged again.
+
+    Raises:
+        RunError: there is no such run, or it has not finished.
+        TrackingError: the store refused.
+    """
+    folder = find_run(runs, run)
+    if (state := status(folder)) != "finished":
+        raise RunError(
+            f"run {folder.name!r} is {state}; let it end, or go on with it by `manta train ... --resume`"
+        )
+    facts = folder.read_json("run.json")
+    tracker = Tracker(
+        experiment=load_experiment(folder).tracking.experiment, runs_dir=default_store(runs)
+    )
+    tags = {key: f"{value:.6g}" for key, value in evaluation_of(folder).get("metrics", {}).items()}
+    card = card_of(folder)
+    notify(f"registering {folder.name} as {name}")
+    registered = register_logged(tracker, facts["run_id"], name=name, tags=tags, card=card)
+    if registered is not None:
+        return registered
+    with model_folder(folder.url, tracker, runs) as saved:
+        return log_model(
+            tracker,
+            facts["run_id"],
+            load_exported(saved),
+            name=name,
+            encoder_folder=saved,
+            step=facts.get("steps", 0),
+            tags=tags,
+            card=card,
+        )

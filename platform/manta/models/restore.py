@@ -1,0 +1,57 @@
+"""An encoder or objective as a checkpoint of a run has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from manta.batch import ViewNeeds
+from manta.config import Experiment
+from manta.data import Manifest
+from manta.encoders import Encoder
+from manta.errors import RunError
+from manta.objectives import Objective
+from manta.runs.build import build_objective
+from manta.runs.checkpoint import CheckpointManifest, Checkpoints
+from manta.runs.folder import RunFolder
+from manta.runs.materials import local_paths
+from manta.serving import ExportedEncoder
+from manta.views import Views
+
+
+def exported_encoder(
+    folder: RunFolder, experiment: Experiment, manifest: Manifest, checkpoint: CheckpointManifest
+) -> Encoder:
+    """The encoder that a checkpoint of a run holds, on the CPU, in evaluation mode.
+
+    Raises:
+        RunError: the checkpoint does not fit the configuration.
+    """
+    return restored(folder, experiment, manifest, checkpoint).exported.eval()
+
+
+def restored(
+    folder: RunFolder, experiment: Experiment, manifest: Manifest, checkpoint: CheckpointManifest
+) -> Objective[Any]:
+    """The objective as it was at a checkpoint of a run, on the CPU.
+
+    Raises:
+        RunError: the checkpoint does not fit the configuration.
+    """
+    objective = build_objective(experiment, manifest, local_paths(experiment, folder))
+    state = Checkpoints(folder, None).load(checkpoint)
+    try:
+        objective.load_state_dict(state.weights | state.state["extra"])
+    except RuntimeError as error:
+        raise RunError(
+            f"checkpoint at step {checkpoint.step} does not fit this experiment: {error}"
+        ) from error
+    return objective
+
+
+def export(experiment: Experiment, encoder: Encoder) -> ExportedEncoder:
+    """The encoder behind the preprocessing that its evaluation used."""
+    size = experiment.data.image_size
+    views = Views(experiment.views, ViewNeeds(), image_size=size)
+    return ExportedEncoder(
+        encoder, size, views.mean, views.std, resize=experiment.data.canonical_size
+    )

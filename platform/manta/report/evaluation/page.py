@@ -1,0 +1,82 @@
+"""evaluation.html: what an encoder is worth; one self-contained page, readable offline and on a
+phone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from plotly.offline import get_plotlyjs
+
+from manta.report.evaluation import numbers as said
+from manta.report.evaluation import samples as looked_at
+from manta.report.evaluation.figures import figures
+from manta.report.evaluation.words import evaluator_title
+from manta.report.parts import words as words
+from manta.report.parts.template import render
+
+
+def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
+    """Writes the page of one evaluation to `page`, with its folder where there is none, and returns
+    `page`.
+
+    Args:
+        found: of which everything but `metrics` may be missing, and that may be empty.
+            name, data, digest, bank_rows, query_rows, labelled, note, date: what was measured, on
+            what;
+            metrics: name -> number, NaN or None where it could not be had; `random_<name>` is the
+                untrained encoder's;
+            intervals: name -> the ends of its 95% interval;
+            evaluators: name -> settings and the names of its metrics; layers stand in the order of
+                `metrics`;
+            skipped: evaluator -> why it gave nothing;
+            model, versions: name -> value;
+            samples: thumbnails `[S, h, w, 3]` uint8, features `[S, D]`, and labels, classes,
+                predictions or None.
+    """
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render("evaluation.html", _context(found)), encoding="utf-8")
+    return page
+
+
+def _context(found: Mapping[str, Any]) -> dict[str, Any]:
+    known = said.numbers(found)
+    settings = {
+        name: one.get("settings") or {} for name, one in (found.get("evaluators") or {}).items()
+    }
+    bank_rows = found.get("bank_rows")
+    drawn = figures(known, settings, bank_rows if isinstance(bank_rows, int) else None)
+    pictures = looked_at.pictures(found.get("samples"))
+    note = words.without_secrets(str(found.get("note") or "")).strip()
+    return {
+        "name": words.without_secrets(str(found.get("name") or "An encoder")),
+        "note": note[:1].upper() + note[1:] + ("." if note and note[-1] not in ".!?" else ""),
+        "labelled": found.get("labelled", True),
+        "paired": any(number.untrained is not None for number in known.values()),
+        "headline": said.headline(known),
+        "facts": said.facts(found),
+        "figures": [
+            {key: one[key] for key in ("id", "title", "caption", "wide", "height")} for one in drawn
+        ],
+        "plots": [_finite({key: one[key] for key in ("id", "traces", "layout")}) for one in drawn],
+        "health": said.health(known),
+        "groups": said.groups(found, known),
+        "skipped": {
+            evaluator_title(str(k))[0]: str(v) for k, v in (found.get("skipped") or {}).items()
+        },
+        "map": looked_at.chart(pictures) if pictures else None,
+        "neighbours": looked_at.neighbours(pictures) if pictures else None,
+        "mistakes": looked_at.mistakes(pictures) if pictures else None,
+        "plotly": get_plotlyjs() if drawn else "",
+    }
+
+
+def _finite(value: Any) -> Any:
+    """The same with None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

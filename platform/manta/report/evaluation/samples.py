@@ -1,0 +1,169 @@
+"""Images of an evaluation: their map, their nearest neighbours, and what was taken for what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manta.report.parts import embedding, images
+from manta.report.parts.samples import Array, Samples
+from manta.report.run.samples import embedding_map
+
+_MOST = 1_500
+_PAIRS, _SHOWN = 6, 8
+_RIGHT, _WRONG = "var(--rule)", "var(--bad)"
+_UNKNOWN = "no label"
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Images with their features.
+
+    Attributes:
+        thumbnails: `[S, h, w, 3]` uint8; features: `[S, D]` float32.
+        labels, predictions: `[S]` int64, or None where they are not known; below 0 where there is
+            none.
+        classes: names of labels from 0.
+    """
+
+    thumbnails: Array
+    features: Array
+    labels: Array | None
+    classes: list[str] | None
+    predictions: Array | None
+
+    def named(self, label: int) -> str:
+        if label < 0:
+            return _UNKNOWN
+        return self.classes[label] if self.classes and label < len(self.classes) else str(label)
+
+    @property
+    def wrong(self) -> Array | None:
+        """`[S]` bool: which images were taken for another class; None where that is not known."""
+        if self.labels is None or self.predictions is None:
+            return None
+        wrong: Array = (self.predictions != self.labels) & (self.labels >= 0)
+        return wrong
+
+
+def pictures(samples: Mapping[str, Any] | None) -> Pictures | None:
+    """What was handed over, evenly thinned where it is more than a page can hold; None without
+    images or features."""
+    if samples is None or samples.get("thumbnails") is None or samples.get("features") is None:
+        return None
+    thumbnails, features = np.asarray(samples["thumbnails"]), np.asarray(samples["features"])
+    if not len(thumbnails) or len(thumbnails) != len(features):
+        return None
+    kept = np.unique(np.linspace(0, len(features) - 1, min(_MOST, len(features))).astype(np.int64))
+
+    def part(name: str) -> Array | None:
+        values = samples.get(name)
+        return None if values is None else np.asarray(values).astype(np.int64)[kept]
+
+    classes = samples.get("classes")
+    names = None if classes is None else [str(name) for name in classes]
+    return Pictures(thumbnails[kept], features[kept], part("labels"), names, part("predictions"))
+
+
+def chart(shown: Pictures) -> dict[str, Any]:
+    """The map, as the template of a run takes it, with the names of classes; `marks` colours right
+    and wrong."""
+    nothing = np.zeros_like(
+        shown.features
+    )  # stands for an untrained encoder: the map of what is all alike is left out
+    made = embedding_map(Samples(shown.thumbnails, shown.features, nothing, shown.labels))
+    if not made["maps"]:
+        return made
+    made["legend"] = [(shown.named(label), colour) for label, colour in made["legend"]]
+    made["labels"] = (
+        None if shown.labels is None else [_caption(shown, row) for row in range(made["total"])]
+    )
+    wrong = shown.wrong
+    made["marks"] = None if wrong is None else [_WRONG if one else _RIGHT for one in wrong.tolist()]
+    return made
+
+
+def neighbours(shown: Pictures) -> dict[str, Any]:
+    """A few images, each with the nearest others; `agreement` is how often those share its
+    class."""
+    if (trouble := embedding.trouble(shown.features)) is not None:
+        return {"rows": [], "trouble": trouble}
+    nothing = np.zeros_like(shown.features)
+    chosen = embedding.queries(Samples(shown.thumbnails, shown.features, nothing, shown.labels))
+    found = embedding.neighbours(shown.features, chosen)
+    rows = [
+        {
+            "query": _tile(shown, query, None),
+            "name": _name(shown, query),
+            "tiles": [_tile(shown, o, query) for o in near],
+        }
+        for query, near in zip(chosen.tolist(), found.tolist(), strict=True)
+    ]
+    agreement = None if shown.labels is None else embedding.agreement(shown.labels, chosen, found)
+    return {
+        "rows": rows,
+        "trouble": None,
+        "agreement": agreement,
+        "shown": int(found.shape[1]),
+        "total": len(shown.thumbnails),
+    }
+
+
+def mistakes(shown: Pictures) -> dict[str, Any] | None:
+    """The pairs of classes that are taken for each other most, with images; None where predictions
+    are not known."""
+    wrong = shown.wrong
+    if wrong is None or shown.labels is None or shown.predictions is None:
+        return None
+    rows = np.flatnonzero(wrong)
+    pairs = Counter(zip(shown.labels[rows].tolist(), shown.predictions[rows].tolist(), strict=True))
+    sizes = Counter(shown.labels.tolist())
+    made = []
+    for (label, taken), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[
+        :_PAIRS
+    ]:
+        members = rows[(shown.labels[rows] == label) & (shown.predictions[rows] == taken)][:_SHOWN]
+        made.append(
+            {
+                "label": shown.named(label),
+                "taken": shown.named(taken),
+                "count": count,
+                "of": sizes[label],
+                "images": [images.data_uri(shown.thumbnails[row]) for row in members.tolist()],
+            }
+        )
+    return {
+        "pairs": made,
+        "kinds": len(pairs),
+        "wrong": len(rows),
+        "total": int((shown.labels >= 0).sum()),
+    }
+
+
+def _tile(shown: Pictures, row: int, query: int | None) -> dict[str, Any]:
+    """An image; beside a query, whether it has the same label."""
+    agrees = None
+    if query is not None and shown.labels is not None:
+        agrees = bool(shown.labels[row] == shown.labels[query])
+    name = _name(shown, row)
+    same = {True: ", the same class", False: ", another class", None: ""}[agrees]
+    return {
+        "image": images.data_uri(shown.thumbnails[row]),
+        "alt": f"Image {name}".strip() + same,
+        "agrees": agrees,
+    }
+
+
+def _name(shown: Pictures, row: int) -> str:
+    return "" if shown.labels is None else shown.named(int(shown.labels[row]))
+
+
+def _caption(shown: Pictures, row: int) -> str:
+    name, wrong = _name(shown, row), shown.wrong
+    if wrong is None or shown.predictions is None or not wrong[row]:
+        return name
+    return f"{name}, taken for {shown.named(int(shown.predictions[row]))}"

@@ -1,0 +1,16 @@
+"""A fact of a page: a name and a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from manta.report.parts import words as words
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that describes a run, with a smaller note."""
+
+    title: str
+    value: str
+    note: str = ""

@@ -1,0 +1,174 @@
+"""Reading a run's folder. Every piece may be missing: a run can end before it writes it."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from manta.errors import RunError
+from manta.report.parts.samples import Array, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric over the run.
+
+    Attributes:
+        steps: `[P]` int64, strictly increasing.
+        values: `[P]` float64; a step that was logged as NaN is NaN.
+    """
+
+    steps: Array
+    values: Array
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """What a run left behind.
+
+    Attributes:
+        config: resolved configuration as plain data, `config_text` the same as written.
+        run: run.json; evaluation: evaluation.json; empty where there is none.
+        curves: by metric name.
+        seconds: time spent between logged steps, or None with fewer than two.
+        views: `source`, `view_0`, ... each `[n, h, w, 3]` uint8, in this order; empty where there
+            are none.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    config_text: str
+    run: dict[str, Any]
+    evaluation: dict[str, Any]
+    curves: dict[str, Curve]
+    seconds: float | None
+    samples: Samples | None
+    views: dict[str, Array]
+
+    def setting(self, path: str) -> Any:
+        """A configuration value by dotted path, or None."""
+        value: Any = self.config
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    @property
+    def name(self) -> str:
+        return str(self.run.get("name") or self.path.name)
+
+
+def read(run_dir: Path) -> RunFolder:
+    """Everything in a run's folder that can be read.
+
+    Raises:
+        RunError: the folder does not exist, or holds no run.
+    """
+    if not run_dir.is_dir():
+        raise RunError(f"no run at {run_dir}; `ls {run_dir.parent}` shows the runs that exist")
+    if not any(
+        (run_dir / name).exists() for name in ("run.json", "experiment.yaml", "metrics.jsonl")
+    ):
+        raise RunError(f"{run_dir} holds no run (no run.json, experiment.yaml or metrics.jsonl)")
+    config_text = _text(run_dir / "experiment.yaml")
+    try:
+        config = yaml.safe_load(config_text)
+    except yaml.YAMLError:
+        config = None
+    records = list(_records(run_dir / "metrics.jsonl"))
+    return RunFolder(
+        path=run_dir,
+        config=config if isinstance(config, dict) else {},
+        config_text=config_text,
+        run=_mapping(run_dir / "run.json"),
+        evaluation=_mapping(run_dir / "evaluation.json"),
+        curves=_curves(records),
+        seconds=_seconds(records),
+        samples=_samples(_arrays(run_dir / "artifacts" / "samples.npz")),
+        views=_views(_arrays(run_dir / "artifacts" / "views.npz")),
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(_text(path))
+    except json.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    for line in _text(path).splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:  # a killed process leaves half a line
+            continue
+        if isinstance(record, dict) and isinstance(record.get("step"), int):
+            yield record
+
+
+def _curves(records: list[dict[str, Any]]) -> dict[str, Curve]:
+    points: dict[str, dict[int, float]] = {}
+    for record in records:
+        for name, value in (record.get("metrics") or {}).items():
+            if isinstance(value, int | float):
+                points.setdefault(name, {})[record["step"]] = float(
+                    value
+                )  # after a resume the last one wins
+    curves = {}
+    for name, by_step in points.items():
+        steps = sorted(by_step)
+        curves[name] = Curve(
+            np.array(steps, dtype=np.int64), np.array([by_step[step] for step in steps])
+        )
+    return curves
+
+
+def _seconds(records: list[dict[str, Any]]) -> float | None:
+    """Time between records of advancing steps: the pause before a resumed attempt is not the
+    run's."""
+    timed = [record for record in records if isinstance(record.get("time"), int | float)]
+    if len(timed) < 2:
+        return None
+    return float(
+        sum(max(b["time"] - a["time"], 0.0) for a, b in pairwise(timed) if b["step"] >= a["step"])
+    )
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def _samples(arrays: dict[str, Array]) -> Samples | None:
+    if (
+        not {"thumbnails", "features", "random_features"} <= arrays.keys()
+        or len(arrays["thumbnails"]) == 0
+    ):
+        return None
+    labels = arrays.get("labels")
+    return Samples(arrays["thumbnails"], arrays["features"], arrays["random_features"], labels)
+
+
+def _views(arrays: dict[str, Array]) -> dict[str, Array]:
+    names = sorted(
+        (n for n in arrays if n.startswith("view_")), key=lambda n: int(n.removeprefix("view_"))
+    )
+    return {name: arrays[name] for name in ["source", *names] if name in arrays}

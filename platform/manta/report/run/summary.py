@@ -1,0 +1,257 @@
+"""The words and numbers at the top of a page: what was run, what came out, what is missing and
+why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from manta.report.parts import words as words
+from manta.report.parts.facts import Fact
+from manta.report.run.record import RunFolder
+
+# Metrics whose name does not begin with the name of the evaluator that gives them.
+_EVALUATOR_OF = {"rankme": "rank", "feature_std": "rank"}
+_PREFERRED = ("knn_top1", "linear_top1", "rankme")
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The one number to remember. `low` and `high` are its ends as percentages of a bar, for
+    fractions only."""
+
+    title: str
+    trained: str
+    untrained: str
+    change: str
+    better: bool
+    bar: tuple[float, float] | None
+
+
+def headline(run: RunFolder) -> Headline | None:
+    """The metric by which the run selects, or the best known one that was measured."""
+    numbers = _numbers(run)
+    selected = run.setting("evaluation.select")
+    metric = next((m for m in (selected, *_PREFERRED) if m in numbers), None)
+    if metric is None:
+        return None
+    trained, untrained = numbers[metric], numbers.get(f"random_{metric}")
+    bar = None
+    if words.is_fraction(metric) and untrained is not None:
+        bar = (100 * min(trained, untrained), 100 * max(trained, untrained))
+    return Headline(
+        title=words.title(metric),
+        trained=words.number(trained, metric),
+        untrained="" if untrained is None else words.number(untrained, metric),
+        change=words.change(trained, untrained, metric),
+        better=untrained is not None and trained > untrained,
+        bar=bar,
+    )
+
+
+def callout(run: RunFolder) -> dict[str, str] | None:
+    """What went wrong, in plain words; None for a run that finished or is under way."""
+    status = str(run.run.get("status", "")).lower()
+    diagnosis = str(run.run.get("diagnosis") or "")
+    if not run.run:
+        return {
+            "title": "run.json is missing",
+            "text": "The run ended before it could write down what it was.",
+        }
+    if words.STATES.get(status, ("plain", ""))[0] != "bad" and not diagnosis:
+        return None
+    last = max((int(curve.steps[-1]) for curve in run.curves.values()), default=None)
+    where = "before its first logged step" if last is None else f"after step {last:,}"
+    meaning = (
+        words.explain(diagnosis)
+        or f"`manta train ... --name {run.name} --resume` goes on from its checkpoint."
+    )
+    verb = {"stopped": "The watch stopped this run", "killed": "This run was killed"}.get(
+        status, "This run ended early"
+    )
+    return {
+        "title": f"{verb} {where}" + (f": {diagnosis.replace('_', ' ')}" if diagnosis else ""),
+        "text": meaning,
+    }
+
+
+def facts(run: RunFolder) -> list[Fact]:
+    """What describes the run; what is not known is left out."""
+    setting, stated = run.setting, run.run
+    rate, wait = _middle(run, "images_per_second"), _middle(run, "input_wait_fraction")
+    source = words.without_secrets(_word(setting("data.source") or stated.get("dataset")))
+    created, commit = _word(stated.get("created")), _word(stated.get("git_commit"))
+    rows = stated.get("rows")
+    known = [
+        Fact(
+            "Objective",
+            _word(setting("objective.name")),
+            _temperature(setting("objective.temperature")),
+        ),
+        Fact(
+            "Encoder", _word(setting("encoder.name")), _with(stated.get("parameters"), "parameters")
+        ),
+        Fact(
+            "Data", _tail(source), _joined(_with(rows, "images"), _word(stated.get("digest"))[:12])
+        ),
+        Fact("Training", _epochs(setting("train.epochs")), _steps(run)),
+        Fact("Wall time", words.duration(run.seconds), created[:16].replace("T", " ")),
+        Fact(
+            "Throughput",
+            "" if rate is None else f"{words.number(rate)} images/s",
+            "" if wait is None else f"{wait:.0%} of the time waiting for input",
+        ),
+        Fact("Precision", _word(setting("train.precision")), f"seed {setting('train.seed')}"),
+        Fact("Run", _word(stated.get("run_id"))[:12], f"commit {commit[:10]}" if commit else ""),
+    ]
+    return [fact for fact in known if fact.value]
+
+
+def results(run: RunFolder) -> list[dict[str, Any]]:
+    """One group an evaluator: its rows of metrics and, beneath, the settings that they were
+    measured with."""
+    numbers = _numbers(run)
+    settings: dict[str, Any] = run.evaluation.get("settings") or {}
+    groups: dict[str, list[dict[str, str | bool]]] = {}
+    for metric, value in numbers.items():
+        if metric.startswith("random_"):
+            continue
+        untrained = numbers.get(f"random_{metric}")
+        row: dict[str, str | bool] = {
+            "title": words.title(metric),
+            "note": words.NOTES.get(metric, ""),
+            "trained": words.number(value, metric),
+            "untrained": words.number(untrained, metric),
+            "change": words.change(value, untrained, metric),
+            "better": words.is_fraction(metric) and untrained is not None and value > untrained,
+        }
+        groups.setdefault(_evaluator(metric, settings), []).append(row)
+    return [
+        {"evaluator": name, "rows": rows, "settings": _settings(settings.get(name))}
+        for name, rows in groups.items()
+    ]
+
+
+def measured_on(run: RunFolder) -> str:
+    """Which images the final numbers come from."""
+    queries, bank, step = (run.evaluation.get(key) for key in ("query_rows", "bank_rows", "step"))
+    parts = [
+        f"Measured on {queries:,} images held out of training" if isinstance(queries, int) else "",
+        f"with {bank:,} training images as the bank of the probes" if isinstance(bank, int) else "",
+        f"after step {step:,}" if isinstance(step, int) else "",
+    ]
+    text = ", ".join(filter(None, parts))
+    return (
+        text[:1].upper() + text[1:] + "."
+        if text
+        else "Last values measured during training."
+        if _numbers(run)
+        else ""
+    )
+
+
+def why_missing(run: RunFolder) -> dict[str, str]:
+    """For each section of the page: why it may be empty."""
+    status = str(run.run.get("status", "")).lower()
+    ended = (
+        "this run ended before that"
+        if status in words.STATES and status != "running"
+        else "not yet here"
+    )
+    ended = ended if status != "finished" else "this run wrote none"
+    labels = run.evaluation and not run.evaluation.get("labelled", True)
+    return {
+        "evaluation": f"evaluation.json is written after the last step; {ended}.",
+        "labels": "The data have no labels, so accuracies cannot be measured: rank and spread tell whether the "
+        "features are healthy."
+        if labels
+        else "",
+        "curves": f"metrics.jsonl holds no numbers; {ended}.",
+        "samples": f"artifacts/samples.npz is written at the end, from held-out images; {ended}.",
+        "views": f"artifacts/views.npz is written at the start of training; {ended}.",
+        "model": f"A model is registered at the end of a run; {ended}, or tracking.register_model is off.",
+        "config": "experiment.yaml is missing or cannot be read.",
+    }
+
+
+def _numbers(run: RunFolder) -> dict[str, float]:
+    """The final evaluation; without one, the last values measured during training."""
+    stated = run.evaluation.get("metrics")
+    if stated:
+        return {
+            name: float(value) for name, value in stated.items() if isinstance(value, int | float)
+        }
+    measured = {
+        n for n in run.curves if words.is_fraction(n) or n.removeprefix("random_") in _EVALUATOR_OF
+    }
+    return {name: float(run.curves[name].values[-1]) for name in sorted(measured)}
+
+
+def _evaluator(metric: str, settings: dict[str, Any]) -> str:
+    named = [name for name in settings if metric.startswith(name)]
+    return max(named, key=len) if named else _EVALUATOR_OF.get(metric, metric.split("_")[0])
+
+
+def _settings(config: Any) -> str:
+    if not isinstance(config, dict):
+        return ""
+    cadence = config.get("every")
+    when = (
+        "at the end"
+        if cadence is None
+        else f"every {_plain(cadence)} epoch{'' if cadence == 1 else 's'} and at the end"
+    )
+    return ", ".join(
+        [*(f"{k} {_plain(v)}" for k, v in config.items() if k not in ("name", "every")), when]
+    )
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(_plain, value))
+    return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _middle(run: RunFolder, metric: str) -> float | None:
+    """A curve's median, which start-up does not move."""
+    curve = run.curves.get(metric)
+    finite = np.array([]) if curve is None else curve.values[np.isfinite(curve.values)]
+    return float(np.median(finite)) if len(finite) else None
+
+
+def _temperature(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"temperature by a {value.get('name')} schedule"
+    return "" if value is None else f"temperature {value}"
+
+
+def _epochs(value: Any) -> str:
+    return f"{value:g} epoch{'' if value == 1 else 's'}" if isinstance(value, int | float) else ""
+
+
+def _word(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _with(value: Any, unit: str) -> str:
+    return f"{words.count(value)} {unit}" if value else ""
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _steps(run: RunFolder) -> str:
+    steps, batch = run.run.get("steps"), run.setting("train.batch_size")
+    parts = [
+        f"{steps:,} steps" if isinstance(steps, int) else "",
+        f"of {batch} images" if batch else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _tail(source: str) -> str:
+    """The end of a long path, which tells more than its start."""
+    return source if len(source) <= 32 else "…/" + source.rstrip("/").rsplit("/", 1)[-1]

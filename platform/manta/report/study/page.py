@@ -1,0 +1,106 @@
+"""study.html: one self-contained page about a study, readable offline and on a phone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import plotly.io
+from plotly.graph_objects import Figure
+from plotly.offline import get_plotlyjs
+
+from manta.report.parts import words as words
+from manta.report.parts.template import render
+from manta.report.study import summary
+from manta.report.study.summary import StudyLike
+
+_WIDE = 560
+_HEIGHT = 340
+_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
+
+
+def write_study_page(
+    folder: Path,
+    record: StudyLike,
+    figures: Mapping[str, Figure | str],
+    importances: Mapping[str, float],
+    taus: Mapping[str, float | None],
+    *,
+    storage: str | None = None,
+    url: str | None = None,
+) -> Path:
+    """Writes `study.html` into a study's folder and returns its path.
+
+    Args:
+        figures: title -> figure, or why there is none. `layout.meta` is a sentence on how to read
+            it, `layout.width` the least that it is shown at: a narrower screen scrolls.
+        importances: dotted path -> share of 1.
+        taus: metric that needs no labels -> Kendall's tau with kNN over the complete trials, 1
+            where both order them alike from worst to best; None where it cannot be had.
+        storage: URL of Optuna's database; None where it is not known.
+        url: of the study's folder, where `folder` is a copy of it.
+    """
+    path = folder / "study.html"
+    path.write_text(
+        render(
+            "study.html", _context(url or str(folder), record, figures, importances, taus, storage)
+        ),
+        "utf-8",
+    )
+    return path
+
+
+def _context(
+    folder: str,
+    record: StudyLike,
+    figures: Mapping[str, Figure | str],
+    importances: Mapping[str, float],
+    taus: Mapping[str, float | None],
+    storage: str | None,
+) -> dict[str, Any]:
+    plural = len(record.metrics) > 1
+    drawn = [
+        _plot(title, figure) for title, figure in figures.items() if isinstance(figure, Figure)
+    ]
+    halves = [plot for plot in drawn if not plot["wide"]]
+    if len(halves) % 2:
+        halves[-1]["wide"] = True  # or it would stand beside a hole
+    return {
+        "name": record.name,
+        "state": summary.state(record),
+        "headline": summary.headline(record),
+        "facts": summary.facts(record),
+        "changes": summary.changes(record, importances),
+        "best": record.best,
+        "figures": drawn,
+        "missing": {title: reason for title, reason in figures.items() if isinstance(reason, str)},
+        "trust": summary.trust(taus),
+        "few_compared": summary.few_compared(record),
+        "labelled": record.labelled,
+        "front": summary.trial_table(record, record.front) if plural else None,
+        "trials": summary.trial_table(record, record.trials),
+        "failures": summary.failures(record),
+        "train": f"manta train {folder}/best.yaml --name {record.name}-best",
+        "dashboard": None
+        if storage is None
+        else f"optuna-dashboard {words.without_secrets(storage)}",
+        "plotly": get_plotlyjs() if drawn else "",
+    }
+
+
+def _plot(title: str, figure: Figure) -> dict[str, Any]:
+    """A figure as markup and script; its size is the page's to decide."""
+    least, height = figure.layout.width, figure.layout.height or _HEIGHT
+    shown = Figure(figure).update_layout(width=None, autosize=True, height=height)
+    name = "figure-" + "-".join(re.findall(r"\w+", title.lower()))
+    return {
+        "title": title,
+        "caption": figure.layout.meta or "",
+        "least": least or 0,
+        "wide": (least or 0) >= _WIDE,
+        "html": plotly.io.to_html(
+            shown, config=_CONFIG, full_html=False, include_plotlyjs=False, div_id=name
+        ),
+    }

@@ -1,0 +1,58 @@
+"""From an experiment to the objects of a run. Workers and the driver build the same."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from manta import encoders, objectives
+from manta.batch import DataFacts
+from manta.config import Experiment
+from manta.data import Manifest, Plan
+
+
+def build_objective(
+    experiment: Experiment, manifest: Manifest, materials: Mapping[str, Path] | None = None
+) -> objectives.Objective[Any]:
+    """Encoder and objective, initialised from the run's seed."""
+    views = experiment.views
+    facts = DataFacts(
+        manifest.rows, experiment.data.image_size, materials or {}, views.mean, views.std
+    )
+    return objectives.build(experiment.objective, untrained_encoder(experiment), facts)
+
+
+def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
+    """The encoder as every run of this experiment starts with it."""
+    torch.manual_seed(experiment.train.seed)
+    return encoders.build(experiment.encoder, image_size=experiment.data.image_size)
+
+
+def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:
+    """The order of samples."""
+    return Plan(
+        manifest,
+        seed=experiment.train.seed,
+        batch_size=experiment.train.batch_size,
+        limit=experiment.data.limit,
+        holdout=experiment.evaluation.holdout,
+        shuffle_rows=experiment.data.shuffle_rows,
+    )
+
+
+def total_steps(experiment: Experiment, plan: Plan) -> int:
+    """Optimizer steps of the whole run."""
+    return max(math.ceil(experiment.train.epochs * plan.steps_per_epoch), 1)
+
+
+def seed_everything(seed: int) -> None:
+    """Python, NumPy and torch."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

@@ -1,0 +1,63 @@
+"""Finding runs, and reading what they were started with."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from manta.config import Experiment, from_mapping
+from manta.errors import RunError
+from manta.runs.folder import RunFolder, status
+
+Notify = Callable[[str], None]
+IngestProgress = Callable[[int, int], None]
+
+
+def default_store(runs: str) -> str:
+    """Where MLflow keeps runs when no server is named: beside a local runs folder."""
+    folder = RunFolder(runs)
+    return folder.path if folder.is_local else os.path.abspath("manta-runs")
+
+
+def find_run(runs: str, name: str) -> RunFolder:
+    """
+    Raises:
+        RunError: there is no such run.
+    """
+    for candidate in (RunFolder(f"{runs.rstrip('/')}/{name}"), RunFolder(name)):
+        if candidate.exists("run.json") and candidate.exists("experiment.yaml"):
+            return candidate
+    entries = {entry: RunFolder(f"{runs}/{entry}") for entry in RunFolder(runs).list()}
+    known = [
+        f"{entry} ({status(folder)})"
+        for entry, folder in entries.items()
+        if folder.exists("run.json")
+    ]
+    hint = f"runs here: {', '.join(known[-8:])}" if known else f"{runs} holds no runs yet"
+    raise RunError(f"no run named {name!r} in {runs}; {hint}")
+
+
+def load_experiment(folder: RunFolder) -> Experiment:
+    """The resolved configuration that a run was started with."""
+    return from_mapping(yaml.safe_load(folder.read("experiment.yaml")))
+
+
+def git_commit() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def write_summary(summary: dict[str, Any], path: str | Path) -> None:
+    """As JSON; NaN is not JSON, so it becomes null."""
+    Path(path).write_text(json.dumps(summary, indent=2, allow_nan=False, default=str) + "\n")

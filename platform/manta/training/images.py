@@ -1,0 +1,151 @@
+"""Where a worker's images come from: a stream of its own, or decoded rows that it shares with other
+runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from manta.config import Experiment
+from manta.data import (
+    DecodedCache,
+    LabelledBatch,
+    Manifest,
+    Plan,
+    RankBatch,
+    open_dataset,
+    read_split,
+    split_rows,
+)
+from manta.data.read import read_rows
+from manta.data.stream import Closing, Executor
+from manta.data.stream import stream as open_stream
+from manta.evaluation.online import Rows
+from manta.runs.build import plan_of
+
+ROWS_A_BATCH = 512
+
+
+class Supply(Protocol):
+    """What a worker asks for images."""
+
+    def batches(
+        self, plan: Plan, *, rank: int, world: int, start: int, stop: int
+    ) -> Closing[RankBatch]:
+        """One rank's part of the global batches of steps `start` to `stop`."""
+
+    def read(self, rows: Rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
+        """One rank's part of some rows, with labels where the data have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """Decoded for this run by Ray Data tasks, or in process.
+
+    Args:
+        tasks: decode tasks at a time, for each worker.
+    """
+
+    manifest: Manifest
+    experiment: Experiment
+    executor: Executor = "ray"
+    tasks: int | None = None
+
+    def batches(
+        self, plan: Plan, *, rank: int, world: int, start: int, stop: int
+    ) -> Closing[RankBatch]:
+        config = self.experiment.data
+        return open_stream(
+            self.manifest,
+            plan,
+            rank=rank,
+            world=world,
+            size=config.canonical_size,
+            start_step=start,
+            stop_step=stop,
+            executor=self.executor,
+            cache=config.cache,
+            tasks=self.tasks,
+        )
+
+    def read(self, rows: Rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
+        return read_split(
+            self.manifest,
+            rows.plan,
+            rows.split,
+            limit=rows.limit,
+            size=self.experiment.data.canonical_size,
+            rank=rank,
+            world=world,
+            executor=self.executor,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Rows of one dataset, decoded once into the object store, for any number of runs that read
+    them in place.
+
+    Attributes:
+        labels: of the rows that evaluations use, by row; empty where the data have none.
+    """
+
+    manifest: Manifest
+    cache: DecodedCache
+    labels: dict[int, int]
+
+    @classmethod
+    def decode(cls, experiment: Experiment, dataset: str, *, bank: int, queries: int) -> Shared:
+        """Start decoding all rows of an experiment; at most `bank` and `queries` rows of its splits
+        get labels.
+
+        Raises:
+            ResourceError: they do not fit into the object store.
+        """
+        manifest = open_dataset(dataset)
+        plan = plan_of(experiment, manifest)
+        cache = DecodedCache(manifest, plan, size=experiment.data.canonical_size)
+        labels: dict[int, int] = {}
+        limits = experiment.evaluation
+        for split, limit in (
+            ("bank", min(bank, limits.bank_rows)),
+            ("held_out", min(queries, limits.query_rows)),
+        ):
+            rows = split_rows(plan, "bank" if split == "bank" else "held_out", limit)
+            found = read_rows(manifest, rows, labels=True).labels
+            if found is not None:
+                labels |= dict(zip(rows.tolist(), found, strict=True))
+        return cls(manifest, cache, labels)
+
+    def batches(
+        self, plan: Plan, *, rank: int, world: int, start: int, stop: int
+    ) -> Closing[RankBatch]:
+        return open_stream(
+            self.manifest,
+            plan,
+            rank=rank,
+            world=world,
+            size=self.cache.size,
+            start_step=start,
+            stop_step=stop,
+            cache=self.cache,
+        )
+
+    def read(self, rows: Rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
+        mine = np.array_split(split_rows(rows.plan, rows.split, rows.limit), world)[rank]
+        for first in range(0, len(mine), ROWS_A_BATCH):
+            here = mine[first : first + ROWS_A_BATCH]
+            (images,) = self.cache.steps(here[None])
+            yield LabelledBatch(
+                torch.from_numpy(images), torch.from_numpy(here.copy()), self._labels(here)
+            )
+
+    def _labels(self, rows: NDArray[Any]) -> torch.Tensor | None:
+        if not self.labels:
+            return None
+        return torch.tensor([self.labels[row] for row in rows.tolist()])

@@ -1,0 +1,1 @@
+"""The plots and tables of a study."""

@@ -1,0 +1,89 @@
+"""What PBT finds is a schedule: the values that the best trial's weights were trained with, epoch
+by epoch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+
+from manta.errors import ConfigError
+from manta.report.parts import words as words
+from manta.report.study.record import StudyRecord
+from manta.runs.folder import RunFolder
+from manta.tuning.figures.theme import SCALE, grid, log_axis
+from manta.tuning.study.study import Study
+from manta.tuning.trials.resume import RUNGS
+
+SCHEDULE = "best-schedule.json"
+
+
+def best_path(study: Study, record: StudyRecord) -> dict[str, Any] | None:
+    """`{"trial", "unit", "metric", "path": [{"from", "to", "value", "params"}]}`, the oldest first.
+
+    The weights may be another trial's up to some point: its values then count up to there. `value`
+    is the first metric's at `to`. None where nothing changed on the way.
+    """
+    if record.best is None:
+        return None
+    folder = RunFolder(f"{study.folder.url}/trials/{record.best.number:04d}")
+    rungs = folder.read_json(RUNGS) if folder.exists(RUNGS) else []
+    path: list[dict[str, Any]] = []
+    for rung in rungs:
+        if rung["drawn"] is None:
+            return None
+        try:
+            params = study.space.values(rung["drawn"])
+        except ConfigError:  # of an older space
+            return None
+        at = rung["step"] if record.unit == "steps" else rung["epochs"]
+        if path and path[-1]["params"] == params:
+            path[-1] |= {"to": at, "value": rung["values"].get(record.metrics[0])}
+            continue
+        begin = path[-1]["to"] if path else 0
+        path.append(
+            {
+                "from": begin,
+                "to": at,
+                "value": rung["values"].get(record.metrics[0]),
+                "params": params,
+            }
+        )
+    if len(path) < 2:
+        return None
+    return {
+        "trial": record.best.number,
+        "unit": record.unit,
+        "metric": record.metrics[0],
+        "path": path,
+    }
+
+
+def schedule_figure(found: dict[str, Any]) -> go.Figure:
+    """Each value that changed, over the resource."""
+    path = found["path"]
+    first, last = path[0]["params"], path[-1]["params"]
+    changed = [
+        name for name in last if any(part["params"].get(name) != first.get(name) for part in path)
+    ]
+    short = words.short_paths(changed)
+    figure, places = grid(len(changed), [short[name] for name in changed])
+    for name, (row, column) in zip(changed, places, strict=True):
+        points = [(part[end], part["params"][name]) for part in path for end in ("from", "to")]
+        figure.add_scatter(
+            x=[x for x, _ in points],
+            y=[y for _, y in points],
+            mode="lines",
+            line={"color": SCALE[-1], "width": 2},
+            name=short[name],
+            row=row,
+            col=column,
+        )
+        low, high = min(y for _, y in points), max(y for _, y in points)
+        if low > 0 and high > 10 * low:
+            figure.update_yaxes(log_axis(low, high), row=row, col=column)
+        figure.update_xaxes(title=found["unit"], row=row, col=column)
+    return figure.update_layout(
+        meta=f"The values that the weights of trial {found['trial']} were trained with, those of the trials that it "
+        f"copied included. best.yaml holds the last; {SCHEDULE} holds them all."
+    )

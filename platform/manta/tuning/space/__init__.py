@@ -1,0 +1,1 @@
+"""Search spaces: from YAML to distributions."""

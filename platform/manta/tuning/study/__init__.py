@@ -1,0 +1,1 @@
+"""A study on disk: settings, metrics, database, records."""
