@@ -197,7 +197,8 @@ ray.init(address=sys.argv[3], log_to_driver=False, logging_level="error")
 from manta.data import Limits, ingest
 
 def stall(rows, bad):
-    while len([n for n in os.listdir(sys.argv[2] + "/progress") if n.endswith(".json")]) >= int(sys.argv[4]):
+    done = [name for name in os.listdir(sys.argv[2] + "/progress") if name.endswith(".json")]
+    while len(done) >= int(sys.argv[4]):
         time.sleep(60)  # until it is killed
 
 ingest(sys.argv[1], sys.argv[2], limits=Limits(shard_rows=100, group_rows=32), progress=stall)

@@ -53,8 +53,9 @@ AS_A_USER = """
 import mlflow, numpy as np
 mlflow.set_tracking_uri("sqlite:///manta-runs/mlflow.db")
 model = mlflow.pyfunc.load_model("models:/manta-simclr-resnet10t@candidate")
+draw = np.random.default_rng(0)
 for shape in ((1, 8, 8, 3), (3, 40, 30, 3)):
-    features = np.asarray(model.predict(np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)))
+    features = np.asarray(model.predict(draw.integers(0, 256, shape, dtype=np.uint8)))
     print(features.shape, features.dtype, np.isfinite(features).all(), features.std() > 0)
 """
 

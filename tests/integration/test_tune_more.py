@@ -181,7 +181,11 @@ def test_a_study_outlives_its_tracking_server_and_registers_its_winner(
 
 
 FAILURES = """
-study: {metric: knn_top1, scheduler: none, sampler: random, resources: {concurrent: 1, memory_gib: 8}}
+study:
+  metric: knn_top1
+  scheduler: none
+  sampler: random
+  resources: {concurrent: 1, memory_gib: 8}
 space:
   views.flip:  # does nothing here: each value stands for one way to fail
     type: choice

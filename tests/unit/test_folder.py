@@ -11,7 +11,13 @@ import pytest
 
 from manta.runs.folder import Lease, RunFolder, status
 
-TAKE = "import sys; from manta.runs.folder import Lease, RunFolder; Lease.take(RunFolder(sys.argv[1])); input()"
+TAKE = """
+import sys
+from manta.runs.folder import Lease, RunFolder
+
+Lease.take(RunFolder(sys.argv[1]))
+input()
+"""
 
 
 @pytest.fixture
