@@ -1,6 +1,7 @@
 # Everything a newcomer needs. `make` lists it.
 PYTHON ?= python3
-VENV := .venv
+# An environment for another Python: make test PYTHON=python3.12 VENV=~/venv-3.12
+VENV ?= .venv
 BIN := $(VENV)/bin
 # Whole files, each on one of WORKERS processes: what a file starts, it starts once.
 WORKERS ?= 2
@@ -9,7 +10,7 @@ POSTGRES := ls /usr/lib/postgresql/*/bin/postgres $$(command -v postgres) >/dev/
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint types chromium postgres bench clean
+.PHONY: help setup demo test test-long lint types chromium postgres bench package clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -59,6 +60,12 @@ types: setup ## mypy, strict
 
 bench: setup ## every benchmark that fits a laptop; those of all recipes and objectives take hours and are run by hand
 	for script in $(filter-out benchmarks/_% benchmarks/objectives.py benchmarks/recipes.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+package: setup ## sdist and wheel in dist/, tried in an empty environment (a few minutes, needs the package index)
+	rm -rf dist
+	$(BIN)/python -m hatchling build --target sdist
+	$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	$(BIN)/python tests/package/try_wheel.py dist/*.whl
 
 clean: ## remove what is not in git, but for .venv and runs
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,23 @@ def entries(kind: str) -> list[dict[str, Any]]:
 
 
 def recipe_folder() -> Path:
-    """`jobs/recipes` of the working directory or, from elsewhere, of the checkout that Manta is
-    installed from."""
+    """Return the folder of recipes: `jobs/recipes` of the working directory if there is one, else
+    of the checkout that Manta is installed from, else of the installed package."""
     return _shipped("jobs/recipes")
 
 
 def space_folder() -> Path:
-    """`search_spaces`, found as the recipes are."""
+    """Return the folder of search spaces, `search_spaces`, found as the recipes are."""
     return _shipped("search_spaces")
 
 
 def _shipped(folder: str) -> Path:
-    here = Path(folder)
-    return here if here.is_dir() else Path(__file__).resolve().parents[2] / folder
+    checkout = Path(__file__).resolve().parents[2]
+    for place in (Path(folder), checkout / folder):
+        if place.is_dir():
+            return place
+    # A wheel has them inside the package: see `force-include` in pyproject.toml.
+    return Path(str(files("manta"))) / "shipped" / Path(folder).name
 
 
 def _objectives() -> list[dict[str, Any]]:

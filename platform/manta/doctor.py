@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from manta.extras import describe_extras
+
 Status = Literal["ok", "warn", "bad"]
 _GIB = 2**30
 _PATIENCE = 1.0
@@ -57,6 +59,7 @@ def checks(runs: str | Path = "manta-runs") -> list[Check]:
         ("Ray", ray),
         ("MLflow", lambda: package("mlflow", ">=3.17,<3.18")),
         ("Optuna", lambda: package("optuna", ">=5,<6")),
+        ("extras", lambda: Check("extras", "ok", describe_extras())),
         ("device", device),
         ("cores", cores),
         ("memory", memory),
