@@ -26,6 +26,8 @@ INDIRECT = {
     "hatchling": "pip, which builds Manta with it",
     "pytest-xdist": "a plugin of pytest",
     "pytest-timeout": "a plugin of pytest",
+    "ipykernel": "nbclient, which runs a notebook in it",
+    "nbclient": "a command of the test of notebooks",
     "pandas-stubs": "mypy",
     "types-pyyaml": "mypy",
     "ruff": "a command",
