@@ -1,5 +1,4 @@
-"""A space against the recipe that it is to vary: everything that can be refused is, before anything
-starts."""
+"""Checks of a space against the recipe that it is to vary, before anything starts."""
 
 from __future__ import annotations
 
@@ -18,16 +17,17 @@ from manta.tuning.space.yaml import Node
 
 SEARCHABLE = ("objective", "views", "optimizer", "train", "encoder", "data.image_size")
 INSIDE = 0.381966
-"""Where a range is tried between its bounds: at no round number, so that a whole-number field
-refuses it."""
+"""Fraction of a range at which it is tried: no round number, so that a whole-number field refuses
+it."""
 MOST_TRIED = 32
-"""Of a grid, how many values are tried."""
+"""How many values of a grid are tried."""
 World = dict[str, Any]
 """Drawn values of the parameters that decide whether and where another exists."""
 
 
 def check(space: Space, nodes: Mapping[str, Node], recipe: Experiment, file: str) -> None:
-    """
+    """Check that the recipe takes every value that the space can draw.
+
     Args:
         nodes: where each parameter stands, by name.
 
@@ -39,11 +39,12 @@ def check(space: Space, nodes: Mapping[str, Node], recipe: Experiment, file: str
     for one, other in combinations(space.parameters, 2):
         if one.path == other.path:
             _check_alone(space, one, other, nodes[other.name])
-    # What decides over others first: an objective that does not exist is its own mistake, not its
-    # temperature's.
-    for parameter in sorted(
+    # Choices of names first: an objective that does not exist is its own mistake, and would
+    # otherwise be told as one of its temperature.
+    by_influence = sorted(
         space.parameters, key=lambda p: (p.kind != "choice", not p.path.endswith(".name"))
-    ):
+    )
+    for parameter in by_influence:
         _check_values(space, parameter, nodes[parameter.name], recipe)
     for constraint in space.constraints:
         try:
@@ -61,56 +62,51 @@ def _check_searchable(parameter: Parameter, node: Node) -> None:
         raise node.error(f"{path}: is a whole section; name a key in it")
     if section not in SEARCHABLE and path not in SEARCHABLE:
         raise node.error(
-            f"{path}: cannot be searched, since trials that differ in data, measurement or resources are not "
-            f"comparable; what can: {', '.join(SEARCHABLE)}"
+            f"{path}: cannot be searched, since trials that differ in data, measurement or "
+            f"resources are not comparable; what can: {', '.join(SEARCHABLE)}"
         )
 
 
 def _check_alone(space: Space, one: Parameter, other: Parameter, node: Node) -> None:
-    """Of two distributions for one path, no draw has both."""
+    """Check that no draw has both of two distributions for one path."""
     for world in _worlds(space, [path for path, _ in (*one.when, *other.when)]):
         at = _at(space, world)
         if one.active(at) and other.active(at):
-            raise node.error(
-                f"{one.path}: given on line {one.line} too, and both can hold at once{_words(at)}"
-            )
+            both = f"both can hold at once{_words(at)}"
+            raise node.error(f"{one.path}: given on line {one.line} too, and {both}")
 
 
 def _check_values(space: Space, parameter: Parameter, node: Node, recipe: Experiment) -> None:
-    """The recipe takes each bound and each choice, wherever the parameter exists."""
-    deciding = {path for path, _ in parameter.when} | _owners(space, parameter.path)
+    """Check that the recipe takes each bound and each choice, wherever the parameter exists."""
+    path = parameter.path
+    deciding = {condition for condition, _ in parameter.when} | _owners(space, path)
     worlds = [world for world in _worlds(space, deciding) if parameter.active(_at(space, world))]
     if not worlds:
-        raise node.error(
-            f"{parameter.path}: never exists, since its conditions exclude one another"
-        )
+        raise node.error(f"{path}: never exists, since its conditions exclude one another")
     for world in worlds:
         for value, place in _probes(parameter, node):
             try:
                 experiment = space.apply(recipe, world | {parameter.name: value})
-                _check_buildable(parameter.path, experiment)
+                _check_buildable(path, experiment)
             except ConfigError as error:
-                message = _refusal(parameter.path, str(error))
+                message = _refusal(path, str(error))
                 at = _at(space, world)
-                if message.startswith(
-                    "no such key"
-                ):  # in this world, of which the config knows nothing
-                    message = "no such key" + _instead(
-                        parameter.path, at, space.apply(recipe, world)
-                    )
+                if message.startswith("no such key"):
+                    # The config's own hint knows nothing of this world.
+                    message = "no such key" + _instead(path, at, space.apply(recipe, world))
                 else:
                     message += _words(at)
-                raise place.error(f"{parameter.path}: {message}") from None
+                raise place.error(f"{path}: {message}") from None
 
 
 def _check_constraint(space: Space, constraint: Constraint, recipe: Experiment) -> None:
-    """Each path exists somewhere in the space, and what is compared can be."""
+    """Check that each path exists somewhere in the space, and that its values can be compared."""
     unknown = dict.fromkeys(constraint.paths, "")
     for world in _worlds(space, set(unknown).union(*(_owners(space, path) for path in unknown))):
         try:
             tree = space.apply(recipe, world).model_dump(mode="json")
         except ConfigError:
-            continue  # two values that each do alone
+            continue  # two values that the recipe takes alone, and not together
         constraint.holds(tree)
         unknown = {path: _hint(tree, path) for path in unknown if lookup(tree, path) is ABSENT}
     for path, hint in unknown.items():
@@ -118,8 +114,10 @@ def _check_constraint(space: Space, constraint: Constraint, recipe: Experiment) 
 
 
 def _worlds(space: Space, paths: Collection[str]) -> Iterator[World]:
-    """Every combination of what the parameters at `paths`, and those they depend on, can be; ranges
-    at `low`."""
+    """Yield every combination of values of the parameters at `paths` and of those they depend on.
+
+    A range is at its `low`.
+    """
     closed = set(paths)
     for parameter in reversed(space.parameters):
         if parameter.path in closed:
@@ -147,8 +145,10 @@ def _at(space: Space, world: World) -> dict[str, Any]:
 
 
 def _owners(space: Space, path: str) -> set[str]:
-    """Paths in the space that decide what lies at `path`: the name of its component, or a section
-    as a whole."""
+    """Return the paths in the space that decide what lies at `path`.
+
+    Such is the name of its component, or a section as a whole.
+    """
     sections = {
         parameter.path: parameter.path.removesuffix(".name") for parameter in space.parameters
     }
@@ -160,6 +160,7 @@ def _owners(space: Space, path: str) -> set[str]:
 
 
 def _probes(parameter: Parameter, node: Node) -> Iterator[tuple[Label, Node]]:
+    """Yield the values to try, each with its place: choices; bounds, and values between them."""
     if parameter.kind == "choice":
         listed = node.children["choices"]
         places = listed.children.values()
@@ -176,8 +177,7 @@ def _probes(parameter: Parameter, node: Node) -> Iterator[tuple[Label, Node]]:
 
 
 def _check_buildable(path: str, experiment: Experiment) -> None:
-    """What only timm can say: whether it has the encoder, and the optimizer with these
-    arguments."""
+    """Ask timm whether it has the encoder, and the optimizer with these arguments."""
     if path.startswith(("optimizer.name", "optimizer.args")):
         from manta.training.optimizer import build_optimizer
 
@@ -185,14 +185,15 @@ def _check_buildable(path: str, experiment: Experiment) -> None:
     if path == "encoder.name":
         from manta.encoders import names
 
-        known = list(names())
-        if experiment.encoder.name not in known:
+        if experiment.encoder.name not in list(names()):
             raise ConfigError(f"{path}: no encoder is named {experiment.encoder.name!r}")
 
 
 def _refusal(path: str, message: str) -> str:
-    """The config's own words without the path, which it may write in more detail (a kind of
-    schedule, a position)."""
+    """Return the config's own words without the path.
+
+    It may write the path in more detail (a kind of schedule, a position).
+    """
     where, _, what = message.partition(": ")
     parts = iter(where.split("."))
     more = all(part in parts for part in path.split("."))
@@ -200,14 +201,14 @@ def _refusal(path: str, message: str) -> str:
 
 
 def _instead(path: str, at: Mapping[str, Any], experiment: Experiment) -> str:
-    """Where there is no such key, and what there is."""
+    """Say where there is no such key, and what there is."""
     if path.startswith("objective."):
         at = {"objective.name": experiment.objective.name, **at}
     return _words(at) + _hint(experiment.model_dump(mode="json"), path)
 
 
 def _hint(tree: Mapping[str, Any], path: str) -> str:
-    """What could have been meant by the first key of `path` that does not exist."""
+    """Say what could have been meant by the first key of `path` that does not exist."""
     section: Any = tree
     for part in path.split("."):
         if not isinstance(section, Mapping):
@@ -219,8 +220,5 @@ def _hint(tree: Mapping[str, Any], path: str) -> str:
 
 
 def _words(settings: Mapping[str, Any]) -> str:
-    return (
-        " with " + ", ".join(f"{path}={value}" for path, value in settings.items())
-        if settings
-        else ""
-    )
+    listed = ", ".join(f"{path}={value}" for path, value in settings.items())
+    return f" with {listed}" if listed else ""

@@ -1,7 +1,7 @@
 """Constraints between values of a configuration: `views.local_size < data.image_size`.
 
-A comparison of dotted paths, numbers and strings, with `+ - * /`. Nothing else can be said, so
-nothing can be run.
+A comparison of dotted paths, numbers and strings, with `+ - * /`. The grammar has nothing else, so
+that a file that was found somewhere cannot run code.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Constraint:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every dotted path in it."""
+        """Return every dotted path in it, in order."""
         comparison = self._tree()
         inner = {id(node.value) for node in ast.walk(comparison) if isinstance(node, ast.Attribute)}
         names = [
@@ -61,13 +61,13 @@ class Constraint:
         return tuple(dict.fromkeys(ast.unparse(node) for node in names if id(node) not in inner))
 
     def holds(self, tree: Mapping[str, Any]) -> bool:
-        """Whether a dumped experiment satisfies it.
+        """Return whether a dumped experiment satisfies it.
 
-        True also where a path does not exist or is left to a preset (None) there: then it does not
-        concern it. False where it divides by zero.
+        True also where a path does not exist or is left to a preset (None): then the constraint
+        does not concern this experiment. False where it divides by zero.
 
         Raises:
-            ConfigError: it compares or computes with what it cannot.
+            ConfigError: it compares values without an order, or computes with no number.
         """
         comparison = self._tree()
         try:
@@ -128,10 +128,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _check(node: ast.AST, text: str) -> None:
-    """Refuse whatever is not in the grammar.
+    """Check that a node of the syntax tree, and all below it, is in the grammar.
 
     Raises:
-        ConfigError: as it says.
+        ConfigError: it is not, with the part that is to blame.
     """
     match node:
         case ast.Compare(left=left, ops=ops, comparators=comparators) if all(

@@ -12,11 +12,11 @@ from manta.objectives import OBJECTIVES
 from manta.schedules import SCHEDULES
 
 ABSENT = object()
-"""What `lookup` gives where there is nothing."""
+"""What `lookup` returns where there is nothing."""
 
 
 def edited(recipe: Experiment, values: Mapping[str, Any]) -> Experiment:
-    """The recipe with each path set to its value, validated.
+    """Return the recipe with each path set to its value, validated once.
 
     Raises:
         ConfigError: a path leads nowhere, or the config refuses a value.
@@ -29,16 +29,17 @@ def edited(recipe: Experiment, values: Mapping[str, Any]) -> Experiment:
 
 
 def lookup(tree: Mapping[str, Any], path: str) -> Any:
-    """What a dumped experiment holds at `path`, or `ABSENT`."""
-    found: Any = tree
+    """Return what a dumped experiment holds at `path`, or `ABSENT`."""
+    value: Any = tree
     for part in path.split("."):
-        if not isinstance(found, Mapping) or part not in found:
+        if not isinstance(value, Mapping) or part not in value:
             return ABSENT
-        found = found[part]
-    return found
+        value = value[part]
+    return value
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a path; another name drops what belonged to the old component."""
     *above, key = path.split(".")
     section: Any = tree
     for depth, part in enumerate(above, start=1):
@@ -63,8 +64,7 @@ def _forget(section: dict[str, Any], above: list[str], name: str) -> None:
     elif len(above) > 1 and section.get("name") in SCHEDULES:
         fresh = SCHEDULES.get(name)
     else:
-        # An encoder or an optimizer: further arguments were for the old one; the other keys are for
-        # any.
+        # An encoder or an optimizer: `args` were for the old one; the other keys suit any.
         if "args" in section:
             section["args"] = {}
         return
@@ -77,7 +77,7 @@ def _forget(section: dict[str, Any], above: list[str], name: str) -> None:
 def _not_a_section(path: str, prefix: str, value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return (
-            f"{path}: {prefix} is the plain number {value:g}, which has no keys; make it a schedule in the recipe, or "
-            f"search {prefix} itself"
+            f"{path}: {prefix} is the plain number {value:g}, which has no keys; "
+            f"make it a schedule in the recipe, or search {prefix} itself"
         )
     return f"{path}: {prefix} is {value!r}, which has no keys; search {prefix} itself"

@@ -14,7 +14,9 @@ from manta.tuning.space.edit import edited, lookup
 
 Kind = Literal["float", "int", "choice"]
 Label = str | int | float | bool | None
-"""What stands for a choice where only plain values can: Optuna's storage, tables, MLflow."""
+"""Stands for a choice where only plain values can: in Optuna's storage, tables, MLflow."""
+When = tuple[tuple[str, tuple[Label, ...]], ...]
+"""Conditions `(path, labels)`: all must hold for a parameter to exist."""
 GRID_TOLERANCE = 1e-8
 """Of a step, by which a value may miss the grid; Optuna's own."""
 
@@ -44,15 +46,19 @@ class Parameter:
     step: float | None = None
     choices: tuple[Any, ...] = ()
     labels: tuple[Label, ...] = ()
-    when: tuple[tuple[str, tuple[Label, ...]], ...] = ()
+    when: When = ()
     line: int = 0
 
     def active(self, at: Mapping[str, Any]) -> bool:
-        """Whether the parameter exists where the choices at the paths in `at` are as given."""
+        """Return whether the parameter exists where the choices are as in `at`, by path."""
         return all(path in at and at[path] in allowed for path, allowed in self.when)
 
     def value(self, drawn: Any) -> Any:
-        """The value for the config of what was drawn: the choice behind a label."""
+        """Return the value for the config of what was drawn: the choice behind a label.
+
+        Raises:
+            ConfigError: the space has no such choice.
+        """
         if self.kind != "choice":
             return drawn
         if drawn not in self.labels:
@@ -60,7 +66,7 @@ class Parameter:
         return self.choices[self.labels.index(drawn)]
 
     def holds(self, value: Any) -> bool:
-        """Whether a number lies in the range and on the grid."""
+        """Return whether a number lies in the range and on the grid."""
         if (
             isinstance(value, bool)
             or not isinstance(value, (int, float))
@@ -74,15 +80,15 @@ class Parameter:
 
 
 class _Outside(Exception):
-    """A recipe's value is not in the space."""
+    """A recipe's value lies outside of the space."""
 
 
 @dataclass(frozen=True, slots=True)
 class Space:
     """What a study searches.
 
-    `draw` gives what a study keeps of a trial: names to numbers and labels. The other methods take
-    it back.
+    `draw` returns what a study keeps of a trial: names to numbers and labels. The other methods
+    take it back.
 
     Attributes:
         parameters: conditions come before what depends on them.
@@ -93,8 +99,14 @@ class Space:
     description: str = ""
 
     def draw(self, suggest: Callable[[Parameter], Any]) -> dict[str, Any]:
-        """Names to what `suggest` gives for each active parameter: a number, or the label of a
-        choice."""
+        """Draw each active parameter.
+
+        Args:
+            suggest: gives a number, or the label of a choice.
+
+        Returns:
+            names of parameters to what was drawn.
+        """
         drawn: dict[str, Any] = {}
         at: dict[str, Any] = {}
         for parameter in self.parameters:
@@ -103,21 +115,21 @@ class Space:
         return drawn
 
     def values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        """Dotted paths to the values that the config takes.
+        """Return dotted paths to the values that the config takes.
 
         Raises:
             ConfigError: a name or a label that the space does not have (a study of an older space).
         """
-        known = {parameter.name: parameter for parameter in self.parameters}
-        unknown = [name for name in drawn if name not in known]
+        by_name = {parameter.name: parameter for parameter in self.parameters}
+        unknown = [name for name in drawn if name not in by_name]
         if unknown:
             raise ConfigError(
                 f"{unknown[0]}: the space has no such parameter; it was drawn from another space"
             )
-        return {known[name].path: known[name].value(label) for name, label in drawn.items()}
+        return {by_name[name].path: by_name[name].value(label) for name, label in drawn.items()}
 
     def apply(self, recipe: Experiment, drawn: Mapping[str, Any]) -> Experiment:
-        """The recipe with the values set.
+        """Return the recipe with the values set, validated once.
 
         A `.name` that differs from the recipe's brings the defaults of the new component: of the
         old one's fields none is kept in an objective or a schedule, and all but `args` in an
@@ -129,8 +141,7 @@ class Space:
         return edited(recipe, self.values(drawn))
 
     def default(self, recipe: Experiment) -> dict[str, Any] | None:
-        """The recipe's own configuration as if it were drawn; None where it lies outside of the
-        space."""
+        """Return the recipe's own configuration as if it were drawn; None outside of the space."""
         tree = recipe.model_dump(mode="json")
 
         def own(parameter: Parameter) -> Any:
@@ -147,7 +158,7 @@ class Space:
             return None
 
     def violated(self, recipe: Experiment, drawn: Mapping[str, Any]) -> str | None:
-        """The first constraint that does not hold.
+        """Return the first constraint that does not hold.
 
         None also where the config refuses the combination: no constraint says so, and the trial
         fails with the reason.
@@ -158,11 +169,11 @@ class Space:
             tree = self.apply(recipe, drawn).model_dump(mode="json")
         except ConfigError:
             return None
-        return next(
-            (constraint.text for constraint in self.constraints if not constraint.holds(tree)), None
-        )
+        broken = (one.text for one in self.constraints if not one.holds(tree))
+        return next(broken, None)
 
     def _own_choice(self, parameter: Parameter, recipe: Experiment) -> Label:
+        """Return the label of the choice that the recipe has itself."""
         # Applied and compared, since one configuration can be written in many ways (defaults, 1 or
         # 1.0, aliases).
         whole = recipe.model_dump_json()
@@ -176,7 +187,7 @@ class Space:
 
 
 def label_of(value: Any) -> Label:
-    """A plain value itself, anything else as compact JSON."""
+    """Return a plain value itself, anything else as compact JSON."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return json.dumps(value, separators=(",", ":"), default=str)

@@ -1,8 +1,7 @@
-"""Search spaces: what `manta tune` varies, read from a YAML file and checked against the recipe
-that it varies.
+"""Search spaces: what `manta tune` varies, read from a file and checked against the recipe.
 
     description: what it searches, for whom, at what cost
-    study: {metric: knn_top1, trials: 12}          # how it is searched: `manta.tuning.study.settings`
+    study: {metric: knn_top1, trials: 12}          # how: `manta.tuning.study.settings`
     space:                                         # dotted path into the recipe -> distribution
       optimizer.lr: {type: float, low: 3e-4, high: 1e-2, log: true}          # or step: of a grid
       train.batch_size: {type: int, low: 64, high: 256, step: 64}
@@ -16,9 +15,9 @@ that it varies.
     constraints:                                   # trials that break one are not run
       - views.local_size < data.image_size
 
-`when` is the flat form of what nesting says: the parameter exists only where each path named is
-drawn as one of the values listed. A choice that is a list or a mapping is known by its label,
-compact JSON, to whoever draws (`Parameter.labels`); `Space.values` and `Space.apply` turn labels
+`when` is the flat form of nesting: the parameter exists only where each path named is drawn as one
+of the values listed. A choice that is a list or a mapping has a label, compact JSON, by which
+samplers and databases know it (`Parameter.labels`); `Space.values` and `Space.apply` turn labels
 back into choices.
 """
 
@@ -35,14 +34,14 @@ from manta.tuning.space.check import check
 from manta.tuning.space.constraints import Constraint
 from manta.tuning.space.model import Label, Parameter, Space
 from manta.tuning.space.parse import parse
-from manta.tuning.space.yaml import Node, read
+from manta.tuning.space.yaml import Node, read_nodes
 
-__all__ = ["Constraint", "Label", "Parameter", "Space", "StudySection", "read_space"]
+__all__ = ["Constraint", "Label", "Parameter", "Space", "StudySection", "parse_space", "read_space"]
 
 
 @dataclass(frozen=True, slots=True)
 class StudySection:
-    """The section `study` as it was written.
+    """Section `study` of a file as it was written.
 
     Attributes:
         values: plain data.
@@ -53,25 +52,18 @@ class StudySection:
     node: Node
 
     def line(self, key: str) -> int:
-        """Of a dotted key (`scheduler.reduction`), or of the nearest section around it."""
-        return self._find(key).line
+        """Return the line of a dotted key (`scheduler.reduction`), or of the section around it."""
+        return self.node.find(*key.split(".")).line
 
     def error(self, key: str, message: str) -> ConfigError:
-        """`file:line: study.key: message`."""
-        return self._find(key).error(f"study.{key}: {message}")
-
-    def _find(self, key: str) -> Node:
-        node = self.node
-        for part in key.split("."):
-            if part not in node.children:
-                break
-            node = node.children[part]
-        return node
+        """Return the error `file:line: study.key: message`."""
+        return self.node.find(*key.split(".")).error(f"study.{key}: {message}")
 
 
 def read_space(path: Path | str, recipe: Experiment) -> tuple[Space, StudySection]:
-    """The space in a file, checked against the recipe, and the settings of the study, which are not
-    checked.
+    """Return the space in a file, and the settings of the study in it.
+
+    The space is checked against the recipe; the settings are not checked yet.
 
     Raises:
         ConfigError: one line that names the file, the line, the path and what is wrong with it.
@@ -82,10 +74,26 @@ def read_space(path: Path | str, recipe: Experiment) -> tuple[Space, StudySectio
         raise ConfigError(
             f"no search space at {path}; `manta list spaces` shows those that ship: {shipped}"
         )
-    root = read(path)
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
+    return parse_space(text, recipe, str(path))
+
+
+def parse_space(text: str, recipe: Experiment, file: str) -> tuple[Space, StudySection]:
+    """Return what `read_space` does, from the text of a file.
+
+    Args:
+        file: name for errors.
+
+    Raises:
+        ConfigError: as `read_space`.
+    """
+    root = read_nodes(text, file)
     space, nodes = parse(root)
-    check(space, nodes, recipe, str(path))
-    study = root.children.get("study", Node(str(path), 1, None))
+    check(space, nodes, recipe, file)
+    study = root.children.get("study", Node(file, 1, None))
     if not isinstance(study.value, (dict, type(None))):
         raise study.error("study: must map settings to values")
     return space, StudySection(study.value or {}, study)

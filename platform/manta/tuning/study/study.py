@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import time
 import uuid
 from collections.abc import Iterable
@@ -24,7 +23,7 @@ from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.folder import RunFolder
 from manta.runs.store import IngestProgress, Notify, git_commit
 from manta.tracking import Dataset, Tracker
-from manta.tuning.space.read import Space, read_space
+from manta.tuning.space.read import Space, parse_space
 from manta.tuning.study.metrics import Metric, metrics_for
 from manta.tuning.study.settings import StudySettings, settings_from
 from manta.tuning.study.standing import Watch
@@ -176,10 +175,7 @@ def open_study(runs: str, name: str) -> Study:
     saved = yaml.safe_load(folder.read(STUDY))
     recipe = from_mapping(saved["recipe"])
     settings = settings_from(saved["settings"])
-    with tempfile.TemporaryDirectory(prefix="manta-space-") as scratch:
-        copy = Path(scratch) / saved["space_file"]
-        copy.write_bytes(folder.read("space.yaml"))
-        space, _ = read_space(copy, recipe)
+    space, _ = parse_space(folder.read("space.yaml").decode(), recipe, f"{folder.url}/space.yaml")
     return Study(
         folder, space, settings, recipe, metrics_for(settings.metric, saved["labelled"]), saved
     )
