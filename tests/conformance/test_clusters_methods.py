@@ -26,7 +26,7 @@ from manta import encoders, objectives
 from manta.batch import Batch, DataFacts
 from manta.encoders import Encoder, EncoderConfig
 from manta.errors import ConfigError
-from manta.functional.groups import attraction, nearest
+from manta.functional.groups import attraction, nearest_in_memory
 from manta.functional.prototypes import msn_terms, swapped_prediction
 from manta.functional.transport import sinkhorn
 from manta.functional.uniformity import uniformity
@@ -209,10 +209,12 @@ def test_beclrs_positives_are_the_other_view_and_its_clusters_nearest(start: int
     positives, found = targets.unsqueeze(1), torch.ones(16, 1, dtype=torch.bool)
     if start == 0:
         labels = memory.assign(targets, lambda statistic: statistic)
-        near = nearest(targets, memory.rows, count=3, labels=labels, memory_labels=memory.labels)
+        near = nearest_in_memory(
+            targets, memory.rows, count=3, labels=labels, memory_labels=memory.labels
+        )
         positives, found = (
             torch.cat([positives, near.rows], dim=1),
-            torch.cat([found, near.found], dim=1),
+            torch.cat([found, near.valid], dim=1),
         )
     expected = attraction(objective.predictor(z), positives, found)
     expected = expected + 0.3 * uniformity(*z.chunk(2), temperature=2.0)

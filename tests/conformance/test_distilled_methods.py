@@ -12,8 +12,8 @@ from objective_kit import batch_of, objective_of, progress_at
 from torch import Tensor, nn
 
 from manta.encoders import Encoder
-from manta.functional.groups import nearest
-from manta.functional.queue import queue_nce
+from manta.functional.groups import nearest_in_memory
+from manta.functional.info_nce import queue_nce
 from manta.objectives import Objective
 from manta.objectives._cells import described
 
@@ -23,7 +23,7 @@ def test_mugs_remembers_its_teachers_unit_vectors_sample_by_sample() -> None:
     batch = batch_of(objective, 8, dtype=torch.float64)
     with torch.no_grad():
         features = objective.teacher(torch.cat([view.data for view in batch.global_views]))
-        near = nearest(features, objective.memory.rows, count=8).rows
+        near = nearest_in_memory(features, objective.memory.rows, count=8).rows
         instances, local_groups, _ = objective.teacher_heads(features, near)
     objective(batch, progress_at(0))
     objective.after_step(progress_at(0))
@@ -66,7 +66,7 @@ def test_mugs_compares_every_view_with_every_other_global_one_three_times() -> N
 
     def granules(encoder: nn.Module, heads: nn.Module, *sizes: Tensor) -> list[tuple[Tensor, ...]]:
         features = torch.cat([encoder(data) for data in sizes])
-        found = heads(features, nearest(features, objective.memory.rows, count=8).rows)
+        found = heads(features, nearest_in_memory(features, objective.memory.rows, count=8).rows)
         return [granule.split(8) for granule in found]
 
     targets = granules(objective.teacher, objective.teacher_heads, large)

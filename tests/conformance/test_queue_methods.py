@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from manta import encoders, objectives
 from manta.batch import Batch, DataFacts
 from manta.encoders import EncoderConfig
+from manta.functional.info_nce import batch_nce, nearest_support, queue_nce
 from manta.functional.pirl import memory_nce
-from manta.functional.queue import batch_nce, nearest, queue_nce
 from manta.objectives import OBJECTIVES, Objective, keyed_uniform
 
 QUEUED = ("moco", "mochi", "feature_transform", "hallucinator")
@@ -227,7 +227,7 @@ def test_nnclr_pairs_predictions_with_neighbours(denominator: str) -> None:
     p_a, p_b = objective.predictor(torch.cat([z_a, z_b])).chunk(2)
     expected, options = 0.0, {"temperature": 0.3, "decoupled": denominator == "dcl"}
     for z, p in ((z_a, p_b), (z_b, p_a)):
-        friends = nearest(z, known)
+        friends = nearest_support(z, known)
         expected += (
             float((batch_nce(friends, p, **options) + batch_nce(p, friends, **options)).detach())
             / 4

@@ -13,8 +13,8 @@ from torch import Tensor
 from manta.functional.attraction import cacr_terms
 from manta.functional.episodes import protoclr
 from manta.functional.graphs import graph_invariance, graph_nt_xent
+from manta.functional.info_nce import batch_nce, info_nce, queue_nce, transformed_scores
 from manta.functional.multilabel import dictionary_logits, multilabel_bce, nearest_labels
-from manta.functional.queue import batch_nce, info_nce, queue_nce, transformed_scores
 from manta.functional.sorting import groco
 from manta.functional.temperature import AMCLTerms, RobustTerms, amcl_terms, isogclr
 

@@ -1,4 +1,4 @@
-"""SimSiam's and BYOL's cosine, and DINO's cross-entropy, against the papers' formulas."""
+"""SimSiam's and BYOL's cosine, DINO's cross-entropy, hints and near starts, by loops."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from manta.errors import ConfigError
 from manta.functional import dino, negative_cosine
+from manta.functional.distillation import hint, near_teacher
 
 
 def pair(n: int = 6, d: int = 5) -> tuple[Tensor, Tensor]:
@@ -100,3 +101,34 @@ def test_shapes_that_torch_would_broadcast_are_errors() -> None:
         negative_cosine(p, z[:1])
     with pytest.raises(ConfigError, match="one shape"):
         dino(p, z[:1], student_temperature=1.0, teacher_temperature=1.0, center=torch.zeros(5))
+
+
+def test_a_hint_is_the_mean_square() -> None:
+    stream = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(4, 3, generator=stream, dtype=torch.float64) for _ in range(2))
+    expected = (
+        sum((x - y) ** 2 for x, y in zip(a.flatten().tolist(), b.flatten().tolist(), strict=True))
+        / 12
+    )
+    assert float(hint(a, b)) == pytest.approx(expected, rel=1e-12)
+    assert float(hint(a, a)) == 0
+    assert float(hint(a, a + 2)) == pytest.approx(4)
+    with pytest.raises(ConfigError, match="one shape"):
+        hint(a, b[:1])
+
+
+def test_a_start_near_the_teacher() -> None:
+    """Sarnthein et al. 2023, section 4, weight by weight; of independent weights it keeps the
+    variance."""
+    stream = torch.Generator().manual_seed(0)
+    own, teacher = torch.randn(2, 40, 500, generator=stream, dtype=torch.float64)
+    for alpha in (0.0, 0.1, 0.5, 1.0):
+        found = near_teacher(own, teacher, distance=alpha)
+        size = math.sqrt((1 - alpha) ** 2 + alpha**2)
+        for x, y, z in zip(own[0].tolist(), teacher[0].tolist(), found[0].tolist(), strict=True):
+            assert z == pytest.approx(((1 - alpha) * y + alpha * x) / size, rel=1e-12)
+        assert float(found.std()) == pytest.approx(1, abs=0.02)
+    assert torch.equal(near_teacher(own, teacher, distance=1.0), own)
+    assert torch.equal(near_teacher(own, teacher, distance=0.0), teacher)
+    three, four = torch.tensor([3.0]), torch.tensor([4.0])
+    assert float(near_teacher(three, four, distance=0.5)) == pytest.approx(7 / math.sqrt(2))

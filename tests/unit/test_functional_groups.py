@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.functional.groups import attraction, cluster_means, kmeans, nearest
+from manta.functional.groups import attraction, cluster_means, kmeans, nearest_in_memory
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -21,45 +21,47 @@ def cosine(x: Tensor, y: Tensor) -> float:
 
 def test_nearest_rows_come_first_and_as_they_are() -> None:
     queries, memory = random(4, 3), random(9, 3, seed=1)
-    found = nearest(queries, memory, count=3)
+    neighbours = nearest_in_memory(queries, memory, count=3)
     for n in range(4):
         order = sorted(range(9), key=lambda m: -cosine(queries[n], memory[m]))
-        assert torch.equal(found.rows[n], memory[order[:3]])
-    assert found.found.all()
+        assert torch.equal(neighbours.rows[n], memory[order[:3]])
+    assert neighbours.valid.all()
 
 
 def test_neighbours_are_of_the_querys_own_label() -> None:
     queries, memory = random(3, 4), random(8, 4, seed=1)
     labels, memory_labels = torch.tensor([0, 1, 2]), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
-    found = nearest(queries, memory, count=5, labels=labels, memory_labels=memory_labels)
-    assert found.found.sum(1).tolist() == [4, 4, 0]
+    neighbours = nearest_in_memory(
+        queries, memory, count=5, labels=labels, memory_labels=memory_labels
+    )
+    assert neighbours.valid.sum(1).tolist() == [4, 4, 0]
     for n, members in ((0, range(4)), (1, range(4, 8))):
         order = sorted(members, key=lambda m: -cosine(queries[n], memory[m]))
-        assert torch.equal(found.rows[n, :4], memory[order])
-        assert found.found[n].tolist() == [True] * 4 + [False]
+        assert torch.equal(neighbours.rows[n, :4], memory[order])
+        assert neighbours.valid[n].tolist() == [True] * 4 + [False]
 
 
 def test_more_neighbours_than_rows_are_refused() -> None:
     with pytest.raises(ConfigError, match="do not fit a memory of 2"):
-        nearest(torch.zeros(1, 3), torch.zeros(2, 3), count=3)
+        nearest_in_memory(torch.zeros(1, 3), torch.zeros(2, 3), count=3)
 
 
-def test_attraction_is_a_mean_over_the_positives_that_are_there() -> None:
+def test_attraction_is_a_mean_over_the_valid_positives() -> None:
     predictions, positives = random(3, 4), random(3, 3, 4, seed=1)
-    found = torch.tensor([[True, True, True], [True, False, False], [True, False, True]])
+    valid = torch.tensor([[True, True, True], [True, False, False], [True, False, True]])
     expected = 0.0
     for n in range(3):
-        own = [cosine(predictions[n], positives[n, p]) for p in range(3) if found[n, p]]
+        own = [cosine(predictions[n], positives[n, p]) for p in range(3) if valid[n, p]]
         expected -= sum(own) / len(own) / 3
-    assert float(attraction(predictions, positives, found)) == pytest.approx(expected, rel=1e-12)
+    assert float(attraction(predictions, positives, valid)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_known_attractions() -> None:
     z = torch.eye(3, dtype=torch.float64)
-    there = torch.ones(3, 2, dtype=torch.bool)
-    assert float(attraction(z, torch.stack([z, 5 * z], dim=1), there)) == pytest.approx(-1)
-    assert float(attraction(z, torch.stack([z, z.roll(1, 0)], dim=1), there)) == pytest.approx(-0.5)
-    assert float(attraction(z, torch.stack([z, -z], dim=1), there)) == pytest.approx(0, abs=1e-15)
+    valid = torch.ones(3, 2, dtype=torch.bool)
+    assert float(attraction(z, torch.stack([z, 5 * z], dim=1), valid)) == pytest.approx(-1)
+    assert float(attraction(z, torch.stack([z, z.roll(1, 0)], dim=1), valid)) == pytest.approx(-0.5)
+    assert float(attraction(z, torch.stack([z, -z], dim=1), valid)) == pytest.approx(0, abs=1e-15)
 
 
 def test_a_cluster_without_members_keeps_its_mean() -> None:

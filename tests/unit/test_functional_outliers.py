@@ -139,6 +139,6 @@ def test_gradients_are_those_of_finite_differences_and_pass_by_the_weights() -> 
         assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(soft, (a, b)))
 
 
-def test_inliers_must_be_said_of_each_sample() -> None:
-    with pytest.raises(ConfigError, match="one thing of each sample"):
+def test_inliers_need_one_value_per_sample() -> None:
+    with pytest.raises(ConfigError, match="need one value per sample"):
         unicon(*pair(), inlier=INLIER[:4], temperature=1.0)

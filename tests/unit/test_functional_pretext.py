@@ -1,12 +1,19 @@
-"""Pretext transformations, pixel by pixel."""
+"""Pretext transformations, pixel by pixel, and their cross-entropy, by loops."""
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
+import pytest
 import torch
 
-from manta.functional.pretext import QUADRANT_ORDERS, quadrants_shuffled, quarter_turned
+from manta.functional.pretext import (
+    QUADRANT_ORDERS,
+    classify,
+    quadrants_shuffled,
+    quarter_turned,
+)
 
 
 def images(count: int, side: int) -> torch.Tensor:
@@ -44,3 +51,13 @@ def test_oblong_images_keep_their_shape_when_shuffled() -> None:
     swapped = quadrants_shuffled(x, torch.tensor([0, QUADRANT_ORDERS.index((1, 0, 3, 2))]))
     assert torch.equal(swapped[0], x[0])
     assert torch.equal(swapped[1], x[1].roll(4, -1))
+
+
+def test_cross_entropy_is_the_log_of_the_classs_share() -> None:
+    logits = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    classes = torch.tensor([0, 3, 1, 1, 2])
+    rows = zip(logits.tolist(), classes.tolist(), strict=True)
+    expected = [math.log(sum(map(math.exp, row))) - row[label] for row, label in rows]
+    assert float(classify(logits, classes)) == pytest.approx(sum(expected) / 5, rel=1e-12)
+    assert float(classify(torch.zeros(3, 7), torch.arange(3))) == pytest.approx(math.log(7))
+    assert classify(logits.bfloat16(), classes).dtype == torch.float32

@@ -118,8 +118,8 @@ def test_a_dimension_that_collapses_needs_shrinkage() -> None:
     assert w_mse(dead, b, [torch.arange(24)], shrinkage=1e-3).isfinite()
     with pytest.raises(ConfigError, match="4 samples in 4 dimensions"):
         whiten(torch.eye(4, dtype=torch.float64), shrinkage=0.0)
-    assert whiten(torch.ones(24, 4), shrinkage=1e-3).eq(0).all()  # the watch finds it
-    with pytest.raises(ConfigError, match="became infinite want a lower"):
+    assert whiten(torch.ones(24, 4), shrinkage=1e-3).eq(0).all()  # the collapse monitor reports it
+    with pytest.raises(ConfigError, match="became infinite need a lower"):
         whiten(torch.full((24, 4), torch.inf), shrinkage=0.1)
     with pytest.raises(ConfigError, match="at least 2 samples"):
         whiten(a[:1], shrinkage=0.1)

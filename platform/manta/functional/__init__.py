@@ -1,7 +1,7 @@
-"""The equations: pure functions of tensors. No state, no communication, no engine.
+"""The equations: pure functions of tensors, without state, communication or engine.
 
-Every loss takes embeddings `[N, D]`, gives a scalar in float32 (float64 for float64) and says in
-its module how many ranks share it.
+Every loss takes embeddings `[N, D]` and returns a scalar in float32 (float64 for float64 inputs).
+Its module says how several ranks compute it together.
 """
 
 from manta.functional._precision import full_precision, upcast

@@ -1,4 +1,4 @@
-"""What torch would let pass in silence."""
+"""Checks of shapes that torch would broadcast in silence."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from manta.errors import ConfigError
 
 
 def check_pair(first: Tensor, second: Tensor) -> None:
-    """Raises ConfigError unless both are `[N, D]` of one shape; torch would broadcast many that are
-    not."""
+    """Raise ConfigError unless both are `[N, D]` of one shape, as torch would broadcast others."""
     if first.ndim != 2 or first.shape != second.shape:
         raise ConfigError(
-            f"two views' embeddings must be of one shape [N, D], not {tuple(first.shape)} and {tuple(second.shape)}"
+            "two views' embeddings must be of one shape [N, D], "
+            f"not {tuple(first.shape)} and {tuple(second.shape)}"
         )
 
 
 def own_rows(anchors: Tensor, keys: Tensor, offset: int) -> Tensor:
-    """`[N, M]` bool: anchor i is key `offset + i` itself, where a rank's rows begin among all
-    ranks'.
+    """Return `[N, M]` bool, True where key `offset + i` is anchor i itself.
+
+    `offset` is the place of this rank's first row among all ranks' rows.
 
     Raises:
-        ConfigError: some anchor is not among the keys; it would be compared with itself unnoticed.
+        ConfigError: some anchor is not among the keys; it would be compared with itself.
     """
     if not 0 <= offset <= len(keys) - len(anchors):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Losses are computed in float32 at least, also under autocast."""
+"""Precision of the losses: float32 or more, also under autocast."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ R = TypeVar("R")
 
 
 def upcast(x: Tensor) -> Tensor:
-    """float16 and bfloat16 to float32; float32, float64 and whole numbers stay."""
+    """Return float16 and bfloat16 as float32; leave float32, float64 and integers as they are."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def full_precision(equation: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: tensor arguments are upcast, and autocast is off inside (it would cast matmuls
-    down again)."""
+    """Decorate an equation: upcast its tensors and switch autocast off.
+
+    Under autocast the matrix products inside would be computed in half precision again.
+    """
 
     @functools.wraps(equation)
     def wrapper(*args: Any, **kwargs: Any) -> R:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        raised: list[Any] = [
-            upcast(value) if isinstance(value, Tensor) else value for value in args
-        ]
-        named: dict[str, Any] = {
-            k: upcast(v) if isinstance(v, Tensor) else v for k, v in kwargs.items()
-        }
+        positional = [_upcast_tensor(value) for value in args]
+        named = {name: _upcast_tensor(value) for name, value in kwargs.items()}
         with torch.autocast(tensors[0].device.type, enabled=False):
-            return equation(*raised, **named)
+            return equation(*positional, **named)
 
     return cast("Callable[P, R]", wrapper)
+
+
+def _upcast_tensor(value: Any) -> Any:
+    return upcast(value) if isinstance(value, Tensor) else value

@@ -1,4 +1,4 @@
-"""Targets that samples lend each other by how alike they are."""
+"""Soft targets that similar samples of a batch lend each other."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def affinities(features: Tensor, *, temperature: float) -> Tensor:
-    """`[M, D] -> [M, M]`: softmax of each row's cosines with the other rows; 0 with itself (Ge et
-    al. 2021, BAKE).
+    """Return the row-wise softmax of a batch's cosines, itself left out: `[M, D] -> [M, M]`.
 
-    The temperature is ours; BAKE's code has none, which is 1.
+    Ge et al. 2021, BAKE. The diagonal is 0.
+
+    Ours: the temperature; BAKE's code has none, which is a temperature of 1.
     """
     if len(features) < 2:
         raise ConfigError("affinities need at least 2 samples in a batch; raise train.batch_size")
@@ -29,8 +30,9 @@ def affinities(features: Tensor, *, temperature: float) -> Tensor:
 
 @full_precision
 def ensembled(targets: Tensor, affinity: Tensor, *, lent: float) -> Tensor:
-    """`[M, K]` distributions, each mixed with those of its neighbours, and theirs (Ge et al. 2021,
-    BAKE).
+    """Return each target mixed with its neighbours' targets, and theirs in turn: `[M, K]`.
+
+    Ge et al. 2021, BAKE.
 
     The limit of `Q <- lent * A Q + (1 - lent) * P`, which is `(1 - lent) (I - lent A)^-1 P`; rows
     still sum to 1.
@@ -38,7 +40,7 @@ def ensembled(targets: Tensor, affinity: Tensor, *, lent: float) -> Tensor:
     Args:
         targets: P, `[M, K]`.
         affinity: A, `[M, M]`, whose rows sum to 1.
-        lent: in [0, 1): the share of a target that comes from other samples.
+        lent: share of a target that comes from other samples, in [0, 1).
     """
     identity = torch.eye(len(affinity), dtype=affinity.dtype, device=affinity.device)
     mixed: Tensor = torch.linalg.solve(identity - lent * affinity, (1 - lent) * targets)
@@ -47,11 +49,10 @@ def ensembled(targets: Tensor, affinity: Tensor, *, lent: float) -> Tensor:
 
 @full_precision
 def soft_divergence(student: Tensor, targets: Tensor, *, temperature: float) -> Tensor:
-    """KL divergence of the student's softmax from `targets`, mean over rows; 0 where they are the
-    same.
+    """Return the KL divergence of the student's softmax from `targets`, mean over rows.
 
-    Not times temperature^2, as distillation of unbounded logits has it: for cosines at 0.1 that
-    would leave nothing.
+    It is 0 where both are the same. It is not multiplied by temperature^2, as distillation of
+    unbounded logits is: for cosines at a temperature of 0.1 that would leave almost nothing.
 
     Args:
         student: logits `[N, K]`, before the temperature.

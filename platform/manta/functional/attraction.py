@@ -1,4 +1,4 @@
-"""Attraction and repulsion that each look at what is hard first."""
+"""Attraction and repulsion that put most weight on the hardest pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from manta.functional._precision import full_precision
 
 
 class CACRTerms(NamedTuple):
-    """The two expectations, without weights; repulsion is negative."""
+    """The two expectations of CACR, without weights; repulsion is negative."""
 
     attraction: Tensor
     repulsion: Tensor
@@ -25,13 +25,12 @@ class CACRTerms(NamedTuple):
 def cacr_terms(
     z: Tensor, *, attraction: float, repulsion: float, keys: Tensor | None = None, offset: int = 0
 ) -> CACRTerms:
-    """Doubly contrastive attraction and repulsion on squared distances of unit vectors (Zheng et
-    al. 2023, CACR).
+    """Return doubly contrastive attraction and repulsion on squared distances of unit vectors.
 
-    Of an anchor's positives the far ones weigh more: a softmax of `attraction * distance` over its
-    other views. Of its negatives the near ones do: a softmax of `-repulsion * distance` over the
-    other samples of another view. Both softmaxes carry gradients. Every view is the anchor in turn,
-    and every pair of views has its own repulsion.
+    Zheng et al. 2023, CACR. Among an anchor's positives the far ones weigh more: a softmax of
+    `attraction * distance` over its other views. Among its negatives the near ones do: a softmax of
+    `-repulsion * distance` over the other samples of another view. Both softmaxes carry gradients.
+    Every view is the anchor in turn, and every pair of views has its own repulsion.
 
     Args:
         z: `[N, V, D]`, V views of this rank's samples.

@@ -1,9 +1,9 @@
-"""Losses that compare every sample with every other.
+"""Contrastive losses that compare every sample of a batch with every other.
 
 Anchors are `z_a, z_b: [N, D]`. They are compared with themselves, or with a larger set of keys that
-holds them: rank `r` of `W` passes its own rows, every rank's rows as `keys_a, keys_b: [M, D]`, and
-`offset = r * N`, the place of its first row among them. The mean of the ranks' losses is then the
-loss of all M samples, for N x M work on each.
+contains them: rank `r` of `W` passes its own rows, every rank's rows as `keys_a, keys_b: [M, D]`,
+and `offset = r * N`, the place of its first row among them. The mean of the ranks' losses is then
+the loss of all M samples, for N x M work on each rank.
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ def nt_xent(
     keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> Tensor:
-    """Normalised temperature-scaled cross-entropy, mean over the 2N anchors (Chen et al. 2020,
-    SimCLR, eq. 1)."""
+    """Return the normalised temperature-scaled cross-entropy of two views, mean over 2N anchors.
+
+    Chen et al. 2020, SimCLR, eq. 1.
+    """
     cosines = compare_all(z_a, z_b, keys_a, keys_b, offset)
     positive = cosines.positive.repeat(2) / temperature
     negatives = torch.logsumexp(cosines.negatives / temperature, dim=1)
@@ -49,36 +51,43 @@ def dcl(
     keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> Tensor:
-    """Decoupled contrastive loss, mean over the 2N anchors (Yeh et al. 2022, eq. 6).
+    """Return the decoupled contrastive loss of two views, mean over 2N anchors.
 
-    The denominator is one log-sum-exp over the 2M - 2 negatives of both views, without the
-    positive.
+    Yeh et al. 2022, eq. 6. The denominator is one log-sum-exp over the 2M - 2 negatives of both
+    views, without the positive.
 
     Args:
         sigma: concentration of the negative von Mises-Fisher weights of the positives, whose mean
-            over the M pairs is 1 (eq. 7, "DCLW"); None weighs all alike.
+            over the M pairs is 1 (eq. 7, "DCLW"); None weighs all pairs alike.
     """
     cosines = compare_all(z_a, z_b, keys_a, keys_b, offset)
     positive = cosines.positive / temperature
     if sigma is not None:
-        log_mean = torch.logsumexp(cosines.all_positives / sigma, dim=0) - math.log(
-            len(cosines.all_positives)
-        )
+        pairs = len(cosines.all_positives)
+        log_mean = torch.logsumexp(cosines.all_positives / sigma, dim=0) - math.log(pairs)
         positive = (2 - torch.exp(cosines.positive / sigma - log_mean)) * positive
     negatives = torch.logsumexp(cosines.negatives / temperature, dim=1)
     return negatives.mean() - positive.mean()
 
 
 class Cosines(NamedTuple):
-    positive: Tensor  # [N] of each pair of anchors
-    all_positives: Tensor  # [M] of each pair of keys
-    negatives: Tensor  # [2N, 2M], -inf where the key is the anchor itself or its positive
+    """Cosines of anchors with keys, as `compare_all` returns them.
+
+    Attributes:
+        positive: `[N]`, of each pair of anchors.
+        all_positives: `[M]`, of each pair of keys.
+        negatives: `[2N, 2M]`, -inf where the key is the anchor itself or its positive.
+    """
+
+    positive: Tensor
+    all_positives: Tensor
+    negatives: Tensor
 
 
 def compare_all(
     z_a: Tensor, z_b: Tensor, keys_a: Tensor | None, keys_b: Tensor | None, offset: int
 ) -> Cosines:
-    """Cosines of every anchor with every key, as this module's head describes them."""
+    """Return the cosines of every anchor with every key (see the module's description)."""
     check_pair(z_a, z_b)
     a, b = F.normalize(z_a, dim=1), F.normalize(z_b, dim=1)
     if keys_a is None or keys_b is None:

@@ -1,4 +1,4 @@
-"""Few-shot episodes made from a batch: every sample is a class of its own."""
+"""Few-shot episodes made from a batch: every sample is its own class."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def protoclr(queries: Tensor, prototypes: Tensor, *, offset: int = 0) -> Tensor:
-    """Which prototype a query belongs to: mean cross-entropy (Medina et al. 2020, ProtoCLR, section
-    2.2).
+    """Return the mean cross-entropy of assigning queries to their samples' prototypes.
 
-    The softmax is over minus the squared Euclidean distances. What they share, the square of the
-    query, is left out.
+    Medina et al. 2020, ProtoCLR, section 2.2. The softmax is over minus the squared Euclidean
+    distances. The square of the query is the same for all prototypes and left out.
 
     Args:
         queries: `[N, Q, D]`, the augmented copies of this rank's samples; not normalised.
@@ -27,7 +26,8 @@ def protoclr(queries: Tensor, prototypes: Tensor, *, offset: int = 0) -> Tensor:
         raise ConfigError("an episode needs at least 2 samples in a batch; raise train.batch_size")
     if not 0 <= offset <= len(prototypes) - len(queries):
         raise ConfigError(
-            f"{len(queries)} samples from row {offset} on are not among {len(prototypes)} prototypes"
+            f"{len(queries)} samples from row {offset} on "
+            f"are not among {len(prototypes)} prototypes"
         )
     nearness = 2 * queries.flatten(0, 1) @ prototypes.T - prototypes.square().sum(1)
     own = torch.arange(offset, offset + len(queries), device=queries.device)

@@ -1,4 +1,4 @@
-"""How features lie in their space: numbers that need no labels."""
+"""Label-free measures of how features lie in their space."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from manta.functional.spectrum import gram_spectrum
 
 
 def nesum(features: Tensor) -> float:
-    """How many dimensions share the variance of `[N, D]` features: the sum of the covariance's
-    eigenvalues over the largest, between 1 (collapsed to a line) and min(N - 1, D) (whitened); 0
-    where nothing varies, and NaN where a feature is not finite. He & Ozay 2022, "Exploring the Gap
-    between Collapsed & Whitened Features in Self-Supervised Learning"."""
+    """Return the number of dimensions that share the variance of `[N, D]` features.
+
+    It is the sum of the covariance's eigenvalues over the largest: between 1 (collapsed to a line)
+    and min(N - 1, D) (whitened); 0 where nothing varies, and NaN where a feature is not finite. He
+    & Ozay 2022, "Exploring the Gap between Collapsed & Whitened Features in Self-Supervised
+    Learning".
+    """
     if not bool(features.isfinite().all()):
         return float("nan")
     features = features.detach().double()
     centred = features - features.mean(0)
     size = features.square().sum()
-    eigenvalues = gram_spectrum(centred)  # of the covariance but for a factor, which cancels
+    # The covariance's eigenvalues but for a factor, which cancels.
+    eigenvalues = gram_spectrum(centred)
+    # The variance of features that are all equal is rounding error, not 0.
     if bool(eigenvalues[0] <= size * torch.finfo(size.dtype).eps):
-        return 0.0  # what is left of features that are all alike is rounding
+        return 0.0
     return float(eigenvalues.sum() / eigenvalues[0])
 
 
 def alignment(views: Tensor, *, alpha: float = 2.0) -> float:
-    """How near the views of a sample are: the mean of `|x - y|^alpha` over all pairs of its views,
-    of `[N, V, D]` features that are L2-normalised here. Lower is better; 0 to 2^alpha. Wang & Isola
-    2020, "Understanding Contrastive Representation Learning through Alignment and Uniformity on the
-    Hypersphere", section 4.1.1 (unnumbered).
+    """Return the mean of `|x - y|^alpha` over all pairs of a sample's views; lower is better.
+
+    The `[N, V, D]` features are L2-normalised here, so the result lies in 0 to 2^alpha. Wang &
+    Isola 2020, "Understanding Contrastive Representation Learning through Alignment and Uniformity
+    on the Hypersphere", section 4.1.1 (unnumbered).
 
     Raises:
         ConfigError: fewer than two views.
@@ -48,11 +54,11 @@ def alignment(views: Tensor, *, alpha: float = 2.0) -> float:
 
 
 def hypersphere_uniformity(features: Tensor, *, t: float = 2.0, chunk: int = 1024) -> float:
-    """How evenly `[N, D]` features cover the sphere: the log of the mean of `exp(-t |x - y|^2)`
-    over pairs of different rows, which are L2-normalised here. Lower is better; -4t to 0. Wang &
-    Isola 2020, section 4.1.2 (unnumbered).
+    """Return the log of the mean of `exp(-t |x - y|^2)` over pairs of rows; lower is better.
 
-    The cost is quadratic in N, the memory `chunk * N`.
+    It says how evenly `[N, D]` features, which are L2-normalised here, cover the sphere: -4t to 0,
+    over pairs of different rows. Wang & Isola 2020, section 4.1.2 (unnumbered). The cost is
+    quadratic in N, the memory `chunk * N`.
 
     Raises:
         ConfigError: fewer than two rows.

@@ -1,9 +1,9 @@
-"""Losses on a graph that says which samples are related (Cabannes et al. 2023, PAL).
+"""Losses on a graph of related samples (Cabannes et al. 2023, PAL).
 
-The nodes are the views of a batch; G links a node to its sample's other view and to both views of
-every related sample. With no sample related to another the losses are those of the plain methods.
-Anchors, keys and how ranks share them are those of `manta.functional.contrastive`; `average` is
-that of `manta.functional.redundancy`.
+The nodes are the views of a batch; the graph G links a node to its sample's other view and to both
+views of every related sample. With no sample related to another the losses are those of the plain
+methods. Anchors, keys and how ranks share them are those of `manta.functional.contrastive`;
+`average` is that of `manta.functional.redundancy`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 from manta.errors import ConfigError
 from manta.functional._checks import check_pair, own_rows
 from manta.functional._precision import full_precision
-from manta.functional.redundancy import Average, alone
+from manta.functional.redundancy import Average, identity
 
 
 @full_precision
@@ -30,13 +30,13 @@ def graph_nt_xent(
     keys_a: Tensor | None = None,
     keys_b: Tensor | None = None,
     offset: int = 0,
-    average: Average = alone,
+    average: Average = identity,
 ) -> Tensor:
-    """-sum_ij G_ij log softmax_j(cosine_ij / temperature) over the number of edges; no node is
-    compared with itself.
+    """Return `-sum_ij G_ij log softmax_j(cosine_ij / temperature)`, mean over the edges.
 
-    The paper's SimCLR on a graph; that it is a mean over the edges is a scale of ours, and makes it
-    `nt_xent` where views alone are related.
+    This is the paper's SimCLR on a graph; no node is compared with itself.
+
+    Ours: the mean over the edges, a scale that makes it `nt_xent` where only views are related.
 
     Args:
         related: `[N, M]` bool, anchors by keys, symmetric; a sample counts as related to itself in
@@ -58,16 +58,18 @@ def graph_invariance(
     keys_a: Tensor | None = None,
     keys_b: Tensor | None = None,
     offset: int = 0,
-    average: Average = alone,
+    average: Average = identity,
 ) -> Tensor:
-    """sum_ij G_ij |z_i - z_j|^2 over the number of edges and D: the paper's VICReg, its invariance
-    on a graph.
+    """Return `sum_ij G_ij |z_i - z_j|^2` over the number of edges and D.
+
+    This is the invariance term of the paper's VICReg on a graph.
 
     Args:
-        related: as `graph_nt_xent`'s.
+        related: as in `graph_nt_xent`.
     """
     anchors, keys, _, edges = _graph(z_a, z_b, keys_a, keys_b, offset, related)
-    centre = keys.detach().mean(0)  # squares of large numbers would drown their small differences
+    # Centred first: squares of large numbers would drown their small differences.
+    centre = keys.detach().mean(0)
     anchors, keys, weights = anchors - centre, keys - centre, edges.to(anchors.dtype)
     own = weights.sum(1) @ anchors.square().sum(1)
     others = weights.sum(0) @ keys.square().sum(1)
@@ -83,13 +85,14 @@ def _graph(
     offset: int,
     related: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Anchors `[2N, D]`, keys `[2M, D]`, and `[2N, 2M]` bool: a node and itself; an edge of G."""
+    """Return anchors `[2N, D]`, keys `[2M, D]`, and masks `[2N, 2M]` of self-pairs and of edges."""
     keys_a, keys_b = z_a if keys_a is None else keys_a, z_b if keys_b is None else keys_b
     check_pair(z_a, z_b)
     check_pair(keys_a, keys_b)
     if related.shape != (len(z_a), len(keys_a)):
         raise ConfigError(
-            f"related must be of shape {(len(z_a), len(keys_a))}, anchors by keys, not {tuple(related.shape)}"
+            f"related must be of shape {(len(z_a), len(keys_a))}, anchors by keys, "
+            f"not {tuple(related.shape)}"
         )
     same_sample = own_rows(z_a, keys_a, offset)
     itself = torch.block_diag(same_sample, same_sample)  # type: ignore[no-untyped-call]

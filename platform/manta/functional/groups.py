@@ -1,4 +1,4 @@
-"""Losses between a sample and a group of samples out of a memory, and how such groups are found."""
+"""Losses between a sample and a group of samples from a memory, and how to find such groups."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ class Neighbours(NamedTuple):
 
     Attributes:
         rows: `[N, k, D]`, as they are in the memory.
-        found: `[N, k]` bool; False where a query has fewer than k neighbours.
+        valid: `[N, k]` bool; False where a query has fewer than k neighbours.
     """
 
     rows: Tensor
-    found: Tensor
+    valid: Tensor
 
 
 @torch.no_grad()
 @full_precision
-def nearest(
+def nearest_in_memory(
     queries: Tensor,
     memory: Tensor,
     *,
@@ -35,11 +35,11 @@ def nearest(
     labels: Tensor | None = None,
     memory_labels: Tensor | None = None,
 ) -> Neighbours:
-    """The `count` rows of `memory: [M, D]` of the largest cosine with each of `queries: [N, D]`.
+    """Return the `count` rows of `memory: [M, D]` with the largest cosine to each query.
 
     Args:
-        labels, memory_labels: `[N]` and `[M]` whole numbers; only rows of the query's own label
-            count.
+        queries: `[N, D]`.
+        labels, memory_labels: `[N]` and `[M]` integers; only rows with the query's own label count.
     """
     if count > len(memory):
         raise ConfigError(
@@ -53,27 +53,29 @@ def nearest(
 
 
 @full_precision
-def attraction(predictions: Tensor, positives: Tensor, found: Tensor) -> Tensor:
-    """Minus the mean cosine of each sample with its positives, mean over samples
-    (Poulakakis-Daktylidis & Jamali-Rad 2024, BECLR, the first term of its loss).
+def attraction(predictions: Tensor, positives: Tensor, valid: Tensor) -> Tensor:
+    """Return minus the mean cosine of each sample with its positives, mean over samples.
+
+    Poulakakis-Daktylidis & Jamali-Rad 2024, BECLR, the first term of its loss.
 
     Args:
         predictions: `[N, D]`.
         positives: `[N, P, D]`.
-        found: `[N, P]` bool, which of the positives there are; at least one of each sample.
+        valid: `[N, P]` bool, which of the positives exist; at least one for each sample.
     """
     cosines = (F.normalize(predictions, dim=1).unsqueeze(1) * F.normalize(positives, dim=2)).sum(2)
-    return -(cosines.masked_fill(~found, 0.0).sum(1) / found.sum(1)).mean()
+    return -(cosines.masked_fill(~valid, 0.0).sum(1) / valid.sum(1)).mean()
 
 
 @torch.no_grad()
 @full_precision
 def cluster_means(rows: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
-    """`[K, D]`: the mean of the rows `[M, D]` of each label `[M]`; a cluster without members keeps
-    its last one."""
-    members = F.one_hot(labels, len(previous)).to(
-        rows.dtype
-    )  # a product sums in one order, on every rank the same
+    """Return `[K, D]`, the mean of the rows `[M, D]` of each label `[M]`.
+
+    A cluster without members keeps its previous mean.
+    """
+    # A matrix product sums in one order, the same on every rank; a scatter would not.
+    members = F.one_hot(labels, len(previous)).to(rows.dtype)
     sizes = members.sum(0).unsqueeze(1)
     return torch.where(sizes > 0, members.T @ rows / sizes.clamp_min(1), previous)
 
@@ -81,8 +83,10 @@ def cluster_means(rows: Tensor, labels: Tensor, previous: Tensor) -> Tensor:
 @torch.no_grad()
 @full_precision
 def kmeans(rows: Tensor, *, count: int, iterations: int) -> tuple[Tensor, Tensor]:
-    """Spherical k-means of `rows: [M, D]`, from rows evenly apart: centres `[K, D]` and labels
-    `[M]`, without draws."""
+    """Cluster `rows: [M, D]` by spherical k-means; return centres `[K, D]` and labels `[M]`.
+
+    It starts from evenly spaced rows, so nothing is drawn at random.
+    """
     unit = F.normalize(rows, dim=1)
     centres = unit[torch.arange(count, device=rows.device) * len(rows) // count]
     for _ in range(iterations):

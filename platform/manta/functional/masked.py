@@ -1,4 +1,4 @@
-"""Losses on hidden patches."""
+"""Reconstruction losses on hidden patches."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from manta.functional._precision import full_precision
 
 
 def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """`[N, C, H, W] -> [N, T, C * h * w]`: patches of `h x w` pixels in row-major order."""
+    """Return patches of `h x w` pixels, row by row: `[N, C, H, W] -> [N, T, C * h * w]`."""
     height, width = patch_size
-    patches = images.unfold(2, height, height).unfold(
-        3, width, width
-    )  # [N, C, rows, columns, h, w]
+    # [N, C, rows, columns, h, w]
+    patches = images.unfold(2, height, height).unfold(3, width, width)
     return patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
 
 
@@ -21,12 +20,13 @@ def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
 def masked_patch_mse(
     prediction: Tensor, patches: Tensor, hidden: Tensor, *, eps: float = 1e-6
 ) -> Tensor:
-    """Mean squared error on hidden patches against per-patch normalised pixels (He et al. 2022,
-    MAE, sec. 3, in prose).
+    """Return the mean squared error on hidden patches against per-patch normalised pixels.
+
+    He et al. 2022, MAE, sec. 3, in prose.
 
     Args:
         prediction, patches: `[N, T, P]`.
-        hidden: `[N, T]` bool; the others do not count.
+        hidden: `[N, T]` bool; the other patches do not count.
         eps: added to a patch's unbiased variance, so that a flat patch has the target 0.
     """
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)

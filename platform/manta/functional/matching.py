@@ -1,7 +1,7 @@
-"""Second-order graph matching: two views of a batch are two graphs whose vertices and edges should
-correspond.
+"""Second-order graph matching of two views of a batch.
 
-All ranks' samples are one graph, so whoever calls these gathers first.
+The two views are two graphs whose vertices and edges should correspond. All ranks' samples form one
+graph, so the caller gathers them first.
 """
 
 from __future__ import annotations
@@ -24,12 +24,11 @@ Penalty = Literal["hamming", "cross_entropy"]
 def vertex_affinity(
     z_a: Tensor, z_b: Tensor, cells_a: Tensor, cells_b: Tensor, *, global_weight: float
 ) -> Tensor:
-    """`[N, N]` cosines of samples in two views: of pooled vectors, and of the best fitting cells of
-    their maps.
+    """Return `[N, N]` cosines of samples in two views, of pooled vectors and of best fitting cells.
 
     Nguyen et al. 2023, LVM-Med, eq. 3. The local cosine of two samples is the mean, over the cells
-    of both, of each cell's best in the other sample: of eq. 2 the term of features, without that of
-    places.
+    of both maps, of each cell's best cosine in the other sample: the feature term of eq. 2, without
+    that of places.
 
     Args:
         z_a, z_b: `[N, D]`.
@@ -47,11 +46,11 @@ def vertex_affinity(
 @torch.no_grad()
 @full_precision
 def knn_graph(z: Tensor, *, neighbours: int) -> Tensor:
-    """`[N, k]` int64: the k samples of the largest cosine with each of `z: [N, D]`, itself left
-    out."""
+    """Return `[N, k]` int64, the k other samples with the largest cosine to each of `z: [N, D]`."""
     if neighbours >= len(z):
         raise ConfigError(
-            f"a batch of {len(z)} has no {neighbours} neighbours; raise train.batch_size or lower them"
+            f"a batch of {len(z)} has no {neighbours} neighbours; "
+            "raise train.batch_size or lower them"
         )
     unit = F.normalize(z, dim=1)
     return (unit @ unit.T).fill_diagonal_(-torch.inf).topk(neighbours, dim=1).indices
@@ -61,8 +60,9 @@ def knn_graph(z: Tensor, *, neighbours: int) -> Tensor:
 def edge_support(
     z_a: Tensor, z_b: Tensor, edges_a: Tensor, edges_b: Tensor, matching: Tensor
 ) -> Tensor:
-    """`[N, N]`: how far the edges at vertex i of one graph and at vertex a of the other agree with
-    a matching.
+    """Return `[N, N]`, how well the edges at vertices i and a agree with a matching.
+
+    Vertex i is of one graph and a of the other:
 
     `1/k sum_j sum_b cos(z_i - z_j, z'_a - z'_b) matching[j, b]` over the k neighbours j of i and b
     of a: the gradient of the second-order term (LVM-Med, eq. 4) by the matching of (i, a).
@@ -79,7 +79,7 @@ def edge_support(
 
 
 class MatchingTerms(NamedTuple):
-    """What a matching gets wrong, of samples and of pairs of neighbours."""
+    """Errors of a matching, on samples (vertices) and on pairs of neighbours (edges)."""
 
     vertices: Tensor
     edges: Tensor
@@ -87,12 +87,12 @@ class MatchingTerms(NamedTuple):
 
 @full_precision
 def matching_terms(log_matching: Tensor, edges: Tensor, *, penalty: Penalty) -> MatchingTerms:
-    """Of the logarithm `[N, N]` of a soft matching whose right answer is the identity.
+    """Return the loss terms of a log soft matching `[N, N]` against the identity.
 
     An edge (i, j) of `edges: [N, k]` is right as far as both its ends are. "hamming" is the
-    expected share that is wrong, in 0..1 (of vertices LVM-Med, eq. 5, over 2N); "cross_entropy" is
-    minus the mean logarithm of what is right (Wang et al. 2019, permutation loss), which also pulls
-    at a pair that the matching misses altogether.
+    expected share that is wrong, in 0..1 (for vertices LVM-Med, eq. 5, over 2N). "cross_entropy" is
+    minus the mean log-probability of what is right (Wang et al. 2019, permutation loss), which also
+    gives a gradient to a pair that the matching misses altogether.
     """
     vertices = log_matching.diagonal()
     pairs = vertices.unsqueeze(1) + vertices[edges]
@@ -114,11 +114,10 @@ def match_graphs(
     iterations: int,
     penalty: Penalty,
 ) -> MatchingTerms:
-    """The terms of a matching (LVM-Med, eq. 4), found by graduated assignment (Gold & Rangarajan
-    1996), with gradients.
+    """Return the terms of a matching found by graduated assignment, with gradients.
 
-    The first matching is by vertices alone; each round matches again by vertices and the support of
-    the last one.
+    LVM-Med, eq. 4; Gold & Rangarajan 1996. The first matching is by vertices only; each round
+    matches again by vertices and the support of the last matching.
 
     Args:
         vertices: `[N, N]` of `vertex_affinity`.

@@ -1,4 +1,4 @@
-"""Views that are other samples."""
+"""Mined views: other samples used as views of a sample."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def nearest_others(queries: Tensor, pool: Tensor, *, k: int, offset: int = 0) -> Tensor:
-    """`[N, k]` int64: the rows of the pool `[M, D]` of largest cosine with each of `queries: [N,
-    D]`, largest first.
+    """Return `[N, k]` int64, the rows of `pool: [M, D]` with the largest cosines, largest first.
 
     Args:
-        offset: query i is row `offset + i` of the pool itself, which is not among its neighbours.
+        queries: `[N, D]`; query i is row `offset + i` of the pool, which is not its own neighbour.
     """
     if not 1 <= k < len(pool):
         raise ConfigError(
@@ -30,6 +29,8 @@ def nearest_others(queries: Tensor, pool: Tensor, *, k: int, offset: int = 0) ->
 
 @full_precision
 def with_mined(augmented: Tensor, mined: Tensor, *, weight: float) -> Tensor:
-    """`(L + weight L_mined) / (1 + weight)`: MYOW's total (Azabou et al. 2021), over 1 + weight as
-    in its code."""
+    """Return MYOW's total loss, `(augmented + weight * mined) / (1 + weight)`.
+
+    Azabou et al. 2021; the division by 1 + weight is that of its code.
+    """
     return (augmented + weight * mined) / (1 + weight)

@@ -1,5 +1,7 @@
-"""Losses on mixtures of samples. Over many ranks as in `redundancy`: own rows, and `average` over
-ranks."""
+"""Losses on mixtures of samples.
+
+With several ranks, as in `redundancy`: each passes its own rows, and `average` over ranks.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from torch import Tensor
 
 from manta.functional._checks import check_pair
 from manta.functional._precision import full_precision
-from manta.functional.redundancy import Average, alone
+from manta.functional.redundancy import Average, identity
 
 
 @full_precision
@@ -19,17 +21,16 @@ def mixed_correlation(
     z_partner: Tensor,
     *,
     share: float,
-    average: Average = alone,
+    average: Average = identity,
     eps: float = 1e-8,
 ) -> Tensor:
-    """How far mixtures correlate with both views otherwise than a mixture of embeddings would
-    (Bandara et al. 2023).
+    """Return how far mixtures' correlations with both views differ from those of mixed embeddings.
 
-    With M the embeddings of `share * view a + (1 - share) * a partner's view b`, standardised over
-    the batch as the others are, and P the partners' rows of B: the sum of squares of `C(M, A) -
-    share C(A, A) - (1 - share) C(P, A)` plus that of `C(M, B) - share C(A, B) - (1 - share) C(P,
-    B)`, C being Barlow Twins' cross-correlation. As these are linear in M, only the residual's
-    correlations are computed. A dimension without variance is 0 when standardised.
+    Bandara et al. 2023. With M the embeddings of `share * view a + (1 - share) * a partner's view
+    b`, standardised over the batch as the others are, and P the partners' rows of B: the sum of
+    squares of `C(M, A) - share C(A, A) - (1 - share) C(P, A)` plus that of `C(M, B) - share C(A, B)
+    - (1 - share) C(P, B)`, C being Barlow Twins' cross-correlation. As these are linear in M, only
+    the residual's correlations are computed. A dimension without variance is 0 when standardised.
 
     Args:
         z_mixed, z_a, z_b, z_partner: `[N, D]`; over all ranks z_partner is a permutation of z_b.

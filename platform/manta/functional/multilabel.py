@@ -16,11 +16,13 @@ from manta.functional._precision import full_precision
 def nearest_labels(
     features: Tensor, dictionary: Tensor, *, k: int, valid: Tensor | None = None
 ) -> Tensor:
-    """`[N, D], [M, D] -> [N, M]` bool: the k rows of the dictionary nearest by cosine (Zhu et al.
-    2023, MLS, eq. 7).
+    """Return `[N, M]` bool, the k rows of the dictionary nearest to each feature by cosine.
+
+    Zhu et al. 2023, MLS, eq. 7.
 
     Args:
-        valid: `[M]` bool, rows that there are; None: all. Where fewer than k are, all of them are
+        features, dictionary: `[N, D]` and `[M, D]`.
+        valid: `[M]` bool, rows that exist; None: all. Where fewer than k exist, all of them are
             nearest.
     """
     cosines = F.normalize(features, dim=1) @ F.normalize(dictionary, dim=1).T
@@ -35,21 +37,25 @@ def nearest_labels(
 def dictionary_logits(
     z: Tensor, dictionary: Tensor, *, temperature: float, valid: Tensor | None = None
 ) -> Tensor:
-    """`[N, D], [M, D] -> [N, M]`: cosines over the temperature, -inf where a row is not valid (MLS,
-    eq. 8)."""
+    """Return cosines over the temperature, `[N, D], [M, D] -> [N, M]`.
+
+    MLS, eq. 8; -inf where a row of the dictionary is not valid.
+    """
     logits = F.normalize(z, dim=1) @ F.normalize(dictionary, dim=1).T / temperature
     return logits if valid is None else logits.masked_fill(~valid, -math.inf)
 
 
 @full_precision
 def multilabel_bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy of each row of the dictionary, mean over those that are there (MLS, eq.
-    9).
+    """Return the binary cross-entropy of each row of the dictionary, mean over the valid ones.
+
+    MLS, eq. 9.
 
     Args:
-        logits: `[N, M]`, -inf for a row of the dictionary that is not there; such have no label.
+        logits: `[N, M]`, -inf for a row of the dictionary that is not valid; such rows have no
+            label.
         labels: `[N, M]` bool.
     """
     check_pair(logits, labels)
-    there = logits > -math.inf
-    return -F.logsigmoid(torch.where(labels, logits, -logits)).sum() / there.sum()
+    valid = logits > -math.inf
+    return -F.logsigmoid(torch.where(labels, logits, -logits)).sum() / valid.sum()

@@ -1,8 +1,8 @@
-"""Contrast of inliers, which attract one another, with virtual outliers, which repel (Wang et al.
-2023, UniCon-HA).
+"""Contrast of inliers, which attract one another, with virtual outliers, which repel.
 
-Anchors, keys and how ranks share them are those of `manta.functional.contrastive`, but that a
-"sample" is an inlier or one of the outliers that were made of it.
+Wang et al. 2023, UniCon-HA. Anchors, keys and how ranks share them are those of
+`manta.functional.contrastive`, except that a "sample" is an inlier or one of the outliers made from
+it.
 """
 
 from __future__ import annotations
@@ -31,19 +31,21 @@ def unicon(
     inlier_keys: Tensor | None = None,
     offset: int = 0,
 ) -> Tensor:
-    """Unilaterally aggregated contrast, mean over the 2N anchors (UniCon-HA, eq. 1 and 4 to 7).
+    """Return the unilaterally aggregated contrast, mean over the 2N anchors.
 
-    Every anchor has the softmax over all views but itself, its positives among them (eq. 1). An
-    outlier's positive is its other view (eq. 5). An inlier's are all other inlier views (eq. 4), of
-    which view j counts for `w_j / (the sum of w over all but the anchor)`: eq. 6 divides `w_i w_j`
-    by its sum over the anchor's positives, where w_i cancels, so that every inlier anchor weighs as
-    much as an outlier. The paper prints w inside the logarithm, where it would add a constant and
-    carry no gradient; it is read as what multiplies the logarithm.
+    UniCon-HA, eq. 1 and 4 to 7. Every anchor has the softmax over all views but itself, its
+    positives among them (eq. 1). An outlier's positive is its other view (eq. 5). An inlier's are
+    all other inlier views (eq. 4), of which view j counts for `w_j / (the sum of w over all but the
+    anchor)`: eq. 6 divides `w_i w_j` by its sum over the anchor's positives, where w_i cancels, so
+    that every inlier anchor weighs as much as an outlier.
+
+    Ours: the paper prints w inside the logarithm, where it would add a constant and carry no
+    gradient; here w multiplies the logarithm.
 
     Args:
         inlier: `[N]` bool.
-        weight_temperature: of w, which is `inlier_scores`'s exponential, without a gradient; None:
-            all alike.
+        weight_temperature: of w, the exponential of `inlier_scores`, without a gradient; None: all
+            alike.
         inlier_keys: `[M]` bool, of the keys.
     """
     check_pair(z_a, z_b)
@@ -51,7 +53,7 @@ def unicon(
         keys_a, keys_b, inlier_keys = z_a, z_b, inlier
     check_pair(keys_a, keys_b)
     if inlier.shape != (len(z_a),) or inlier_keys.shape != (len(keys_a),):
-        raise ConfigError("inlier and inlier_keys say one thing of each sample; give [N] and [M]")
+        raise ConfigError("inlier and inlier_keys need one value per sample; give [N] and [M]")
     keys = F.normalize(torch.cat([keys_a, keys_b]), dim=1)
     same_sample = own_rows(z_a, keys_a, offset)
     itself = torch.block_diag(same_sample, same_sample)  # type: ignore[no-untyped-call]
@@ -66,12 +68,11 @@ def unicon(
 
 
 def inlier_scores(keys: Tensor, inlier: Tensor, temperature: float | None) -> Tensor:
-    """`[M]`: log of how much each of the unit vectors `keys` is at home among the inliers, -inf for
-    outliers.
+    """Return `[M]`, the log of how close each of the unit vectors `keys` is to the inliers.
 
-    Eq. 7 but for the sum over all inliers that it divides by, which is the same for each:
-    `log sum_{j != i} exp(cosine of i and j / temperature)`, j over inliers. None scores all inliers
-    alike.
+    It is -inf for outliers. Eq. 7 except for its denominator, the sum over all inliers, which is
+    the same for each: `log sum_{j != i} exp(cosine of i and j / temperature)`, j over inliers. None
+    scores all inliers alike.
     """
     if temperature is None:
         return torch.zeros_like(keys[:, 0]).masked_fill(~inlier, -math.inf)

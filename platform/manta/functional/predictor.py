@@ -1,4 +1,4 @@
-"""A predictor that is computed instead of learnt."""
+"""A predictor that is computed instead of trained."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from manta.functional._precision import full_precision
 def direct_predictor(
     correlation: Tensor, *, eps: float, power: float = 0.5, floor: float = 1e-4
 ) -> Tensor:
-    """The linear predictor `[D, D]` aligned with the correlation `[D, D]` of its inputs (Tian et
-    al. 2021, eq. 18).
+    """Return the linear predictor `[D, D]` aligned with the correlation `[D, D]` of its inputs.
 
-    With `correlation = U diag(d) U^T` it is `U diag((d / max d)^power + eps) U^T`: the authors'
-    code, which equals the paper's `sqrt(d) + eps max d` but for the scale, that a cosine does not
-    see, and that of eps.
+    Tian et al. 2021, eq. 18. With `correlation = U diag(d) U^T` it is `U diag((d / max d)^power +
+    eps) U^T`: the authors' code, which equals the paper's `sqrt(d) + eps max d` except for the
+    scale, which a cosine ignores, and that of eps.
 
     Args:
         correlation: second moments E[f f^T] about 0; not all zero.
         eps: added to every eigenvalue; it lifts the small ones.
         power: below 1 it lifts small eigenvalues; 1/2 in the paper.
-        floor: eigenvalues of the predictor are at least this.
+        floor: lower bound of the predictor's eigenvalues.
     """
     values, vectors = torch.linalg.eigh((correlation + correlation.T) / 2)
     values = values.clamp_min(0) / values[-1]
@@ -33,11 +32,10 @@ def direct_predictor(
 
 @full_precision
 def participation(correlation: Tensor) -> Tensor:
-    """How many eigenvalues of a correlation `[D, D]` share its trace: `(sum d)^2 / sum d^2`, the
-    participation ratio.
+    """Return the participation ratio `(sum d)^2 / sum d^2` of a correlation's `[D, D]` eigenvalues.
 
-    It is 1 where one is not zero and D where all are equal; 0 of a matrix of zeros. It takes no
-    decomposition.
+    It says how many eigenvalues share the trace: 1 where only one is not zero, D where all are
+    equal, and 0 for a matrix of zeros. It takes no decomposition.
     """
     squares = correlation.square().sum()
     return correlation.trace().square() / squares.clamp_min(torch.finfo(squares.dtype).tiny)

@@ -1,7 +1,7 @@
 """Losses on the statistics of a batch: correlations, variances, covariances.
 
-Over many ranks each passes its own rows, and `average`, which averages a statistic over ranks and
-carries gradients.
+With several ranks each passes its own rows, and `average`, which averages a statistic over ranks
+and carries gradients.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from manta.functional._checks import check_pair
 from manta.functional._precision import full_precision
 
 Average = Callable[[Tensor], Tensor]
-"""Of a statistic over ranks."""
+"""A function that averages a statistic over ranks."""
 
 
-def alone(statistic: Tensor) -> Tensor:
-    """The `Average` of one process."""
+def identity(statistic: Tensor) -> Tensor:
+    """Return the statistic unchanged: the `Average` of a single process."""
     return statistic
 
 
 def barlow_twins(z_a: Tensor, z_b: Tensor, *, lambda_: float) -> Tensor:
-    """Cross-correlation matrix towards the identity (Zbontar et al. 2021, eq. 1)."""
+    """Return the distance of the cross-correlation matrix from the identity.
+
+    Zbontar et al. 2021, Barlow Twins, eq. 1.
+    """
     terms = barlow_twins_terms(cross_correlation(z_a, z_b))
     return terms.invariance + lambda_ * terms.redundancy
 
@@ -40,7 +43,7 @@ class BarlowTwinsTerms(NamedTuple):
 
 @full_precision
 def barlow_twins_terms(correlation: Tensor) -> BarlowTwinsTerms:
-    """Both terms of `correlation: [D, D]`."""
+    """Return both terms of a cross-correlation `[D, D]`."""
     return BarlowTwinsTerms(
         (1 - correlation.diagonal()).square().sum(), _off_diagonal(correlation).square().sum()
     )
@@ -48,11 +51,11 @@ def barlow_twins_terms(correlation: Tensor) -> BarlowTwinsTerms:
 
 @full_precision
 def cross_correlation(
-    z_a: Tensor, z_b: Tensor, *, average: Average = alone, eps: float = 1e-8
+    z_a: Tensor, z_b: Tensor, *, average: Average = identity, eps: float = 1e-8
 ) -> Tensor:
-    """`[N, D], [N, D] -> [D, D]`, each dimension standardised over the batch (eq. 2): 1/N
-    throughout.
+    """Return the cross-correlation of two views, `[N, D], [N, D] -> [D, D]`.
 
+    Each dimension is standardised over the batch (Zbontar et al. 2021, eq. 2), with 1/N throughout.
     A dimension without variance correlates with nothing: its row and column are 0.
     """
     check_pair(z_a, z_b)
@@ -65,8 +68,10 @@ def cross_correlation(
 def vicreg(
     z_a: Tensor, z_b: Tensor, *, invariance: float, variance: float, covariance: float
 ) -> Tensor:
-    """Variance-invariance-covariance regularisation with the three weights (Bardes et al. 2022, eq.
-    6)."""
+    """Return the weighted variance-invariance-covariance regularisation of two views.
+
+    Bardes et al. 2022, VICReg, eq. 6.
+    """
     terms = vicreg_terms(z_a, z_b)
     return invariance * terms.invariance + variance * terms.variance + covariance * terms.covariance
 
@@ -81,9 +86,9 @@ class VICRegTerms(NamedTuple):
 
 @full_precision
 def vicreg_terms(
-    z_a: Tensor, z_b: Tensor, *, average: Average = alone, ranks: int = 1, eps: float = 1e-4
+    z_a: Tensor, z_b: Tensor, *, average: Average = identity, ranks: int = 1, eps: float = 1e-4
 ) -> VICRegTerms:
-    """The terms as the paper's algorithm 1 scales them.
+    """Return the three terms, scaled as in the paper's algorithm 1.
 
     Invariance is the mean square over samples and dimensions, of this rank's rows. Variance is the
     hinge at a standard deviation of 1, `sqrt(var + eps)`, mean over dimensions. Covariance is the
@@ -106,7 +111,6 @@ def vicreg_terms(
 
 
 def _off_diagonal(matrix: Tensor) -> Tensor:
-    """`[..., D, D]` with zeros on the diagonal."""
-    return matrix.masked_fill(
-        torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device), 0.0
-    )
+    """Return `[..., D, D]` with zeros on the diagonal."""
+    diagonal = torch.eye(matrix.shape[-1], dtype=torch.bool, device=matrix.device)
+    return matrix.masked_fill(diagonal, 0.0)

@@ -1,4 +1,4 @@
-"""Are two embeddings of one sample? A binary question about pairs."""
+"""A binary question about pairs: do two embeddings belong to one sample?"""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ Aggregation = Literal["cat", "sum", "mean", "max"]
 
 
 def aggregate(first: Tensor, second: Tensor, how: Aggregation) -> Tensor:
-    """`[N, D], [N, D] -> [N, D]`, or `[N, 2D]` for "cat": one vector for a pair (Patacchiola &
-    Storkey 2020)."""
+    """Return one vector for each pair: `[N, D], [N, D] -> [N, D]`, or `[N, 2D]` for "cat".
+
+    Patacchiola & Storkey 2020.
+    """
     check_pair(first, second)
     if how == "cat":
         return torch.cat([first, second], dim=1)
@@ -27,13 +29,15 @@ def aggregate(first: Tensor, second: Tensor, how: Aggregation) -> Tensor:
 
 @full_precision
 def focal_bce(logits: Tensor, related: Tensor, *, gamma: float, alpha: float) -> Tensor:
-    """Mean focal binary cross-entropy (Lin et al. 2017, eq. 5): `-alpha_t (1 - p_t)^gamma log p_t`.
+    """Return the mean focal binary cross-entropy, `-alpha_t (1 - p_t)^gamma log p_t`.
+
+    Lin et al. 2017, eq. 5.
 
     Args:
         logits: `[N]`.
         related: `[N]` bool.
-        gamma: by how much what is known already counts less; 0 is the plain cross-entropy.
-        alpha: weight of the related; the others' is `1 - alpha`.
+        gamma: how much less an easy pair counts; 0 is the plain cross-entropy.
+        alpha: weight of the related pairs; that of the others is `1 - alpha`.
     """
     right = torch.where(related, logits, -logits)  # p_t is its sigmoid
     weight = torch.where(related, alpha, 1 - alpha)

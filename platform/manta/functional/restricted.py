@@ -1,4 +1,4 @@
-"""NT-Xent in which each anchor says who may be its negative.
+"""NT-Xent in which each anchor chooses which samples may be its negatives.
 
 Anchors, keys and how ranks share them are those of `manta.functional.contrastive`.
 """
@@ -26,11 +26,11 @@ def restricted_nt_xent(
     keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> Tensor:
-    """Mean over the 2N anchors of -log(e^p / (e^p + the sum of e^n over the views of allowed
-    samples)).
+    """Return NT-Xent over the views of allowed samples, mean over the 2N anchors.
 
-    p and n are cosines over the temperature, with the anchor's other view and with a negative. With
-    every sample allowed it is `nt_xent`; an anchor without any adds 0 and has no gradient.
+    An anchor's loss is `-log(e^p / (e^p + sum e^n))`, with p and n the cosines over the temperature
+    with the anchor's other view and with a negative. With every sample allowed it is `nt_xent`; an
+    anchor without any negative adds 0 and has no gradient.
 
     Args:
         allowed: `[N, M]` bool, whether sample j is a negative of anchor i. An anchor's own sample

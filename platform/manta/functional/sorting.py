@@ -1,4 +1,4 @@
-"""Losses on the order of similarities, through a sorting network whose swaps are soft."""
+"""Losses on the order of similarities, by a sorting network whose swaps are soft."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def soft_top(values: Tensor, *, top: int, steepness: float) -> Tensor:
-    """`[N, L] -> [N, L]`: how likely each value is among the `top` largest of its row.
+    """Return how likely each value is among the `top` largest of its row: `[N, L] -> [N, L]`.
 
-    An odd-even sorting network of L layers; a pair is left in order with probability
-    `atan(steepness * difference) / pi + 1/2` (the Cauchy relaxation of Petersen et al. 2022). Entry
-    i is the sum over the last `top` ranks of column i of the network's doubly stochastic matrix,
-    which is never formed: those ranks are traced back through the layers.
+    An odd-even sorting network of L layers; a pair keeps its order with probability `atan(steepness
+    * difference) / pi + 1/2` (the Cauchy relaxation of Petersen et al. 2022). Entry i is the sum
+    over the last `top` ranks of column i of the network's doubly stochastic matrix. The matrix is
+    never formed: those ranks are traced back through the layers.
     """
     length = values.shape[1]
     kept = []
@@ -45,15 +45,14 @@ def groco(
     keys: Tensor | None = None,
     offset: int = 0,
 ) -> Tensor:
-    """Group ordering: every positive is more like the anchor than every hard negative (Shvetsova et
-    al. 2023, GroCo).
+    """Return the group ordering loss: each positive above every hard negative in similarity.
 
-    The cosines of the `hardest` negatives and of all positives, each ascending, pass through the
-    soft sorting network; the loss is the binary cross-entropy of being in the positives' ranks,
-    mean over elements and anchors.
+    Shvetsova et al. 2023, GroCo. The cosines of the `hardest` negatives and of all positives, each
+    ascending, pass through the soft sorting network; the loss is the binary cross-entropy of being
+    in the positives' ranks, mean over elements and anchors.
 
     Args:
-        z: `[N, D]` anchors. Whoever calls stops the gradient of the others, as the paper does.
+        z: `[N, D]` anchors. The caller stops the gradient of the others, as the paper does.
         positives: `[N, P, D]`, the anchors' other views.
         hardest: negatives nearest to the anchor that are sorted; fewer where there are fewer.
         keys: `[M, D]`, the anchors' view of every rank's samples; None: `z`.
@@ -66,23 +65,24 @@ def groco(
     cosines = (anchors @ others.T).masked_fill(own_rows(anchors, others, offset), -math.inf)
     negative = cosines.topk(min(hardest, len(others) - 1), dim=1).values.flip(1)
     positive = torch.einsum("nd,npd->np", anchors, F.normalize(positives, dim=2)).sort(dim=1).values
-    share = soft_top(
-        torch.cat([negative, positive], dim=1), top=positive.shape[1], steepness=steepness
-    )
+    similarities = torch.cat([negative, positive], dim=1)
+    share = soft_top(similarities, top=positive.shape[1], steepness=steepness)
     target = torch.cat([torch.zeros_like(negative), torch.ones_like(positive)], dim=1)
     return F.binary_cross_entropy(share.clamp(0, 1), target)
 
 
 def _pairs(x: Tensor, layer: int) -> Tensor:
-    """`[N, L] -> [N, pairs, 2]`: neighbours that the layer compares, from the first or second
-    element on."""
+    """Return `[N, pairs, 2]`, the neighbours in `[N, L]` that this layer compares.
+
+    Even layers pair from the first element on, odd ones from the second.
+    """
     start = layer % 2
     count = (x.shape[1] - start) // 2
     return x[:, start : start + 2 * count].reshape(len(x), count, 2)
 
 
 def _swap(x: Tensor, kept: Tensor, layer: int) -> Tensor:
-    """Each pair swapped with probability `1 - kept: [N, pairs]`; what has no partner stays."""
+    """Swap each pair with probability `1 - kept: [N, pairs]`; elements without a partner stay."""
     first, second = _pairs(x, layer).unbind(2)
     moved = (1 - kept) * (second - first)
     pairs = torch.stack([first + moved, second - moved], dim=2).flatten(1)

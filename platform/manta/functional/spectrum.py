@@ -1,4 +1,4 @@
-"""How much of its space a set of features uses."""
+"""Label-free measures of how much of its space a set of features uses."""
 
 from __future__ import annotations
 
@@ -7,32 +7,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 EPSILON = 1e-7
-"""RankMe's epsilon, for singular values of zero."""
+"""RankMe's epsilon, added for singular values of zero."""
 LEAST_POINTS = 3
-"""Eigenvalues below which no power law is fitted."""
+"""Smallest number of eigenvalues to which a power law is fitted."""
 
 
 def rankme(features: Tensor) -> float:
-    """The effective rank of `[N, D]` features, between 1 and min(N, D): the exponential of the
-    entropy of the normalised singular values; NaN where a feature is not finite. Garrido et al.
-    2023, "RankMe", equation 1."""
+    """Return the effective rank of `[N, D]` features, between 1 and min(N, D).
+
+    It is the exponential of the entropy of the normalised singular values; NaN where a feature is
+    not finite. Garrido et al. 2023, "RankMe", equation 1.
+    """
     if not bool(features.isfinite().all()):
-        return float("nan")  # the decomposition would raise
+        # The decomposition would raise.
+        return float("nan")
     singular = torch.linalg.svdvals(features.detach().double())
     p = singular / singular.sum().clamp_min(torch.finfo(singular.dtype).tiny) + EPSILON
     return float(torch.exp(-(p * p.log()).sum()))
 
 
 def alpha_req(features: Tensor, *, first: int = 4, last: int = 100) -> float:
-    """How fast the eigenspectrum of `[N, D]` features decays: the alpha of lambda_i ~ i^-alpha.
-    Best near 1: below it noise is spread over many dimensions, above it few dimensions carry all.
-    Agrawal et al. 2022, "alpha-ReQ".
+    """Return the alpha of a power law lambda_i ~ i^-alpha fitted to the eigenspectrum of `[N, D]`.
 
-    Certain are the covariance of the features and the line fitted to its eigenvalues in log-log.
-    The range and the weights, which change the number, are not fixed by the paper; ranks 4 to 100
-    with weights 1 / i (Stringer et al. 2019) are what copies of its authors' code have. The few
-    largest often lie off the line, and without weights the tail, where ranks are dense in log scale
-    and estimates poor, would decide alone.
+    Best near 1: below it noise is spread over many dimensions, above it few dimensions carry
+    everything. Agrawal et al. 2022, "alpha-ReQ".
+
+    The paper fixes the covariance of the features and the line fitted to its eigenvalues in
+    log-log. It does not fix the range and the weights, which change the number; ranks 4 to 100 with
+    weights 1 / i (Stringer et al. 2019) are those of copies of its authors' code. The few largest
+    eigenvalues often lie off the line. Without weights the tail, where ranks are dense in log scale
+    and estimates poor, would dominate.
 
     Args:
         first, last: ranks of the eigenvalues that are fitted, from 1, both included; fewer where
@@ -45,9 +49,8 @@ def alpha_req(features: Tensor, *, first: int = 4, last: int = 100) -> float:
     if not bool(features.isfinite().all()):
         return float("nan")
     features = features.detach().double()
-    eigenvalues = gram_spectrum(
-        features - features.mean(0)
-    )  # of the covariance but for a factor, which is no slope
+    # The covariance's eigenvalues but for a factor, which does not change the slope.
+    eigenvalues = gram_spectrum(features - features.mean(0))
     zero = eigenvalues[0] * max(features.shape) * torch.finfo(eigenvalues.dtype).eps
     fitted = eigenvalues[eigenvalues > zero][first - 1 : last]
     if len(fitted) < LEAST_POINTS:
@@ -60,14 +63,16 @@ def alpha_req(features: Tensor, *, first: int = 4, last: int = 100) -> float:
 
 
 def lidar(features: Tensor, *, delta: float = 1e-4) -> float:
-    """The effective rank of linear discriminant analysis between samples, of `[N, Q, D]` features
-    of Q augmented views of N samples: between 1 and min(N - 1, D). Thilak et al. 2024, "LiDAR".
+    """Return the effective rank of the discriminant analysis between samples' views.
 
-    It counts the directions in which samples differ by more than augmentation moves them: the
-    exponential of the entropy of the normalised eigenvalues of `Sw^-1/2 Sb Sw^-1/2`, where Sb is
-    the covariance of the samples' mean features, and Sw that of features around their sample's mean
-    (over N (Q - 1)), plus delta on the diagonal. The scale of Sb cancels; that of Sw, hence of the
-    features, matters against delta.
+    The `[N, Q, D]` features are those of Q augmented views of N samples; the rank lies between 1
+    and
+    min(N - 1, D). Thilak et al. 2024, "LiDAR". It counts the directions in which samples differ by
+    more than
+    augmentation moves them: the exponential of the entropy of the normalised eigenvalues of
+    `Sw^-1/2 Sb Sw^-1/2`, where Sb is the covariance of the samples' mean features, and Sw that of
+    features around their sample's mean (over N (Q - 1)), plus delta on the diagonal. The scale of
+    Sb cancels; that of Sw, hence of the features, matters against delta.
 
     Args:
         delta: positive; the paper's is 1e-4.
@@ -90,22 +95,25 @@ def lidar(features: Tensor, *, delta: float = 1e-4) -> float:
     whitened = (means - means.mean(0)) @ axes * (variances.clamp_min(0) + delta).rsqrt()
     eigenvalues = gram_spectrum(whitened)
     p = eigenvalues / eigenvalues.sum().clamp_min(torch.finfo(eigenvalues.dtype).tiny)
-    return float(
-        torch.special.entr(p).sum().exp()
-    )  # 0 log 0 is 0 here: no need of the paper's epsilon
+    # entr(0) is 0, so that the paper's epsilon is not needed.
+    return float(torch.special.entr(p).sum().exp())
 
 
 def feature_std(features: Tensor) -> float:
-    """The mean over dimensions of the standard deviation of L2-normalised `[N, D]` features, times
-    sqrt(D): 0 when all features are one vector, near 1 when they are spread over the sphere. Chen &
-    He 2021, "SimSiam", section 4.1."""
+    """Return the mean standard deviation of L2-normalised `[N, D]` features, times sqrt(D).
+
+    The mean is over dimensions: 0 when all features are one vector, near 1 when they are spread
+    over the sphere. Chen & He 2021, "SimSiam", section 4.1.
+    """
     unit = F.normalize(features.detach().float(), dim=1)
     return float(unit.std(dim=0, correction=0).mean() * features.shape[1] ** 0.5)
 
 
 def gram_spectrum(x: Tensor) -> Tensor:
-    """The min(N, D) largest eigenvalues of `x.T @ x` for `[N, D]`, falling: those of the smaller
-    Gram matrix."""
+    """Return the min(N, D) largest eigenvalues of `x.T @ x` for `[N, D]`, in falling order.
+
+    They are computed from the smaller of the two Gram matrices.
+    """
     gram = x.T @ x if x.shape[0] > x.shape[1] else x @ x.T
     eigenvalues: Tensor = torch.linalg.eigvalsh(gram)
     return eigenvalues.flip(0).clamp_min(0)

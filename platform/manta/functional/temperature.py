@@ -1,5 +1,4 @@
-"""Contrastive losses whose temperature is learnt: one for each pair (AMCL) or one for each sample
-(iSogCLR).
+"""Contrastive losses with a trained temperature for each pair (AMCL) or each sample (iSogCLR).
 
 Anchors, keys and `offset` are as in `contrastive`.
 """
@@ -18,8 +17,13 @@ from manta.functional.contrastive import compare_all
 
 
 class AMCLTerms(NamedTuple):
-    """The loss without its regulariser, the regulariser without beta, and the mean temperature of
-    the positives."""
+    """Terms of AMCL's loss.
+
+    Attributes:
+        likelihood: the loss without its regulariser.
+        regulariser: without its weight beta.
+        temperature: mean over the positives.
+    """
 
     likelihood: Tensor
     regulariser: Tensor
@@ -42,28 +46,26 @@ def amcl_terms(
     score_keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> AMCLTerms:
-    """One head of adaptive multi-head contrastive learning over SimCLR, mean over the 2N anchors
-    (Wang et al. 2024).
+    """Return the terms of one head of AMCL over SimCLR, mean over the 2N anchors.
 
-    A pair's temperature is `low + (high - low) * sigmoid(-s . s')` of its scores (eq. 3). The
-    likelihood is minus the positive's cosine over its temperature, plus the mean of the same over
-    the `hardest` negatives (eq. 5). The regulariser is `D/2 log t + 1/t` of the positive's
-    temperature, minus the sum of `log t + 1/t` over those negatives.
+    Wang et al. 2024, adaptive multi-head contrastive learning. A pair's temperature is `low + (high
+    - low) * sigmoid(-s . s')` of its scores (eq. 3). The likelihood is minus the positive's cosine
+    over its temperature, plus the mean of the same over the `hardest` negatives (eq. 5). The
+    regulariser is `D/2 log t + 1/t` of the positive's temperature, minus the sum of `log t + 1/t`
+    over those negatives.
 
     Args:
         z_a, z_b: `[N, D]`.
-        scores_a, scores_b: `[N, S]`, what the temperature network says of each.
+        scores_a, scores_b: `[N, S]`, outputs of the temperature network.
         hardest: negatives of the highest cosine that count; fewer where there are fewer.
         score_keys_a, score_keys_b: `[M, S]`, every rank's scores, with `keys_a, keys_b`.
     """
     check_pair(scores_a, scores_b)
     cosines = compare_all(z_a, z_b, keys_a, keys_b, offset)
     s = torch.cat([scores_a, scores_b])
-    s_keys = (
-        s
-        if score_keys_a is None or score_keys_b is None
-        else torch.cat([score_keys_a, score_keys_b])
-    )
+    s_keys = s
+    if score_keys_a is not None and score_keys_b is not None:
+        s_keys = torch.cat([score_keys_a, score_keys_b])
 
     def temperature(score: Tensor) -> Tensor:
         return low + (high - low) * torch.sigmoid(-score)
@@ -78,11 +80,17 @@ def amcl_terms(
 
 
 class RobustTerms(NamedTuple):
-    """A scalar loss, and for each sample what its state becomes."""
+    """A scalar loss, and the new state of each sample.
+
+    Attributes:
+        loss: scalar.
+        log_average: `[N]`, logarithm of the moving average after this batch.
+        gradient: `[N]`, of a sample's loss with respect to its temperature.
+    """
 
     loss: Tensor
-    log_average: Tensor  # [N], the moving average after this batch
-    gradient: Tensor  # [N], of the loss of a sample with respect to its temperature
+    log_average: Tensor
+    gradient: Tensor
 
 
 @full_precision
@@ -99,20 +107,19 @@ def isogclr(
     keys_b: Tensor | None = None,
     offset: int = 0,
 ) -> RobustTerms:
-    """Robust global contrastive loss with a temperature for each sample (Qiu et al. 2023, iSogCLR,
-    eq. 6).
+    """Return the robust global contrastive loss with one temperature per sample.
 
-    An anchor's loss is `t log g + rho t`, with `g` the mean of `exp((negative - positive) / t)`
-    over all the negatives of the dataset. A batch sees some of them: `u = (1 - gamma) u + gamma g`
-    is kept for each sample. The value here is `t log u + rho t`, mean over the 2N anchors, and its
-    gradient the paper's estimator `t (dg) / u`.
+    Qiu et al. 2023, iSogCLR, eq. 6. An anchor's loss is `t log g + rho t`, with `g` the mean of
+    `exp((negative - positive) / t)` over all the negatives of the dataset. A batch contains some of
+    them: `u = (1 - gamma) u + gamma g` is kept for each sample. The value here is `t log u + rho
+    t`, mean over the 2N anchors, and its gradient the paper's estimator `t (dg) / u`.
 
     Args:
         temperature: `[N]`, of each sample, held fixed.
         log_average: `[N]`, logarithm of each sample's u (the mean of its two anchors').
-        seen: `[N]` bool, False where `log_average` is not yet anything: there u is g.
+        seen: `[N]` bool, False where `log_average` has no value yet: there u is g.
         gamma: weight of this batch in u, in (0, 1].
-        rho: by how much each unit of temperature costs.
+        rho: cost of one unit of temperature.
     """
     cosines = compare_all(z_a, z_b, keys_a, keys_b, offset)
     t = temperature.repeat(2)
@@ -144,10 +151,10 @@ def temperature_step(
     low: float,
     high: float,
 ) -> tuple[Tensor, Tensor]:
-    """One step of SGD on each sample's temperature: the new temperature, within its range, and the
-    new velocity.
+    """Take one SGD step on each sample's temperature; return the new temperature and velocity.
 
-    The velocity is a moving average of the gradients, each clipped to `[-clip, clip]`.
+    The temperature stays within its range. The velocity is a moving average of the gradients, each
+    clipped to `[-clip, clip]`.
     """
     velocity = momentum * velocity + (1 - momentum) * gradient.clamp(-clip, clip)
     return (temperature - lr * velocity).clamp(low, high), velocity

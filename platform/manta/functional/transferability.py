@@ -1,4 +1,4 @@
-"""How well labels can be had from frozen features, without a probe being trained."""
+"""Estimates of how well frozen features predict labels, without training a probe."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 ITERATIONS = 100
-"""Of LogME's fixed point, at most; the authors stop after 11."""
+"""Limit on LogME's fixed-point iterations; the authors stop after 11."""
 TOLERANCE = 1e-6
-"""Relative change of the fixed point's ratio at which it stops."""
+"""Relative change of the ratio below which the fixed-point iteration stops."""
 SMALLEST = 1e-12
-"""Residuals below this share of the labels' square count as this: a perfect fit has infinite
-evidence."""
+"""Least residual, as a share of the labels' square: a perfect fit has infinite evidence."""
 BOUND = 1e10
 """The ratio of precisions stays within this factor of the mean eigenvalue, in both directions."""
 
@@ -21,17 +20,18 @@ BOUND = 1e10
 def log_me(
     features: Tensor, labels: Tensor, *, shift: Tensor | None = None, chunk: int = 16_384
 ) -> float:
-    """The log of the maximum evidence of `labels: [N]` given `[N, D]` features, per row, mean over
-    classes (LogME).
+    """Return LogME: the log maximum evidence of `labels: [N]` given `[N, D]` features.
 
-    A class's column of 0 and 1 is modelled as `y = F w + noise`, `w ~ N(0, 1 / alpha)`, noise `~
-    N(0, 1 / beta)`, and `log p(y | F, alpha, beta) / N` is maximised over alpha and beta: You et
-    al. 2021, "LogME: Practical Assessment of Pre-trained Models for Transfer Learning"; by the
-    fixed point in the ratio `t = alpha / beta` of You et al. 2022, "Ranking and Tuning Pre-trained
-    Models". As there, features are not centred. Ours: classes without a row are left out, beta is
-    eliminated in closed form, and bounds take the place of the authors' 1e-5 in denominators, by
-    which the features' scale mattered. With fewer rows than features the authors' code gives other
-    values: its log-determinant leaves eigenvalues out.
+    It is per row, mean over classes. A class's column of 0 and 1 is modelled as `y = F w + noise`,
+    `w ~ N(0, 1 / alpha)`, noise `~ N(0, 1 / beta)`, and `log p(y | F, alpha, beta) / N` is
+    maximised over alpha and beta: You et al. 2021, "LogME: Practical Assessment of Pre-trained
+    Models for Transfer Learning"; by the fixed point in the ratio `t = alpha / beta` of You et al.
+    2022, "Ranking and Tuning Pre-trained Models". As there, features are not centred. With fewer
+    rows than features the authors' code gives other values: its log-determinant leaves eigenvalues
+    out.
+
+    Ours: classes without a row are left out, beta is eliminated in closed form, and bounds replace
+    the authors' 1e-5 in denominators, which made the features' scale matter.
 
     Args:
         shift: `[classes, D]` added to the features of each class.
@@ -46,9 +46,8 @@ def log_me(
     width = features.shape[1]
     gram = torch.zeros(width, width, dtype=torch.float64, device=features.device)
     products = torch.zeros(len(counts), width, dtype=torch.float64, device=features.device)
-    for rows, classes in zip(
-        torch.split(features.detach(), chunk), torch.split(labels, chunk), strict=True
-    ):
+    chunks = zip(torch.split(features.detach(), chunk), torch.split(labels, chunk), strict=True)
+    for rows, classes in chunks:
         x = rows.double() if shift is None else rows.double() + shift[classes]
         gram += x.T @ x
         products.index_add_(0, classes, x)
@@ -63,8 +62,7 @@ def log_me(
 
 
 def _evidence(eigenvalues: Tensor, aligned: Tensor, squares: Tensor, *, rows: int) -> Tensor:
-    """The maximum over both precisions of the log evidence per row: `[D]`, `[D, C]`, `[C]` ->
-    `[C]`."""
+    """Maximise the log evidence per row over both precisions: `[D]`, `[D, C]`, `[C]` -> `[C]`."""
     s = eigenvalues[:, None]
     outside = (squares - aligned.sum(0)).clamp_min(0)
     scale = float(s.mean()) or 1.0
@@ -73,44 +71,35 @@ def _evidence(eigenvalues: Tensor, aligned: Tensor, squares: Tensor, *, rows: in
         used = (s / (s + t)).sum(0)  # effective number of parameters
         weight = (s * aligned / (s + t) ** 2).sum(0)  # |w|^2
         residual = outside + (aligned * (t / (s + t)) ** 2).sum(0)
+        residual = residual.clamp_min(SMALLEST * squares)
         before = t
-        t = (
-            used
-            * residual.clamp_min(SMALLEST * squares)
-            / (weight * (rows - used)).clamp_min(1e-300)
-        )
+        t = used * residual / (weight * (rows - used)).clamp_min(1e-300)
         t = t.clamp(scale / BOUND, scale * BOUND)
         if bool(((t - before).abs() <= TOLERANCE * before).all()):
             break
-    misfit = (outside + (aligned * t / (s + t)).sum(0)).clamp_min(
-        SMALLEST * squares
-    )  # residual + t |w|^2
-    log_beta = (rows / misfit).log()
-    return (
-        rows / 2 * (log_beta - 1 - math.log(2 * math.pi)) - 0.5 * (1 + s / t).log().sum(0)
-    ) / rows
+    misfit = outside + (aligned * t / (s + t)).sum(0)  # residual + t |w|^2
+    log_beta = (rows / misfit.clamp_min(SMALLEST * squares)).log()
+    log_determinant = (1 + s / t).log().sum(0)
+    return (rows / 2 * (log_beta - 1 - math.log(2 * math.pi)) - 0.5 * log_determinant) / rows
 
 
 def potential_energy_descent(
     means: Tensor, radii: Tensor, *, step: float = 0.1, steps: int = 6, stop: float = 0.5
 ) -> Tensor:
-    """Where classes that overlap are pushed: Li et al. 2023, "Exploring Model Transferability
-    through the Lens of Potential Energy" (PED).
+    """Return how far overlapping classes push each other apart, `[C, D]`.
 
+    Li et al. 2023, "Exploring Model Transferability through the Lens of Potential Energy" (PED).
     Two classes whose radii exceed the distance of their means repel each other along the line
     through the means, with the overlap as force; from rest, a force moves its class by `force *
     step^2 / 2` in a step.
 
     Args:
         means: `[C, D]` of the classes' features.
-        radii: `[C]`, which stay.
+        radii: `[C]`, which do not change.
         step: of time. Below sqrt(2) no force moves a class by more than the overlap, which the
             authors cap it at.
-        stop: fraction of the first step's movement; a step that moves classes by less is the first
-            that is not taken.
-
-    Returns:
-        `[C, D]`: how far each class is moved.
+        stop: fraction of the first step's movement; the descent ends before the first step that
+            moves classes by less.
     """
     start, means = means, means.clone()
     first = 0.0

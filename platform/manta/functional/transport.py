@@ -1,8 +1,6 @@
-"""Optimal transport by Sinkhorn's iterations: who belongs to which prototype, so that all
-prototypes are used alike.
+"""Optimal transport by Sinkhorn's iterations: balanced assignments of samples to prototypes.
 
-Over many ranks each passes its own rows, and `total`, which sums a statistic over ranks. Whoever
-calls these stops the gradient: codes are targets.
+With several ranks each passes its own rows, and `total`, which sums a statistic over ranks.
 """
 
 from __future__ import annotations
@@ -13,15 +11,18 @@ import torch
 from torch import Tensor
 
 from manta.functional._precision import full_precision
-from manta.functional.redundancy import alone
+from manta.functional.redundancy import identity
 
 Total = Callable[[Tensor], Tensor]
 
 
 @full_precision
-def sinkhorn(cosines: Tensor, *, epsilon: float, iterations: int, total: Total = alone) -> Tensor:
-    """Codes `[N, K]`, rows of sum 1, of cosines with K prototypes (Caron et al. 2020, SwAV, eq. 3
-    to 5).
+def sinkhorn(
+    cosines: Tensor, *, epsilon: float, iterations: int, total: Total = identity
+) -> Tensor:
+    """Return codes `[N, K]` of cosines with K prototypes that are all used alike; rows sum to 1.
+
+    Caron et al. 2020, SwAV, eq. 3 to 5. Codes are targets, so the caller stops the gradient.
 
     `Diag(u) exp(cosines / epsilon) Diag(v)`, near the one whose prototypes all have the same share
     of the samples; a sample's own sum comes last, as in the paper's listing.
@@ -43,8 +44,9 @@ def sinkhorn(cosines: Tensor, *, epsilon: float, iterations: int, total: Total =
 
 @full_precision
 def log_matching(affinity: Tensor, *, epsilon: float, iterations: int) -> Tensor:
-    """Logarithm of a matrix `[N, N]` of row and column sums 1, near the best assignment (Cuturi
-    2013), with gradients.
+    """Return the log of a matrix `[N, N]` with row and column sums 1, near the best assignment.
+
+    Cuturi 2013; it carries gradients.
 
     Args:
         affinity: `[N, N]`, the larger the better.

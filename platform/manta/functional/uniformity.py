@@ -1,9 +1,8 @@
-"""How evenly a batch is spread over the sphere: one logarithm around the mean over all pairs of
-samples.
+"""Uniformity: how evenly a batch is spread over the sphere.
 
-Over many ranks each passes its own rows, every rank's as keys (as in `contrastive`), and `average`,
-which averages a statistic over ranks and carries gradients. Every rank then returns the same value,
-that of the global batch.
+It is one logarithm around the mean over all pairs of samples. With several ranks each passes its
+own rows, every rank's as keys (as in `contrastive`), and `average`, which averages a statistic over
+ranks and carries gradients. Every rank then returns the same value, that of the global batch.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from manta.functional._precision import full_precision
 from manta.functional.contrastive import compare_all
-from manta.functional.redundancy import Average, alone
+from manta.functional.redundancy import Average, identity
 
 
 @full_precision
@@ -27,10 +26,11 @@ def uniformity(
     keys_a: Tensor | None = None,
     keys_b: Tensor | None = None,
     offset: int = 0,
-    average: Average = alone,
+    average: Average = identity,
 ) -> Tensor:
-    """Log of the mean of `exp(cosine / temperature)` over ordered pairs of different samples, in
-    any views.
+    """Return the log of the mean of `exp(cosine / temperature)` over pairs of different samples.
+
+    Pairs are ordered, and of any views.
 
     The uniformity term of UniSiam (Lu et al. 2022): an anchor has 2M - 2 negatives, and there are
     2M anchors. It is 0 where all are orthogonal and `1 / temperature` where all are alike.
@@ -45,7 +45,6 @@ def uniformity(
     negatives = compare_all(z_a, z_b, keys_a, keys_b, offset).negatives / temperature
     rows, keys = negatives.shape
     log_mean = torch.logsumexp(negatives.flatten(), dim=0) - math.log(rows * (keys - 2))
-    shift = average(
-        log_mean.detach()
-    )  # the same on every rank, and near all of theirs: nothing overflows
+    # The same on every rank, and near each rank's own value, so that nothing overflows.
+    shift = average(log_mean.detach())
     return average((log_mean - shift).exp()).log() + shift

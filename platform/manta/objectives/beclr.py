@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
-from manta.functional.groups import attraction, cluster_means, kmeans, nearest
+from manta.functional.groups import attraction, cluster_means, kmeans, nearest_in_memory
 from manta.functional.transport import Total, sinkhorn
 from manta.functional.uniformity import uniformity
 from manta.objectives._base import OBJECTIVES, Objective, Paper
@@ -117,7 +117,7 @@ class BECLR(Objective[BECLRConfig]):
         started = progress.step >= steps(self.config.start, progress.total_steps)
         if not (started and self.memory.clustered):
             return own, found
-        near = nearest(
+        near = nearest_in_memory(
             targets,
             self.memory.rows,
             count=self.config.neighbours,
@@ -125,7 +125,7 @@ class BECLR(Objective[BECLRConfig]):
             memory_labels=self.memory.labels,
         )
         return torch.cat([own, near.rows.to(own.dtype)], dim=1), torch.cat(
-            [found, near.found], dim=1
+            [found, near.valid], dim=1
         )
 
     @torch.no_grad()

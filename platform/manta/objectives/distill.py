@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder, load_saved
 from manta.functional import negative_cosine, upcast
-from manta.functional.targets import hint
+from manta.functional.distillation import hint
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
 from manta.objectives._materials import Material, ModelMaterial

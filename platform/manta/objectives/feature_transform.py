@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.batch import Batch, Progress
-from manta.functional.queue import info_nce, transformed_scores
+from manta.functional.info_nce import info_nce, transformed_scores
 from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._config import Temperature
 from manta.objectives._keyed import keyed_beta, keyed_order

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from manta.batch import Batch, DataFacts, Progress
 from manta.encoders import Encoder
-from manta.functional.queue import blend, queue_nce
+from manta.functional.info_nce import blend, queue_nce
 from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._config import HeadConfig
 from manta.objectives._keyed import keyed_uniform

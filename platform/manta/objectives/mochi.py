@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from manta.batch import Batch, Progress
-from manta.functional.queue import hardest, mixed_negatives, query_mixed_negatives, queue_nce
+from manta.functional.info_nce import hardest, mixed_negatives, query_mixed_negatives, queue_nce
 from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._keyed import keyed_uniform
 from manta.objectives._momentum import MomentumConfig, MomentumQueue

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
-from manta.functional.queue import batch_nce, queue_nce
+from manta.functional.info_nce import batch_nce, queue_nce
 from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._bootstrap import matching, sees_shift
 from manta.objectives._config import HeadConfig

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from manta.batch import Batch, DataFacts, Progress, View, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional import upcast
-from manta.functional.groups import nearest
-from manta.functional.queue import queue_nce
+from manta.functional.groups import nearest_in_memory
+from manta.functional.info_nce import queue_nce
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature
 from manta.objectives._distilled import Centre, distilled, other_views
@@ -171,7 +171,7 @@ class Mugs(Objective[MugsConfig]):
         """Of views in lists of one size each; heads see all of them at once."""
         features = [feature for views in sizes if views for feature in self.fused(encoder, views)]
         every = torch.cat(features)
-        near = nearest(every, self.memory.rows, count=self.config.neighbours).rows
+        near = nearest_in_memory(every, self.memory.rows, count=self.config.neighbours).rows
         found = heads(every, near.to(every.dtype))
         return Granules(features, *(list(granule.chunk(len(features))) for granule in found))
 

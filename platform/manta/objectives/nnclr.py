@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional import upcast
-from manta.functional.queue import batch_nce, nearest
+from manta.functional.info_nce import batch_nce, nearest_support
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._bootstrap import matching, sees_shift
 from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
@@ -74,12 +74,13 @@ class NNCLR(Objective[NNCLRConfig]):
         p_a, p_b = self.predictor(torch.cat(z)).chunk(2)
         z_a, z_b = (upcast(projection) for projection in z)
         self.queue.collect(F.normalize(z_a, dim=1))
-        known = torch.arange(len(self.queue), device=batch.index.device) < self.queue.filled
-        friends_a, friends_b = (nearest(view, self.queue.rows, known=known) for view in (z_a, z_b))
-        loss = (
-            self._contrast(friends_a, upcast(p_b), progress)
-            + self._contrast(friends_b, upcast(p_a), progress)
-        ) / 2
+        valid = torch.arange(len(self.queue), device=batch.index.device) < self.queue.filled
+        friends_a, friends_b = (
+            nearest_support(view, self.queue.rows, valid=valid) for view in (z_a, z_b)
+        )
+        a_to_b = self._contrast(friends_a, upcast(p_b), progress)
+        b_to_a = self._contrast(friends_b, upcast(p_a), progress)
+        loss = (a_to_b + b_to_a) / 2
         return {"loss": loss}
 
     def _contrast(self, friends: Tensor, predictions: Tensor, progress: Progress) -> Tensor:

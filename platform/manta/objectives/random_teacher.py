@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional import dino
-from manta.functional.targets import near_teacher
+from manta.functional.distillation import near_teacher
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
 from manta.objectives._parts import Prototypes, mlp, momentum_copy

@@ -13,8 +13,13 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.errors import ConfigError
 from manta.functional import nt_xent
-from manta.functional.pretext import QUADRANT_ORDERS, QUARTERS, quadrants_shuffled, quarter_turned
-from manta.functional.targets import classify
+from manta.functional.pretext import (
+    QUADRANT_ORDERS,
+    QUARTERS,
+    classify,
+    quadrants_shuffled,
+    quarter_turned,
+)
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange

@@ -1,7 +1,7 @@
-"""Contrast with keys that are given: a queue of past ones, or those of every rank's batch.
+"""InfoNCE with given keys: a queue of past ones, or those of every rank's batch.
 
-Queries are this rank's rows `[N, D]`; the mean of the ranks' losses is the global batch's. Whatever
-is random is an argument, so that an equation says the same twice.
+Queries are this rank's rows `[N, D]`; the mean of the ranks' losses is the global batch's. Random
+choices are arguments, so that an equation returns the same value twice.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from manta.functional._precision import full_precision
 
 @full_precision
 def info_nce(positive: Tensor, negatives: Tensor, *, temperature: float) -> Tensor:
-    """InfoNCE of scores, mean over N queries (van den Oord et al. 2018; He et al. 2020, MoCo, eq.
-    1).
+    """Return the InfoNCE loss of scores, mean over N queries.
+
+    van den Oord et al. 2018; He et al. 2020, MoCo, eq. 1.
 
     Args:
         positive: `[N]`, of each query with its key.
-        negatives: `[N, K]`, of each query with what it is told from; -inf for none.
+        negatives: `[N, K]`, of each query with its negatives; -inf for none.
     """
     positive = positive / temperature
     rest = torch.logsumexp(negatives / temperature, dim=1)
@@ -36,18 +37,21 @@ def info_nce(positive: Tensor, negatives: Tensor, *, temperature: float) -> Tens
 def queue_nce(
     query: Tensor, key: Tensor, queue: Tensor, *, temperature: float, own: Tensor | None = None
 ) -> Tensor:
-    """InfoNCE of cosines against the rows of a queue (He et al. 2020, MoCo, eq. 1).
+    """Return the InfoNCE loss of cosines against the rows of a queue.
+
+    He et al. 2020, MoCo, eq. 1.
 
     Args:
         query, key: `[N, D]`, two views of the same samples.
         queue: `[K, D]`, negatives of all queries.
-        own: `[N, S, D]`, further negatives of each query alone.
+        own: `[N, S, D]`, further negatives of each query only.
     """
     check_pair(query, key)
     q, k = F.normalize(query, dim=1), F.normalize(key, dim=1)
     scores = q @ F.normalize(queue, dim=1).T
     if own is not None:
-        scores = torch.cat([scores, torch.einsum("nd,nsd->ns", q, F.normalize(own, dim=2))], dim=1)
+        own_scores = torch.einsum("nd,nsd->ns", q, F.normalize(own, dim=2))
+        scores = torch.cat([scores, own_scores], dim=1)
     return info_nce((q * k).sum(1), scores, temperature=temperature)
 
 
@@ -55,8 +59,9 @@ def queue_nce(
 def batch_nce(
     query: Tensor, keys: Tensor, *, temperature: float, offset: int = 0, decoupled: bool = False
 ) -> Tensor:
-    """InfoNCE of cosines among the keys of one batch (Chen et al. 2021, MoCo v3, algorithm 1,
-    without its 2 tau).
+    """Return the InfoNCE loss of cosines among the keys of one batch.
+
+    Chen et al. 2021, MoCo v3, algorithm 1, without its factor 2 tau.
 
     Args:
         query: `[N, D]`.
@@ -83,8 +88,9 @@ def batch_nce(
 
 @full_precision
 def blend(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """`weight * x + (1 - weight) * y`: between the two below a weight of 1, and above it beyond x,
-    away from y.
+    """Return `weight * x + (1 - weight) * y`.
+
+    A weight in 0..1 interpolates; above 1 it extrapolates beyond x, away from y.
 
     Args:
         weight: broadcast over `x` and `y`; in any precision.
@@ -94,29 +100,31 @@ def blend(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
 
 @full_precision
 @torch.no_grad()
-def nearest(z: Tensor, support: Tensor, *, known: Tensor | None = None) -> Tensor:
-    """`[N, D]`: the most alike row of a support set by cosine (Dwibedi et al. 2021, NNCLR, eq. 2).
+def nearest_support(z: Tensor, support: Tensor, *, valid: Tensor | None = None) -> Tensor:
+    """Return `[N, D]`, the row of a support set with the largest cosine to each sample.
+
+    Dwibedi et al. 2021, NNCLR, eq. 2.
 
     Args:
         z: `[N, D]`.
         support: `[K, D]`.
-        known: `[K]` bool, the rows that count; None: all do. Where none does, z is its own
+        valid: `[K]` bool, the rows that count; None: all. Where no row is valid, z is its own
             neighbour.
     """
     cosines = F.normalize(z, dim=1) @ F.normalize(support, dim=1).T
-    if known is None:
+    if valid is None:
         return support[cosines.argmax(1)]
-    found = support[cosines.masked_fill(~known, -math.inf).argmax(1)]
-    return torch.where(known.any(), found, z)
+    neighbours = support[cosines.masked_fill(~valid, -math.inf).argmax(1)]
+    return torch.where(valid.any(), neighbours, z)
 
 
 @full_precision
 @torch.no_grad()
 def hardest(query: Tensor, queue: Tensor, *, count: int) -> Tensor:
-    """`[N, count, D]`: of each query `[N, D]` the most alike rows of `queue: [K, D]`, as unit
-    vectors, best first.
+    """Return `[N, count, D]`, the queue rows most similar to each query, unit vectors, best first.
 
-    The truncated ordered set of MoCHi (Kalantidis et al. 2020, section 4.1).
+    The truncated ordered set of MoCHi (Kalantidis et al. 2020, section 4.1); `query: [N, D]`,
+    `queue: [K, D]`.
     """
     if count > len(queue):
         raise ConfigError(
@@ -129,24 +137,25 @@ def hardest(query: Tensor, queue: Tensor, *, count: int) -> Tensor:
 @full_precision
 @torch.no_grad()
 def mixed_negatives(hard: Tensor, first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
-    """`[N, S, D]`: unit vectors between two hard negatives (Kalantidis et al. 2020, MoCHi, section
-    4.1).
+    """Return `[N, S, D]` unit vectors between two hard negatives.
+
+    Kalantidis et al. 2020, MoCHi, section 4.1.
 
     Args:
         hard: `[N, H, D]`, of each query.
         first, second: `[N, S]` int64, which of the H are mixed.
         weight: `[N, S]` of the first, in 0..1.
     """
-    return F.normalize(
-        blend(_chosen(hard, first), _chosen(hard, second), weight.unsqueeze(2)), dim=2
-    )
+    mixed = blend(_chosen(hard, first), _chosen(hard, second), weight.unsqueeze(2))
+    return F.normalize(mixed, dim=2)
 
 
 @full_precision
 @torch.no_grad()
 def query_mixed_negatives(query: Tensor, hard: Tensor, chosen: Tensor, weight: Tensor) -> Tensor:
-    """`[N, S, D]`: unit vectors between a query and a hard negative (Kalantidis et al. 2020, MoCHi,
-    section 4.2).
+    """Return `[N, S, D]` unit vectors between a query and a hard negative.
+
+    Kalantidis et al. 2020, MoCHi, section 4.2.
 
     Args:
         query: `[N, D]`.
@@ -159,10 +168,10 @@ def query_mixed_negatives(query: Tensor, hard: Tensor, chosen: Tensor, weight: T
 
 
 class Scores(NamedTuple):
-    """What InfoNCE takes."""
+    """Arguments of `info_nce`: `positive: [N]` and `negatives: [N, K]`."""
 
-    positive: Tensor  # [N]
-    negatives: Tensor  # [N, K]
+    positive: Tensor
+    negatives: Tensor
 
 
 @full_precision
@@ -175,10 +184,11 @@ def transformed_scores(
     interpolation: Tensor | None = None,
     order: Tensor | None = None,
 ) -> Scores:
-    """Scores of transformed features (Zhu et al. 2021, Feature Transformation, section 4).
+    """Return the scores of transformed features.
 
-    A pair of cosine S that is extrapolated by a weight w gets the score `S + 2 w (1 - w) (1 - S)`,
-    which is lower. What is transformed is not normalised again.
+    Zhu et al. 2021, Feature Transformation, section 4. A pair of cosine S that is extrapolated by a
+    weight w gets the score `S + 2 w (1 - w) (1 - S)`, which is lower. Transformed features are not
+    normalised again.
 
     Args:
         query, key: `[N, D]`, two views of the same samples.
@@ -199,5 +209,5 @@ def transformed_scores(
 
 
 def _chosen(hard: Tensor, which: Tensor) -> Tensor:
-    """`[N, H, D], [N, S] -> [N, S, D]`."""
+    """Return the chosen negatives of each query: `[N, H, D], [N, S] -> [N, S, D]`."""
     return hard.gather(1, which.unsqueeze(2).expand(-1, -1, hard.shape[2]))

@@ -1,5 +1,4 @@
-"""Contrast with a queue, with the batch and with neighbours against the papers' formulas, written
-out by loops."""
+"""InfoNCE with a queue, the batch and neighbours, against the papers' formulas as loops."""
 
 from __future__ import annotations
 
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from manta.errors import ConfigError
 from manta.functional import nt_xent
-from manta.functional.queue import (
+from manta.functional.info_nce import (
     batch_nce,
     blend,
     hardest,
     info_nce,
     mixed_negatives,
-    nearest,
+    nearest_support,
     query_mixed_negatives,
     queue_nce,
     transformed_scores,
@@ -141,18 +140,18 @@ def test_known_answers_of_a_batch() -> None:
 def test_nearest_is_by_cosine() -> None:
     support = torch.tensor([[10.0, 0.0], [1.0, 1.0], [0.0, -2.0]], dtype=torch.float64)
     z = torch.tensor([[0.1, 0.0], [3.0, 2.9], [-0.1, -9.0], [0.0, 5.0]], dtype=torch.float64)
-    assert torch.equal(nearest(z, support), support[[0, 1, 2, 1]])
+    assert torch.equal(nearest_support(z, support), support[[0, 1, 2, 1]])
     z, support = normal(7, 5), normal(20, 5, seed=1)
-    for found, row in zip(nearest(z, support), z, strict=True):
+    for found, row in zip(nearest_support(z, support), z, strict=True):
         assert torch.equal(found, support[max(range(20), key=lambda j: cosine(row, support[j]))])
 
 
-def test_a_neighbour_is_sought_among_known_rows_alone() -> None:
+def test_a_neighbour_is_sought_among_valid_rows_only() -> None:
     z, support = normal(7, 5), normal(20, 5, seed=1)
-    known = torch.arange(20) < 6
-    assert torch.equal(nearest(z, support, known=known), nearest(z, support[:6]))
-    assert torch.equal(nearest(z, support, known=known | True), nearest(z, support))
-    assert torch.equal(nearest(z, support, known=known & False), z)
+    valid = torch.arange(20) < 6
+    assert torch.equal(nearest_support(z, support, valid=valid), nearest_support(z, support[:6]))
+    assert torch.equal(nearest_support(z, support, valid=valid | True), nearest_support(z, support))
+    assert torch.equal(nearest_support(z, support, valid=valid & False), z)
 
 
 def test_hardest_are_the_most_alike_in_order() -> None:
@@ -209,13 +208,13 @@ def test_no_gradient_flows_through_what_is_mixed() -> None:
     q, queue = normal(4, 5).requires_grad_(), normal(8, 5, seed=1)
     hard = hardest(q, queue, count=3)
     chosen = torch.zeros(4, 2, dtype=torch.int64)
-    for made in (
+    for negatives in (
         hard,
-        nearest(q, queue),
+        nearest_support(q, queue),
         mixed_negatives(hard, chosen, chosen + 1, uniform(4, 2)),
         query_mixed_negatives(q, hard, chosen, uniform(4, 2)),
     ):
-        assert not made.requires_grad
+        assert not negatives.requires_grad
 
 
 def test_blending_goes_between_and_beyond() -> None:
