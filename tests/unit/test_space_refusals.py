@@ -69,7 +69,7 @@ from spaces import RATE, message_of
         ),
         (
             "optimizer.schedule.name: {type: choice, choices: [cosinus]}",
-            "optimizer.schedule.name: Input tag 'cosinus'",
+            "optimizer.schedule.name: no schedule is named 'cosinus'",
         ),
         (
             "optimizer.name: {type: choice, choices: [adamm]}",

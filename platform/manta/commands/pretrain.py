@@ -118,7 +118,7 @@ def train(
     """
     from manta.config import load
 
-    experiment = load(recipe_path(recipe), overrides or [])
+    experiment = load(recipe_path(recipe), overrides or [], notify=say)
     if dry_run:
         from manta.training.estimate import estimate
 

@@ -58,7 +58,7 @@ def tune(
     from manta.tuning.trials.driver import search
 
     changes, words = changes_from(overrides or [])
-    experiment = load(recipe_path(recipe), words)
+    experiment = load(recipe_path(recipe), words, notify=say)
     if trials is not None:
         changes["trials"] = trials
     with ingest_bar(console) as ingest_progress, study_bar(console) as watch:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,22 +12,28 @@ from manta.registry import Registry
 
 
 class EncoderConfig(BaseModel):
-    """Which backbone.
+    """Settings of the backbone.
 
     Attributes:
-        name: a timm model name, or a registered encoder.
-        stem: "small" suits images of 32 to 64 px: a 3x3 stride-1 stem without max-pool for
-            convolutional networks, patches of an eighth of the image for transformers. "default"
-            leaves the model as timm has it.
-        pretrained: start from timm's weights (needs the hub or its cache).
-        args: further keyword arguments for `timm.create_model`.
+        of_name: fields that belong to the model of this name, and are dropped with it.
     """
 
-    model_config = ConfigDict(extra="forbid")
-    name: str = "resnet18"
-    stem: Literal["default", "small"] = "default"
-    pretrained: bool = False
-    args: dict[str, Any] = Field(default_factory=dict)
+    model_config = ConfigDict(extra="forbid", coerce_numbers_to_str=True)
+    of_name: ClassVar[tuple[str, ...]] = ("args",)
+
+    name: str = Field("resnet18", description="a timm model, or a registered encoder")
+    stem: Literal["default", "small"] = Field(
+        "default",
+        description="small suits images of 32 to 64 px: a 3x3 stride-1 stem without max-pool for "
+        "convolutional networks, patches of an eighth of the image for transformers; "
+        "default leaves the model as timm has it",
+    )
+    pretrained: bool = Field(
+        False, description="start from timm's weights (needs the hub or its cache)"
+    )
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments of the model, for timm.create_model"
+    )
 
 
 EncoderFactory = Callable[[EncoderConfig, int], Encoder]

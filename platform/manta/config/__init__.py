@@ -1,0 +1,31 @@
+"""One typed description of a run: YAML and `a.b=c` overrides in, a frozen `Experiment` out."""
+
+from manta.config.load import from_mapping, load
+from manta.config.named import model_at, rename
+from manta.config.sections import (
+    DataConfig,
+    EvaluationConfig,
+    Experiment,
+    OptimizerConfig,
+    ResourcesConfig,
+    TrackingConfig,
+    TrainConfig,
+    WatchConfig,
+)
+from manta.config.text import parse_yaml
+
+__all__ = [
+    "DataConfig",
+    "EvaluationConfig",
+    "Experiment",
+    "OptimizerConfig",
+    "ResourcesConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "WatchConfig",
+    "from_mapping",
+    "load",
+    "model_at",
+    "parse_yaml",
+    "rename",
+]

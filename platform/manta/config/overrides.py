@@ -1,0 +1,208 @@
+"""Overrides: the `section.key=value` words of a command line, applied to a recipe.
+
+`objective.name=byol` (or `objective=byol`) switches the method by the rule of `manta.config.named`,
+wherever it stands among the words; settings given in the same command go on top of the new one's
+defaults. Entries of `evaluation.evaluators` are reached by position or by name; a name that is not
+in the list adds that evaluator, and `null` takes one out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from manta.config.named import SCHEDULE, Part, field_default, part_of
+from manta.config.sections import Experiment
+from manta.config.text import parse_yaml
+from manta.errors import ConfigError, did_you_mean
+
+_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
+
+
+def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
+    """Return the words as one tree of changes; of two that set the same key the later one counts.
+
+    Raises:
+        ConfigError: a word is not of the form `section.key=value`, or its value is not YAML.
+    """
+    changes: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        parts = _BRACKETS.sub(r".\1", key).split(".")
+        if not equals or key.startswith("-") or not all(parts):
+            raise ConfigError(f"override {word!r} is not of the form section.key=value")
+        try:
+            value = parse_yaml(text)
+        except (yaml.YAMLError, ValueError):
+            raise ConfigError(
+                f"override {word!r} has a value that is not YAML; put quotes around it"
+            ) from None
+        # An empty value is an empty text, as in a shell; `null` is None.
+        value = "" if text.strip() == "" else value
+        section = changes
+        for part in parts[:-1]:
+            inner = section.get(part)
+            if isinstance(inner, str):  # objective=byol objective.momentum=0.9
+                inner = {"name": inner}
+            section[part] = inner if isinstance(inner, dict) else {}
+            section = section[part]
+        last = section.get(parts[-1])
+        if isinstance(last, dict) and isinstance(value, str):
+            value = {"name": value}
+        both = isinstance(last, dict) and isinstance(value, dict)
+        section[parts[-1]] = last | value if both else value
+    return changes
+
+
+def apply_overrides(
+    tree: Mapping[str, Any], changes: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return a recipe's plain data with changes on top, and notes for the user.
+
+    Args:
+        tree: what the recipe's file holds.
+        changes: from `parse_overrides`.
+
+    Returns:
+        The changed data, not validated; and one line for each part whose settings were dropped, or
+        that was added to a list.
+
+    Raises:
+        ConfigError: a position or a name is in no list.
+    """
+    notes: list[str] = []
+    merged = _settings(Part(fixed=Experiment), tree, changes, "", notes)
+    return merged, notes
+
+
+def _merged(
+    part: Part | None, default: Any, base: Any, change: Any, path: str, notes: list[str]
+) -> Any:
+    """Return the value at `path`: `change` on top of `base`, which is None where nothing is set."""
+    if part is not None and part.many:
+        return _entries(part, default if base is None else base, change, path, notes)
+    if part is not None and _is_name(part, change):
+        change = {"name": change}
+    if not isinstance(change, Mapping):
+        return change
+    if isinstance(base, list):
+        return _positions(base, change, path)
+    if part is not None and part.has_name and isinstance(base, str):
+        base = {"name": base}
+    if part is None or not isinstance(base, Mapping):
+        base = _default_schedule(part, default, change) if base is None else {}
+    if part is None:
+        return {**base, **change}
+    return _settings(part, base, change, path, notes, default)
+
+
+def _settings(
+    part: Part,
+    base: Mapping[str, Any],
+    change: Mapping[str, Any],
+    path: str,
+    notes: list[str],
+    default: Any = None,
+) -> dict[str, Any]:
+    """Return the settings of one part; another name first, since it decides what the keys are."""
+    fallback = default.get("name") if isinstance(default, Mapping) else None
+    old, new = base.get("name", fallback), change.get("name", base.get("name", fallback))
+    settings = dict(base)
+    if part.has_name and isinstance(new, str) and new != old:
+        settings = part.under(new, base)
+        dropped = {key: value for key, value in base.items() if key not in settings}
+        if dropped:
+            notes.append(f"{path}.name={new}: dropped what was set for {old}: {_words(dropped)}")
+    model = part.model(new)
+    for key, value in change.items():
+        field = model.model_fields.get(key) if model is not None else None
+        inner = f"{path}.{key}" if path else key
+        settings[key] = _merged(
+            part_of(field), field_default(field), settings.get(key), value, inner, notes
+        )
+    return settings
+
+
+def _entries(part: Part, base: Any, change: Any, path: str, notes: list[str]) -> Any:
+    """Return a list of named parts, of which `change` is all, or has some by position or name."""
+    if isinstance(change, list):
+        return [{"name": one} if isinstance(one, str) else one for one in change]
+    if not isinstance(change, Mapping) or not isinstance(base, list):
+        return change
+    entries: list[Any] = [dict(one) if isinstance(one, Mapping) else {"name": one} for one in base]
+    for key, value in change.items():
+        position = _position(part, entries[: len(base)], key, path)
+        if position is None:
+            if value is None:
+                raise ConfigError(f"{path}.{key}: is not in the list and cannot be taken out")
+            entries.append({"name": key})
+            notes.append(f"{path}: added {key}")
+            position = len(entries) - 1
+        entries[position] = _merged(
+            part.one, None, entries[position], value, f"{path}.{key}", notes
+        )
+    # Only now, so that positions are those of the recipe's list.
+    return [one for one in entries if one is not None]
+
+
+def _position(part: Part, entries: list[Any], key: str, path: str) -> int | None:
+    """Return where the entry that `key` means is; None for a name that is to be added."""
+    names = [entry.get("name") if entry is not None else None for entry in entries]
+    if key.isdigit():
+        if int(key) < len(entries):
+            return int(key)
+        listed = ", ".join(f"{place} {name}" for place, name in enumerate(names))
+        raise ConfigError(f"{path}.{key}: the list ends before ({listed}); add one by its name")
+    places = [place for place, name in enumerate(names) if name == key]
+    if len(places) > 1:
+        raise ConfigError(f"{path}.{key}: listed {len(places)} times; give a position: {places}")
+    if places:
+        return places[0]
+    if part.kind is not None and part.model(key) is None:
+        hint = did_you_mean(key, part.kind.names())
+        raise ConfigError(f"{path}.{key}: no {part.kind.noun} is named {key!r}{hint}")
+    return None
+
+
+def _positions(base: list[Any], change: Mapping[str, Any], path: str) -> list[Any]:
+    """Return a list of plain values with some of them replaced by position."""
+    values = list(base)
+    for key, value in change.items():
+        if not key.isdigit() or int(key) >= len(values):
+            last = len(values) - 1
+            raise ConfigError(f"{path}.{key}: no such position; the list has 0 to {last}")
+        values[int(key)] = value
+    return values
+
+
+def _default_schedule(part: Part | None, default: Any, change: Mapping[str, Any]) -> Any:
+    """Return the schedule that a field has by default, if single settings of it are changed."""
+    if part is None or part.kind is not SCHEDULE or not isinstance(default, Mapping):
+        return {}
+    return default if change.get("name", default["name"]) == default["name"] else {}
+
+
+def _is_name(part: Part, change: Any) -> bool:
+    """Whether a value is the short form of `name=value`."""
+    if not isinstance(change, str) or not part.has_name:
+        return False
+    if part.kind is not SCHEDULE:
+        return True
+    try:  # a schedule's place takes a number too, which may be quoted
+        float(change)
+    except ValueError:
+        return True
+    return False
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    """Return settings as `key=value, key=value`."""
+    return ", ".join(f"{key}={_flow(value)}" for key, value in settings.items())
+
+
+def _flow(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,282 @@
+"""The sections of an experiment. An unknown key in any of them is an error.
+
+An objective and an evaluator own the settings of their part of an experiment: the `name` in it says
+whose `Config` validates it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    model_validator,
+)
+
+from manta.encoders import EncoderConfig
+from manta.errors import MantaError
+from manta.evaluators import EVALUATORS, EvaluatorConfig
+from manta.objectives import OBJECTIVES, ObjectiveConfig
+from manta.schedules import AnySchedule, Cosine, Scheduled
+from manta.views import ViewsConfig
+
+Precision = Literal["auto", "bf16", "float32"]
+_PRECISION_ALIASES = {
+    "fp32": "float32",
+    "32": "float32",
+    32: "float32",
+    "bfloat16": "bf16",
+    "float": "float32",
+}
+
+
+def _precision(value: Any) -> Any:
+    return _PRECISION_ALIASES.get(value, value)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True
+    )
+
+
+class DataConfig(_Section):
+    """Settings of the images: where they come from and how they reach a worker."""
+
+    source: str = Field(
+        description="image folder, Parquet, WebDataset tars, file list, ingested dataset, "
+        "or 'digits'"
+    )
+    image_size: int = Field(32, ge=8, description="side of a global view in pixels")
+    decode_size: int | None = Field(
+        None, ge=8, description="side of the decoded image; None: set by image_size"
+    )
+    limit: int | None = Field(None, ge=1, description="first N rows of the manifest")
+    cache: Literal["none", "memory"] = Field(
+        "none",
+        description="memory: decode once and keep images in the object store, for each worker",
+    )
+    cache_dir: str | None = Field(
+        None, description="where a raw source is ingested to; None: beside the runs"
+    )
+    shuffle_rows: int = Field(
+        4096, ge=1, description="rows mixed with one another, from many shards"
+    )
+    decode_tasks: int | None = Field(
+        None, ge=1, description="decode tasks per worker at a time; None: by the CPUs"
+    )
+
+    @property
+    def canonical_size(self) -> int:
+        """Side in pixels of the uint8 square that decoding gives.
+
+        Images larger than 96 pixels get a margin around the largest view, smaller ones none.
+        """
+        if self.decode_size is not None:
+            return self.decode_size
+        return self.image_size if self.image_size <= 96 else round(self.image_size * 8 / 7)
+
+
+class TrainConfig(_Section):
+    """Settings of the training loop."""
+
+    epochs: float = Field(100, gt=0, description="passes over the training rows; may be a fraction")
+    batch_size: int = Field(256, ge=2, description="global: summed over workers")
+    accumulate: int = Field(
+        1, ge=1, description="micro-batches per optimizer step (each is batch_size / accumulate)"
+    )
+    seed: int = Field(
+        0, ge=0, description="of the weights, the order of rows and the augmentations"
+    )
+    precision: Annotated[Precision, BeforeValidator(_precision)] = Field(
+        "auto", description="auto: bf16 where the hardware multiplies in it; or bf16, float32"
+    )
+    compile: bool = Field(
+        False, description="compile the encoder with torch.compile: a slow start, faster steps"
+    )
+    channels_last: bool = Field(
+        True, description="keep images and convolutions in channels-last memory order"
+    )
+    clip: float | None = Field(None, gt=0, description="largest gradient norm")
+    checkpoint_every: int | None = Field(None, ge=1, description="steps; None: once an epoch")
+    keep_last: int = Field(2, ge=1, description="checkpoints kept besides the best")
+    log_every: int = Field(10, ge=1, description="steps between metrics")
+    max_failures: int = Field(
+        3, ge=0, description="worker failures survived by restarting from the last checkpoint"
+    )
+
+
+class OptimizerConfig(_Section):
+    """Settings of the optimizer, any of timm's; biases, norms and tokens get no weight decay."""
+
+    of_name: ClassVar[tuple[str, ...]] = ("args",)
+
+    name: str = Field("adamw", description="a timm optimizer, such as adamw, sgd, lars or muon")
+    lr: float = Field(
+        1e-3, gt=0, description="peak learning rate at the stated batch size; nothing is scaled"
+    )
+    schedule: AnySchedule = Field(Cosine(warmup=0.1), description="factor of lr")
+    weight_decay: Scheduled = Field(0.05, description="decay of weights, a number or a schedule")
+    momentum: float = Field(
+        0.9, ge=0, lt=1, description="momentum of optimizers that have one, such as sgd and lars"
+    )
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments of the optimizer"
+    )
+
+
+class ResourcesConfig(_Section):
+    """Settings of what a run takes from the cluster."""
+
+    workers: int = Field(1, ge=1, description="training processes that share a batch")
+    gpu: Literal["auto"] | bool = Field(
+        "auto", description="auto: one GPU a worker where the cluster has enough"
+    )
+    autoscaling: bool = Field(
+        False, description="the cluster may grow: wait for what is missing now"
+    )
+    cpus_per_worker: float | None = Field(
+        None, gt=0, description="logical CPUs a worker holds; None: by the machine"
+    )
+    threads_per_worker: int | None = Field(
+        None, ge=1, description="torch threads; None: by the machine"
+    )
+
+
+def _default_evaluators() -> Any:
+    # Plain data, which the validator turns into the evaluators' configs.
+    return [{"name": "knn"}, {"name": "linear"}, {"name": "rank"}]
+
+
+class EvaluationConfig(_Section):
+    """Settings of the evaluations on rows held out of training."""
+
+    holdout: float = Field(0.1, ge=0, lt=1, description="fraction of rows held out, by index")
+    bank_rows: int = Field(50_000, ge=1, description="training rows that probes may use, at most")
+    query_rows: int = Field(10_000, ge=1, description="held-out rows that are scored, at most")
+    evaluators: list[
+        Annotated[SerializeAsAny[EvaluatorConfig], BeforeValidator(lambda v: _evaluator(v))]
+    ] = Field(
+        default_factory=_default_evaluators,
+        description="evaluators and their settings; see `manta describe evaluator`",
+    )
+    select: str = Field(
+        "knn_top1", description="metric by which the best checkpoint is kept; larger is better"
+    )
+
+
+class WatchConfig(_Section):
+    """Limits below which a run counts as collapsed and is stopped with a diagnosis."""
+
+    every: int = Field(50, ge=1, description="steps between checks")
+    min_std: float = Field(
+        0.01, ge=0, description="least standard deviation of normalised features times sqrt(D)"
+    )
+    min_rank: float = Field(1.5, ge=0, description="least effective rank of features")
+    patience: int = Field(3, ge=1, description="checks in a row below a limit that stop the run")
+
+
+class TrackingConfig(_Section):
+    """Settings of MLflow's record of a run, and of the model that is registered."""
+
+    experiment: str = Field("manta", description="MLflow experiment that the run is put into")
+    register_as: str | None = Field(
+        None, description="registered model name; None: manta-<objective>-<encoder>"
+    )
+    register_model: bool = Field(True, description="register the encoder when a run has finished")
+    tags: dict[str, str] = Field(default_factory=dict, description="tags of the MLflow run")
+
+
+class Experiment(_Section):
+    """The whole description of a run."""
+
+    description: str = Field(
+        "", description="what the recipe is for, its expected wall time and metric"
+    )
+    data: DataConfig = Field(description="the images")
+    encoder: EncoderConfig = Field(default_factory=EncoderConfig, description="the backbone")
+    objective: Annotated[
+        SerializeAsAny[ObjectiveConfig], BeforeValidator(lambda v: _objective(v))
+    ] = Field(description="the method by which the encoder is trained")
+    views: ViewsConfig = Field(default_factory=ViewsConfig, description="the augmentations")
+    train: TrainConfig = Field(default_factory=TrainConfig, description="the training loop")
+    optimizer: OptimizerConfig = Field(
+        default_factory=OptimizerConfig, description="the optimizer and its schedules"
+    )
+    resources: ResourcesConfig = Field(
+        default_factory=ResourcesConfig, description="workers, CPUs and GPUs"
+    )
+    evaluation: EvaluationConfig = Field(
+        default_factory=EvaluationConfig, description="evaluations on rows held out"
+    )
+    watch: WatchConfig = Field(
+        default_factory=WatchConfig, description="when a run counts as collapsed"
+    )
+    tracking: TrackingConfig = Field(
+        default_factory=TrackingConfig, description="MLflow's record, and the registered model"
+    )
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> Experiment:
+        parts = self.resources.workers * self.train.accumulate
+        if self.train.batch_size % parts:
+            better = max(self.train.batch_size // parts, 1) * parts
+            raise ValueError(
+                f"train.batch_size {self.train.batch_size} does not divide into "
+                f"{self.resources.workers} workers x {self.train.accumulate} micro-batches; "
+                f"{better} does"
+            )
+        return self
+
+    def fingerprint(self) -> str:
+        """Return twelve hexadecimal digits of what decides the training trajectory.
+
+        A checkpoint carries them, so that no run resumes with other settings. Left out is what may
+        change between attempts: how often things are saved, logged, checked or evaluated, and where
+        they are tracked. The number of workers is left out too, since it does not change the
+        batches.
+        """
+        kept = self.model_dump(
+            mode="json", exclude={"tracking", "watch", "resources", "description"}
+        )
+        for key in ("checkpoint_every", "keep_last", "log_every", "max_failures"):
+            kept["train"].pop(key)
+        for key in ("source", "cache", "cache_dir", "decode_tasks"):
+            kept["data"].pop(key)
+        kept["evaluation"] = {"holdout": self.evaluation.holdout}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_yaml(self) -> str:
+        """Return text that `load` reads back to an equal Experiment."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110)
+
+
+def _objective(value: Any) -> Any:
+    return _component(value, OBJECTIVES, "objective")
+
+
+def _evaluator(value: Any) -> Any:
+    return _component(value, EVALUATORS, "evaluator")
+
+
+def _component(value: Any, registry: Any, noun: str) -> Any:
+    """Return the validated config of the component that `value["name"]` names."""
+    if isinstance(value, str):
+        value = {"name": value}
+    if not isinstance(value, Mapping):
+        return value
+    if "name" not in value:
+        raise ValueError(f"{noun} needs a name; one of {', '.join(registry)}")
+    try:
+        model = registry[value["name"]].Config
+    except MantaError as error:
+        raise ValueError(str(error)) from None
+    return model.model_validate(dict(value))
