@@ -181,7 +181,8 @@ def run(job: Job, shared: Shared) -> Record:
 def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     import ray
 
-    from manta.runs.folder import Lease, RunFolder
+    from manta.runs.folder import RunFolder
+    from manta.runs.lease import Lease
     from manta.runs.materials import wanted
     from manta.training.loop import Worker
     from manta.training.task import Task

@@ -16,7 +16,8 @@ from manta.data import Manifest
 from manta.data.manifest import Shard
 from manta.runs.build import build_objective
 from manta.runs.checkpoint import Checkpoints, new_manifest, snapshot
-from manta.runs.folder import Lease, RunFolder
+from manta.runs.folder import RunFolder
+from manta.runs.lease import Lease
 from manta.tracking import Tracker
 from manta.training.publish import PIECES, pages, publish
 from synthetic_run import make_run
@@ -61,7 +62,7 @@ def bucket() -> RunFolder:
 
 
 def fill(bucket: RunFolder, run: Path) -> None:
-    bucket.fs.put(str(run), bucket.path, recursive=True)
+    bucket.place.fs.put(str(run), bucket.place.path, recursive=True)
 
 
 def test_a_run_in_a_bucket_is_published(

@@ -26,7 +26,7 @@ from manta.materials.make import assign, fitting, provide
 from manta.models.actors import cluster_pool
 from manta.objectives import ClusterMaterial
 from manta.runs.folder import RunFolder
-from manta.runs.materials import borrow, local_paths
+from manta.runs.materials import local_paths, reuse
 from manta.serving import ExportedEncoder, save_encoder
 from manta.serving._parts import Batch, part_name, write_part
 from manta.serving.embed import EmbedReport, Pool, embed, weights_of
@@ -131,7 +131,7 @@ def test_pseudo_classes_of_an_autoencoder_tell_digits_apart(
     provide(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=told.append)
     assert len(told) == 2, "what is there is not made again"
     other = RunFolder(tmp_path / "trial")
-    borrow(wanted, other, folder)
+    reuse(wanted, other, folder)
     provide(wanted, manifest, other, tracker, runs=str(tmp_path), notify=told.append)
     assert len(told) == 2, "a trial takes the study's"
     assert np.array_equal(np.load(next(iter(local_paths(wanted, other).values()))), table)
@@ -226,7 +226,7 @@ def test_a_machine_has_one_copy_of_what_lies_in_a_bucket(
     changed = io.BytesIO()
     np.save(changed, labels[::-1])
     bucket.write(changed.getvalue(), "materials", "oracle.npy")
-    assert bucket.fs.size(bucket.join("materials", "oracle.npy")) == path.stat().st_size
+    assert bucket.at("materials", "oracle.npy").size() == path.stat().st_size
     (other,) = local_paths(wanted, bucket).values()
     assert np.array_equal(np.load(other), labels[::-1]), "a run of that name which was started anew"
     copies = [found for found in tmp_path.rglob("*") if found.is_file() and found.name != ".lock"]

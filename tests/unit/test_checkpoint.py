@@ -19,7 +19,8 @@ from manta.runs.checkpoint import (
     new_manifest,
     snapshot,
 )
-from manta.runs.folder import Lease, RunFolder, local_copy
+from manta.runs.folder import RunFolder, local_copy
+from manta.runs.lease import Lease
 
 
 def trained() -> tuple[nn.Module, torch.optim.Optimizer]:
@@ -80,7 +81,7 @@ def test_a_checkpoint_without_its_manifest_does_not_exist(tmp_path):
     folder = RunFolder(tmp_path / "run")
     saved(folder, 5)
     checkpoints = saved(folder, 9)
-    folder.fs.rm(folder.join("checkpoints", folder_name(9), "manifest.json"))
+    folder.remove("checkpoints", folder_name(9), "manifest.json")
     newest = checkpoints.latest()
     assert newest is not None
     assert newest.step == 5

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from manta.files import Place
+from manta.errors import DataError
+from manta.files import Place, copy_file
 
 WRITER = """
 import os, signal, sys
@@ -100,3 +101,85 @@ def test_what_another_process_wrote_is_listed(bucket: Place) -> None:
     for name in ("a", "b"):
         (bucket / name).fs.pipe_file(f"/files-bucket/{name}", b"")
         assert name in [found for found, _ in place.entries()]
+        # A folder was listed before the file was there, and the client remembers that.
+        assert (place / name).exists()
+        assert (place / name).size() == 0
+
+
+@pytest.mark.parametrize("name", ["a::b", "c[1].txt", "d*", "e?x=1#y", "f%20 g"])
+def test_a_local_name_is_neither_a_pattern_nor_a_url(tmp_path: Path, name: str) -> None:
+    """fsspec would take the first for a chain of URLs, and the next two for patterns."""
+    place = Place.of(tmp_path) / name
+    (tmp_path / "c1.txt").write_text("another")
+    place.write(name.encode())
+    assert not place.is_glob
+    assert (tmp_path / name).read_text() == name
+    assert (place.read(), place.size(), place.exists()) == (name.encode(), len(name), True)
+    place.remove()
+    assert os.listdir(tmp_path) == ["c1.txt"]
+
+
+@pytest.mark.parametrize("scheme", ["", "file://", "local://"])
+def test_spellings_of_a_local_path(tmp_path: Path, scheme: str) -> None:
+    place = Place.of(f"{scheme}{tmp_path}/x/")
+    assert place.is_local
+    assert place == Place(f"{tmp_path}/x")
+    assert place.parent / "x" == place
+    assert (place.name, (place / "Y.JPG").suffix) == ("x", ".jpg")
+
+
+def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Place.of("runs").url == f"{tmp_path}/runs"
+    assert Place.of("~").url == os.path.expanduser("~")
+
+
+def test_patterns_are_matched_in_order(tmp_path: Path, bucket: Place) -> None:
+    for place in (Place.of(tmp_path), bucket):
+        for name in ("b.tar", "a.tar", "c.txt"):
+            (place / name).write(b"")
+        assert (place / "*.tar").is_glob
+        assert [match.name for match in (place / "*.tar").glob()] == ["a.tar", "b.tar"]
+
+
+def test_a_failed_write_leaves_the_file_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place.of(tmp_path) / "deep" / "x"
+    place.write(b"before")
+
+    def full(_descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        place.write(b"after")
+    assert place.read() == b"before"
+    assert os.listdir(tmp_path / "deep") == ["x"]
+
+
+def test_files_are_copied_between_a_disk_and_a_bucket(tmp_path: Path, bucket: Place) -> None:
+    here, there = Place.of(tmp_path) / "one" / "x", bucket / "two" / "x"
+    here.write(b"content")
+    copy_file(here, there)
+    assert (there.read(), there.size()) == (b"content", 7)
+    copy_file(there, Place.of(tmp_path) / "back" / "x")
+    assert (tmp_path / "back" / "x").read_bytes() == b"content"
+    there.parent.remove()
+    assert not there.exists()
+    assert [name for name, _ in bucket.entries()] == []
+
+
+def test_an_unknown_scheme_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gopher://x cannot be opened: .*gopher"):
+        Place.of("gopher://x").exists()
+
+
+def test_the_identity_of_a_place_changes_with_it(tmp_path: Path, bucket: Place) -> None:
+    place = Place.of(tmp_path) / "x"
+    assert place.identity() == (place.url, 0, 0)
+    place.write(b"123")
+    assert place.identity() == (place.url, (tmp_path / "x").stat().st_mtime_ns, 3)
+    (bucket / "x").write(b"12")
+    assert (bucket / "x").identity() == ("memory://files-bucket/x", 0, 2)
+    assert (bucket / "y").identity() == ("memory://files-bucket/y", 0, 0)

@@ -293,7 +293,7 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
     )
     with (out / FILE).writing() as file:
         file.write(manifest.to_json().encode())
-    out.fs.rm((out / "progress").path, recursive=True)
+    (out / "progress").remove()
     out.sweep()
     return manifest
 

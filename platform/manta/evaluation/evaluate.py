@@ -30,7 +30,8 @@ from manta.models.restore import export
 from manta.report.evaluation.page import write_evaluation
 from manta.runs.build import untrained_encoder
 from manta.runs.checkpoint import folder_name
-from manta.runs.folder import RunFolder, status
+from manta.runs.folder import RunFolder
+from manta.runs.lease import status
 from manta.runs.store import default_store, load_experiment
 from manta.serving import save_encoder
 from manta.serving.adapt import Preparation, adapted

@@ -120,7 +120,7 @@ class FeatureStore:
             found.unreadable
         ):  # mended data have the same digest: what is missing now may not be missing later
             place = Place.of(out)
-            place.fs.rm(place.path, recursive=True)
+            place.remove()
         if not tables:
             raise DataError(
                 f"no row of {manifest.location} can be read any more; ingest {manifest.source} again"

@@ -28,19 +28,12 @@ from manta.data.engine import cluster_cpus, own_error
 from manta.data.read import read_labels
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import ConfigError, DataError
-from manta.files import Place
+from manta.files import Place, copy_file
 from manta.models.actors import cluster_pool
 from manta.models.find import model_folder
 from manta.objectives import ClusterMaterial, ColumnMaterial, ModelMaterial
 from manta.runs.folder import RunFolder
-from manta.runs.materials import (
-    FOLDER,
-    INDEX,
-    copy_file,
-    model_here,
-    place_of,
-    wanted,
-)
+from manta.runs.materials import FOLDER, INDEX, model_here, required
 from manta.serving.embed import Pool, embed, part_groups, parts_of
 from manta.tracking import Tracker
 
@@ -68,7 +61,7 @@ def provide(
         MantaError: there is no such model or column, or too few rows for the clusters.
     """
     source = _Source(experiment, manifest, folder, tracker, runs, notify)
-    for name, material in wanted(experiment).items():
+    for name, material in required(experiment).items():
         table = f"{name}.npy"
         if isinstance(material, ModelMaterial):
             _keep_model(material, source, name)
@@ -92,7 +85,7 @@ def _new_table(
 ) -> Iterator[npt.NDArray[Any]]:
     """`[rows]` to be filled, on a disk and not in memory; in the folder when the block ends,
     whole."""
-    target = place_of(folder, name)
+    target = folder.at(FOLDER, name)
     target.parent.make()
     target.parent.sweep()
     with target.writing() as file:
@@ -146,7 +139,7 @@ def _keep_model(material: ModelMaterial | ClusterMaterial, source: _Source, name
     with _model(material, source) as found:
         files = [file for file in found.iterdir() if file.is_file()]
         for file in sorted(files, key=lambda path: path.name == DESCRIPTION):
-            copy_file(Place.of(file), place_of(source.folder, name, file.name))
+            copy_file(Place.of(file), source.folder.at(FOLDER, name, file.name))
 
 
 def _model(
@@ -174,7 +167,7 @@ def _features(material: ClusterMaterial, source: _Source, name: str) -> str:
         )
     _keep_model(material, source, _MODEL.format(name))
     source.notify(f"embedding {manifest.rows:,} rows by {model} for the pseudo-classes")
-    out = place_of(folder, _FEATURES.format(name)).url
+    out = folder.url_of(FOLDER, _FEATURES.format(name))
     embed(model, model_here(folder, _MODEL.format(name)), manifest.location, out, pool=_pool())
     return out
 

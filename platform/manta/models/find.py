@@ -13,7 +13,8 @@ from manta.encoders import EncoderConfig, build, names
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import RunError
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
-from manta.runs.folder import RunFolder, status
+from manta.runs.folder import RunFolder
+from manta.runs.lease import status
 from manta.serving import ExportedEncoder, save_encoder
 from manta.tracking import Tracker, download_model
 

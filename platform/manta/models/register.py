@@ -5,7 +5,7 @@ from __future__ import annotations
 from manta.errors import RunError
 from manta.models.card import card_of, evaluation_of
 from manta.models.find import model_folder
-from manta.runs.folder import status
+from manta.runs.lease import status
 from manta.runs.store import Notify, default_store, find_run, load_experiment
 from manta.serving import load_exported
 from manta.tracking import RegisteredModel, Tracker, log_model, register_logged

@@ -25,7 +25,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from manta.errors import MantaError, RunError
-from manta.runs.folder import Lease, RunFolder
+from manta.runs.folder import RunFolder
+from manta.runs.lease import Lease
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
@@ -195,10 +196,12 @@ class Checkpoints:
             "weights.safetensors": safetensors.torch.save(state.weights),
             "state.pt": buffer.getvalue(),
         }
-        if self.folder.exists(
-            FOLDER, name, MANIFEST
-        ):  # replaying steps that an attempt before had saved
-            self.folder.fs.rm(self.folder.join(FOLDER, name, MANIFEST))
+        # A replay of steps that an earlier attempt has saved: without its manifest the checkpoint
+        # does not count, until all of its files are new.
+        if self.folder.exists(FOLDER, name, MANIFEST):
+            self.folder.remove(FOLDER, name, MANIFEST)
+        if self.folder.exists(FOLDER, name):
+            self.folder.at(FOLDER, name).sweep()
         for file, data in contents.items():
             self.folder.write(data, FOLDER, name, file)
         files = {
@@ -227,11 +230,8 @@ class Checkpoints:
 
     def _whole(self, manifest: CheckpointManifest) -> bool:
         try:
-            return all(
-                self.folder.fs.size(self.folder.join(FOLDER, folder_name(manifest.step), file))
-                == size
-                for file, (size, _) in manifest.files.items()
-            )
+            place = self.folder.at(FOLDER, folder_name(manifest.step))
+            return all((place / file).size() == size for file, (size, _) in manifest.files.items())
         except (OSError, MantaError):
             return False
 

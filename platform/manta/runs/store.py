@@ -13,7 +13,8 @@ import yaml
 
 from manta.config import Experiment, from_mapping
 from manta.errors import RunError
-from manta.runs.folder import RunFolder, status
+from manta.runs.folder import RunFolder
+from manta.runs.lease import status
 
 Notify = Callable[[str], None]
 IngestProgress = Callable[[int, int], None]
@@ -22,7 +23,7 @@ IngestProgress = Callable[[int, int], None]
 def default_store(runs: str) -> str:
     """Where MLflow keeps runs when no server is named: beside a local runs folder."""
     folder = RunFolder(runs)
-    return folder.path if folder.is_local else os.path.abspath("manta-runs")
+    return folder.url if folder.is_local else os.path.abspath("manta-runs")
 
 
 def find_run(runs: str, name: str) -> RunFolder:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+from manta.files import Place
 
 SYSTEM = "system/"
 """Prefix of numbers about the machine. They are a series in time: a replay of training adds to
@@ -64,7 +64,7 @@ class Shipped:
             return cls()
 
     def save(self, path: Path) -> None:
-        _replace(path, json.dumps({"offset": self.offset, "skip": self.skip}).encode())
+        Place.of(path).write(json.dumps({"offset": self.offset, "skip": self.skip}).encode())
 
     def missing(self, record: Record) -> dict[str, float]:
         """The metrics of `record` that no earlier attempt has shipped."""
@@ -132,12 +132,4 @@ def rewind(path: Path, shipped_path: Path, step: int) -> None:
     # In this order a kill in between costs nothing: lines that are sent twice are equal, and MLflow
     # keeps one of them.
     after.save(shipped_path)
-    _replace(path, b"".join(kept))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.replace(temporary, path)
+    Place.of(path).write(b"".join(kept))

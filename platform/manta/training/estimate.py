@@ -14,7 +14,7 @@ from manta.data import is_dataset, open_dataset, prepared
 from manta.errors import ConfigError
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
-from manta.runs.materials import wanted
+from manta.runs.materials import required
 from manta.training.step import resolve_precision
 from manta.views import specify
 
@@ -26,7 +26,7 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
     """Parameters, steps and memory. Rows and steps are None while the source is not ingested:
     nothing is started."""
     size = experiment.data.image_size
-    if needed := wanted(experiment):
+    if needed := required(experiment):
         raise ConfigError(
             f"objective {experiment.objective.name!r} is built around {', '.join(map(str, needed.values()))}, which a "
             "dry run does not make; start the run itself"

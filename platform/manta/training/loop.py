@@ -35,7 +35,8 @@ from manta.runs.build import (
     untrained_encoder,
 )
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints, new_manifest, snapshot
-from manta.runs.folder import Lease, RunFolder, local_copy
+from manta.runs.folder import RunFolder, local_copy
+from manta.runs.lease import Lease
 from manta.runs.materials import local_paths
 from manta.tracking import MetricLog, SystemSampler
 from manta.training.artifacts import save_assessment, save_views

@@ -18,7 +18,8 @@ from manta.models.card import card_of
 from manta.models.restore import export, exported_encoder
 from manta.report import write_plots, write_report
 from manta.runs.checkpoint import Checkpoints
-from manta.runs.folder import RunFolder, status
+from manta.runs.folder import RunFolder
+from manta.runs.lease import status
 from manta.serving import save_encoder
 from manta.tracking import Tracker, log_model
 

@@ -20,8 +20,9 @@ from manta.data import Manifest, open_dataset, prepare
 from manta.errors import MantaError, RunError, TrackingError, TrainingStopped
 from manta.materials.make import provide
 from manta.runs.build import plan_of, total_steps
-from manta.runs.folder import Lease, RunFolder, default_cache, status
-from manta.runs.materials import wanted
+from manta.runs.folder import RunFolder, default_cache
+from manta.runs.lease import Lease, status
+from manta.runs.materials import required
 from manta.runs.store import IngestProgress, Notify, default_store, git_commit, load_experiment
 from manta.tracking import Dataset, Tracker
 from manta.tracking.tracker import Status
@@ -145,7 +146,7 @@ def preflight(experiment: Experiment) -> None:
             other's.
     """
     encoder = encoders.build(experiment.encoder, image_size=experiment.data.image_size)
-    if wanted(experiment):
+    if required(experiment):
         return  # another model decides its shapes, and is not there yet
     objective = objectives.build(
         experiment.objective, encoder, DataFacts(1_000, experiment.data.image_size)

@@ -135,7 +135,7 @@ def page(
     if path is not None:
         plots = {"The schedule that PBT found": dressed(schedule_figure(path))} | plots
     with tempfile.TemporaryDirectory(prefix="manta-study-") as scratch:
-        url = study.folder.path if study.folder.is_local else study.folder.url
+        url = study.folder.url
         written = write_study_page(
             Path(scratch), record, plots, shares, taus, storage=study.storage_url, url=url
         )

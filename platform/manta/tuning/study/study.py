@@ -245,7 +245,7 @@ def open_folder(
         if saved["identity"] != identity:
             raise RunError(
                 f"study {folder.name!r} was started with another space, recipe, data or settings; resume it with what "
-                f"{folder.join(STUDY)} says (trials, resources and storage may change), or choose another --name"
+                f"{folder.url_of(STUDY)} says (trials, resources and storage may change), or choose another --name"
             )
         saved |= {"settings": settings.model_dump(mode="json")}
     else:

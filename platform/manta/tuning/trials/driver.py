@@ -17,7 +17,8 @@ from manta.errors import ConfigError, ResourceError, TrackingError
 from manta.materials.make import provide
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.build import plan_of
-from manta.runs.folder import Lease, RunFolder, default_cache
+from manta.runs.folder import RunFolder, default_cache
+from manta.runs.lease import Lease
 from manta.runs.store import Notify, default_store
 from manta.tracking import Tracker
 from manta.training.images import Shared
@@ -154,9 +155,7 @@ def _search(
         ),
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex[:8],
-            storage_path=study.folder.join(SCRATCH)
-            if study.folder.is_local
-            else f"{study.folder.url}/{SCRATCH}",
+            storage_path=study.folder.url_of(SCRATCH),
             failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
             verbose=0,
             callbacks=[Obituary(searcher)],

@@ -29,8 +29,9 @@ from manta.materials.make import provide
 from manta.memory import release_freed_memory
 from manta.runs.build import plan_of, total_steps
 from manta.runs.checkpoint import Checkpoints
-from manta.runs.folder import Lease, RunFolder
-from manta.runs.materials import borrow
+from manta.runs.folder import RunFolder
+from manta.runs.lease import Lease
+from manta.runs.materials import reuse
 from manta.tracking import Tracker
 from manta.training.images import Shared
 from manta.training.loop import Worker
@@ -302,7 +303,7 @@ class Attempt:
         """What the objective needs before its first step: the study's, or this trial's own where it
         drew another."""
         study = RunFolder(self.task.folder.rsplit("/", 1)[0])
-        borrow(experiment, self.folder, study)
+        reuse(experiment, self.folder, study)
         runs = study.url.rsplit("/", 1)[0]
         manifest = open_dataset(self.task.dataset)
         provide(experiment, manifest, self.folder, tracker, runs=runs, notify=_log.info)
