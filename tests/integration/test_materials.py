@@ -125,7 +125,7 @@ def test_pseudo_classes_of_an_autoencoder_tell_digits_apart(
     assert adjusted_mutual_info_score(load_digits().target, table) > 0.4
     said = ["training an autoencoder", "embedding 1,797 rows by autoencoder"]
     assert told == [f"{words} for the pseudo-classes" for words in said]
-    assert folder.list("materials") == ["clusters.npy", "make.json"], (
+    assert folder.list("materials") == ["clusters.npy", "materials.json"], (
         "what it was made from is gone"
     )
     provide(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=told.append)
@@ -171,7 +171,7 @@ def test_an_attempt_goes_on_with_the_model_that_the_first_one_took(
     assert (first.embedded_now, second.embedded_now) == (1797, 0)
     assert first.job["weights"] == second.job["weights"]
     assert pool == cluster_pool(), "the actors that suit the cluster"
-    assert folder.list("materials") == ["clusters.npy", "make.json"]
+    assert folder.list("materials") == ["clusters.npy", "materials.json"]
 
 
 def test_a_column_is_read_and_one_that_is_not_there_is_said(
