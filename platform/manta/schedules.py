@@ -20,8 +20,10 @@ class Schedule(BaseModel):
     """Base of all: a linear warm-up from `warmup_from`, then the shape that the subclass names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    warmup: Duration = 0
-    warmup_from: float = 0.0
+    warmup: Duration = Field(
+        0, description="duration of the linear warm-up, in steps or as a fraction of the run"
+    )
+    warmup_from: float = Field(0.0, description="value from which the warm-up starts")
 
     def value(self, step: int, total_steps: int) -> float:
         """The value for optimizer step `step` (from 0) of `total_steps`. Steps past the end keep
@@ -42,8 +44,8 @@ class Schedule(BaseModel):
 class Constant(Schedule):
     """One value for ever."""
 
-    name: Literal["constant"] = "constant"
-    at: float = 1.0
+    name: Literal["constant"] = Field("constant", description="which schedule")
+    at: float = Field(1.0, description="the value")
 
     def shape(self, step: int, total_steps: int) -> float:
         return self.at
@@ -52,9 +54,9 @@ class Constant(Schedule):
 class Linear(Schedule):
     """A straight line from `start` to `end`."""
 
-    name: Literal["linear"] = "linear"
-    start: float = 1.0
-    end: float = 0.0
+    name: Literal["linear"] = Field("linear", description="which schedule")
+    start: float = Field(1.0, description="value after the warm-up")
+    end: float = Field(0.0, description="value at the end of the run")
 
     def shape(self, step: int, total_steps: int) -> float:
         return interpolate(self.start, self.end, step / total_steps)
@@ -63,9 +65,9 @@ class Linear(Schedule):
 class Cosine(Schedule):
     """Half a cosine from `start` to `end` (Loshchilov & Hutter 2017, SGDR, without restarts)."""
 
-    name: Literal["cosine"] = "cosine"
-    start: float = 1.0
-    end: float = 0.0
+    name: Literal["cosine"] = Field("cosine", description="which schedule")
+    start: float = Field(1.0, description="value after the warm-up")
+    end: float = Field(0.0, description="value at the end of the run")
 
     def shape(self, step: int, total_steps: int) -> float:
         return interpolate(self.end, self.start, (1 + math.cos(math.pi * step / total_steps)) / 2)
@@ -74,10 +76,12 @@ class Cosine(Schedule):
 class WarmupStableDecay(Schedule):
     """`start` until the last `decay` of the run, then a line to `end` (Hu et al. 2024, MiniCPM)."""
 
-    name: Literal["warmup_stable_decay"] = "warmup_stable_decay"
-    start: float = 1.0
-    end: float = 0.0
-    decay: Duration = 0.2
+    name: Literal["warmup_stable_decay"] = Field(
+        "warmup_stable_decay", description="which schedule"
+    )
+    start: float = Field(1.0, description="value after the warm-up")
+    end: float = Field(0.0, description="value at the end of the run")
+    decay: Duration = Field(0.2, description="duration of the last part, in steps or as a fraction")
 
     def shape(self, step: int, total_steps: int) -> float:
         decay = min(steps(self.decay, total_steps), total_steps)
@@ -94,12 +98,16 @@ class Infinite(Schedule):
     learning rate schedules).
     """
 
-    name: Literal["infinite"] = "infinite"
-    start: float = 1.0
-    level: float = 0.5
-    end: float = 0.0
-    cooldown: Duration = 0.2
-    anneal: Duration = 0.1
+    name: Literal["infinite"] = Field("infinite", description="which schedule")
+    start: float = Field(1.0, description="value after the warm-up")
+    level: float = Field(0.5, description="value of the constant part")
+    end: float = Field(0.0, description="value at the end of the run")
+    cooldown: Duration = Field(
+        0.2, description="duration of the cosine to `level`, in steps or as a fraction"
+    )
+    anneal: Duration = Field(
+        0.1, description="duration of the last part, in steps or as a fraction"
+    )
 
     def shape(self, step: int, total_steps: int) -> float:
         anneal = min(steps(self.anneal, total_steps), total_steps)

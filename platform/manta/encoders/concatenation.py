@@ -20,8 +20,8 @@ class ConcatenationArgs(BaseModel):
     """What `encoder.args` say of a `concatenation`; the parts' own `pretrained` is the whole's."""
 
     model_config = ConfigDict(extra="forbid")
-    encoder: EncoderConfig
-    count: int = Field(ge=1)
+    encoder: EncoderConfig = Field(description="settings of each part")
+    count: int = Field(ge=1, description="how many parts")
 
 
 class Concatenation(Encoder):

@@ -16,16 +16,15 @@ from manta.registry import Registry
 
 
 class EvaluatorConfig(BaseModel):
-    """Base of every evaluator's config.
-
-    Attributes:
-        name: registry name.
-        every: epochs between evaluations during training; None evaluates only at the end.
-    """
+    """Base of every evaluator's config."""
 
     model_config = ConfigDict(extra="forbid")
-    name: str
-    every: float | None = Field(None, gt=0)
+    name: str = Field(description="which evaluator")
+    every: float | None = Field(
+        None,
+        gt=0,
+        description="epochs between evaluations during training; None: only at the end",
+    )
 
 
 class EncoderEvaluatorConfig(EvaluatorConfig):

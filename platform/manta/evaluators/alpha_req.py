@@ -11,20 +11,13 @@ from manta.functional.spectrum import LEAST_POINTS, alpha_req
 
 
 class AlphaReQConfig(EvaluatorConfig):
-    """The fit's settings.
-
-    Attributes:
-        rows: of the queries, at most, drawn at random by `seed`.
-        first, last: ranks of the eigenvalues that the power law is fitted to, from 1, both
-            included.
-        seed: of the draw of rows.
-    """
+    """Settings of the power law's fit."""
 
     name: Literal["alpha_req"] = "alpha_req"
-    rows: int = Field(4096, ge=2)
-    first: int = Field(4, ge=1)
-    last: int = Field(100, ge=1)
-    seed: int = Field(0, ge=0)
+    rows: int = Field(4096, ge=2, description="queries used, at most, drawn at random")
+    first: int = Field(4, ge=1, description="rank of the first eigenvalue of the fit, from 1")
+    last: int = Field(100, ge=1, description="rank of the last eigenvalue of the fit, included")
+    seed: int = Field(0, ge=0, description="of the draw of rows")
 
     @model_validator(mode="after")
     def _range_ascends(self) -> AlphaReQConfig:

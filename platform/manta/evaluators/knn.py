@@ -23,19 +23,18 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class KNNConfig(EvaluatorConfig):
-    """The probe's settings.
-
-    Attributes:
-        k: neighbours that vote; clipped to the bank's rows. Several take one pass, and the first
-            gives knn_top1.
-        temperature: of the votes' weights.
-        chunk: rows of queries and of the bank that are compared at a time; bounds the memory.
-    """
+    """Settings of the nearest neighbours' vote."""
 
     name: Literal["knn"] = "knn"
-    k: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 20
-    temperature: float = Field(0.1, gt=0)
-    chunk: int = Field(2048, ge=1)
+    k: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        20,
+        description="neighbours that vote, clipped to the bank's rows; of several, which take one "
+        "pass, the first gives knn_top1",
+    )
+    temperature: float = Field(0.1, gt=0, description="of the votes' weights")
+    chunk: int = Field(
+        2048, ge=1, description="rows of queries and bank compared at a time; bounds the memory"
+    )
 
     @property
     def counts(self) -> tuple[int, ...]:

@@ -11,19 +11,18 @@ from manta.functional.spectrum import lidar
 
 
 class LiDARConfig(EvaluatorConfig):
-    """What is embedded for it. The cost is `rows * views` images.
-
-    Attributes:
-        rows: of the queries, at most; the rank is below this number. The paper's 1,000 are better
-            where time allows.
-        views: of each row. The paper has 10 to 100.
-        delta: added to the diagonal of the covariance within samples.
-    """
+    """Settings of the views that are embedded; the cost is `rows * views` images."""
 
     name: Literal["lidar"] = "lidar"
-    rows: int = Field(500, ge=2)
-    views: int = Field(10, ge=2)
-    delta: float = Field(1e-4, gt=0)
+    rows: int = Field(
+        500,
+        ge=2,
+        description="queries used, at most, and the upper bound of the rank; 1,000 in the paper",
+    )
+    views: int = Field(10, ge=2, description="views of each row; 10 to 100 in the paper")
+    delta: float = Field(
+        1e-4, gt=0, description="added to the diagonal of the covariance within samples"
+    )
 
 
 @EVALUATORS.register("lidar")

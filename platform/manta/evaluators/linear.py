@@ -19,26 +19,29 @@ from manta.evaluators._probe import draw, standardise
 
 
 class LinearConfig(EvaluatorConfig):
-    """The probe's settings.
+    """Settings of the linear probe.
 
-    Attributes:
-        rows: of the bank that are used, at most, drawn at random by `seed`. 10,000 keep the probe
-            at seconds; raise it for a number to publish.
-        l2: strengths to choose from. The loss is `mean cross-entropy + l2 / 2 * |weight|^2`, which
-            is scikit-learn's with `C = 1 / (l2 * rows)`. The bias is free.
-        validation: fraction of the rows on which the strength is chosen.
-        iterations: of L-BFGS per strength, at most.
-        chunk: rows at a time; bounds the memory.
-        seed: of the draw of rows and of their split.
+    The loss is `mean cross-entropy + l2 / 2 * |weight|^2`, which is scikit-learn's with
+    `C = 1 / (l2 * rows)`; the bias is not penalised.
     """
 
     name: Literal["linear"] = "linear"
-    rows: int = Field(10_000, ge=2)
-    l2: tuple[float, ...] = Field((1.0, 1e-1, 1e-2, 1e-3, 1e-4), min_length=1)
-    validation: float = Field(0.2, gt=0, lt=1)
-    iterations: int = Field(100, ge=1)
-    chunk: int = Field(16_384, ge=1)
-    seed: int = Field(0, ge=0)
+    rows: int = Field(
+        10_000,
+        ge=2,
+        description="bank rows used, at most, drawn at random; more for a number to publish",
+    )
+    l2: tuple[float, ...] = Field(
+        (1.0, 1e-1, 1e-2, 1e-3, 1e-4),
+        min_length=1,
+        description="strengths of the penalty to choose from",
+    )
+    validation: float = Field(
+        0.2, gt=0, lt=1, description="fraction of the rows on which the strength is chosen"
+    )
+    iterations: int = Field(100, ge=1, description="of L-BFGS per strength, at most")
+    chunk: int = Field(16_384, ge=1, description="rows at a time; bounds the memory")
+    seed: int = Field(0, ge=0, description="of the draw of rows and of their split")
 
 
 @EVALUATORS.register("linear")

@@ -11,11 +11,14 @@ from manta.functional.spectrum import feature_std, rankme
 
 
 class RankConfig(EvaluatorConfig):
-    """`rows`: of the queries, at most; the rank of fewer rows than dimensions is bounded by the
-    rows."""
+    """Settings of the effective rank."""
 
     name: Literal["rank"] = "rank"
-    rows: int = Field(4096, ge=2)
+    rows: int = Field(
+        4096,
+        ge=2,
+        description="queries used, at most; with fewer rows than dimensions they bound the rank",
+    )
 
 
 @EVALUATORS.register("rank")

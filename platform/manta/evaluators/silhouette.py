@@ -21,25 +21,24 @@ Points = NDArray[np.float32]
 
 
 class SilhouetteConfig(EvaluatorConfig):
-    """The reduction's and the clustering's settings.
+    """Settings of the reduction and of the clustering.
 
-    Attributes:
-        rows: of the queries, at most, drawn at random by `seed`.
-        dimensions: of the reduced space. The paper has 50 and finds 5 to 100 alike.
-        neighbours: of a row in UMAP's graph; clipped to the other rows.
-        clusters: numbers of clusters to choose from. Two are not among them: any outlier makes a
-            clean cut in two.
-        seed: of the draw of rows and of UMAP.
+    Two clusters are not among the defaults: any outlier makes a clean cut in two.
     """
 
     name: Literal["silhouette"] = "silhouette"
-    rows: int = Field(
-        1000, ge=4, le=4000
-    )  # from 4,096 rows on UMAP's graph is approximate, and slow to compile
-    dimensions: int = Field(10, ge=2)
-    neighbours: int = Field(30, ge=2)
-    clusters: tuple[Annotated[int, Field(ge=2)], ...] = Field((5, 10, 20, 50, 100), min_length=1)
-    seed: int = Field(0, ge=0)
+    # From 4,096 rows on UMAP's graph is approximate, and slow to compile.
+    rows: int = Field(1000, ge=4, le=4000, description="queries used, at most, drawn at random")
+    dimensions: int = Field(
+        10, ge=2, description="of the reduced space; 50 in the paper, which finds 5 to 100 alike"
+    )
+    neighbours: int = Field(
+        30, ge=2, description="of a row in UMAP's graph; clipped to the other rows"
+    )
+    clusters: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        (5, 10, 20, 50, 100), min_length=1, description="numbers of clusters to choose from"
+    )
+    seed: int = Field(0, ge=0, description="of the draw of rows and of UMAP")
 
 
 @EVALUATORS.register("silhouette")

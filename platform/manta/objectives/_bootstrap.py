@@ -23,8 +23,14 @@ class BootstrapConfig(ObjectiveConfig):
     momentum: Momentum = Field(
         Cosine(start=0.99, end=1.0), description="of the teacher; 0.996 in the paper's long runs"
     )
-    projector: HeadConfig = HeadConfig(hidden=1024, out=256, layers=2)
-    predictor: HeadConfig = HeadConfig(hidden=1024, out=256, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=1024, out=256, layers=2),
+        description="head between the encoder and the loss",
+    )
+    predictor: HeadConfig = Field(
+        HeadConfig(hidden=1024, out=256, layers=2),
+        description="head of one side, which predicts the other side's projection",
+    )
 
 
 C = TypeVar("C", bound=BootstrapConfig)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -14,7 +15,7 @@ class ObjectiveConfig(BaseModel):
     """Base of every objective's config; `name` is its registry name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-    name: str
+    name: str = Field(description="which objective")
 
     @model_validator(mode="before")
     @classmethod
@@ -35,15 +36,23 @@ class HeadConfig(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["mlp", "reweighting"] = "mlp"
-    hidden: int = Field(default=512, ge=1)
-    out: int = Field(default=128, ge=1)
-    layers: int = Field(default=2, ge=1)
-    norm: Literal["batch", "layer", None] = "batch"
+    kind: Literal["mlp", "reweighting"] = Field(
+        default="mlp", description="an MLP, or a fixed scale of each dimension"
+    )
+    hidden: int = Field(default=512, ge=1, description="units of each hidden layer")
+    out: int = Field(default=128, ge=1, description="dimensions of the output")
+    layers: int = Field(
+        default=2, ge=1, description="linear layers, the last one included; 1 is linear"
+    )
+    norm: Literal["batch", "layer", None] = Field(
+        default="batch", description="normalisation after each hidden layer; null for none"
+    )
     norm_out: bool = Field(
         default=False, description="normalise the output too, without a learnt affine"
     )
-    activation: Literal["relu", "gelu"] = "relu"
+    activation: Literal["relu", "gelu"] = Field(
+        default="relu", description="after each hidden layer"
+    )
     kappa: float = Field(
         default=1.01, ge=1, description="reweighting: dimension i is divided by kappa to the i"
     )
@@ -64,23 +73,31 @@ def _levels(scheduled: float | Schedule) -> dict[str, float]:
     return {name: getattr(scheduled, name) for name in names if hasattr(scheduled, name)}
 
 
-def _above_zero(scheduled: float | Schedule) -> float | Schedule:
-    for name, level in _levels(scheduled).items():
-        if not level > 0:
-            raise ValueError(f"must stay above 0, but {name} is {level:g}")
-    return scheduled
+@dataclass(frozen=True, slots=True)
+class LevelsWithin:
+    """A validator: every value that a number or a schedule can take is in a range.
+
+    Attributes:
+        range: in words, for `manta describe`.
+    """
+
+    range: str
+    words: str
+    holds: Callable[[float], bool]
+
+    def __call__(self, scheduled: float | Schedule) -> float | Schedule:
+        for name, level in _levels(scheduled).items():
+            if not self.holds(level):
+                raise ValueError(f"must stay {self.words}, but {name} is {level:g}")
+        return scheduled
 
 
-def _fraction(scheduled: float | Schedule) -> float | Schedule:
-    for name, level in _levels(scheduled).items():
-        if not 0 <= level <= 1:
-            raise ValueError(f"must stay between 0 and 1, but {name} is {level:g}")
-    return scheduled
+_ABOVE_ZERO = LevelsWithin("> 0", "above 0", lambda level: level > 0)
+_FRACTION = LevelsWithin(">= 0, <= 1", "between 0 and 1", lambda level: 0 <= level <= 1)
 
-
-Temperature = Annotated[Scheduled, AfterValidator(_above_zero)]
+Temperature = Annotated[Scheduled, AfterValidator(_ABOVE_ZERO)]
 """A config field: a number above 0, or a schedule that stays there."""
 
-Momentum = Annotated[Scheduled, AfterValidator(_fraction)]
+Momentum = Annotated[Scheduled, AfterValidator(_FRACTION)]
 """A config field: how much of itself an average keeps at each step, in 0..1, or a schedule of
 it."""

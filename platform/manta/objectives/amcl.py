@@ -33,7 +33,10 @@ class AMCLConfig(ObjectiveConfig):
     hardest: int = Field(
         100, ge=1, description="negatives of the highest cosine that an anchor is compared with"
     )
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
     temperature_head: HeadConfig = Field(
         HeadConfig(hidden=128, out=128, layers=2, norm=None), description="shared by the projectors"
     )

@@ -41,7 +41,10 @@ class BECLRConfig(ObjectiveConfig):
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=256, layers=3, norm_out=True), description="as in SimSiam"
     )
-    predictor: HeadConfig = HeadConfig(hidden=128, out=256, layers=2)
+    predictor: HeadConfig = Field(
+        HeadConfig(hidden=128, out=256, layers=2),
+        description="head of one side, which predicts the other side's projection",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> BECLRConfig:

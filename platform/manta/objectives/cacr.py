@@ -38,7 +38,10 @@ class CACRConfig(ObjectiveConfig):
     repulsion: float = Field(
         1.0, ge=0, description="weight of the repulsion, beta in the authors' code"
     )
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
 
 
 @OBJECTIVES.register("cacr")

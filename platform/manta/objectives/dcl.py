@@ -28,7 +28,10 @@ class DCLConfig(ObjectiveConfig):
         gt=0,
         description="weigh positives by how unlike they are (DCLW; 0.5 in the paper); None: all alike",
     )
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
 
 
 @OBJECTIVES.register("dcl")

@@ -31,7 +31,10 @@ class DINOConfig(ObjectiveConfig):
     )
     momentum: Momentum = Field(Cosine(start=0.996, end=1.0), description="of the teacher")
     center_momentum: float = Field(0.9, ge=0, lt=1, description="of the teacher's centre")
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=3, norm=None, activation="gelu")
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=3, norm=None, activation="gelu"),
+        description="head between the encoder and the loss",
+    )
     prototypes: int = Field(1024, ge=2, description="65536 in the paper")
 
 

@@ -38,7 +38,10 @@ class GSimCLRConfig(ObjectiveConfig):
         description="of each other pseudo-class one sample, drawn at each step, is a negative; false: all are",
     )
     temperature: Temperature = Field(0.5, description="of the cosines")
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
 
 
 @OBJECTIVES.register("gsimclr")

@@ -39,7 +39,10 @@ class ISogCLRConfig(ObjectiveConfig):
     temperature_clip: float = Field(
         3.0, gt=0, description="largest gradient that a temperature follows"
     )
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
 
     @model_validator(mode="after")
     def _range_holds_the_start(self) -> ISogCLRConfig:

@@ -47,7 +47,10 @@ class LVMMedConfig(ObjectiveConfig):
         0.05, gt=0, description="entropy's weight in the matching; near 0 it is a permutation"
     )
     iterations: int = Field(5, ge=1, description="of Sinkhorn in each matching")
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
     local_projector: HeadConfig = Field(
         HeadConfig(hidden=256, out=64, layers=2), description="of the map's cells"
     )

@@ -42,7 +42,10 @@ class MultistageConfig(ObjectiveConfig):
         description="the encoder of the last stage, or the features of every stage's, one after the other",
     )
     temperature: Temperature = Field(0.5, description="of the cosines")
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
 
     @model_validator(mode="after")
     def _rows_suffice(self) -> MultistageConfig:

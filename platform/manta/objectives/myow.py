@@ -44,7 +44,10 @@ class MYOWConfig(BootstrapConfig):
         HeadConfig(hidden=512, out=64, layers=2),
         description="on top of the projector; 1024 wide in the paper",
     )
-    mined_predictor: HeadConfig = HeadConfig(hidden=512, out=64, layers=2)
+    mined_predictor: HeadConfig = Field(
+        HeadConfig(hidden=512, out=64, layers=2),
+        description="predicts the mined view's second projection",
+    )
 
 
 @OBJECTIVES.register("myow")

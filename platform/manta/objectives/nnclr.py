@@ -34,8 +34,14 @@ class NNCLRConfig(ObjectiveConfig):
     queue: int = Field(
         4096, ge=1, description="past samples among which neighbours are sought; 98304 in the paper"
     )
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=3, norm_out=True)
-    predictor: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=3, norm_out=True),
+        description="head between the encoder and the loss",
+    )
+    predictor: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head of one side, which predicts the other side's projection",
+    )
 
 
 @OBJECTIVES.register("nnclr")

@@ -45,7 +45,10 @@ class PALConfig(ObjectiveConfig):
     )
     covariance: float = Field(1.0, ge=0, description="vicreg: weight of the squared covariances")
     temperature: Temperature = Field(0.5, description="simclr: of the cosines")
-    projector: HeadConfig = HeadConfig(hidden=1024, out=1024, layers=3)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=1024, out=1024, layers=3),
+        description="head between the encoder and the loss",
+    )
 
 
 @OBJECTIVES.register("pal")

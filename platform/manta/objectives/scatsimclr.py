@@ -44,7 +44,10 @@ class ScatSimCLRConfig(ObjectiveConfig):
         0.2, gt=0, description="of the pretext task against the contrast; 0.3 in the authors' code"
     )
     temperature: Temperature = Field(0.5, description="of the cosines")
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
     classifier: HeadConfig = Field(
         HeadConfig(hidden=128, layers=2), description="its width out is the pretext's classes"
     )

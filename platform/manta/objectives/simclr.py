@@ -24,7 +24,10 @@ class SimCLRConfig(ObjectiveConfig):
     temperature: Temperature = Field(
         0.5, description="of the cosines; 0.5 is the paper's for CIFAR-10"
     )
-    projector: HeadConfig = HeadConfig(hidden=512, out=128, layers=2)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2),
+        description="head between the encoder and the loss",
+    )
 
 
 @OBJECTIVES.register("simclr")

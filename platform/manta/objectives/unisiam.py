@@ -26,7 +26,10 @@ class UniSiamConfig(ObjectiveConfig):
     name: Literal["unisiam"] = "unisiam"
     temperature: Temperature = Field(2.0, description="of the cosines in the uniformity term")
     lambda_: float = Field(0.1, ge=0, description="weight of uniformity against alignment")
-    projector: HeadConfig = HeadConfig(hidden=512, out=512, layers=3, norm_out=True)
+    projector: HeadConfig = Field(
+        HeadConfig(hidden=512, out=512, layers=3, norm_out=True),
+        description="head between the encoder and the loss",
+    )
     predictor: HeadConfig = Field(
         HeadConfig(hidden=128, layers=2), description="a bottleneck; its out is the projector's"
     )
