@@ -56,7 +56,7 @@ def print_checks(found: Iterable[Check]) -> None:
 
 
 def print_metrics(
-    metrics: dict[str, float],
+    metrics: Mapping[str, float],
     note: str = "",
     intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
@@ -75,7 +75,7 @@ def print_metrics(
         out.print(f"[dim]{note}[/]", highlight=False)
 
 
-def print_comparison(found: dict[str, Any]) -> None:
+def print_comparison(found: Mapping[str, Any]) -> None:
     """Models side by side, and what each gains over the first."""
     models = found["models"]
     table = Table("", *models, box=None, header_style="bold")
@@ -96,7 +96,7 @@ def print_comparison(found: dict[str, Any]) -> None:
     out.print(f"[dim]{note}[/]", highlight=False)
 
 
-def _with_interval(found: dict[str, Any], model: str, name: str) -> str:
+def _with_interval(found: Mapping[str, Any], model: str, name: str) -> str:
     value = found["metrics"][model].get(name)
     between = _between(found["intervals"][model].get(name))
     return "" if value is None else f"{value:.4g} {between}".rstrip()
@@ -106,7 +106,7 @@ def _between(interval: Sequence[float] | None) -> str:
     return "" if interval is None else f"[dim]{interval[0]:.3f}-{interval[1]:.3f}[/]"
 
 
-def print_result(found: dict[str, Any]) -> None:
+def print_result(found: Mapping[str, Any]) -> None:
     """A run's summary."""
     print_metrics(found["metrics"])
     rate = found["images_per_second"]
@@ -133,7 +133,7 @@ def print_rows(rows: dict[str, str | None]) -> None:
             out.print(f"{key:<11} {value}", highlight=False, soft_wrap=True)
 
 
-def print_study(record: Any, found: dict[str, Any]) -> None:
+def print_study(record: Any, found: Mapping[str, Any]) -> None:
     """A study's trials, what mattered, and what to trust without labels."""
     from manta.tuning.figures.console import importance_table, study_table
 

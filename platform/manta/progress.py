@@ -74,12 +74,12 @@ def _follow(console: Console, path: Any, steps: int, done: threading.Event) -> N
     offset = 0
     with bar:
         while not done.wait(POLL_SECONDS):
-            offset = _read_new(path, offset, shown)
+            offset = read_new_metrics(path, offset, shown)
             if shown:
-                bar.update(task, completed=shown["step"], numbers=_describe(shown))
+                bar.update(task, completed=shown["step"], numbers=describe_metrics(shown))
 
 
-def _read_new(path: Any, offset: int, shown: dict[str, float]) -> int:
+def read_new_metrics(path: Any, offset: int, shown: dict[str, float]) -> int:
     """Merge the lines after `offset` into `shown`; returns the new offset. A resume may have cut
     the file."""
     try:
@@ -100,7 +100,7 @@ def _read_new(path: Any, offset: int, shown: dict[str, float]) -> int:
     return offset + len(whole)
 
 
-def _describe(shown: dict[str, float]) -> str:
+def describe_metrics(shown: dict[str, float]) -> str:
     parts = [
         ("loss", "loss {:.3f}"),
         ("knn_top1", "kNN {:.3f}"),
@@ -169,7 +169,7 @@ def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
         )
         if not bar.live.is_started:
             bar.start()
-        console.print(_trial_line(trial), highlight=False, markup=False, soft_wrap=True)
+        console.print(trial_line(trial), highlight=False, markup=False, soft_wrap=True)
 
     try:
         yield update
@@ -177,7 +177,7 @@ def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
         _end(bar)
 
 
-def _trial_line(trial: Any) -> str:
+def trial_line(trial: Any) -> str:
     value = "" if trial.value is None else f"{trial.value:.4g}"
     given = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
     name = f"trial {trial.number}" + (" (recipe)" if trial.default else "")

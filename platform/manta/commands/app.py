@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
-
-from manta.printing import console, say
-
-if TYPE_CHECKING:
-    from manta.evaluation.session import Observer
 
 app = typer.Typer(
     name="manta",
@@ -37,44 +31,13 @@ Summary = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--summary", help="Write the result here as JSON, accuracies as fractions of 1."),
 ]
-Trials = Annotated[
-    Optional[int], typer.Option(min=1, help="Trials in all; the space has a default.")
-]  # noqa: UP045
+Trials = Annotated[int | None, typer.Option(min=1, help="Trials in all; the space has a default.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
-@contextmanager
-def observing() -> Iterator[Observer]:
-    """Lines and bars on standard error while models are judged."""
-    from manta.evaluation.session import Observer
-    from manta.progress import embed_bar, ingest_bar
-
-    with ingest_bar(console) as ingesting, embed_bar(console) as embedding:
-        yield Observer(say, ingesting, embedding)
-
-
-def recipe_path(name: str) -> Path:
-    """A path, or the name of a recipe that ships."""
-    path = Path(name)
-    if path.exists() or path.suffix:
-        return path
-    from manta.catalogue import recipe_folder
-
-    return recipe_folder() / f"{name}.yaml"
-
-
-def space_path(name: str) -> Path:
-    """A path, or the name of a search space that ships."""
-    path = Path(name)
-    if path.exists() or path.suffix:
-        return path
-    from manta.catalogue import space_folder
-
-    return space_folder() / f"{name}.yaml"
-
-
-def write_result(path: Path | None, value: dict[str, Any]) -> None:
+def write_result(path: Path | None, value: Mapping[str, Any]) -> None:
+    """Write what `--summary` asks for; without the option nothing."""
     if path is not None:
         from manta.runs.store import write_summary
 
-        write_summary(value, path)
+        write_summary(dict(value), path)

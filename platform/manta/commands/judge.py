@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from manta.commands.app import Runs, Summary, app, observing, write_result
+from manta.commands.app import Runs, Summary, app, write_result
 from manta.errors import ConfigError
 from manta.printing import out, print_comparison, print_metrics, print_rows
 
@@ -70,8 +70,8 @@ def evaluate(
         ),
     ] = None,
     std: Annotated[
-        Optional[str], typer.Option(help="Of the pixels, such as 0.229,0.224,0.225.")
-    ] = None,  # noqa: UP045
+        str | None, typer.Option(help="Of the pixels, such as 0.229,0.224,0.225.")
+    ] = None,
     target: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -92,26 +92,24 @@ def evaluate(
     Example: `manta evaluate photos --bank ./train.manta --data ./test.manta --evaluators
     knn,linear,corruptions`
     """
-    from manta.evaluation.evaluate import evaluate_model
-    from manta.serving.adapt import Preparation
+    import manta
 
-    preparation = Preparation(size, _numbers("mean", mean), _numbers("std", std))
-    with observing() as observer:
-        found = evaluate_model(
-            model,
-            data,
-            bank=bank,
-            evaluators=split_names(evaluators),
-            runs=runs,
-            out=target,
-            preparation=preparation,
-            observer=observer,
-        )
-    write_result(summary, found)
-    print_metrics(found["metrics"], found["note"], found["intervals"])
-    for name, why in found["skipped"].items():
+    result = manta.evaluate(
+        model,
+        data,
+        bank=bank,
+        evaluators=split_names(evaluators),
+        size=size,
+        mean=_numbers("mean", mean),
+        std=_numbers("std", std),
+        out=target,
+        runs=runs,
+    )
+    write_result(summary, result.summary)
+    print_metrics(result.metrics, result.note, result.intervals)
+    for name, why in result.skipped.items():
         out.print(f"{name} was passed over: it {why}", highlight=False)
-    print_rows({"page": found["page"]})
+    print_rows({"page": result.page})
 
 
 @app.command()
@@ -135,12 +133,9 @@ def compare(
     Example: `manta compare models:/photos-encoder@champion photos-2 timm:resnet18 --data
     ./labelled`
     """
-    from manta.evaluation.compare import compare_models
+    import manta
 
     names = split_names(evaluators) or ["knn", "linear", "rank"]
-    with observing() as observer:
-        found = compare_models(
-            models, data, evaluators=names, bank=bank, runs=runs, observer=observer
-        )
-    write_result(summary, found)
-    print_comparison(found)
+    result = manta.compare(models, data, evaluators=names, bank=bank, runs=runs)
+    write_result(summary, result.summary)
+    print_comparison(result.summary)

@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from manta.commands.app import Runs, Summary, app, observing, write_result
-from manta.printing import console, out, say
+from manta.commands.app import Runs, Summary, app, write_result
+from manta.printing import out
 
 Model = Annotated[
     str,
@@ -37,9 +37,9 @@ def register(
 
     Example: `manta register photos --name photos-encoder`
     """
-    from manta.models.register import register_run
+    import manta
 
-    registered = register_run(run, name, runs=runs, notify=say)
+    registered = manta.register(run, name, runs=runs)
     out.print(
         f"version {registered.version} of {registered.name}: {registered.uri}",
         highlight=False,
@@ -80,22 +80,20 @@ def promote(
 
     Example: `manta promote photos-encoder --metric knn_top1 --min-gain 0.5 --data ./labelled`
     """
-    from manta.evaluation.promote import promote_model
+    import manta
 
-    with observing() as observer:
-        evidence = promote_model(
-            name,
-            data,
-            metric=metric,
-            alias=alias,
-            challenger=challenger,
-            min_gain=min_gain,
-            bank=bank,
-            runs=runs,
-            observer=observer,
-        )
-    out.print(evidence.sentence, highlight=False, soft_wrap=True)
-    write_result(summary, asdict(evidence))
+    promotion = manta.promote(
+        name,
+        data,
+        metric=metric,
+        alias=alias,
+        challenger=challenger,
+        min_gain=min_gain,
+        bank=bank,
+        runs=runs,
+    )
+    out.print(promotion.sentence, highlight=False, soft_wrap=True)
+    write_result(summary, promotion.summary)
 
 
 @app.command()
@@ -123,15 +121,17 @@ def export(
 
     Example: `manta export models:/photos-encoder@champion encoder.onnx --format onnx`
     """
-    from manta.models.export import export_to
+    import manta
 
-    found = export_to(model, format, target, heads=heads, runs=runs, notify=say)
+    written = manta.export(model, target, format=format, heads=heads, runs=runs)
+    differs = f"differs from the source by {written.error:.1g} at most"
     out.print(
-        f"{found['path']}: differs from the source by {found['error']:.1g} at most (allowed {found['tolerance']:.1g})",
+        f"{written.path}: {differs} (allowed {written.tolerance:.1g})",
         highlight=False,
         soft_wrap=True,
     )
-    write_result(summary, found)
+    facts = asdict(written)
+    write_result(summary, {k: v for k, v in facts.items() if heads or not k.startswith("heads")})
 
 
 @app.command()
@@ -189,33 +189,29 @@ def embed(
     Afterwards: `pandas.read_parquet("photos.parquet")`, or `manta explore photos.parquet` to look
     at it.
     """
-    from manta.models.embed import embed_data
-    from manta.progress import embed_bar, ingest_bar
+    import manta
 
-    with ingest_bar(console) as ingesting, embed_bar(console) as progress:
-        report = embed_data(
-            model,
-            data,
-            target,
-            runs=runs,
-            layer=layer,
-            precision=precision,
-            batch=batch,
-            actors=actors,
-            most_actors=most_actors,
-            gpus=gpus,
-            notify=say,
-            ingest_progress=ingesting,
-            progress=progress,
-        )
-    aside = f"; {report.unreadable:,} set aside in _unreadable.parquet" if report.unreadable else ""
+    result = manta.embed(
+        model,
+        data,
+        target,
+        layer=layer,
+        precision=precision,
+        batch=batch,
+        actors=actors,
+        max_actors=most_actors,
+        gpus=gpus,
+        runs=runs,
+    )
+    aside = f"; {result.unreadable:,} set aside in _unreadable.parquet" if result.unreadable else ""
     out.print(
-        f"{report.rows:,} rows of {report.width} numbers at {report.out}{aside}",
+        f"{result.rows:,} rows of {result.width} numbers at {result.folder}{aside}",
         highlight=False,
         soft_wrap=True,
     )
     out.print(f"next        manta explore {target}", highlight=False, soft_wrap=True)
-    write_result(summary, asdict(report))
+    facts = asdict(result)
+    write_result(summary, {"out": facts.pop("folder"), **facts})
 
 
 @app.command()
@@ -236,12 +232,7 @@ def explore(
 
     Example: `manta explore photos.parquet`
     """
-    from manta.report.explore import write_explorer
+    import manta
 
-    name = embeddings.rstrip("/").removesuffix(".parquet")
-    target = page or Path(f"{name.rsplit('/', 1)[-1] if '://' in name else name}.html")
-    out.print(
-        f"page        {write_explorer(embeddings, target, images=images)}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    written = manta.explore(embeddings, page=page, images=images)
+    out.print(f"page        {written}", highlight=False, soft_wrap=True)

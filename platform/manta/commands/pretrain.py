@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from manta.commands.app import Runs, Summary, app, recipe_path, write_result
-from manta.printing import console, out, print_result, say
+from manta.commands.app import Runs, Summary, app, write_result
+from manta.printing import out, print_result
 
 
 @app.command()
@@ -42,21 +42,16 @@ def ingest(
     Example: `manta ingest ./photos ./photos.manta`, then `manta train dcl-cifar10
     data.source=./photos.manta`
     """
-    from manta.cluster import connect
-    from manta.data import ingest as run_ingest
-    from manta.progress import ingest_bar
+    import manta
 
-    connect()
-    with ingest_bar(console) as progress:
-        report = run_ingest(source, target, max_side=max_side or None, progress=progress)
-    out.print(
-        f"{report.rows:,} images in {report.shards} shards at {target} (digest {report.digest[:12]})"
-    )
-    if report.quarantined:
-        out.print(
-            f"{report.quarantined:,} files set aside: see {target.rstrip('/')}/quarantine.parquet"
-        )
-    write_result(summary, asdict(report))
+    result = manta.ingest(source, target, max_side=max_side)
+    digest = result.digest[:12]
+    out.print(f"{result.rows:,} images in {result.shards} shards at {target} (digest {digest})")
+    if result.quarantined:
+        listed = f"{target.rstrip('/')}/quarantine.parquet"
+        out.print(f"{result.quarantined:,} files set aside: see {listed}")
+    facts = asdict(result)
+    write_result(summary, {"location": facts.pop("folder"), **facts})
 
 
 @app.command()
@@ -116,44 +111,31 @@ def train(
     sqlite:///manta-runs/mlflow.db` shows all runs, `manta evaluate photos --data ...` tries other
     data.
     """
-    from manta.config import load
+    import manta
 
-    experiment = load(recipe_path(recipe), overrides or [], notify=say)
     if dry_run:
-        from manta.training.estimate import estimate
-
-        plan = estimate(experiment, runs)
+        experiment = manta.load_recipe(recipe, overrides or [])
+        plan = manta.estimate(experiment, runs=runs)
         write_result(summary, plan)
         out.print(experiment.to_yaml(), end="", markup=False, highlight=False)
         for key, value in plan.items():
             known = "known once the source is ingested (manta ingest)" if value is None else value
             out.print(f"# {key}: {known}", markup=False, highlight=False)
         return
-    from manta.progress import ingest_bar, training_bar
-    from manta.runs.store import write_summary
-    from manta.training.run import RunRequest
-    from manta.training.run import train as run_train
-
-    with ingest_bar(console) as ingest_progress:
-        found = run_train(
-            RunRequest(
-                experiment=experiment,
-                runs=runs,
-                name=name,
-                resume=resume,
-                started=command_started(),
-                notify=say,
-                ingest_progress=ingest_progress,
-                watch_folder=training_bar(console),
-            )
-        )
-    if summary is not None:
-        write_summary(found, summary)
-    print_result(found)
+    run = manta.train(
+        recipe,
+        name=name,
+        runs=runs,
+        resume=resume,
+        overrides=overrides or [],
+        started=command_started(),
+    )
+    write_result(summary, run.summary)
+    print_result(run.summary)
 
 
 def command_started() -> float:
-    """When this process began, interpreter start and imports included."""
+    """Return when this process began, in seconds since 1970: its imports count as the command's."""
     import psutil
 
     return float(psutil.Process(os.getpid()).create_time())

@@ -26,9 +26,9 @@ def list_components(
 
     Example: `manta list recipes`
     """
-    from manta.catalogue import entries
+    from manta.api.listing import list_kind
 
-    rows = entries(kind)
+    rows = list_kind(kind).rows
     if as_json:
         print(json.dumps(rows, indent=2))
     else:
@@ -42,12 +42,12 @@ def doctor(runs: Runs = "manta-runs", as_json: AsJson = False) -> None:
 
     Starts nothing and writes nothing. The exit status is 1 if something is bad.
     """
-    from manta.doctor import checks
+    import manta
 
-    found = checks(runs)
+    checks = manta.run_doctor(runs)
     if as_json:
-        print(json.dumps([asdict(check) for check in found], indent=2))
+        print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
-        print_checks(found)
-    if any(check.status == "bad" for check in found):
+        print_checks(checks)
+    if any(check.status == "bad" for check in checks):
         raise typer.Exit(1)

@@ -6,8 +6,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from manta.commands.app import Runs, Summary, Trials, app, recipe_path, space_path, write_result
-from manta.printing import console, out, print_result, print_study, say
+from manta.commands.app import Runs, Summary, Trials, app, write_result
+from manta.printing import out, print_result, print_study
 
 
 @app.command()
@@ -24,8 +24,8 @@ def tune(
         ),
     ] = None,
     name: Annotated[
-        Optional[str], typer.Option(help="Name of the study; made up from the space if not given.")
-    ] = None,  # noqa: UP045
+        str | None, typer.Option(help="Name of the study; made up from the space if not given.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the study of this --name.")
     ] = False,
@@ -51,52 +51,26 @@ def tune(
     Afterwards: `manta study t1` shows it, and `manta train manta-runs/t1/best.yaml` trains the
     winner.
     """
-    from manta.config import load
-    from manta.progress import ingest_bar, study_bar, training_bar
-    from manta.tuning.publish import publish
-    from manta.tuning.study.study import StudyRequest, changes_from
-    from manta.tuning.trials.driver import search
+    import manta
 
-    changes, words = changes_from(overrides or [])
-    experiment = load(recipe_path(recipe), words, notify=say)
-    if trials is not None:
-        changes["trials"] = trials
-    with ingest_bar(console) as ingest_progress, study_bar(console) as watch:
-        found, record = search(
-            StudyRequest(
-                space=space_path(space),
-                recipe=experiment,
-                runs=runs,
-                name=name,
-                resume=resume,
-                changes=changes,
-                notify=say,
-                ingest_progress=ingest_progress,
-                watch=watch,
-            )
-        )
-    result = publish(found, record, notify=say)
-    write_result(summary, result)
-    print_study(record, result)
-    out.print(f"page        {found.folder.url}/study.html", highlight=False, soft_wrap=True)
+    result = manta.tune(
+        space,
+        recipe,
+        name=name,
+        runs=runs,
+        resume=resume,
+        trials=trials,
+        overrides=overrides or [],
+    )
+    write_result(summary, result.summary)
+    print_study(result.record, result.summary)
+    out.print(f"page        {result.page}", highlight=False, soft_wrap=True)
     if not register:
-        out.print(
-            f"next        manta train {found.folder.url}/best.yaml", highlight=False, soft_wrap=True
-        )
+        out.print(f"next        manta train {result.recipe}", highlight=False, soft_wrap=True)
         return
-    from manta.tuning.register import register_winner
-
-    with ingest_bar(console) as ingest_progress:
-        trained = register_winner(
-            found,
-            record,
-            runs=runs,
-            notify=say,
-            ingest_progress=ingest_progress,
-            watch_folder=training_bar(console),
-        )
-    write_result(summary, result | {"registered": trained})
-    print_result(trained)
+    trained = result.train_best()
+    write_result(summary, {**result.summary, "registered": trained.summary})
+    print_result(trained.summary)
 
 
 @app.command()
@@ -106,8 +80,8 @@ def study(
     summary: Summary = None,
 ) -> None:
     """Show a study, running or not: its trials, its best, what mattered. Writes study.html anew."""
-    from manta.tuning.publish import look
+    import manta
 
-    record, found = look(runs, name)
-    write_result(summary, found)
-    print_study(record, found)
+    result = manta.Study.open(name, runs=runs)
+    write_result(summary, result.summary)
+    print_study(result.record, result.summary)

@@ -161,7 +161,14 @@ def look(runs: str, name: str) -> tuple[StudyRecord, dict[str, Any]]:
 
 
 def _parquet(record: StudyRecord) -> bytes:
-    """One row a trial; parameters and metrics are columns."""
+    """Return `trial_table` as a Parquet file."""
+    buffer = io.BytesIO()
+    trial_table(record).to_parquet(buffer)
+    return buffer.getvalue()
+
+
+def trial_table(record: StudyRecord) -> pd.DataFrame:
+    """Return a row for each trial; parameters and metrics are columns."""
     rows = []
     for trial in record.trials:
         row: dict[str, Any] = {
@@ -183,9 +190,7 @@ def _parquet(record: StudyRecord) -> bytes:
             table[column]
         ):
             table[column] = table[column].map(lambda value: None if pd.isna(value) else str(value))
-    buffer = io.BytesIO()
-    table.to_parquet(buffer)
-    return buffer.getvalue()
+    return table
 
 
 def _plain(value: Any) -> Any:

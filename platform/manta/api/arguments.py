@@ -1,0 +1,139 @@
+"""What users write in a call, as the rooms of the package take it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from manta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from manta.config import Experiment
+
+PathLike: TypeAlias = str | os.PathLike[str]
+"""A path, a URL, a name, or a result such as `Run`, which stands for its folder."""
+
+Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
+"""Changes of a recipe: `{"train.epochs": 3}`, `{"train": {"epochs": 3}}`, `["train.epochs=3"]`."""
+
+
+def load_recipe(
+    recipe: PathLike | Experiment,
+    overrides: Overrides = (),
+    *,
+    data: PathLike | None = None,
+    progress: bool = True,
+) -> Experiment:
+    """Return the configuration that a recipe gives once it is changed by overrides.
+
+    Args:
+        recipe: name of a recipe that ships (`manta.list_recipes()`), path of a YAML file, an
+            `Experiment`, or a `Run` or `Study`, of which it is the (best) configuration.
+        overrides: a mapping with dotted or nested keys, or words such as `"train.epochs=3"`.
+            Another objective, encoder, optimizer or schedule brings its own defaults.
+        data: source of images; short for the override `data.source`.
+        progress: whether it is said which settings were dropped because another component is named.
+
+    Returns:
+        A frozen `Experiment`; `to_yaml()` writes what `load_recipe` reads back.
+
+    Raises:
+        ConfigError: there is no such recipe or key, or a value cannot work; one line.
+    """
+    from manta.config import Experiment, from_mapping, load
+    from manta.config.overrides import apply_overrides, parse_overrides
+    from manta.printing import say
+
+    words = override_words(overrides, data)
+    recipe = getattr(recipe, "experiment", recipe)
+    notify = say if progress else _ignore
+    if not isinstance(recipe, Experiment):
+        return load(recipe_path(os.fspath(recipe)), words, notify=notify)
+    if not words:
+        return recipe
+    changed, notes = apply_overrides(recipe.model_dump(mode="json"), parse_overrides(words))
+    experiment = from_mapping(changed)
+    for note in notes:
+        notify(note)
+    return experiment
+
+
+def _ignore(_note: str) -> None:
+    """Say nothing."""
+
+
+def override_words(overrides: Overrides, data: PathLike | None = None) -> list[str]:
+    """Return overrides as words, `section.key=value` with the value as JSON.
+
+    Args:
+        data: a value for `data.source`, which comes last and so decides.
+
+    Raises:
+        ConfigError: a value is nothing that YAML can hold.
+    """
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides are a mapping or a list of words: [{overrides!r}]")
+    if isinstance(overrides, Mapping):
+        words = [f"{key}={_value(key, value)}" for key, value in _flat(overrides)]
+    else:
+        words = list(overrides)
+    return words if data is None else [*words, f"data.source={_value('data', os.fspath(data))}"]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _value(key: str, value: Any) -> str:
+    try:
+        return json.dumps(value, default=_plain)
+    except TypeError:
+        kind = type(value).__name__
+        raise ConfigError(f"override {key!r} is a {kind}, which no recipe can hold") from None
+
+
+def _plain(value: Any) -> Any:
+    """Return a path or a NumPy number as JSON has it."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    raise TypeError
+
+
+def recipe_path(name: str) -> Path:
+    """Return the path of a recipe: `name` itself where it is one, else of the one that ships."""
+    path = Path(name)
+    if path.exists() or path.suffix:
+        return path
+    from manta.catalogue import recipe_folder
+
+    return recipe_folder() / f"{name}.yaml"
+
+
+def space_path(name: PathLike) -> Path:
+    """Return the path of a search space, as `recipe_path` finds recipes."""
+    path = Path(name)
+    if path.exists() or path.suffix:
+        return path
+    from manta.catalogue import space_folder
+
+    return space_folder() / f"{name}.yaml"
+
+
+def model_word(model: PathLike, runs: PathLike) -> str:
+    """Return what `model_folder` takes: a run that lies in `runs` by its name, which is shorter."""
+    word = os.fspath(model)
+    if isinstance(model, str):
+        return word
+    folder = os.path.join(os.path.abspath(os.fspath(runs)), os.path.basename(word))
+    return os.path.basename(word) if folder == word else word

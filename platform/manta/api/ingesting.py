@@ -1,0 +1,90 @@
+"""`manta.ingest`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from manta.api.arguments import PathLike
+from manta.api.display import as_html, as_text
+from manta.api.reporting import reporting
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class IngestedDataset:
+    """Parquet shards and a manifest that training streams; path-like, as its folder.
+
+    Attributes:
+        folder: path or URL.
+        rows: images that can be read.
+        quarantined: files that cannot; `quarantine.parquet` in the folder says why.
+        shards: Parquet files.
+        digest: SHA-256 of the manifest: equal for equal data.
+        seconds: that this call took.
+        resumed_rows: of the rows, those that an earlier call had left.
+    """
+
+    folder: str
+    rows: int
+    quarantined: int
+    shards: int
+    digest: str
+    seconds: float
+    resumed_rows: int
+
+    def __fspath__(self) -> str:
+        return self.folder
+
+    def __repr__(self) -> str:
+        return as_text("IngestedDataset", self._rows())
+
+    def _repr_html_(self) -> str:
+        return as_html("IngestedDataset", self._rows())
+
+    def _rows(self) -> list[tuple[str, str | None]]:
+        aside = f"{self.quarantined:,} (see quarantine.parquet)" if self.quarantined else None
+        return [
+            ("images", f"{self.rows:,} in {self.shards} shards"),
+            ("set aside", aside),
+            ("digest", self.digest[:12]),
+            ("folder", self.folder),
+        ]
+
+
+def ingest(
+    source: PathLike, out: PathLike, *, max_side: int | None = 512, progress: bool = True
+) -> IngestedDataset:
+    """Turn images from anywhere into a dataset that training can stream, and return it.
+
+    `manta.train` does so by itself at its first sight of a source. An interrupted ingest goes on
+    where it stopped when it is called again.
+
+    Args:
+        source: a folder of images (sub-folders are classes), Parquet files, WebDataset tars, a list
+            of files (.txt, .csv), or "digits"; patterns and URLs work too.
+        out: folder or URL to write.
+        max_side: pixels; images whose shorter side is longer are shrunk to it, as JPEG. None or 0
+            keeps all as they are.
+        progress: whether a counter is shown.
+
+    Raises:
+        DataError: the source cannot be read, has no image, or `out` holds something else.
+        ResourceError: Ray cannot be joined or started.
+    """
+    from manta.cluster import connect
+    from manta.data import ingest as ingest_source
+
+    connect()
+    with reporting(progress) as reporter:
+        report = ingest_source(
+            os.fspath(source), os.fspath(out), max_side=max_side or None, progress=reporter.ingest
+        )
+    return IngestedDataset(
+        report.location,
+        report.rows,
+        report.quarantined,
+        report.shards,
+        report.digest,
+        report.seconds,
+        report.resumed_rows,
+    )
