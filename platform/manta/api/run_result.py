@@ -61,7 +61,7 @@ class Run:
     @classmethod
     def of(cls, folder: RunFolder) -> Run:
         """Return the run in a folder, as it is now."""
-        from manta.runs.folder import status
+        from manta.runs.lease import status
 
         facts = folder.read_json("run.json")
         if folder.exists("summary.json"):
