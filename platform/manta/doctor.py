@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from manta.extras import describe_extras
+from manta.secrets import without_secrets
 
 Status = Literal["ok", "warn", "bad"]
 _GIB = 2**30
@@ -238,9 +239,7 @@ def tracking(runs: Path) -> Check:
     server."""
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
     parts = urlsplit(uri)
-    shown = uri.replace(
-        parts.netloc, parts.netloc.rpartition("@")[2], 1
-    )  # without the password it may carry
+    shown = without_secrets(uri)
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
         return _sqlite(Path(uri.partition(":///")[2].partition("?")[0]), shown)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 
 from manta.errors import RunError
@@ -18,7 +17,7 @@ from manta.report import write_plots, write_report
 from manta.report.parts import embedding
 from manta.report.parts.colours import label_colours
 from manta.report.parts.samples import Samples
-from manta.report.parts.words import change, duration, without_secrets
+from manta.report.parts.words import change, duration
 from manta.report.run import figures
 from manta.report.run.record import read
 from manta.report.run.summary import callout, facts, headline, results
@@ -413,10 +412,3 @@ def test_change_in_words(trained: float, untrained: float | None, metric: str, w
 )
 def test_durations(seconds: float | None, words: str) -> None:
     assert duration(seconds) == words
-
-
-def test_uris_lose_their_passwords() -> None:
-    text = yaml.safe_dump(
-        {"a": "s3://key:secret@host/x", "b": "mail@host", "c": "https://u@h/p?q=a@b"}
-    )
-    assert without_secrets(text) == text.replace("key:secret@", "").replace("u@", "")

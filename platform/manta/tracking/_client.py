@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manta.errors import TrackingError
+from manta.secrets import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -78,20 +79,17 @@ def refusals(doing: str, uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(f"cannot {doing} at {mask(uri)}: {explain(error)}") from error
+        raise TrackingError(
+            f"cannot {doing} at {without_secrets(uri)}: {explain(error)}"
+        ) from error
 
 
 def explain(error: BaseException) -> str:
     """The reason in one short line."""
-    text = " ".join(str(error).split())
+    text = without_secrets(" ".join(str(error).split()))
     if "HTTPConnectionPool" in text or "HTTPSConnectionPool" in text:
         return "the server does not answer; start it, or set MLFLOW_TRACKING_URI to one that runs"
     return text if len(text) <= 300 else f"{text[:300]}..."
-
-
-def mask(uri: str) -> str:
-    """`uri` without a password."""
-    return re.sub(r"//([^:/@]+):[^@/]+@", r"//\1:***@", uri)
 
 
 def metric_name(name: str) -> str:

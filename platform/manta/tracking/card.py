@@ -7,7 +7,7 @@ from typing import Any
 
 from manta.config import Experiment
 from manta.objectives import OBJECTIVES
-from manta.tracking._client import mask
+from manta.secrets import without_secrets
 
 BASELINE = "random_"
 """Before the name of a metric: of the encoder as it was before training."""
@@ -49,7 +49,7 @@ def _facts(experiment: Experiment, run: Mapping[str, Any]) -> Iterator[tuple[str
         f"{experiment.objective.name}: {paper.title} ({paper.year}), {paper.reference}",
     )
     yield "Encoder", _joined(encoder.name, parameters, f"from {start}")
-    yield "Data", _joined(mask(experiment.data.source), rows, digest)
+    yield "Data", _joined(without_secrets(experiment.data.source), rows, digest)
     yield (
         "Budget",
         _joined(

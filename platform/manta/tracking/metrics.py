@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manta.errors import RunError
+from manta.secrets import without_secrets
 from manta.tracking import journal
-from manta.tracking._client import connect, explain, mask, metric_name, prepare
+from manta.tracking._client import connect, explain, metric_name, prepare
 from manta.tracking.journal import SYSTEM, Shipped, read_metrics
 
 if TYPE_CHECKING:
@@ -196,13 +197,13 @@ class MetricLog:
             _log.warning(
                 "metrics wait in %s, since they cannot be sent to %s: %s",
                 self.path,
-                mask(self._uri),
+                without_secrets(self._uri),
                 explain(error),
             )
         else:
             _log.warning(
                 "the tracking server at %s is back; the metrics that waited are sent",
-                mask(self._uri),
+                without_secrets(self._uri),
             )
 
 

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from manta.errors import PromotionRefused, TrackingError
-from manta.tracking._client import mask, refusals
+from manta.secrets import without_secrets
+from manta.tracking._client import refusals
 from manta.tracking.registry import CANDIDATE, LONGEST_DESCRIPTION
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def _weigh(
         min_gain=min_gain,
         queries=len(answers),
         bank_rows=judged.bank_rows,
-        data=mask(judged.data),
+        data=without_secrets(judged.data),
         digest=judged.digest,
         settings=judged.settings,
         date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from manta.errors import TrackingError
-from manta.tracking._client import connect, mask, metric_name, prepare, refusals, resolve_uri
+from manta.secrets import without_secrets
+from manta.tracking._client import connect, explain, metric_name, prepare, refusals, resolve_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,7 +67,7 @@ class Tracker:
             return connect(self.uri)
         except (MlflowException, ImportError, OSError) as error:
             raise TrackingError(
-                f"no tracking store can be opened at {mask(self.uri)}: {error}"
+                f"no tracking store can be opened at {without_secrets(self.uri)}: {explain(error)}"
             ) from error
 
     @cached_property
@@ -164,7 +165,7 @@ class Tracker:
         there)."""
         if not self.uri.startswith(("http://", "https://")):
             return None
-        return f"{mask(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{without_secrets(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
 
     def _asking(self, doing: str) -> AbstractContextManager[None]:
         _ = self.client  # a store that cannot be opened says so itself

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from manta.report.evaluation.words import Meaning, evaluator_of, evaluator_title, meaning
 from manta.report.parts import words as words
 from manta.report.parts.facts import Fact
+from manta.secrets import without_secrets
 
 Interval = tuple[float, float]
 Verdict = Literal["better", "worse", "open", ""]
@@ -182,7 +183,7 @@ def facts(found: Mapping[str, Any]) -> list[Fact]:
     versions = ", ".join(
         f"{name} {version}" for name, version in (found.get("versions") or {}).items()
     )
-    data = words.without_secrets(str(found.get("data") or ""))
+    data = without_secrets(str(found.get("data") or ""))
     labelled = found.get("labelled")
     known = [
         Fact("Data", data, _text(found.get("digest"))[:12]),
@@ -233,7 +234,7 @@ def _settings(config: Any) -> dict[str, str]:
     if not isinstance(config, Mapping):
         return {}
     stated = {str(key): value for key, value in config.items() if key not in ("name", "every")}
-    return {key: words.without_secrets(words.setting(value)) for key, value in stated.items()}
+    return {key: without_secrets(words.setting(value)) for key, value in stated.items()}
 
 
 def _float(value: Any) -> float:

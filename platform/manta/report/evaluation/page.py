@@ -16,6 +16,7 @@ from manta.report.evaluation.figures import figures
 from manta.report.evaluation.words import evaluator_title
 from manta.report.parts import words as words
 from manta.report.parts.template import render
+from manta.secrets import without_secrets
 
 
 def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
@@ -49,9 +50,9 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
     bank_rows = found.get("bank_rows")
     drawn = figures(known, settings, bank_rows if isinstance(bank_rows, int) else None)
     pictures = looked_at.pictures(found.get("samples"))
-    note = words.without_secrets(str(found.get("note") or "")).strip()
+    note = without_secrets(str(found.get("note") or "")).strip()
     return {
-        "name": words.without_secrets(str(found.get("name") or "An encoder")),
+        "name": without_secrets(str(found.get("name") or "An encoder")),
         "note": note[:1].upper() + note[1:] + ("." if note and note[-1] not in ".!?" else ""),
         "labelled": found.get("labelled", True),
         "paired": any(number.untrained is not None for number in known.values()),

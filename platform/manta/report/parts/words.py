@@ -156,8 +156,3 @@ def short_paths(paths: Iterable[str], longest: int = 24) -> dict[str, str]:
     }
     repeated = Counter(cut.values())
     return {path: name if repeated[name] == 1 else short[path] for path, name in cut.items()}
-
-
-def without_secrets(text: str) -> str:
-    """URIs without the user and password they may carry: a page is passed on."""
-    return re.sub(r"(?<=://)[^/@\s'\"]+@", "", text)

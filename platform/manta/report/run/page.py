@@ -13,6 +13,7 @@ from manta.report.run.plots import view_rows
 from manta.report.run.record import RunFolder, read
 from manta.report.run.samples import embedding_map, neighbour_rows
 from manta.report.run.summary import callout, facts, headline, measured_on, results, why_missing
+from manta.secrets import without_secrets
 
 _CURVES = {
     "loss": "Loss",
@@ -56,7 +57,7 @@ def _context(run: RunFolder, home: str) -> dict[str, Any]:
         "neighbours": neighbour_rows(run.samples),
         "map": embedding_map(run.samples),
         "missing": why_missing(run),
-        "config": words.without_secrets(run.config_text).strip(),
+        "config": without_secrets(run.config_text).strip(),
         "load": _load_code(run),
         "reproduce": _reproduce_code(run, home),
     }
@@ -103,7 +104,7 @@ def _load_code(run: RunFolder) -> str | None:
     lines = ["import mlflow", "import numpy as np", ""]
     tracking = run.run.get("tracking_uri")
     if tracking:
-        lines.append(f'mlflow.set_tracking_uri("{words.without_secrets(str(tracking))}")')
+        lines.append(f'mlflow.set_tracking_uri("{without_secrets(str(tracking))}")')
     lines += [
         f'model = mlflow.pyfunc.load_model("{uri}")',
         "",
@@ -118,8 +119,6 @@ def _reproduce_code(run: RunFolder, home: str) -> str:
     lines = [f"git checkout {commit}"] if commit else []
     recipe = f"{home}/experiment.yaml"
     if "://" in home:  # recipes are read from disks
-        lines.append(
-            f"# experiment.yaml is the configuration below, and {words.without_secrets(recipe)}"
-        )
+        lines.append(f"# experiment.yaml is the configuration below, and {without_secrets(recipe)}")
         recipe = "experiment.yaml"
     return "\n".join([*lines, f"manta train {recipe} --name {run.name}-again"])

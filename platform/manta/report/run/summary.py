@@ -11,6 +11,7 @@ import numpy as np
 from manta.report.parts import words as words
 from manta.report.parts.facts import Fact
 from manta.report.run.record import RunFolder
+from manta.secrets import without_secrets
 
 # Metrics whose name does not begin with the name of the evaluator that gives them.
 _EVALUATOR_OF = {"rankme": "rank", "feature_std": "rank"}
@@ -81,7 +82,7 @@ def facts(run: RunFolder) -> list[Fact]:
     """What describes the run; what is not known is left out."""
     setting, stated = run.setting, run.run
     rate, wait = _middle(run, "images_per_second"), _middle(run, "input_wait_fraction")
-    source = words.without_secrets(_word(setting("data.source") or stated.get("dataset")))
+    source = without_secrets(_word(setting("data.source") or stated.get("dataset")))
     created, commit = _word(stated.get("created")), _word(stated.get("git_commit"))
     rows = stated.get("rows")
     known = [

@@ -15,6 +15,7 @@ from manta.report.parts import words as words
 from manta.report.parts.template import render
 from manta.report.study import summary
 from manta.report.study.summary import StudyLike
+from manta.secrets import without_secrets
 
 _WIDE = 560
 _HEIGHT = 340
@@ -83,9 +84,7 @@ def _context(
         "trials": summary.trial_table(record, record.trials),
         "failures": summary.failures(record),
         "train": f"manta train {folder}/best.yaml --name {record.name}-best",
-        "dashboard": None
-        if storage is None
-        else f"optuna-dashboard {words.without_secrets(storage)}",
+        "dashboard": None if storage is None else f"optuna-dashboard {without_secrets(storage)}",
         "plotly": get_plotlyjs() if drawn else "",
     }
 

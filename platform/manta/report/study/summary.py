@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from manta.report.parts import words as words
 from manta.report.parts.facts import Fact
+from manta.secrets import without_secrets
 
 AGREES, ROUGHLY = 0.6, 0.3
 """Kendall's tau from which a metric ranks trials like kNN, and from which it does so roughly."""
@@ -256,7 +257,7 @@ def failures(study: StudyLike) -> list[dict[str, str]]:
         {
             "number": str(trial.number),
             "epochs": f"{trial.epochs:.4g}",
-            "reason": words.without_secrets(trial.reason or "no reason was recorded"),
+            "reason": without_secrets(trial.reason or "no reason was recorded"),
             "params": ", ".join(
                 f"{path} {words.setting(value)}" for path, value in trial.params.items()
             ),

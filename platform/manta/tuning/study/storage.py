@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from manta.errors import ConfigError
+from manta.secrets import without_secrets
 
 ATTRIBUTE = "manta."
 """Prefix of user attributes: state, reason, run_id, values, epochs, seconds, default."""
@@ -38,19 +38,15 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     except ImportError:
         raise ConfigError(
-            f"study.storage={mask(url)} needs a driver; pip install 'manta-ssl[postgres]'"
+            f"study.storage={without_secrets(url)} needs a driver; pip install 'manta-ssl[postgres]'"
         ) from None
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = without_secrets(lines[0]) if lines else type(error).__name__
         raise ConfigError(
-            f"study.storage={mask(url)} cannot be opened: {lines[0] if lines else type(error).__name__}; "
+            f"study.storage={without_secrets(url)} cannot be opened: {reason}; "
             "name a database such as postgresql://user@host/name, or leave it away for SQLite"
         ) from None
-
-
-def mask(url: str) -> str:
-    """Without the password."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 def rejected(trial: FrozenTrial) -> bool:

@@ -22,12 +22,13 @@ from manta.errors import ConfigError, RunError
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.folder import RunFolder
 from manta.runs.store import IngestProgress, Notify, git_commit
+from manta.secrets import is_masked, without_secrets
 from manta.tracking import Dataset, Tracker
 from manta.tuning.space.read import Space, parse_space
 from manta.tuning.study.metrics import Metric, metrics_for
 from manta.tuning.study.settings import StudySettings, settings_from
 from manta.tuning.study.standing import Watch
-from manta.tuning.study.storage import ATTRIBUTE, mask, open_storage
+from manta.tuning.study.storage import ATTRIBUTE, open_storage
 from manta.tuning.study.trial_records import records
 
 STUDY, STORAGE = "study.yaml", "MANTA_STUDY_STORAGE"
@@ -78,10 +79,7 @@ class Study:
     def storage_url(self) -> str:
         if self.settings.storage is None:
             return f"sqlite:///{self.folder.local / 'study.db'}"
-        if (
-            self.settings.storage != mask(self.settings.storage)
-            or ":***@" not in self.settings.storage
-        ):
+        if not is_masked(self.settings.storage):
             return self.settings.storage
         if STORAGE not in os.environ:
             raise ConfigError(
@@ -103,7 +101,7 @@ class Study:
             return optuna.load_study(study_name=self.optuna_name, storage=storage)
         except KeyError:
             raise ConfigError(
-                f"{mask(self.storage_url)} holds no study {self.optuna_name!r}"
+                f"{without_secrets(self.storage_url)} holds no study {self.optuna_name!r}"
             ) from None
 
     def trials(self) -> list[TrialRecord]:
@@ -281,7 +279,7 @@ def open_folder(
 def _shown(settings: StudySettings) -> dict[str, Any]:
     """Without the database's password."""
     return settings.model_dump(mode="json") | {
-        "storage": settings.storage and mask(settings.storage)
+        "storage": settings.storage and without_secrets(settings.storage)
     }
 
 

@@ -1,0 +1,46 @@
+"""One rule for what must not be shown of URLs and messages: passwords, tokens, secret keys."""
+
+from __future__ import annotations
+
+import re
+
+HIDDEN = "***"
+"""Shown in place of a secret."""
+
+_SCHEME = r"(?P<scheme>[A-Za-z][\w+.\-]*)://"
+_USER = r"[^:/?#@\s\"'<>]*"
+_NAMES = "password|passwd|pwd|secret|token|signature|credential|api[_-]?key|access[_-]?key"
+
+# `user:password@`. The password may hold `@`, and also `/`, as the keys of S3 do; but digits
+# before a `/` are a port, and an `@` behind them belongs to the path.
+_IN_AUTHORITY = re.compile(
+    rf"(?P<before>{_SCHEME}{_USER}:)"
+    r"(?:[^/?#\s\"<>]*|(?!\d+[/?#])[^@?#\s\"<>]*)@"
+)
+# `token@` of an http URL, as `git clone` takes it. A database's or store's lone user is a name.
+_LONE_TOKEN = re.compile(r"(?P<before>\bhttps?://)[^:/?#@\s\"'<>]+@")
+# `?password=...`, `&X-Amz-Signature=...`, and words such as libpq's `password=...`.
+_ASSIGNED = re.compile(
+    rf"(?P<before>(?:[?&;]sig|(?<![\w\-])[\w\-]*(?:{_NAMES})(?:[_-]?id)?)=)"
+    r"(?:\"[^\"]*\"|'[^']*'|[^&;#\s\"'<>,)\]}]+)",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(r"(?P<before>\b(?:Bearer|Basic)\s+)[\w.~+/=\-]{8,}")
+
+
+def without_secrets(text: str) -> str:
+    """Return a URL, message, traceback or YAML text with each secret replaced by `***`.
+
+    Hidden are passwords in URLs of any scheme, lone tokens in http URLs, values of parameters
+    named as secrets are (`password=`, `token=`, `X-Amz-Signature=`), and bearer tokens. User
+    names stay. Applied twice it changes nothing more.
+    """
+    text = _IN_AUTHORITY.sub(rf"\g<before>{HIDDEN}@", text)
+    text = _LONE_TOKEN.sub(rf"\g<before>{HIDDEN}@", text)
+    text = _ASSIGNED.sub(rf"\g<before>{HIDDEN}", text)
+    return _HEADER.sub(rf"\g<before>{HIDDEN}", text)
+
+
+def is_masked(text: str) -> bool:
+    """Return whether a secret was taken out of `text`, so that it opens nothing any more."""
+    return HIDDEN in text and without_secrets(text) == text
