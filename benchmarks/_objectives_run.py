@@ -271,14 +271,14 @@ def _settle(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
     """As runs do it to the untrained encoder; False where there is no BatchNorm."""
     from manta.batch import ViewNeeds
     from manta.evaluation import untrained
-    from manta.evaluation.online import Rows
+    from manta.evaluation.rows import SplitRows
     from manta.runs.build import plan_of
     from manta.views import Views
 
     prepare = Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain
-    rows = Rows(shared.manifest, plan_of(experiment, shared.manifest), "bank", untrained.ROWS)
+    rows = SplitRows(shared.manifest, plan_of(experiment, shared.manifest), "bank", untrained.ROWS)
     images = (batch.images for batch in shared.read(rows, rank=0, world=1))
-    return untrained.settle(encoder, images, prepare)
+    return untrained.recalibrate_batchnorm(encoder, images, prepare)
 
 
 def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, float]:
@@ -286,21 +286,22 @@ def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, 
     import torch
 
     from manta.batch import ViewNeeds
-    from manta.evaluation.online import Rows, assess, evaluators_of
+    from manta.evaluation.online import due_evaluators, embed_splits
+    from manta.evaluation.rows import SplitRows
     from manta.runs.build import plan_of
     from manta.views import Views
 
     limits, plan = experiment.evaluation, plan_of(experiment, shared.manifest)
-    assessment = assess(
+    assessment = embed_splits(
         {"": encoder},
-        Rows(shared.manifest, plan, "bank", limits.bank_rows),
-        Rows(shared.manifest, plan, "held_out", limits.query_rows),
+        SplitRows(shared.manifest, plan, "bank", limits.bank_rows),
+        SplitRows(shared.manifest, plan, "held_out", limits.query_rows),
         prepare=Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain,
         size=experiment.data.canonical_size,
         device=torch.device("cpu"),
         read=shared.read,
     )
-    return {} if assessment is None else assessment.metrics(evaluators_of(limits))
+    return {} if assessment is None else assessment.metrics(due_evaluators(limits))
 
 
 def _save(encoder: Any, experiment: Experiment, folder: Path) -> None:

@@ -40,7 +40,7 @@ from torch import Tensor, nn
 
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
-from manta.evaluation.untrained import settle
+from manta.evaluation.untrained import recalibrate_batchnorm
 from manta.functional.spectrum import feature_std, rankme
 from manta.objectives import OBJECTIVES, Material, ModelMaterial, Objective, ObjectiveConfig, Paper
 from manta.views import Views, ViewsConfig
@@ -107,7 +107,7 @@ def short_run(objective: Objective[Any], budget: Budget = FAST) -> tuple[Quality
 def starts(encoder: Encoder) -> tuple[Quality, Quality]:
     """Of an untrained encoder: as it is built, and with BatchNorm's statistics of the bank."""
     built = quality(encoder)
-    settle(encoder, pictures()[:BANK].split(256), PLAIN)
+    recalibrate_batchnorm(encoder, pictures()[:BANK].split(256), PLAIN)
     return built, quality(encoder)
 
 

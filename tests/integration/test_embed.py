@@ -23,8 +23,8 @@ from manta.data import Plan, decode, ingest, open_dataset
 from manta.data.read import read_rows
 from manta.encoders import EncoderConfig, build
 from manta.errors import ConfigError, DataError
-from manta.evaluation.features import readable
-from manta.evaluation.online import Rows
+from manta.evaluation.features import readable_images
+from manta.evaluation.rows import SplitRows
 from manta.files import Place
 from manta.serving import ExportedEncoder, _parts, save_encoder
 from manta.serving import embed as module
@@ -202,11 +202,11 @@ def test_what_does_not_decode_any_more_is_listed(
     assert all("truncated" in one["reason"] or "broken" in one["reason"] for one in listed)
     assert not {5, 100} & set(table(out)[0].tolist())
     manifest = open_dataset(str(tmp_path / "d.manta"))
-    everything = Rows(
+    everything = SplitRows(
         manifest, Plan(manifest, seed=0, batch_size=1, holdout=0.0), "bank", manifest.rows
     )
-    assert [len(part) for part in readable(everything, size=16, part=60)][:2] == [60, 60]
-    assert sum(len(part) for part in readable(everything, size=16, part=60)) in range(
+    assert [len(part) for part in readable_images(everything, size=16, part=60)][:2] == [60, 60]
+    assert sum(len(part) for part in readable_images(everything, size=16, part=60)) in range(
         1797 - 2 * 60, 1797 - 2 * 55
     )
 

@@ -13,7 +13,7 @@ from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score, sil
 from sklearn.preprocessing import normalize
 from torch import Tensor
 
-from manta.evaluators import Features, build, evaluate
+from manta.evaluators import Features, build, evaluate_all
 from manta.evaluators.clustering import ClusteringConfig
 
 
@@ -29,7 +29,7 @@ def blobs(*, each: int = 40) -> tuple[Tensor, Tensor]:
 
 def clustered(queries: Tensor, labels: Tensor | None, **settings: object) -> dict[str, float]:
     config = ClusteringConfig.model_validate(settings)
-    return evaluate([build(config)], Features(queries[:1], queries, None, labels))
+    return evaluate_all([build(config)], Features(queries[:1], queries, None, labels))
 
 
 def test_scores_equal_scikit_learns() -> None:

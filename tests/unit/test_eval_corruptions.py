@@ -15,11 +15,11 @@ from scipy.fft import dctn
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Generator, Tensor
 
-from bench_kit import Pixels, bench_of, prepare
+from access_kit import Pixels, access_of, prepare
 from conformance.objective_kit import labels, pictures
 from manta.config import from_mapping
 from manta.errors import ConfigError
-from manta.evaluators import build, evaluate
+from manta.evaluators import build, evaluate_all
 from manta.evaluators._corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from manta.evaluators.corruptions import CorruptionsConfig
 
@@ -186,9 +186,9 @@ def test_fog_brightens_the_dark_and_keeps_the_brightest() -> None:
 
 
 def test_accuracies_are_those_of_scikit_learns_neighbours() -> None:
-    bench, features = bench_of(Pixels(), bank=400, queries=150)
+    access, features = access_of(Pixels(), bank=400, queries=150)
     config = CorruptionsConfig(corruptions=("gaussian_noise", "contrast"), k=1, rows=100, seed=3)
-    found = build(config).examine(bench, features)
+    found = build(config).mean_scores(features, access)
     images, truth = pictures()[400:500], labels()[400:500]
     neighbours = KNeighborsClassifier(n_neighbors=1, metric="cosine").fit(
         features.bank.double().numpy(), labels()[:400]
@@ -215,9 +215,11 @@ def test_accuracies_are_those_of_scikit_learns_neighbours() -> None:
 
 
 def test_what_is_tried_besides_does_not_matter() -> None:
-    bench, features = bench_of(Pixels(), queries=60)
-    alone = build(CorruptionsConfig(corruptions=("shot_noise",))).examine(bench, features)
-    among = build(CorruptionsConfig(corruptions=("fog", "shot_noise"))).examine(bench, features)
+    access, features = access_of(Pixels(), queries=60)
+    alone = build(CorruptionsConfig(corruptions=("shot_noise",))).mean_scores(features, access)
+    among = build(CorruptionsConfig(corruptions=("fog", "shot_noise"))).mean_scores(
+        features, access
+    )
     assert alone["corruptions_shot_noise_top1"] == among["corruptions_shot_noise_top1"]
 
 
@@ -243,7 +245,7 @@ def test_unknown_names_and_a_cadence_are_refused_at_load() -> None:
 
 
 def test_without_labels_or_without_the_encoder_it_is_passed_over() -> None:
-    bench, features = bench_of(Pixels(), labelled=False)
-    assert evaluate([build(CorruptionsConfig())], features, bench) == {}
-    _, labelled = bench_of(Pixels())
-    assert evaluate([build(CorruptionsConfig())], labelled) == {}
+    access, features = access_of(Pixels(), labelled=False)
+    assert evaluate_all([build(CorruptionsConfig())], features, access) == {}
+    _, labelled = access_of(Pixels())
+    assert evaluate_all([build(CorruptionsConfig())], labelled) == {}

@@ -70,7 +70,7 @@ def test_prototypes_are_the_nearest_means_of_scikit_learn() -> None:
         bank / bank.norm(dim=1, keepdim=True),
         queries / queries.norm(dim=1, keepdim=True),
     )
-    numbers = build(config).compute(features)
+    numbers = build(config).mean_scores(features)
     for shots in (1, 5):
         scores = []
         for support, asked in zip(*drawn, strict=True):
@@ -161,7 +161,7 @@ def test_one_shot_is_transported_in_passes_and_more_shots_once_and_mixed() -> No
 
 
 def test_transport_corrects_a_biased_support_and_tuning_does_little_harm() -> None:
-    scores = build(FewShotConfig(episodes=100)).judge(digits())
+    scores = build(FewShotConfig(episodes=100)).evaluate(digits())
     numbers = means(scores)
     assert numbers["fewshot1_opta"] > numbers["fewshot1_proto"] + 0.05
     assert numbers["fewshot5_opta"] > numbers["fewshot5_proto"]
@@ -180,13 +180,15 @@ def test_features_without_meaning_score_at_chance_and_those_of_one_class_fully()
     labels = torch.arange(400) % 8
     noise = torch.randn(400, 12, generator=generator)
     config = FewShotConfig(shots=(3,), way=4, episodes=100)
-    numbers = build(config).compute(Features(noise[:200], noise[200:], labels[:200], labels[200:]))
+    numbers = build(config).mean_scores(
+        Features(noise[:200], noise[200:], labels[:200], labels[200:])
+    )
     assert all(
         abs(numbers[f"fewshot3_{kind}"] - 0.25) < 0.03 for kind in ("proto", "tuned", "opta")
     )
     clean = torch.eye(8)[labels] * (1 + torch.rand(400, 1, generator=generator))
     with torch.inference_mode():
-        numbers = build(config).compute(
+        numbers = build(config).mean_scores(
             Features(clean[:200], clean[200:], labels[:200], labels[200:])
         )
     assert set(numbers.values()) == {1.0}
@@ -195,11 +197,11 @@ def test_features_without_meaning_score_at_chance_and_those_of_one_class_fully()
 def test_too_few_rows_are_said(caplog: pytest.LogCaptureFixture) -> None:
     features = digits(40)
     with caplog.at_level(logging.WARNING):
-        numbers = build(FewShotConfig(shots=(30,))).compute(features)
+        numbers = build(FewShotConfig(shots=(30,))).mean_scores(features)
     assert all(map(math.isnan, numbers.values()))
     assert set(numbers) == {f"fewshot30_{kind}" for kind in ("proto", "tuned", "opta")}
     assert "30 rows in the bank" in caplog.text
     broken = torch.full((100, 3), math.nan)
     labels = torch.arange(100) % 4
-    nothing = build(FewShotConfig(episodes=3)).compute(Features(broken, broken, labels, labels))
+    nothing = build(FewShotConfig(episodes=3)).mean_scores(Features(broken, broken, labels, labels))
     assert all(map(math.isnan, nothing.values()))

@@ -10,7 +10,7 @@ import torch
 from sklearn.neighbors import NearestCentroid
 from torch import Tensor
 
-from bench_kit import Pixels, bench_of, small_encoder
+from access_kit import Pixels, access_of, small_encoder
 from conformance.objective_kit import labels, pictures
 from manta.config import from_mapping
 from manta.encoders import Encoder
@@ -42,7 +42,7 @@ def test_labels_are_drawn_class_by_class_and_smaller_draws_are_in_larger_ones() 
 
 @pytest.mark.parametrize("size", [0.1, 3])
 def test_before_the_first_step_it_is_the_nearest_prototype(size: float | int) -> None:
-    bench, features = bench_of(Pixels(), bank=500, queries=400)
+    access, features = access_of(Pixels(), bank=500, queries=400)
     trials = (
         {"fractions": (size,)} if isinstance(size, float) else {"fractions": (), "shots": (size,)}
     )
@@ -50,7 +50,7 @@ def test_before_the_first_step_it_is_the_nearest_prototype(size: float | int) ->
     rows = few(labels()[:500], size, seed=0)
     reference = NearestCentroid().fit(features.bank[rows].double().numpy(), labels()[rows])
     expected = reference.score(features.queries[:300].double().numpy(), labels()[500:800])
-    assert build(config).examine(bench, features) == {
+    assert build(config).mean_scores(features, access) == {
         "finetune_10pct_top1" if size == 0.1 else "finetune_3shot_top1": pytest.approx(
             expected, abs=1e-9
         )
@@ -59,9 +59,9 @@ def test_before_the_first_step_it_is_the_nearest_prototype(size: float | int) ->
 
 
 def test_the_heads_softmax_is_that_of_squared_distances() -> None:
-    bench, features = bench_of(Pixels(), bank=90, queries=50)
+    access, features = access_of(Pixels(), bank=90, queries=50)
     images, targets = pictures()[:90], labels()[:90]
-    tuned = build(FinetuneConfig(steps=0, sharpness=7.0))._tune(bench, images, targets)  # type: ignore[attr-defined]
+    tuned = build(FinetuneConfig(steps=0, sharpness=7.0))._tune(access, images, targets)  # type: ignore[attr-defined]
     bank, queries = features.bank.double(), features.queries.double()
     prototypes = torch.stack([bank[targets == number].mean(0) for number in range(10)])
     variance = (bank - bank.mean(0)).square().sum(1).mean()
@@ -72,8 +72,10 @@ def test_the_heads_softmax_is_that_of_squared_distances() -> None:
 
 
 def test_a_head_of_zeros_knows_nothing() -> None:
-    bench, features = bench_of(Pixels(), bank=500, queries=400)
-    found = build(FinetuneConfig(steps=0, head="zeros", fractions=(0.1,))).examine(bench, features)
+    access, features = access_of(Pixels(), bank=500, queries=400)
+    found = build(FinetuneConfig(steps=0, head="zeros", fractions=(0.1,))).mean_scores(
+        features, access
+    )
     assert found == {
         "finetune_10pct_top1": pytest.approx((labels()[500:900] == 0).float().mean().item())
     }
@@ -83,26 +85,26 @@ def test_a_head_of_zeros_knows_nothing() -> None:
 def test_training_gains_and_leaves_the_encoder_as_it_was(kind: str, gain: float) -> None:
     encoder = small_encoder("resnet" if kind == "resnet" else "vit").requires_grad_(False)
     before = state(encoder)
-    bench, features = bench_of(encoder, bank=600, queries=300)
+    access, features = access_of(encoder, bank=600, queries=300)
     config = FinetuneConfig(fractions=(0.3,), steps=60, flip=False, least_area=0.7, lr=1e-3)
-    start = build(config.model_copy(update={"steps": 0})).examine(bench, features)[
+    start = build(config.model_copy(update={"steps": 0})).mean_scores(features, access)[
         "finetune_30pct_top1"
     ]
     with torch.inference_mode():
-        found = build(config).examine(bench, features)["finetune_30pct_top1"]
+        found = build(config).mean_scores(features, access)["finetune_30pct_top1"]
     assert found > start + gain
     if kind == "vit":
-        assert found == build(config).examine(bench, features)["finetune_30pct_top1"]
+        assert found == build(config).mean_scores(features, access)["finetune_30pct_top1"]
     assert not any(parameter.requires_grad for parameter in encoder.parameters())
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
 def test_more_labels_are_better() -> None:
-    bench, features = bench_of(small_encoder("vit"), bank=600, queries=300)
+    access, features = access_of(small_encoder("vit"), bank=600, queries=300)
     config = FinetuneConfig(
         fractions=(0.01, 0.5), shots=(2,), steps=60, flip=False, least_area=0.7, lr=1e-3
     )
-    found = build(config).examine(bench, features)
+    found = build(config).mean_scores(features, access)
     assert list(found) == ["finetune_1pct_top1", "finetune_50pct_top1", "finetune_2shot_top1"]
     assert found["finetune_50pct_top1"] > found["finetune_1pct_top1"] + 0.1
 
@@ -111,10 +113,10 @@ def test_classes_that_were_not_shown_are_wrong() -> None:
     # The bank holds the digits 0 and 5 only, and labels need not be consecutive.
     known = (labels() == 0) | (labels() == 5)
     order = torch.cat([known.nonzero().flatten()[:60], torch.arange(1000, 1200)])
-    bench, features = bench_of(
+    access, features = access_of(
         Pixels(), bank=60, queries=200, shown=(pictures()[order], labels()[order])
     )
-    found = build(FinetuneConfig(fractions=(1.0,), steps=0)).examine(bench, features)[
+    found = build(FinetuneConfig(fractions=(1.0,), steps=0)).mean_scores(features, access)[
         "finetune_100pct_top1"
     ]
     share = known[1000:1200].float().mean().item()
@@ -143,15 +145,15 @@ def test_rates_fall_from_layer_to_layer() -> None:
 
 
 def test_a_decay_over_layers_holds_the_first_ones_still() -> None:
-    bench, features = bench_of(small_encoder("vit"), bank=300, queries=100)
+    access, features = access_of(small_encoder("vit"), bank=300, queries=100)
     config = FinetuneConfig(
         layer_decay=1e-6, head="zeros", fractions=(0.5,), steps=20, lr=1e-2, flip=False
     )
     evaluator = build(config)
     rows = few(labels()[:300], 0.5, seed=0)
-    tuned = evaluator._tune(bench, pictures()[rows], labels()[rows])  # type: ignore[attr-defined]
+    tuned = evaluator._tune(access, pictures()[rows], labels()[rows])  # type: ignore[attr-defined]
     moved = {
-        name: (value - bench.encoder.state_dict()[name]).abs().max().item()
+        name: (value - access.encoder.state_dict()[name]).abs().max().item()
         for name, value in tuned[0].state_dict().items()
     }
     assert moved["model.patch_embed.proj.weight"] < 1e-7
@@ -163,9 +165,9 @@ def test_a_decay_over_layers_holds_the_first_ones_still() -> None:
 
 
 def test_an_encoder_of_unknown_order_refuses_a_decay() -> None:
-    bench, features = bench_of(Pixels(), bank=60, queries=20)
+    access, features = access_of(Pixels(), bank=60, queries=20)
     with pytest.raises(ConfigError, match="layer_decay: this encoder does not say"):
-        build(FinetuneConfig(layer_decay=0.5, steps=1)).examine(bench, features)
+        build(FinetuneConfig(layer_decay=0.5, steps=1)).mean_scores(features, access)
 
 
 def test_crops_and_flips() -> None:
@@ -188,7 +190,7 @@ def test_crops_and_flips() -> None:
 
 
 def test_features_that_are_not_finite_give_no_accuracy() -> None:
-    bench, features = bench_of(Pixels(), bank=60, queries=20)
+    access, features = access_of(Pixels(), bank=60, queries=20)
     broken = Features(
         torch.full_like(features.bank, math.nan),
         features.queries,
@@ -196,7 +198,7 @@ def test_features_that_are_not_finite_give_no_accuracy() -> None:
         features.query_labels,
     )
     assert all(
-        math.isnan(value) for value in build(FinetuneConfig()).examine(bench, broken).values()
+        math.isnan(value) for value in build(FinetuneConfig()).mean_scores(broken, access).values()
     )
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench_kit import Pixels, bench_of, prepare, small_encoder
+from access_kit import Pixels, access_of, prepare, small_encoder
 from conformance.objective_kit import labels, pictures
 from manta.encoders import Encoder
 from manta.errors import ConfigError
@@ -99,11 +99,11 @@ def test_gradients_of_every_loss_equal_autograds_through_the_encoder(
     kind: Literal["resnet", "vit"],
 ) -> None:
     encoder = small_encoder(kind)
-    bench, _ = bench_of(encoder, bank=100, queries=10)
+    access, _ = access_of(encoder, bank=100, queries=10)
     config = FungiConfig(
         prototypes=32, negatives=20, grid=2, crop=0.5, kl_temperature=0.5, teacher_temperature=0.2
     )
-    gradients = Gradients(bench, config)
+    gradients = Gradients(access, config)
     images = pictures()[200:203]
     z, joined = gradients(images)
     x = prepare(images)
@@ -143,11 +143,11 @@ def last_convolution(encoder: Encoder) -> nn.Conv2d:
 def test_neighbours_with_and_without_gradients(kind: Literal["resnet", "vit"]) -> None:
     encoder = small_encoder(kind)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    bench, features = bench_of(encoder, bank=300, queries=150)
+    access, features = access_of(encoder, bank=300, queries=150)
     with torch.inference_mode():
-        found = build(FungiConfig(k=5, query_rows=120)).examine(bench, features)
+        found = build(FungiConfig(k=5, query_rows=120)).mean_scores(features, access)
     few = Features(features.bank, features.queries[:120], labels()[:300], labels()[300:420])
-    plain = KNN(KNNConfig(k=5)).compute(few)["knn_top1"]
+    plain = KNN(KNNConfig(k=5)).mean_scores(few)["knn_top1"]
     assert found["fungi_plain_top1"] == pytest.approx(plain, abs=0.017)
     assert found["fungi_gain"] == pytest.approx(found["fungi_top1"] - found["fungi_plain_top1"])
     assert found["fungi_top1"] > 0.3
@@ -156,18 +156,18 @@ def test_neighbours_with_and_without_gradients(kind: Literal["resnet", "vit"]) -
 
 
 def test_one_losss_gradients_do_not_depend_on_the_others() -> None:
-    bench, _ = bench_of(small_encoder("vit"), bank=60, queries=10)
+    access, _ = access_of(small_encoder("vit"), bank=60, queries=10)
     images = pictures()[100:104]
-    _, joined = Gradients(bench, FungiConfig(negatives=30))(images)
-    width = bench.encoder.embed_dim
+    _, joined = Gradients(access, FungiConfig(negatives=30))(images)
+    width = access.encoder.embed_dim
     for place, loss in enumerate(("kl", "dino", "simclr"), start=1):
-        _, alone = Gradients(bench, FungiConfig(losses=(loss,), negatives=30))(images)  # type: ignore[arg-type]
+        _, alone = Gradients(access, FungiConfig(losses=(loss,), negatives=30))(images)  # type: ignore[arg-type]
         torch.testing.assert_close(alone[:, width:], joined[:, place * width : (place + 1) * width])
 
 
 def test_images_do_not_depend_on_what_else_is_in_the_batch() -> None:
-    bench, _ = bench_of(small_encoder("resnet"), bank=60, queries=10)
-    gradients = Gradients(bench, FungiConfig(negatives=30))
+    access, _ = access_of(small_encoder("resnet"), bank=60, queries=10)
+    gradients = Gradients(access, FungiConfig(negatives=30))
     _, together = gradients(pictures()[:6])
     _, alone = gradients(pictures()[2:3])
     torch.testing.assert_close(alone[0], together[2], atol=1e-4, rtol=1e-3)
@@ -175,7 +175,7 @@ def test_images_do_not_depend_on_what_else_is_in_the_batch() -> None:
 
 def test_the_layer_is_the_last_attentions_projection_or_the_named_one() -> None:
     vit, resnet = (
-        bench_of(small_encoder(kind), bank=10, queries=5)[0] for kind in ("vit", "resnet")
+        access_of(small_encoder(kind), bank=10, queries=5)[0] for kind in ("vit", "resnet")
     )
     taken = Gradients(vit, FungiConfig(losses=("kl",)))
     assert taken.layer is taken.encoder.model.blocks[1].attn.proj  # type: ignore[index, union-attr]
@@ -188,15 +188,15 @@ def test_the_layer_is_the_last_attentions_projection_or_the_named_one() -> None:
         with pytest.raises(ConfigError, match=message):
             Gradients(resnet, FungiConfig(losses=("kl",), layer=layer))
     with pytest.raises(ConfigError, match="leave the evaluator out"):
-        Gradients(bench_of(Pixels(), bank=10, queries=5)[0], FungiConfig(losses=("kl",)))
+        Gradients(access_of(Pixels(), bank=10, queries=5)[0], FungiConfig(losses=("kl",)))
 
 
 def test_layers_that_do_not_serve_are_refused() -> None:
     encoder = small_encoder("vit")
     encoder.model.spare = nn.Linear(2, 2)  # type: ignore[union-attr]
-    bench, _ = bench_of(encoder, bank=10, queries=5)
+    access, _ = access_of(encoder, bank=10, queries=5)
     with pytest.raises(ConfigError, match="takes no part"):
-        Gradients(bench, FungiConfig(losses=("kl",), layer="spare"))(pictures()[:2])
+        Gradients(access, FungiConfig(losses=("kl",), layer="spare"))(pictures()[:2])
     grouped = nn.Conv2d(4, 4, 3, groups=2)
     with pytest.raises(ConfigError, match="grouped convolutions"):
         project(
@@ -209,5 +209,5 @@ def test_layers_that_do_not_serve_are_refused() -> None:
 
 
 def test_labels_are_needed() -> None:
-    bench, features = bench_of(small_encoder("vit"), bank=20, queries=10, labelled=False)
-    assert build(FungiConfig()).examine(bench, features) == {}
+    access, features = access_of(small_encoder("vit"), bank=20, queries=10, labelled=False)
+    assert build(FungiConfig()).mean_scores(features, access) == {}

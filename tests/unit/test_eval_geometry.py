@@ -12,7 +12,7 @@ from torch import Tensor
 
 from manta.config import from_mapping
 from manta.errors import ConfigError
-from manta.evaluators import EVALUATORS, Features, build, evaluate
+from manta.evaluators import EVALUATORS, Features, build, evaluate_all
 from manta.evaluators.alignment_uniformity import AlignmentUniformityConfig
 from manta.evaluators.nesum import NESumConfig
 from manta.functional.geometry import alignment, hypersphere_uniformity, nesum
@@ -49,8 +49,8 @@ def test_nesum_takes_rows_from_everywhere() -> None:
     )
     line[:, 0] = plane[:, 0]
     queries = torch.cat([line, plane])
-    whole = build(NESumConfig()).compute(Features(queries[:1], queries))["nesum"]
-    half = build(NESumConfig(rows=400)).compute(Features(queries[:1], queries))["nesum"]
+    whole = build(NESumConfig()).mean_scores(Features(queries[:1], queries))["nesum"]
+    half = build(NESumConfig(rows=400)).mean_scores(Features(queries[:1], queries))["nesum"]
     assert half == pytest.approx(whole, abs=0.6)
     assert whole > 3
 
@@ -85,7 +85,7 @@ def test_alignment_and_uniformity_equal_their_definitions(alpha: float, t: float
             expected[1], rel=1e-9
         )
     config = AlignmentUniformityConfig(alpha=alpha, t=t, views=3, chunk=10)
-    numbers = evaluate([build(config)], Features(rows[:1], rows, views=views))
+    numbers = evaluate_all([build(config)], Features(rows[:1], rows, views=views))
     assert numbers == {
         "alignment": pytest.approx(expected[0]),
         "uniformity": pytest.approx(expected[1]),
@@ -119,10 +119,10 @@ def test_only_its_share_of_views_and_rows_is_looked_at() -> None:
     views[8:] = math.nan
     views[:, 2:] = math.nan
     evaluator = build(AlignmentUniformityConfig(pairs=8, rows=10))
-    assert evaluator.views_wanted() == (8, 2)
+    assert evaluator.required_views() == (8, 2)
     rows = torch.randn(30, 5, generator=generator)
-    assert evaluate([evaluator], Features(rows, rows)) == {}
-    numbers = evaluate([evaluator], Features(rows, rows, views=views))
+    assert evaluate_all([evaluator], Features(rows, rows)) == {}
+    numbers = evaluate_all([evaluator], Features(rows, rows, views=views))
     assert numbers["alignment"] == pytest.approx(
         by_loops(views[:8, :2].double(), rows, 2, 2)[0], rel=1e-6
     )

@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from bench_kit import Pixels, bench_of, prepare, small_encoder
+from access_kit import Pixels, access_of, prepare, small_encoder
 from conformance.objective_kit import labels, pictures
 from manta.encoders import EncoderConfig
 from manta.encoders import build as build_encoder
@@ -201,8 +201,8 @@ def test_information_is_counted_over_the_labels_entropy() -> None:
 )
 def test_every_layer_gets_its_numbers(kind: Literal["resnet", "vit"], names: list[str]) -> None:
     encoder = small_encoder(kind)
-    bench, features = bench_of(encoder, bank=400, queries=200)
-    found = build(LayersConfig(rows=350, query_rows=150)).examine(bench, features)
+    access, features = access_of(encoder, bank=400, queries=200)
+    found = build(LayersConfig(rows=350, query_rows=150)).mean_scores(features, access)
     every = {f"layers_{name}_{what}" for name in names for what in ("top1", "information", "cca")}
     assert set(found) == every - {f"layers_{names[-1]}_cca"} | {
         "layers_best_top1",
@@ -211,7 +211,7 @@ def test_every_layer_gets_its_numbers(kind: Literal["resnet", "vit"], names: lis
     assert all(0 <= value <= 1 for value in found.values())
     top1 = [found[f"layers_{name}_top1"] for name in names]
     assert found["layers_best_top1"] == top1[round(found["layers_best_depth"] * (len(names) - 1))]
-    few = build(LayersConfig(rows=350, query_rows=5)).examine(bench, features)
+    few = build(LayersConfig(rows=350, query_rows=5)).mean_scores(features, access)
     assert few["layers_best_depth"] == found["layers_best_depth"], (
         "the bank chooses, not the queries"
     )
@@ -230,8 +230,8 @@ def test_every_layer_gets_its_numbers(kind: Literal["resnet", "vit"], names: lis
 
 
 def test_without_labels_the_layers_are_only_compared() -> None:
-    bench, features = bench_of(small_encoder("resnet"), labelled=False)
-    found = build(LayersConfig(layers=("layer1", "layer4"))).examine(bench, features)
+    access, features = access_of(small_encoder("resnet"), labelled=False)
+    found = build(LayersConfig(layers=("layer1", "layer4"))).mean_scores(features, access)
     assert list(found) == ["layers_layer1_cca"]
 
 

@@ -54,7 +54,7 @@ def test_fit_equals_momentum_sgd_by_loops() -> None:
 
 def test_probe_of_digits_is_as_good_as_scikit_learns() -> None:
     features = digits(1200)
-    numbers = build(LinearSGDConfig(epochs=40, lr=(0.1,))).compute(features)
+    numbers = build(LinearSGDConfig(epochs=40, lr=(0.1,))).mean_scores(features)
     spread, mean = torch.std_mean(features.bank, dim=0, correction=0)
     spread[spread == 0] = 1
     reference = LogisticRegression(C=1.0, max_iter=2000).fit(
@@ -63,7 +63,7 @@ def test_probe_of_digits_is_as_good_as_scikit_learns() -> None:
     expected = reference.score((features.queries - mean) / spread, features.query_labels)
     assert numbers["linear_sgd_top1"] == pytest.approx(expected, abs=0.012)
     assert expected > 0.95
-    swept = build(LinearSGDConfig(epochs=40)).compute(features)
+    swept = build(LinearSGDConfig(epochs=40)).mean_scores(features)
     assert swept["linear_sgd_top1"] == pytest.approx(expected, abs=0.02)
     assert swept["linear_sgd_lr"] > 0.003
 
@@ -71,24 +71,26 @@ def test_probe_of_digits_is_as_good_as_scikit_learns() -> None:
 def test_the_rate_is_chosen_by_the_bank_alone_and_not_the_worst() -> None:
     features = digits(400)
     config = LinearSGDConfig(epochs=5, lr=(1e-7, 0.1, 1e-6))
-    found = build(config).compute(features)
+    found = build(config).mean_scores(features)
     assert found["linear_sgd_lr"] == 0.1
     others = Features(
         features.bank, torch.randn(300, 64), features.bank_labels, torch.arange(300) % 10
     )
-    assert build(config).compute(others)["linear_sgd_lr"] == 0.1
-    alone = build(LinearSGDConfig(epochs=5, lr=(0.1,))).compute(features)
+    assert build(config).mean_scores(others)["linear_sgd_lr"] == 0.1
+    alone = build(LinearSGDConfig(epochs=5, lr=(0.1,))).mean_scores(features)
     assert alone == found
-    assert build(LinearSGDConfig(epochs=1, lr=(1e-7,))).compute(features)["linear_sgd_lr"] == 1e-7
+    assert (
+        build(LinearSGDConfig(epochs=1, lr=(1e-7,))).mean_scores(features)["linear_sgd_lr"] == 1e-7
+    )
 
 
 def test_the_accuracy_is_the_mean_of_correct_answers() -> None:
     features = digits(400)
     evaluator = build(LinearSGDConfig(epochs=2, lr=(0.1,), chunk=77))
-    hits = counted(evaluator.judge(features))["linear_sgd_top1"]
+    hits = counted(evaluator.evaluate(features))["linear_sgd_top1"]
     assert hits.dtype == torch.bool
     assert len(hits) == len(features.queries)
-    assert float(hits.double().mean()) == evaluator.compute(features)["linear_sgd_top1"]
+    assert float(hits.double().mean()) == evaluator.mean_scores(features)["linear_sgd_top1"]
     assert 0.8 < float(hits.double().mean()) < 1
 
 
@@ -101,10 +103,10 @@ def test_rows_are_drawn_scale_is_no_matter_and_nan_is_no_error() -> None:
         1000 * features.bank[order], 1000 * features.queries, labels[order], features.query_labels
     )  # sorted by class: the first rows hold a few classes only
     with torch.inference_mode():
-        numbers = build(LinearSGDConfig(rows=200, epochs=10, lr=(0.1,))).compute(scaled)
+        numbers = build(LinearSGDConfig(rows=200, epochs=10, lr=(0.1,))).mean_scores(scaled)
     assert numbers["linear_sgd_top1"] > 0.7
     broken = torch.full((40, 3), math.nan)
-    nothing = build(LinearSGDConfig()).compute(
+    nothing = build(LinearSGDConfig()).mean_scores(
         Features(broken, broken, torch.arange(40) % 2, torch.arange(40) % 2)
     )
     assert all(map(math.isnan, nothing.values()))

@@ -49,7 +49,7 @@ def test_retrieval_equals_scikit_learns_average_precision(similarities: int) -> 
         similarity, relevant = bank @ query, labels == answer
         precisions.append(average_precision_score(relevant.numpy(), similarity.numpy()))
         ranks.append(int(relevant[similarity.argsort(descending=True)].nonzero()[0]) + 1)
-    numbers = build(RetrievalConfig(k=(1, 2, 10), similarities=similarities)).compute(features)
+    numbers = build(RetrievalConfig(k=(1, 2, 10), similarities=similarities)).mean_scores(features)
     assert numbers == {
         "retrieval_recall1": np.mean([rank <= 1 for rank in ranks]),
         "retrieval_recall2": np.mean([rank <= 2 for rank in ranks]),
@@ -71,17 +71,17 @@ def test_queries_of_unknown_classes_are_left_out() -> None:
         torch.eye(4), torch.eye(4), torch.tensor([0, 1, 2, 2]), torch.tensor([0, 2, 9, 9])
     )
     # The first finds itself. The second has one of class 1 before the two of class 2, in any order.
-    numbers = build(RetrievalConfig(k=(1,))).compute(features)
+    numbers = build(RetrievalConfig(k=(1,))).mean_scores(features)
     assert numbers["retrieval_recall1"] == 0.5
     nothing = Features(torch.eye(4), torch.eye(4), torch.arange(4), torch.arange(4) + 4)
-    assert all(map(math.isnan, build(RetrievalConfig()).compute(nothing).values()))
+    assert all(map(math.isnan, build(RetrievalConfig()).mean_scores(nothing).values()))
     broken = Features(torch.eye(4) / 0, torch.eye(4), torch.arange(4), torch.arange(4))
-    assert all(map(math.isnan, build(RetrievalConfig()).compute(broken).values()))
+    assert all(map(math.isnan, build(RetrievalConfig()).mean_scores(broken).values()))
 
 
 def test_several_k_are_those_of_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     features = digits()
-    expected = {k: build(KNNConfig(k=k)).compute(features) for k in (5, 1, 200)}
+    expected = {k: build(KNNConfig(k=k)).mean_scores(features) for k in (5, 1, 200)}
     asked: list[int] = []
 
     def counted(queries: Tensor, bank: Tensor, *, k: int, chunk: int) -> tuple[Tensor, Tensor]:
@@ -90,7 +90,7 @@ def test_several_k_are_those_of_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -
 
     nearest = knn_module.nearest
     monkeypatch.setattr(knn_module, "nearest", counted)
-    numbers = build(KNNConfig(k=(5, 1, 200, 5))).compute(features)
+    numbers = build(KNNConfig(k=(5, 1, 200, 5))).mean_scores(features)
     assert asked == [200]  # one pass over all queries, for the largest
     assert numbers == {
         "knn_top1": expected[5]["knn_top1"],

@@ -42,7 +42,7 @@ def test_the_parts_are_differences_of_scikit_learns_probes_and_add_up() -> None:
     labels, truth = features.bank_labels, features.query_labels
     assert labels is not None
     assert truth is not None
-    numbers = build(RiskConfig(l2=(0.03,), held_out=0.25, approximation=0.01, seed=5)).compute(
+    numbers = build(RiskConfig(l2=(0.03,), held_out=0.25, approximation=0.01, seed=5)).mean_scores(
         features
     )
     order = torch.randperm(600, generator=torch.Generator().manual_seed(5))
@@ -61,8 +61,8 @@ def test_the_parts_are_differences_of_scikit_learns_probes_and_add_up() -> None:
 
 def test_the_fitted_probe_has_the_weakest_penalty() -> None:
     features = digits(300)
-    strong = build(RiskConfig(l2=(10.0,))).compute(features)
-    both = build(RiskConfig(l2=(10.0, 1e-4))).compute(features)
+    strong = build(RiskConfig(l2=(10.0,))).mean_scores(features)
+    both = build(RiskConfig(l2=(10.0, 1e-4))).mean_scores(features)
     assert both["risk_usability"] == 0.0 < strong["risk_usability"]
 
 
@@ -78,38 +78,42 @@ def test_each_cause_shows_in_its_own_part() -> None:
     generator = torch.Generator().manual_seed(0)
     bank, labels = halves(generator, rows=600, width=20)
     queries, truth = halves(generator, rows=400, width=20)
-    good = build(RiskConfig()).compute(Features(bank, queries, labels, truth))
+    good = build(RiskConfig()).mean_scores(Features(bank, queries, labels, truth))
     assert max(good.values()) < 0.01
     # Rows that the encoder never saw land anywhere: encoder generalisation.
     lost = torch.randn(400, 20, generator=generator)
-    parts = build(RiskConfig()).compute(Features(bank, lost, labels, truth))
+    parts = build(RiskConfig()).mean_scores(Features(bank, lost, labels, truth))
     assert parts["risk_encoder"] == pytest.approx(0.5, abs=0.1)
     assert parts["risk_usability"] + parts["risk_probe"] < 0.01
     # Features that say nothing of the classes: usability.
     blind = torch.ones(600, 20)
-    parts = build(RiskConfig()).compute(Features(blind, blind[:400], labels, truth))
+    parts = build(RiskConfig()).mean_scores(Features(blind, blind[:400], labels, truth))
     assert parts["risk_usability"] == 0.5
     assert abs(parts["risk_probe"]) + abs(parts["risk_encoder"]) < 0.15
     # As many dimensions as rows, all noise: any labels are fitted and none generalised, which is
     # the probe's part.
     noise = torch.randn(400, 300, generator=generator)
     some = torch.arange(400) % 2
-    parts = build(RiskConfig()).compute(Features(noise[:200], noise[200:], some[:200], some[200:]))
+    parts = build(RiskConfig()).mean_scores(
+        Features(noise[:200], noise[200:], some[:200], some[200:])
+    )
     assert parts["risk_usability"] == 0.0
     assert parts["risk_probe"] == pytest.approx(0.5, abs=0.15)
 
 
 def test_few_rows_cost_the_probe() -> None:
     features = digits(1000)
-    few, many = (build(RiskConfig(rows=rows, l2=(0.1,))).compute(features) for rows in (50, 1000))
+    few, many = (
+        build(RiskConfig(rows=rows, l2=(0.1,))).mean_scores(features) for rows in (50, 1000)
+    )
     assert few["risk_probe"] > many["risk_probe"] + 0.1
 
 
 def test_no_numbers_from_features_that_are_not_finite_but_some_in_inference_mode() -> None:
     broken = torch.full((40, 3), math.nan)
     labels = torch.arange(40) % 2
-    numbers = build(RiskConfig()).compute(Features(broken, broken, labels, labels))
+    numbers = build(RiskConfig()).mean_scores(Features(broken, broken, labels, labels))
     assert math.isnan(numbers["risk_total"])
     with torch.inference_mode():
         features = digits(100)
-        assert build(RiskConfig(l2=(0.1,))).compute(features)["risk_total"] < 0.3
+        assert build(RiskConfig(l2=(0.1,))).mean_scores(features)["risk_total"] < 0.3

@@ -12,10 +12,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
-from bench_kit import Pixels, bench_of, small_encoder
+from access_kit import Pixels, access_of, small_encoder
 from manta.encoders import Encoder
 from manta.errors import ConfigError, DataError
-from manta.evaluators import Bench, build
+from manta.evaluators import EncoderAccess, build
 from manta.evaluators.segmentation import BINS, SegmentationConfig, overlaps, similarities
 
 SIDE = 32
@@ -42,10 +42,10 @@ class Alike(Colours):
         return torch.ones_like(super().feature_map(x))
 
 
-def bench(encoder: Encoder) -> Bench:
-    made, _ = bench_of(encoder, bank=4, queries=4)
+def access(encoder: Encoder) -> EncoderAccess:
+    made, _ = access_of(encoder, bank=4, queries=4)
     if isinstance(encoder, Colours):
-        return Bench(
+        return EncoderAccess(
             encoder, lambda images: images.float() / 255 - 0.5, SIDE, made.device, made.rows
         )
     return made
@@ -71,7 +71,7 @@ def draw(
 
 
 def test_objects_of_one_colour_are_found(tmp_path: Path) -> None:
-    found = build(draw(tmp_path)).examine(bench(Colours()), None)
+    found = build(draw(tmp_path)).mean_scores(None, access(Colours()))
     # Only the borders are lost, where patches are seen through bilinear interpolation.
     assert found["segmentation_iou"] > 0.85
     assert found["segmentation_overlap"] == pytest.approx(0, abs=1e-6)
@@ -81,7 +81,7 @@ def test_objects_of_one_colour_are_found(tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_tells_nothing_apart_takes_all_for_the_object(tmp_path: Path) -> None:
-    found = build(draw(tmp_path)).examine(bench(Alike()), None)
+    found = build(draw(tmp_path)).mean_scores(None, access(Alike()))
     assert found["segmentation_iou"] == pytest.approx((12 * 16 + 8 * 8) / 2 / SIDE**2)
     assert found["segmentation_overlap"] == pytest.approx(1)
     assert found["segmentation_intra"] == pytest.approx(1)
@@ -182,31 +182,31 @@ def test_the_threshold_is_chosen_on_other_images_than_it_is_scored_on(tmp_path: 
         Image.fromarray(pixels).save(images / f"{number}.png")
         Image.fromarray((pixels[..., 1] == 0).astype(np.uint8)).save(masks / f"{number}.png")
     config = SegmentationConfig(images=str(images), masks=str(masks), thresholds=(0.3, 0.6, 0.9))
-    found = build(config).examine(bench(Graded()), None)
+    found = build(config).mean_scores(None, access(Graded()))
     assert found["segmentation_threshold"] == 0.6
     assert found["segmentation_iou"] == pytest.approx(0.25)
     swapped = config.model_copy(update={"thresholds": (0.9,)})
-    assert build(swapped).examine(bench(Graded()), None)["segmentation_iou"] > 0.6
+    assert build(swapped).mean_scores(None, access(Graded()))["segmentation_iou"] > 0.6
 
 
 def test_oblong_images_are_cut_to_their_middle_square(tmp_path: Path) -> None:
-    square = build(draw(tmp_path / "square")).examine(bench(Colours()), None)
-    oblong = build(draw(tmp_path / "oblong", size=(60, SIDE))).examine(bench(Colours()), None)
+    square = build(draw(tmp_path / "square")).mean_scores(None, access(Colours()))
+    oblong = build(draw(tmp_path / "oblong", size=(60, SIDE))).mean_scores(None, access(Colours()))
     assert oblong["segmentation_iou"] == pytest.approx(square["segmentation_iou"], abs=0.01)
 
 
 def test_unknown_pixels_and_small_objects_do_not_count(tmp_path: Path) -> None:
     config = draw(tmp_path)
-    plain = build(config).examine(bench(Colours()), None)
+    plain = build(config).mean_scores(None, access(Colours()))
     for path in Path(config.masks).iterdir():
         mask = np.array(Image.open(path))
         mask[mask == 7] = 255
         mask[31, 0] = 9  # one pixel
         Image.fromarray(mask).save(path)
-    found = build(config).examine(bench(Colours()), None)
+    found = build(config).mean_scores(None, access(Colours()))
     assert found["segmentation_inter"] == pytest.approx(-1 / 3, abs=0.02)
     assert found["segmentation_iou"] > plain["segmentation_iou"] - 0.02
-    alike = build(config).examine(bench(Alike()), None)
+    alike = build(config).mean_scores(None, access(Alike()))
     assert alike["segmentation_iou"] == pytest.approx(12 * 16 / (SIDE**2 - 64))
 
 
@@ -214,7 +214,7 @@ def test_unknown_pixels_and_small_objects_do_not_count(tmp_path: Path) -> None:
 def test_transformers_and_convolutional_networks(
     kind: Literal["resnet", "vit"], tmp_path: Path
 ) -> None:
-    found = build(draw(tmp_path)).examine(bench(small_encoder(kind)), None)
+    found = build(draw(tmp_path)).mean_scores(None, access(small_encoder(kind)))
     assert 0 < found["segmentation_iou"] <= 1
     if kind == "vit":  # a grid of 4 x 4; that of test_resnet is too coarse for pairs of patches
         assert found["segmentation_intra"] > found["segmentation_inter"]
@@ -224,20 +224,20 @@ def test_transformers_and_convolutional_networks(
 def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
     config = draw(tmp_path / "one", scenes=1)
     with pytest.raises(DataError, match="too few objects"):
-        build(config).examine(bench(Colours()), None)
+        build(config).mean_scores(None, access(Colours()))
     with pytest.raises(ConfigError, match="needs an encoder with a feature map"):
-        build(config).examine(bench(Pixels()), None)
+        build(config).mean_scores(None, access(Pixels()))
     with pytest.raises(DataError, match="there is no folder"):
-        build(config.model_copy(update={"masks": str(tmp_path / "none")})).examine(
-            bench(Colours()), None
+        build(config.model_copy(update={"masks": str(tmp_path / "none")})).mean_scores(
+            None, access(Colours())
         )
     config = draw(tmp_path / "two")
     Image.new("RGB", (SIDE, SIDE)).save(Path(config.masks) / "2.png")
     with pytest.raises(DataError, match=r"2\.png must have one channel"):
-        build(config).examine(bench(Colours()), None)
+        build(config).mean_scores(None, access(Colours()))
     (Path(config.masks) / "2.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="cannot be read"):
-        build(config).examine(bench(Colours()), None)
+        build(config).mean_scores(None, access(Colours()))
     (Path(config.images) / "2.jpg").unlink()
     with pytest.raises(DataError, match=r"no image of the mask 2\.png"):
-        build(config).examine(bench(Colours()), None)
+        build(config).mean_scores(None, access(Colours()))

@@ -142,13 +142,16 @@ def test_evaluator_scores_the_bank_before_and_after_classes_are_pushed_apart() -
     images, labels = load_digits(return_X_y=True)
     x, y = torch.tensor(images[:700], dtype=torch.float32), torch.tensor(labels[:700])
     features = Features(x, x[:1], y, y[:1])
-    numbers = build(TransferabilityConfig(chunk=128)).compute(features)
+    numbers = build(TransferabilityConfig(chunk=128)).mean_scores(features)
     expected = {"logme": log_me(x, y), "ped": log_me(shifted(x, y, 0.6), y)}
     assert numbers == pytest.approx(expected, rel=1e-9)
     assert numbers["ped"] > numbers["logme"] + 0.01
     # Classes that do not overlap stay where they are.
-    small = build(TransferabilityConfig(radius=1e-3)).compute(features)
+    small = build(TransferabilityConfig(radius=1e-3)).mean_scores(features)
     assert small["ped"] == small["logme"] == numbers["logme"]
     assert all(
-        map(math.isnan, build(TransferabilityConfig()).compute(Features(x / 0, x, y, y)).values())
+        map(
+            math.isnan,
+            build(TransferabilityConfig()).mean_scores(Features(x / 0, x, y, y)).values(),
+        )
     )

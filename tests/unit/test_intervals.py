@@ -12,7 +12,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
-from manta.evaluators import Evaluator, Features, build, counted, evaluate, interval, paired_gain
+from manta.evaluators import (
+    Evaluator,
+    Features,
+    build,
+    counted,
+    evaluate_all,
+    interval,
+    paired_gain,
+)
 from manta.evaluators.knn import KNNConfig
 from manta.evaluators.linear import LinearConfig
 from manta.evaluators.rank import RankConfig
@@ -100,10 +108,10 @@ def digits() -> Features:
 def test_knn_is_right_where_scikit_learn_is() -> None:
     features = digits()
     evaluator: Evaluator[KNNConfig] = build(KNNConfig())
-    correct = counted(evaluator.judge(features))
+    correct = counted(evaluator.evaluate(features))
     assert {
         name: float(hits.double().mean()) for name, hits in correct.items()
-    } == evaluator.compute(features)
+    } == evaluator.mean_scores(features)
     reference = KNeighborsClassifier(
         20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.1)
     )
@@ -117,8 +125,8 @@ def test_knn_is_right_where_scikit_learn_is() -> None:
 def test_the_linear_probe_is_right_where_scikit_learn_is() -> None:
     features = digits()
     evaluator: Evaluator[LinearConfig] = build(LinearConfig(l2=(1e-1,)))
-    correct = counted(evaluator.judge(features))["linear_top1"]
-    assert float(correct.double().mean()) == evaluator.compute(features)["linear_top1"]
+    correct = counted(evaluator.evaluate(features))["linear_top1"]
+    assert float(correct.double().mean()) == evaluator.mean_scores(features)["linear_top1"]
     spread, mean = torch.std_mean(features.bank, dim=0, correction=0)
     spread[spread == 0] = 1
     reference = LogisticRegression(C=1 / (1e-1 * 1200), max_iter=2000)
@@ -135,7 +143,7 @@ def test_the_linear_probe_is_right_where_scikit_learn_is() -> None:
 def test_nothing_is_counted_without_labels_or_by_ranks() -> None:
     features = digits()
     unlabelled = Features(features.bank, features.queries)
-    assert all(build(config).judge(unlabelled) == {} for config in (KNNConfig(), LinearConfig()))
+    assert all(build(config).evaluate(unlabelled) == {} for config in (KNNConfig(), LinearConfig()))
     ranks = build(RankConfig())
-    assert counted(ranks.judge(features)) == {}
-    assert evaluate([ranks], features)
+    assert counted(ranks.evaluate(features)) == {}
+    assert evaluate_all([ranks], features)

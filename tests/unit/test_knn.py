@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from manta.config import from_mapping
-from manta.evaluators import Features, build, evaluate
+from manta.evaluators import Features, build, evaluate_all
 from manta.evaluators.knn import KNNConfig, nearest, vote
 
 
@@ -35,7 +35,7 @@ def test_top1_equals_scikit_learn_with_the_same_weights(k: int, temperature: flo
         weights=lambda distance: np.exp((1 - distance) / temperature),
     ).fit(features.bank.double().numpy(), features.bank_labels)
     expected = reference.score(features.queries.double().numpy(), features.query_labels)
-    numbers = build(KNNConfig(k=k, temperature=temperature, chunk=97)).compute(features)
+    numbers = build(KNNConfig(k=k, temperature=temperature, chunk=97)).mean_scores(features)
     assert numbers["knn_top1"] == pytest.approx(expected, abs=1.5 / len(features.queries))
     assert expected > 0.8
 
@@ -46,7 +46,7 @@ def test_top5_counts_only_classes_that_got_a_vote() -> None:
     features = Features(
         torch.eye(6), torch.eye(6)[5:].repeat(6, 1), torch.arange(6), torch.arange(6)
     )
-    numbers = build(KNNConfig(k=1)).compute(features)
+    numbers = build(KNNConfig(k=1)).mean_scores(features)
     assert numbers == {"knn_top1": pytest.approx(1 / 6), "knn_top5": pytest.approx(1 / 6)}
 
 
@@ -68,12 +68,12 @@ def test_top5_is_given_from_six_classes_on() -> None:
     few = Features(
         features.bank, features.queries[:200], features.bank_labels, features.query_labels[:200]
     )
-    numbers = build(KNNConfig(k=50)).compute(few)
+    numbers = build(KNNConfig(k=50)).mean_scores(few)
     assert numbers["knn_top5"] == loop_hits / 200
     two = Features(
         features.bank, features.queries, features.bank_labels % 5, features.query_labels % 5
     )
-    assert set(build(KNNConfig()).compute(two)) == {"knn_top1"}
+    assert set(build(KNNConfig()).mean_scores(two)) == {"knn_top1"}
 
 
 def test_running_top_k_equals_the_whole_matrix() -> None:
@@ -96,7 +96,7 @@ def test_a_small_temperature_does_not_overflow() -> None:
 def test_k_beyond_the_bank_is_clipped_and_said(caplog: pytest.LogCaptureFixture) -> None:
     features = Features(torch.eye(3), torch.eye(3), torch.arange(3), torch.arange(3))
     with caplog.at_level(logging.WARNING):
-        assert build(KNNConfig(k=20)).compute(features) == {"knn_top1": 1.0}
+        assert build(KNNConfig(k=20)).mean_scores(features) == {"knn_top1": 1.0}
     assert "k=20" in caplog.text
     assert "3 rows" in caplog.text
 
@@ -124,7 +124,7 @@ def test_memory_is_bounded_by_chunks() -> None:
         torch.arange(rows) % 3,
     )
     with Largest():
-        build(KNNConfig(k=k, chunk=chunk)).compute(features)
+        build(KNNConfig(k=k, chunk=chunk)).mean_scores(features)
     assert largest <= rows * width  # the features themselves; all similarities would be 9,000,000
 
 
@@ -145,4 +145,4 @@ def test_evaluators_without_labels_are_passed_over_and_settings_come_from_the_co
     evaluators = [build(config) for config in experiment.evaluation.evaluators]
     assert evaluators[0].config == KNNConfig(k=7, every=0.5)
     unlabelled = Features(torch.randn(50, 4), torch.randn(50, 4))
-    assert set(evaluate(evaluators, unlabelled)) == {"rankme", "feature_std"}
+    assert set(evaluate_all(evaluators, unlabelled)) == {"rankme", "feature_std"}

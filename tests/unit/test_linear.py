@@ -41,7 +41,7 @@ def test_probe_of_digits() -> None:
     features = digits()
     assert features.bank_labels is not None
     assert features.query_labels is not None
-    numbers = build(LinearConfig()).compute(features)
+    numbers = build(LinearConfig()).mean_scores(features)
     spread, mean = torch.std_mean(features.bank, dim=0, correction=0)
     spread[spread == 0] = 1
     reference = LogisticRegression(C=1 / (numbers["linear_l2"] * 1200), max_iter=2000)
@@ -51,17 +51,17 @@ def test_probe_of_digits() -> None:
     )
     assert numbers["linear_top1"] == pytest.approx(expected, abs=0.005)
     assert expected > 0.94
-    assert numbers == build(LinearConfig(chunk=100)).compute(features)
+    assert numbers == build(LinearConfig(chunk=100)).mean_scores(features)
 
 
 def test_the_strength_is_chosen_without_the_queries() -> None:
     features = digits()
-    honest = build(LinearConfig()).compute(features)["linear_l2"]
+    honest = build(LinearConfig()).mean_scores(features)["linear_l2"]
     assert features.query_labels is not None
     others = Features(
         features.bank, torch.randn(300, 64), features.bank_labels, torch.arange(300) % 10
     )
-    assert build(LinearConfig()).compute(others)["linear_l2"] == honest
+    assert build(LinearConfig()).mean_scores(others)["linear_l2"] == honest
 
 
 def test_the_strength_follows_the_data() -> None:
@@ -73,8 +73,8 @@ def test_the_strength_follows_the_data() -> None:
     x[:, :100] += 0.2 * (labels[:, None] * 2 - 1)
     noisy = torch.where(torch.rand(1600) < 0.3, 1 - labels, labels)
     features = Features(x[:800], x[800:], noisy[:800], labels[800:])
-    weak = build(LinearConfig(l2=(1e-6,))).compute(features)
-    chosen = build(LinearConfig(l2=(1e-6, 1.0))).compute(features)
+    weak = build(LinearConfig(l2=(1e-6,))).mean_scores(features)
+    chosen = build(LinearConfig(l2=(1e-6, 1.0))).mean_scores(features)
     assert chosen["linear_l2"] == 1.0
     assert chosen["linear_top1"] > weak["linear_top1"] + 0.1
 
@@ -85,12 +85,15 @@ def test_scale_and_constant_dimensions_do_not_matter() -> None:
     scaled = Features(
         features.bank * scale, features.queries * scale, features.bank_labels, features.query_labels
     )
-    plain, other = build(LinearConfig()).compute(features), build(LinearConfig()).compute(scaled)
+    plain, other = (
+        build(LinearConfig()).mean_scores(features),
+        build(LinearConfig()).mean_scores(scaled),
+    )
     assert other["linear_top1"] == pytest.approx(plain["linear_top1"], abs=0.005)
     constant = Features(
         torch.ones(20, 3), torch.ones(10, 3), torch.arange(20) % 2, torch.arange(10) % 2
     )
-    assert build(LinearConfig()).compute(constant)["linear_top1"] == 0.5
+    assert build(LinearConfig()).mean_scores(constant)["linear_top1"] == 0.5
 
 
 def test_bank_rows_are_drawn_not_cut_off() -> None:
@@ -101,18 +104,20 @@ def test_bank_rows_are_drawn_not_cut_off() -> None:
     ordered = Features(
         features.bank[order], features.queries, features.bank_labels[order], features.query_labels
     )
-    assert build(LinearConfig(rows=240)).compute(ordered)["linear_top1"] > 0.8
+    assert build(LinearConfig(rows=240)).mean_scores(ordered)["linear_top1"] > 0.8
 
 
 def test_features_that_are_not_finite_do_not_raise() -> None:
     features = torch.full((40, 3), float("nan"))
     labels = torch.arange(40) % 2
     assert math.isnan(
-        build(LinearConfig()).compute(Features(features, features, labels, labels))["linear_top1"]
+        build(LinearConfig()).mean_scores(Features(features, features, labels, labels))[
+            "linear_top1"
+        ]
     )
 
 
 def test_it_fits_inside_inference_mode() -> None:
     with torch.inference_mode():
         features = digits()
-        assert build(LinearConfig(rows=300)).compute(features)["linear_top1"] > 0.8
+        assert build(LinearConfig(rows=300)).mean_scores(features)["linear_top1"] > 0.8

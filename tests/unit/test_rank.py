@@ -44,7 +44,7 @@ def test_zero_features_have_a_finite_rank() -> None:
 def test_features_that_are_not_finite_have_no_rank() -> None:
     features = torch.randn(10, 4)
     features[3, 2] = math.inf
-    numbers = build(RankConfig()).compute(Features(features, features))
+    numbers = build(RankConfig()).mean_scores(Features(features, features))
     assert math.isnan(numbers["rankme"])
     assert math.isnan(numbers["feature_std"])
 
@@ -64,7 +64,7 @@ def test_spread_of_the_sphere_is_one_and_of_a_point_zero() -> None:
 def test_evaluator_takes_the_first_rows_of_the_queries() -> None:
     queries = torch.cat([torch.eye(4), 100 * torch.randn(50, 4)])
     features = Features(torch.randn(10, 4), queries)
-    numbers = build(RankConfig(rows=4)).compute(features)
+    numbers = build(RankConfig(rows=4)).mean_scores(features)
     assert numbers == {
         "rankme": pytest.approx(4, rel=1e-4),
         "feature_std": pytest.approx(math.sqrt(3) / 2),

@@ -19,7 +19,7 @@ def blobs(spread: float, *, centres: int = 6, each: int = 40) -> Tensor:
 
 def silhouette(queries: Tensor, **settings: object) -> float:
     config = SilhouetteConfig.model_validate({"neighbours": 15, "clusters": (3, 6, 20)} | settings)
-    numbers = build(config).compute(Features(queries[:1], queries))
+    numbers = build(config).mean_scores(Features(queries[:1], queries))
     assert set(numbers) == {"silhouette"}
     return numbers["silhouette"]
 

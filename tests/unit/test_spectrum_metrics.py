@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.evaluators import Features, build, evaluate
+from manta.evaluators import Features, build, evaluate_all
 from manta.evaluators.alpha_req import AlphaReQConfig
 from manta.evaluators.lidar import LiDARConfig
 from manta.functional import alpha_req, lidar
@@ -80,17 +80,20 @@ def test_no_power_law_without_a_spectrum(features: Tensor) -> None:
 def test_alpha_evaluator_gives_the_distance_from_one_both_ways() -> None:
     for alpha in (0.4, 1.7):
         features = with_spectrum(power_law(alpha)).float()
-        numbers = build(AlphaReQConfig()).compute(Features(features[:1], features))
+        numbers = build(AlphaReQConfig()).mean_scores(Features(features[:1], features))
         assert numbers == {
             "alpha_req": pytest.approx(alpha, abs=1e-3),
             "alpha_req_gap": pytest.approx(abs(alpha - 1), abs=1e-3),
         }
     features = with_spectrum(power_law(1.0)).float()
-    few = build(AlphaReQConfig(rows=50)).compute(Features(features[:1], features))
+    few = build(AlphaReQConfig(rows=50)).mean_scores(Features(features[:1], features))
     assert 0.01 < few["alpha_req_gap"] < 1  # other rows, another estimate
     features[3, 3] = math.inf
     assert all(
-        map(math.isnan, build(AlphaReQConfig()).compute(Features(features[:1], features)).values())
+        map(
+            math.isnan,
+            build(AlphaReQConfig()).mean_scores(Features(features[:1], features)).values(),
+        )
     )
     with pytest.raises(ValueError, match="last must be 12 or more"):
         AlphaReQConfig(first=10, last=11)
@@ -162,14 +165,16 @@ def test_lidar_is_passed_over_without_views_and_takes_its_share_of_them() -> Non
     views[8:] = math.nan
     views[:, 4:] = math.nan
     evaluators = [build(LiDARConfig(rows=8, views=4))]
-    assert evaluators[0].views_wanted() == (8, 4)
+    assert evaluators[0].required_views() == (8, 4)
     rows = torch.randn(30, 5, generator=generator)
-    assert evaluate(evaluators, Features(rows, rows)) == {}
+    assert evaluate_all(evaluators, Features(rows, rows)) == {}
     expected = lidar_by_loops(views[:8, :4].double().numpy(), 1e-4)
-    assert evaluate(evaluators, Features(rows, rows, views=views)) == {
+    assert evaluate_all(evaluators, Features(rows, rows, views=views)) == {
         "lidar": pytest.approx(expected, rel=1e-6)
     }
-    assert math.isnan(evaluate([build(LiDARConfig())], Features(rows, rows, views=views))["lidar"])
+    assert math.isnan(
+        evaluate_all([build(LiDARConfig())], Features(rows, rows, views=views))["lidar"]
+    )
 
 
 def test_configs_come_from_recipes() -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from manta.errors import ConfigError
-from manta.evaluation.session import Judging, Observer, evaluators_named
+from manta.evaluation.session import EvaluationSession, Observer, evaluators_named
 from manta.evaluators import counted, interval, means, paired_gain
 from manta.models.find import model_folder
 from manta.runs.store import default_store
@@ -23,12 +23,12 @@ def compare_models(
     runs: str = "manta-runs",
     observer: Observer | None = None,
 ) -> dict[str, Any]:
-    """Every evaluator on every model, and the gain of each over the first.
+    """Run every evaluator on every model, and return the gain of each over the first.
 
     Returns:
         models, metrics (by model), intervals (by model: 95% of each accuracy that counts queries),
-        gains (by model but
-        the first: gain, low, high; by a paired bootstrap over the queries), rows and settings.
+        gains (by model but the first: gain, low, high; by a paired bootstrap over the queries),
+        rows and settings.
 
     Raises:
         ConfigError: fewer than two models, or the same one twice.
@@ -39,28 +39,29 @@ def compare_models(
     chosen = evaluators_named(evaluators)
     tracker = Tracker(runs_dir=default_store(runs))
     with ExitStack() as stack:
+        # Every model is found before the first is evaluated: a wrong name is told at once.
         folders = {
             model: stack.enter_context(model_folder(model, tracker, runs)) for model in models
         }
-        judging = Judging.of(data, bank, runs, observer or Observer())
-        judging.observer.notify(f"evaluating {', '.join(models)}")
-        verdicts = {model: judging.judge(folder, chosen) for model, folder in folders.items()}
-    counts = {model: counted(verdict.scores) for model, verdict in verdicts.items()}
-    first, features = counts[models[0]], verdicts[models[0]].features
+        session = EvaluationSession.start(data, bank, runs, observer or Observer())
+        session.observer.notify(f"evaluating {', '.join(models)}")
+        results = {model: session.evaluate(folder, chosen) for model, folder in folders.items()}
+    per_query = {model: counted(result.scores) for model, result in results.items()}
+    first, features = per_query[models[0]], results[models[0]].features
     return {
         "models": list(models),
         "data": data,
-        "digest": judging.asked.manifest.digest,
-        "metrics": {model: means(verdict.scores) for model, verdict in verdicts.items()},
+        "digest": session.queries.manifest.digest,
+        "metrics": {model: means(result.scores) for model, result in results.items()},
         "intervals": {
-            model: {key: list(interval(scores)) for key, scores in found.items()}
-            for model, found in counts.items()
+            model: {name: list(interval(one)) for name, one in scores.items()}
+            for model, scores in per_query.items()
         },
         "gains": {
             model: {
-                key: paired_gain(scores, first[key])._asdict()
-                for key, scores in counts[model].items()
-                if key in first
+                name: paired_gain(one, first[name])._asdict()
+                for name, one in per_query[model].items()
+                if name in first
             }
             for model in models[1:]
         },

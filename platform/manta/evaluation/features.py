@@ -1,5 +1,7 @@
-"""Features of saved encoders on the rows that evaluators use: computed once by a pool of actors,
-kept by content."""
+"""Features of saved encoders on the rows that evaluators use.
+
+They are computed once by a pool of actors, and kept by the content of weights and data.
+"""
 
 from __future__ import annotations
 
@@ -21,38 +23,31 @@ from torch import Tensor
 from manta.data import Manifest, split_rows
 from manta.data.read import decode_rows, read_labels, read_rows
 from manta.errors import DataError
-from manta.evaluation.online import (
-    VIEW_BATCH,
-    Augment,
-    Rows,
-    augmentation,
-    chosen_rows,
-    decoded,
-    embed_views,
-    read_alone,
-)
-from manta.evaluators import Bench, Features
+from manta.evaluation.augmented import VIEW_BATCH, Augment, augmentation, chosen_rows, embed_views
+from manta.evaluation.rows import SplitRows, decoded, read_alone
+from manta.evaluators import EncoderAccess, Features
 from manta.files import Place
 from manta.serving import ExportedEncoder
 from manta.serving.embed import Pool, embed, read_embeddings, weights_of
 from manta.views import ViewsConfig
 
 FEATURES_VERSION = 1
-"""Of what this code makes of a saved encoder and an image; a new one, and nothing that was kept is
-read."""
+"""Version of what this code makes of a saved encoder and an image; with a new one, nothing that was
+kept is read."""
 Indexes = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureStore:
-    """A folder with the embeddings of each encoder, of each choice of rows: what was embedded once
-    is read.
+    """Folder with the embeddings of each encoder on each selection of rows.
+
+    What was embedded once is read again.
 
     Attributes:
         root: its URL; every part of it may be deleted at any time.
-        pool: the actors.
-        progress: rows embedded, of how many.
+        pool: the actors that embed.
+        progress: takes rows embedded, and of how many.
     """
 
     root: str
@@ -63,50 +58,48 @@ class FeatureStore:
         self,
         folder: Path,
         exported: ExportedEncoder,
-        learnt: Rows,
-        asked: Rows,
+        bank: SplitRows,
+        queries: SplitRows,
         *,
         views: tuple[int, int] | None,
     ) -> Features:
-        """Of the encoder saved in `folder`, which `exported` is.
+        """Return the features of `exported`, which is saved in `folder`.
 
         Args:
-            views: as `assess` takes them.
+            views: as `embed_splits` takes them.
 
         Raises:
             DataError: there are no rows, or none of them can be read any more.
         """
         splits = [
             (rows.manifest, split_rows(rows.plan, rows.split, rows.limit))
-            for rows in (learnt, asked)
+            for rows in (bank, queries)
         ]
         if not all(len(rows) for _, rows in splits):
             raise DataError("there are no rows to evaluate on; give `manta evaluate` more data")
         weights = weights_of(folder)
-        bank, queries = self._both(folder, weights, splits)
+        of_bank, of_queries = self._both(folder, weights, splits)
+        augmented = None
+        if views is not None:
+            augmented = self._views(weights, exported, queries, of_queries.index, views)
         return Features(
-            bank.vectors,
-            queries.vectors,
-            bank.labels,
-            queries.labels,
-            None if views is None else self._views(weights, exported, asked, queries.index, views),
+            of_bank.vectors, of_queries.vectors, of_bank.labels, of_queries.labels, augmented
         )
 
     def _both(
         self, folder: Path, weights: str, splits: Sequence[tuple[Manifest, Indexes]]
     ) -> list[_Embedded]:
-        """One job where both splits are of one dataset."""
-        (manifest, learnt), (other, asked) = splits
+        """Embed bank and queries: by one job where both are of one dataset."""
+        (manifest, bank), (other, queries) = splits
         if manifest.digest != other.digest:
             return [self._embedded(folder, weights, *split).part(split[1]) for split in splits]
-        rows = np.union1d(learnt, asked)
-        together = self._embedded(folder, weights, manifest, rows)
-        return [together.part(learnt), together.part(asked)]
+        together = self._embedded(folder, weights, manifest, np.union1d(bank, queries))
+        return [together.part(bank), together.part(queries)]
 
     def _embedded(self, folder: Path, weights: str, manifest: Manifest, rows: Indexes) -> _Embedded:
-        selection = hashlib.sha256(rows.tobytes()).hexdigest()
-        out = f"{self._of(weights, manifest)}/{selection[:16]}.parquet"
-        found = embed(
+        """Return the embeddings of some rows, from the folder where they are kept."""
+        out = f"{self._folder(weights, manifest)}/{_selection(rows)}.parquet"
+        report = embed(
             weights,
             folder,
             manifest.location,
@@ -116,14 +109,14 @@ class FeatureStore:
             progress=self.progress,
         )
         tables = [table for table in read_embeddings(out) if len(table)]
-        if (
-            found.unreadable
-        ):  # mended data have the same digest: what is missing now may not be missing later
+        if report.unreadable:
+            # Mended data have the same digest: what is missing now may not be missing later.
             place = Place.of(out)
             place.remove()
         if not tables:
             raise DataError(
-                f"no row of {manifest.location} can be read any more; ingest {manifest.source} again"
+                f"no row of {manifest.location} can be read any more; "
+                f"ingest {manifest.source} again"
             )
         index = np.concatenate([np.asarray(table["index"]) for table in tables])
         flat = [table["embedding"].combine_chunks().flatten().to_numpy() for table in tables]
@@ -136,54 +129,36 @@ class FeatureStore:
         self,
         weights: str,
         exported: ExportedEncoder,
-        asked: Rows,
+        queries: SplitRows,
         readable: Indexes,
         views: tuple[int, int],
     ) -> Tensor:
-        """`[n, V, D]` of readable rows: made by this process, since the evaluators that want them
-        want few."""
-        selection = hashlib.sha256(readable.tobytes()).hexdigest()
-        kept = (
-            Place.of(self._of(weights, asked.manifest))
-            / f"{selection[:16]}-views-{views[0]}x{views[1]}.safetensors"
-        )
+        """Return `[n, V, D]` of readable rows.
+
+        They are made by this process, since the evaluators that require views require few.
+        """
+        folder = Place.of(self._folder(weights, queries.manifest))
+        kept = folder / f"{_selection(readable)}-views-{views[0]}x{views[1]}.safetensors"
         if kept.exists():
             stored: dict[str, Tensor] = safetensors.torch.load(kept.read())
             return stored["views"]
-        device = best_device()
-        rows = split_rows(asked.plan, asked.split, asked.limit)[chosen_rows(asked, views[0])]
+        rows = split_rows(queries.plan, queries.split, queries.limit)[
+            chosen_rows(queries, views[0])
+        ]
         rows = rows[np.isin(rows, readable)]
         if not len(rows):
             raise DataError(
-                f"none of {views[0]} rows of {asked.manifest.location} can be read any more; ingest it again"
+                f"none of {views[0]} rows of {queries.manifest.location} can be read any more; "
+                "ingest it again"
             )
-        size = exported.preprocess.resize
-        images = [
-            (
-                torch.from_numpy(
-                    decode_rows(asked.manifest, part, read_rows(asked.manifest, part).data, size)
-                ),
-                part,
-            )
-            for part in np.array_split(rows, -(-len(rows) // VIEW_BATCH))
-        ]
-        encoder = exported.encoder.to(device)
-        with torch.no_grad():
-            parts = embed_views(
-                {"": encoder},
-                [(pixels, torch.from_numpy(part)) for pixels, part in images],
-                augmenting(exported),
-                views[1],
-                device=device,
-                numbers=count(),
-            )
-        found = torch.cat(parts[""])
+        augmented = _embed_views(exported, queries.manifest, rows, views[1])
         kept.parent.make()
         with kept.writing() as file:
-            file.write(safetensors.torch.save({"views": found}))
-        return found
+            file.write(safetensors.torch.save({"views": augmented}))
+        return augmented
 
-    def _of(self, weights: str, manifest: Manifest) -> str:
+    def _folder(self, weights: str, manifest: Manifest) -> str:
+        """Return the folder of an encoder's features on a dataset, by these versions of code."""
         made_by = [
             f"{package} {version(package)}" for package in ("manta-ssl", "torch", "timm", "pillow")
         ]
@@ -193,14 +168,20 @@ class FeatureStore:
 
 @dataclass(frozen=True, slots=True)
 class _Embedded:
-    """Rows that could be read, ascending: numbers, `[N, D]` vectors, `[N]` labels or None."""
+    """Rows that could be read, ascending.
+
+    Attributes:
+        index: `[N]` row numbers.
+        vectors: `[N, D]`.
+        labels: `[N]`, or None.
+    """
 
     index: Indexes
     vectors: Tensor
     labels: Tensor | None
 
     def part(self, rows: Indexes) -> _Embedded:
-        """Those of some rows."""
+        """Return the part that holds `rows`."""
         here = torch.from_numpy(np.flatnonzero(np.isin(self.index, rows, assume_unique=True)))
         return _Embedded(
             self.index[here.numpy()],
@@ -209,19 +190,41 @@ class _Embedded:
         )
 
 
-def bench_of(exported: ExportedEncoder, learnt: Rows, asked: Rows) -> Bench:
-    """For evaluators that try the encoder itself."""
-    device, size = best_device(), exported.preprocess.resize
+def _selection(rows: Indexes) -> str:
+    """Return a name for a selection of rows."""
+    return hashlib.sha256(rows.tobytes()).hexdigest()[:16]
+
+
+def _embed_views(
+    exported: ExportedEncoder, manifest: Manifest, rows: Indexes, views: int
+) -> Tensor:
+    """Return `[n, views, D]` of augmented views of some rows."""
+    size, device = exported.preprocess.resize, default_device()
+    images = []
+    for part in np.array_split(rows, -(-len(rows) // VIEW_BATCH)):
+        pixels = decode_rows(manifest, part, read_rows(manifest, part).data, size)
+        images.append((torch.from_numpy(pixels), torch.from_numpy(part)))
+    encoder = exported.encoder.to(device)
+    with torch.no_grad():
+        parts = embed_views(
+            {"": encoder}, images, augmenting(exported), views, device=device, numbers=count()
+        )
+    return torch.cat(parts[""])
+
+
+def encoder_access(exported: ExportedEncoder, bank: SplitRows, queries: SplitRows) -> EncoderAccess:
+    """Return what evaluators of the encoder itself need."""
+    device, size = default_device(), exported.preprocess.resize
     read = partial(decoded, size=size, executor="ray")
-    rows = partial(read_alone, read, {"bank": learnt, "queries": asked})
+    rows = partial(read_alone, read, {"bank": bank, "queries": queries})
     exported.to(device)
-    return Bench(exported.encoder, exported.preprocess.ready, size, device, rows)
+    return EncoderAccess(exported.encoder, exported.preprocess.ready, size, device, rows)
 
 
-def readable(rows: Rows, *, size: int, part: int = 64) -> Iterator[Tensor]:
-    """uint8 `[part, 3, size, size]` of rows, in order, but for parts that hold a damaged one."""
-    wanted = split_rows(rows.plan, rows.split, rows.limit)
-    for here in np.array_split(wanted, -(-len(wanted) // part) or 1):
+def readable_images(rows: SplitRows, *, size: int, part: int = 64) -> Iterator[Tensor]:
+    """Yield uint8 `[part, 3, size, size]` of rows, in order; parts with a damaged row are left out."""
+    indexes = split_rows(rows.plan, rows.split, rows.limit)
+    for here in np.array_split(indexes, -(-len(indexes) // part) or 1):
         with suppress(DataError):
             yield torch.from_numpy(
                 decode_rows(rows.manifest, here, read_rows(rows.manifest, here).data, size)
@@ -229,12 +232,12 @@ def readable(rows: Rows, *, size: int, part: int = 64) -> Iterator[Tensor]:
 
 
 def augmenting(exported: ExportedEncoder) -> Augment:
-    """SimCLR's views at the encoder's size, normalised as it wants."""
-    stated = exported.preprocess.describe()
-    return augmentation(
-        ViewsConfig(mean=stated["mean"], std=stated["std"]), exported.preprocess.image_size
-    )
+    """Return SimCLR's augmentation at the encoder's size, normalised as the encoder expects."""
+    description = exported.preprocess.describe()
+    views = ViewsConfig(mean=description["mean"], std=description["std"])
+    return augmentation(views, exported.preprocess.image_size)
 
 
-def best_device() -> torch.device:
+def default_device() -> torch.device:
+    """Return CUDA's current device where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

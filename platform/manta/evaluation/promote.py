@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from manta.errors import ConfigError, DataError
-from manta.evaluation.session import Judging, Observer
+from manta.evaluation.session import EvaluationSession, Observer
 from manta.evaluators import EVALUATORS, Evaluator, Features, build, counted
 from manta.models.find import model_folder
 from manta.runs.store import default_store
@@ -29,7 +29,7 @@ def promote_model(
     runs: str = "manta-runs",
     observer: Observer | None = None,
 ) -> Evidence:
-    """Give `alias` to the challenger if it is surely better on `data` than the version that has it.
+    """Give `alias` to the challenger if it is surely better on `data` than who has it now.
 
     Args:
         challenger: a version's number, or an alias.
@@ -43,15 +43,15 @@ def promote_model(
     """
     tracker = Tracker(runs_dir=default_store(runs))
 
-    def judge(models: Sequence[str], metric: str) -> Judged:
-        return _judge(
+    def evaluate(models: Sequence[str], metric: str) -> Judged:
+        return _evaluate(
             models, metric, tracker, data, bank, runs=runs, observer=observer or Observer()
         )
 
     return promote(
         tracker,
         name,
-        judge,
+        evaluate,
         metric=metric,
         alias=alias,
         challenger=challenger,
@@ -59,7 +59,7 @@ def promote_model(
     )
 
 
-def _judge(
+def _evaluate(
     models: Sequence[str],
     metric: str,
     tracker: Tracker,
@@ -69,39 +69,42 @@ def _judge(
     runs: str,
     observer: Observer,
 ) -> Judged:
-    """Every model on the same rows."""
+    """Return which queries each model answers correctly, all on the same rows."""
     evaluator = _evaluator(metric)
-    judging = Judging.of(data, bank, runs, observer)
-    for rows in (judging.learnt, judging.asked):
+    session = EvaluationSession.start(data, bank, runs, observer)
+    for rows in (session.bank, session.queries):
         if not rows.manifest.labelled:
             raise DataError(
-                f"{rows.manifest.source} has no labels, and a promotion compares accuracies; give labelled data"
+                f"{rows.manifest.source} has no labels, and a promotion compares accuracies; "
+                "give labelled data"
             )
     observer.notify(f"evaluating {' and '.join(models)}")
     correct: dict[str, Tensor] = {}
     bank_rows = 0
     for model in models:
         with model_folder(model, tracker, runs) as folder:
-            features = judging.features(folder)
+            features = session.features(folder)
         correct[model] = _answers(evaluator, features, metric, model)
         bank_rows = len(features.bank)
-    digest = judging.asked.manifest.digest
+    digest = session.queries.manifest.digest
     return Judged(correct, data, digest, bank_rows, evaluator.config.model_dump(mode="json"))
 
 
 def _evaluator(metric: str) -> Evaluator[Any]:
-    """The evaluator that gives `metric`, with its own defaults: the same for every model."""
+    """Return the evaluator that gives `metric`, with its defaults: the same for every model."""
     named = [name for name in EVALUATORS if metric.startswith(name)]
     kind = EVALUATORS[max(named, key=len)] if named else None
     if kind is None or not kind.counts_queries:
         raise ConfigError(
-            f"{metric!r} is not counted by queries; judge by an accuracy, such as knn_top1 or linear_top1"
+            f"{metric!r} is not counted by queries; promote by an accuracy, "
+            "such as knn_top1 or linear_top1"
         )
     return build(kind.Config.model_validate({"name": max(named, key=len)}))
 
 
 def _answers(evaluator: Evaluator[Any], features: Features, metric: str, model: str) -> Tensor:
-    correct = counted(evaluator.judge(features))
+    """Return which queries are answered correctly, `[Q]`."""
+    correct = counted(evaluator.evaluate(features))
     if metric not in correct:
         has = ", ".join(correct) or "nothing, since features are not finite"
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Models on the same rows: what evaluation, comparison and promotion are made of."""
+"""Sessions that evaluate models on the same rows, for evaluation, comparison and promotion."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 from manta.cluster import connect
 from manta.config import EvaluationConfig
-from manta.data import Plan, open_dataset, prepare
+from manta.data import Manifest, Plan, open_dataset, prepare
 from manta.errors import ConfigError
 from manta.evaluation import untrained
-from manta.evaluation.features import FeatureStore, bench_of, readable
-from manta.evaluation.online import Rows, views_wanted
+from manta.evaluation.augmented import required_views
+from manta.evaluation.features import FeatureStore, encoder_access, readable_images
+from manta.evaluation.rows import SplitRows
 from manta.evaluators import (
     EVALUATORS,
     EncoderEvaluator,
@@ -22,8 +23,8 @@ from manta.evaluators import (
     Features,
     Scores,
     build,
-    evaluate,
-    lacking,
+    evaluate_all,
+    missing_input,
 )
 from manta.models.actors import cluster_pool
 from manta.runs.folder import RunFolder, default_cache
@@ -34,8 +35,13 @@ from manta.serving.embed import Progress
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """Who hears how long work goes: lines for people, rows ingested and set aside, rows embedded of
-    how many."""
+    """Callbacks that report progress.
+
+    Attributes:
+        notify: takes lines for people.
+        ingest: takes rows ingested and rows set aside.
+        embed: takes rows embedded, and of how many.
+    """
 
     notify: Notify = lambda _message: None
     ingest: IngestProgress | None = None
@@ -43,12 +49,12 @@ class Observer:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What evaluators say of one model.
+class EvaluationResult:
+    """Scores of one model.
 
     Attributes:
-        by_evaluator: scores of each, by its name.
-        skipped: names of evaluators that had nothing to say, and what they lack.
+        by_evaluator: scores of each evaluator, by its name.
+        skipped: names of evaluators that did not run, and what they lacked.
     """
 
     features: Features
@@ -57,63 +63,70 @@ class Verdict:
 
     @property
     def scores(self) -> Scores:
-        """All of them."""
+        """All scores, by metric."""
         return {
             name: value for scores in self.by_evaluator.values() for name, value in scores.items()
         }
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
-    """Rows that probes learn from, rows that they are scored on, and where features are kept."""
+class EvaluationSession:
+    """The rows that every model of a session is evaluated on, and where features are kept.
 
-    learnt: Rows
-    asked: Rows
+    Attributes:
+        bank: rows that probes learn from.
+        queries: rows that they are scored on.
+        store: keeps features.
+        observer: hears of progress.
+    """
+
+    bank: SplitRows
+    queries: SplitRows
     store: FeatureStore
-
     observer: Observer
 
     @classmethod
-    def of(
+    def start(
         cls,
         data: str,
         bank: str | None,
         runs: str,
         observer: Observer,
         limits: EvaluationConfig | None = None,
-    ) -> Judging:
-        """Starts Ray, or joins it.
+    ) -> EvaluationSession:
+        """Return a session on `data`; starts Ray, or joins it.
 
         Args:
-            bank: data to learn from, all of it; with None, `data` is split by `limits.holdout`.
+            bank: data that probes learn from, all of it; with None, `data` is split by
+                `limits.holdout`.
         """
         observer.notify("starting Ray")
         connect(cpus=2)
-        learnt, asked = rows_of(
+        bank_rows, queries = bank_and_queries(
             data, bank, default_cache(runs), limits or EvaluationConfig(), observer.ingest
         )
         store = FeatureStore(RunFolder(runs).url_of("features"), cluster_pool(), observer.embed)
-        return cls(learnt, asked, store, observer)
+        return cls(bank_rows, queries, store, observer)
 
     def features(self, folder: Path) -> Features:
-        """Of a saved encoder, without augmented views."""
-        return self.store.features(
-            folder, load_exported(folder), self.learnt, self.asked, views=None
-        )
-
-    def settle(self, folder: Path) -> None:
-        """Give BatchNorm of a saved untrained encoder, in its folder, the statistics of rows that
-        probes learn from."""
+        """Return a saved encoder's features, without augmented views."""
         exported = load_exported(folder)
-        bench = bench_of(exported, self.learnt, self.asked)
-        images = readable(
-            replace(self.learnt, limit=min(untrained.ROWS, self.learnt.limit)), size=bench.size
-        )
-        if untrained.settle(bench.encoder, images, bench.prepared):
+        return self.store.features(folder, exported, self.bank, self.queries, views=None)
+
+    def recalibrate_batchnorm(self, folder: Path) -> None:
+        """Set the BatchNorm statistics of a saved untrained encoder, in its folder, from the bank.
+
+        See `untrained.recalibrate_batchnorm`.
+        """
+        exported = load_exported(folder)
+        access = encoder_access(exported, self.bank, self.queries)
+        few = replace(self.bank, limit=min(untrained.ROWS, self.bank.limit))
+        images = readable_images(few, size=access.size)
+        if untrained.recalibrate_batchnorm(access.encoder, images, access.prepared):
             save_weights(exported.encoder, folder)
 
-    def judge(self, folder: Path, evaluators: Iterable[Evaluator[Any]]) -> Verdict:
-        """Every evaluator on a saved encoder.
+    def evaluate(self, folder: Path, evaluators: Iterable[Evaluator[Any]]) -> EvaluationResult:
+        """Run every evaluator on a saved encoder and return the scores.
 
         Raises:
             MantaError: anything that the user can mend.
@@ -121,87 +134,96 @@ class Judging:
         chosen = list(evaluators)
         exported = load_exported(folder)
         features = self.store.features(
-            folder, exported, self.learnt, self.asked, views=views_wanted(chosen)
+            folder, exported, self.bank, self.queries, views=required_views(chosen)
         )
-        bench = bench_of(exported, self.learnt, self.asked)
-        said: dict[str, Scores] = {}
+        access = encoder_access(exported, self.bank, self.queries)
+        by_evaluator: dict[str, Scores] = {}
         skipped: dict[str, str] = {}
         for evaluator in chosen:
             name = evaluator.config.name
-            if (lack := lacking(evaluator, features, bench)) is not None:
-                skipped[name] = f"needs {lack}"
+            if (missing := missing_input(evaluator, features, access)) is not None:
+                skipped[name] = f"needs {missing}"
                 continue
             if isinstance(evaluator, EncoderEvaluator):
                 self.observer.notify(f"{name}: trying the encoder itself")
-            said[name] = evaluate([evaluator], features, bench)
-        return Verdict(features, said, skipped)
+            by_evaluator[name] = evaluate_all([evaluator], features, access)
+        return EvaluationResult(features, by_evaluator, skipped)
 
 
-def rows_of(
+def bank_and_queries(
     data: str,
     bank: str | None,
     cache: str,
     limits: EvaluationConfig,
     progress: IngestProgress | None = None,
-) -> tuple[Rows, Rows]:
-    """What probes learn from, and the queries.
+) -> tuple[SplitRows, SplitRows]:
+    """Return the rows that probes learn from, and those that they are scored on.
 
     Args:
-        bank: data to learn from, all of it; with None, `data` is split by `limits.holdout`.
+        bank: data that probes learn from, all of it; with None, `data` is split by
+            `limits.holdout`.
 
     Raises:
         ConfigError: the two are the same data, or number their classes differently.
     """
     manifest = open_dataset(prepare(data, cache, progress=progress))
     if bank is None:
-        plan = Plan(
-            manifest, seed=0, batch_size=1, holdout=limits.holdout or EvaluationConfig().holdout
-        )
-        return Rows(manifest, plan, "bank", limits.bank_rows), Rows(
-            manifest, plan, "held_out", limits.query_rows
-        )
+        holdout = limits.holdout or EvaluationConfig().holdout
+        plan = Plan(manifest, seed=0, batch_size=1, holdout=holdout)
+        bank_rows = SplitRows(manifest, plan, "bank", limits.bank_rows)
+        return bank_rows, SplitRows(manifest, plan, "held_out", limits.query_rows)
     source = open_dataset(prepare(bank, cache, progress=progress))
+    _check_pair(bank, source, data, manifest)
+    every_bank_row = Plan(source, seed=0, batch_size=1, holdout=0.0)
+    every_query = Plan(manifest, seed=0, batch_size=1, holdout=0.0)
+    bank_rows = SplitRows(source, every_bank_row, "bank", limits.bank_rows)
+    # A plan without holdout has all rows in its bank, the queries too.
+    return bank_rows, SplitRows(manifest, every_query, "bank", limits.query_rows)
+
+
+def _check_pair(bank: str, source: Manifest, data: str, manifest: Manifest) -> None:
+    """Raise ConfigError where bank and queries are the same, or number classes differently."""
     if source.digest == manifest.digest:
         raise ConfigError(
-            f"{bank} and {data} are the same images: each would find itself; leave --bank out, and they are split"
+            f"{bank} and {data} are the same images: each would find itself; leave --bank out, "
+            "and they are split"
         )
     if source.classes and manifest.classes and source.classes != manifest.classes:
         differ = ", ".join(sorted(set(source.classes) ^ set(manifest.classes))[:5]) or "their order"
         raise ConfigError(
-            f"the classes of {bank} and {data} differ ({differ}), so that numbers would stand for other classes; "
-            "give both the same folders, or both labels as numbers"
+            f"the classes of {bank} and {data} differ ({differ}), so that numbers would stand for "
+            "other classes; give both the same folders, or both labels as numbers"
         )
-    learnt = Rows(source, Plan(source, seed=0, batch_size=1, holdout=0.0), "bank", limits.bank_rows)
-    return learnt, Rows(
-        manifest, Plan(manifest, seed=0, batch_size=1, holdout=0.0), "bank", limits.query_rows
-    )
 
 
 def evaluators_named(
     names: Iterable[str], own: Sequence[EvaluatorConfig] = ()
 ) -> list[Evaluator[Any]]:
-    """With the settings that they have among `own`, else with their defaults. "all" names every one
-    that has them.
+    """Build evaluators with their settings among `own`, else with their defaults.
+
+    "all" names every evaluator that has either.
 
     Raises:
         ConfigError: there is no such evaluator, or it has settings that only a recipe can give.
     """
     settings = {config.name: config for config in own}
-    asked = list(names)
-    if "all" in asked:
-        asked = [
+    chosen = list(names)
+    if "all" in chosen:
+        chosen = [
             name for name, kind in EVALUATORS.items() if name in settings or not _required(kind)
         ]
-    found = []
-    for name in asked:
+    evaluators = []
+    for name in chosen:
         kind = EVALUATORS[name]
         if name not in settings and (required := _required(kind)):
             raise ConfigError(
                 f"evaluator {name!r} needs {', '.join(required)}; name it in a recipe's evaluators"
             )
-        found.append(build(settings.get(name) or kind.Config.model_validate({"name": name})))
-    return found
+        config = settings.get(name) or kind.Config.model_validate({"name": name})
+        evaluators.append(build(config))
+    return evaluators
 
 
 def _required(kind: type[Evaluator[Any]]) -> list[str]:
+    """Return the names of the settings that have no default."""
     return [field for field, info in kind.Config.model_fields.items() if info.is_required()]

@@ -1,9 +1,8 @@
-"""The untrained encoder that results are shown beside: random weights, and BatchNorm's statistics
-of the data.
+"""BatchNorm statistics for the untrained encoder that results are shown beside.
 
-As a network is built, BatchNorm's running statistics are of nothing. The first steps of any method
-bring those of the data, and they alone are worth points of kNN: a gain over a network without them
-is not the method's.
+A freshly built network has default BatchNorm statistics. The first steps of any method bring those
+of the data, which alone are worth points of kNN: a gain over a network without them is not due to
+the method.
 """
 
 from __future__ import annotations
@@ -21,17 +20,21 @@ ROWS, BATCH = 1_024, 128
 
 
 @torch.no_grad()
-def settle(encoder: Encoder, images: Iterable[Tensor], prepare: Callable[[Tensor], Tensor]) -> bool:
-    """Set the running statistics of every BatchNorm to the mean over batches, in place; weights
-    stay.
+def recalibrate_batchnorm(
+    encoder: Encoder, images: Iterable[Tensor], prepare: Callable[[Tensor], Tensor]
+) -> bool:
+    """Set the running statistics of every BatchNorm to the mean over batches, in place.
 
-    Nothing is changed, and False returned, where there is no BatchNorm, where it has statistics
-    already (pretrained weights), and with fewer than two images. Draws nothing from torch's
-    generator.
+    This is "precise BatchNorm" (Wu & Johnson 2021, "Rethinking 'Batch' in BatchNorm"). Weights
+    stay as they are, and nothing is drawn from torch's global generator.
 
     Args:
-        images: uint8 `[b, 3, S, S]` each. They are mixed, since rows may be sorted by class.
-        prepare: a batch of them -> what the encoder takes.
+        images: uint8 `[b, 3, S, S]` each. They are shuffled, since rows may be sorted by class.
+        prepare: a batch of them -> the encoder's input.
+
+    Returns:
+        False, and nothing is changed, where there is no BatchNorm, where it has statistics already
+        (pretrained weights), and with fewer than two images.
     """
     norms = [
         module for module in encoder.modules() if isinstance(module, _BatchNorm) and _fresh(module)
@@ -43,10 +46,11 @@ def settle(encoder: Encoder, images: Iterable[Tensor], prepare: Callable[[Tensor
         return False
     mixed = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
     momenta, mode = [norm.momentum for norm in norms], encoder.training
-    encoder.eval()  # but for BatchNorm: dropout would draw, and change what is seen
+    # Evaluation mode for all but BatchNorm: dropout would draw, and change the activations.
+    encoder.eval()
     for norm in norms:
         norm.train().reset_running_stats()
-        norm.momentum = None  # a mean over all batches
+        norm.momentum = None  # PyTorch then takes the mean over all batches
     for rows in mixed.tensor_split(max(1, round(len(pixels) / BATCH))):
         encoder.embed(prepare(pixels[rows]))
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -56,4 +60,5 @@ def settle(encoder: Encoder, images: Iterable[Tensor], prepare: Callable[[Tensor
 
 
 def _fresh(norm: _BatchNorm) -> bool:
+    """Whether the running statistics are those that a new BatchNorm has."""
     return norm.running_mean is not None and not norm.running_mean.any()

@@ -1,8 +1,8 @@
-"""Judging encoders by their frozen features, and some by themselves: one file per evaluator."""
+"""Evaluators of encoders, by frozen features or by the encoder itself: one file each."""
 
 from manta.evaluators._base import (
     EVALUATORS,
-    Bench,
+    EncoderAccess,
     EncoderEvaluator,
     EncoderEvaluatorConfig,
     Evaluator,
@@ -12,15 +12,15 @@ from manta.evaluators._base import (
     Scores,
     build,
     counted,
-    evaluate,
-    lacking,
+    evaluate_all,
     means,
+    missing_input,
 )
 from manta.evaluators._intervals import Gain, interval, paired_gain
 
 __all__ = [
     "EVALUATORS",
-    "Bench",
+    "EncoderAccess",
     "EncoderEvaluator",
     "EncoderEvaluatorConfig",
     "Evaluator",
@@ -31,9 +31,9 @@ __all__ = [
     "Scores",
     "build",
     "counted",
-    "evaluate",
+    "evaluate_all",
     "interval",
-    "lacking",
     "means",
+    "missing_input",
     "paired_gain",
 ]

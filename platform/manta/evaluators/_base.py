@@ -49,8 +49,8 @@ class Features:
         bank: `[M, D]` float32.
         queries: `[Q, D]` float32.
         bank_labels, query_labels: `[M]` and `[Q]` int64, or None where the data have no labels.
-        views: `[n, V, D]` float32 of V augmented views of n of the query rows, or None where nobody
-            asked for them.
+        views: `[n, V, D]` float32 of V augmented views of n of the query rows, or None where no
+            evaluator requires them.
     """
 
     bank: Tensor
@@ -61,35 +61,39 @@ class Features:
 
     @property
     def labelled(self) -> bool:
+        """Whether both sets have labels."""
         return self.bank_labels is not None and self.query_labels is not None
 
 
 Scores = Mapping[str, float | Tensor]
-"""Named numbers; where one is a mean over queries (or episodes), the `[Q]` scores that it is the
-mean of, bool where they say who was answered rightly: intervals and paired tests are made of
-them."""
+"""Named numbers. Where one is a mean over queries (or episodes), the `[Q]` scores that it is the
+mean of, bool where they say which queries were answered correctly: intervals and paired tests are
+made of them."""
 
 LabelledImages = tuple[Tensor, Tensor | None]
 """uint8 `[B, 3, S, S]`, and int64 labels `[B]` where the data have them; both on the CPU."""
 
 
 class RowReader(Protocol):
-    """Where a `Bench` has its images from."""
+    """Source of an `EncoderAccess`'s images."""
 
     def __call__(
         self, split: Literal["bank", "queries"], limit: int | None = None
     ) -> Iterator[LabelledImages]:
-        """Rows of a split, at most `limit` of them, drawn from all over it and the same at every
-        call. With None they are those of `Features`, in its order."""
+        """Yield batches of a split, the same at every call.
+
+        At most `limit` rows, drawn from all over the split. With None they are those of
+        `Features`, in its order.
+        """
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """An encoder itself, and images to try it on.
+class EncoderAccess:
+    """An encoder itself, and the images to try it on.
 
     Attributes:
-        encoder: in evaluation mode, on `device`. Who trains it or changes it does so to a copy.
-        prepare: uint8 `[B, 3, S, S]` on `device` -> what the encoder takes.
+        encoder: in evaluation mode, on `device`. Whoever trains or changes it does so to a copy.
+        prepare: uint8 `[B, 3, S, S]` on `device` -> the encoder's input.
         size: S, the side of the images.
         rows: reads them.
     """
@@ -101,11 +105,11 @@ class Bench:
     rows: RowReader
 
     def prepared(self, images: Tensor) -> Tensor:
-        """What the encoder takes, of uint8 `[B, 3, S, S]` on any device."""
+        """Return the encoder's input for uint8 `[B, 3, S, S]` on any device."""
         return self.prepare(images.to(self.device, non_blocking=True))
 
     def embed(self, images: Tensor) -> Tensor:
-        """uint8 `[B, 3, S, S]` -> `[B, D]` float32 on `device`, without gradients."""
+        """Return `[B, D]` float32 on `device` for uint8 `[B, 3, S, S]`, without gradients."""
         with torch.no_grad():
             return self.encoder.embed(self.prepared(images)).float()
 
@@ -114,13 +118,14 @@ C = TypeVar("C", bound=EvaluatorConfig)
 
 
 class Evaluator(ABC, Generic[C]):
-    """Turns features into named numbers: fractions or plain numbers, accuracies in 0..1.
+    """Base of everything that turns features into named numbers.
 
-    A subclass is registered by `@EVALUATORS.register(name)` and defines `Config` and `judge`.
+    A subclass is registered by `@EVALUATORS.register(name)` and defines `Config` and `evaluate`.
+    Numbers are fractions or plain numbers; accuracies lie in 0..1.
 
     Attributes:
-        counts_queries: some of its numbers are given as the scores of single queries, whatever the
-            data.
+        needs_labels: without labels it gives nothing.
+        counts_queries: some of its numbers are given as one score per query, whatever the data.
     """
 
     Config: ClassVar[type[EvaluatorConfig]]
@@ -130,38 +135,43 @@ class Evaluator(ABC, Generic[C]):
     def __init__(self, config: C) -> None:
         self.config = config
 
-    def views_wanted(self) -> tuple[int, int] | None:
-        """`(rows, views)`: of how many query rows how many augmented views `judge` needs; None for
-        none."""
+    def required_views(self) -> tuple[int, int] | None:
+        """Return `(rows, views)`: how many query rows are needed in how many augmented views.
+
+        None where `evaluate` needs no augmented views.
+        """
         return None
 
     @abstractmethod
-    def judge(self, features: Features) -> Scores:
-        """What there is to say; nothing without the labels that it needs."""
+    def evaluate(self, features: Features) -> Scores:
+        """Return the scores of `features`; nothing where labels are needed and missing."""
 
-    def compute(self, features: Features) -> dict[str, float]:
-        """`judge`, in plain numbers."""
-        return means(self.judge(features))
+    def mean_scores(
+        self, features: Features, access: EncoderAccess | None = None
+    ) -> dict[str, float]:
+        """Return the scores as plain numbers; an `EncoderEvaluator` takes `access` too."""
+        return means(self.evaluate(features))
 
 
 class EncoderEvaluator(Evaluator[C]):
-    """An evaluator that frozen features do not suffice for. A subclass defines `probe` in place of
-    `judge`.
+    """Base of evaluators that need the encoder itself, not only frozen features.
 
-    It runs at the end of a run and in `manta evaluate`, in one process: on rank 0, when the others
-    have finished.
+    A subclass defines `evaluate_encoder` in place of `evaluate`. It runs at the end of a run and
+    in `manta evaluate`, in one process: on rank 0, when the other ranks have finished.
     """
 
     @abstractmethod
-    def probe(self, bench: Bench, features: Features) -> Scores:
-        """As `judge`; leaves the encoder as it was."""
+    def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
+        """Return the scores of the encoder, which is left as it was."""
 
-    def examine(self, bench: Bench, features: Features) -> dict[str, float]:
-        """`probe`, in plain numbers."""
-        return means(self.probe(bench, features))
+    def mean_scores(
+        self, features: Features, access: EncoderAccess | None = None
+    ) -> dict[str, float]:
+        """Return the scores as plain numbers; none without `access`."""
+        return {} if access is None else means(self.evaluate_encoder(access, features))
 
-    def judge(self, features: Features) -> Scores:
-        """Nothing: what features alone say is for others."""
+    def evaluate(self, features: Features) -> Scores:
+        """Return nothing: features alone do not suffice."""
         return {}
 
 
@@ -169,45 +179,44 @@ EVALUATORS: Registry[type[Evaluator[Any]]] = Registry("evaluators", "manta.evalu
 
 
 def build(config: EvaluatorConfig) -> Evaluator[Any]:
-    """The evaluator that `config.name` names."""
+    """Return the evaluator that `config.name` names, with these settings."""
     return EVALUATORS[config.name](config)
 
 
-def lacking(
-    evaluator: Evaluator[Any], features: Features, bench: Bench | None = None
+def missing_input(
+    evaluator: Evaluator[Any], features: Features, access: EncoderAccess | None = None
 ) -> str | None:
-    """What the evaluator needs and is not there."""
+    """Return what the evaluator needs and does not have, in words; None where it has all."""
     if evaluator.needs_labels and not features.labelled:
         return "labels"
-    if evaluator.views_wanted() is not None and features.views is None:
+    if evaluator.required_views() is not None and features.views is None:
         return "augmented views"
-    return (
-        "the encoder itself" if isinstance(evaluator, EncoderEvaluator) and bench is None else None
-    )
+    needs_encoder = isinstance(evaluator, EncoderEvaluator)
+    return "the encoder itself" if needs_encoder and access is None else None
 
 
-def evaluate(
-    evaluators: Iterable[Evaluator[Any]], features: Features, bench: Bench | None = None
+def evaluate_all(
+    evaluators: Iterable[Evaluator[Any]], features: Features, access: EncoderAccess | None = None
 ) -> Scores:
-    """Of all evaluators what can be had: those that lack something are passed over."""
+    """Run every evaluator whose inputs are available, skip the rest, and return all scores."""
     scores: dict[str, float | Tensor] = {}
     for evaluator in evaluators:
-        if lacking(evaluator, features, bench) is None:
-            scores |= evaluator.judge(features)
-            if isinstance(evaluator, EncoderEvaluator) and bench is not None:
-                scores |= evaluator.probe(bench, features)
+        if missing_input(evaluator, features, access) is None:
+            scores |= evaluator.evaluate(features)
+            if isinstance(evaluator, EncoderEvaluator) and access is not None:
+                scores |= evaluator.evaluate_encoder(access, features)
     return scores
 
 
 def means(scores: Scores) -> dict[str, float]:
-    """Plain numbers: means of what is given query by query. NaN of no query."""
+    """Return plain numbers: the mean of each score per query; NaN of no query."""
     return {
         name: _mean(value) if isinstance(value, Tensor) else value for name, value in scores.items()
     }
 
 
 def counted(scores: Scores) -> dict[str, Tensor]:
-    """What is given query by query."""
+    """Return those scores that are given per query."""
     return {name: value for name, value in scores.items() if isinstance(value, Tensor)}
 
 
@@ -217,9 +226,11 @@ def _mean(scores: Tensor) -> float:
     return float(scores.double().mean())
 
 
-def some(features: Tensor, rows: int, *, seed: int) -> Tensor:
-    """At most `rows` of `[N, D]` features, drawn at random: the first ones of sorted data are of
-    one kind."""
+def subsample(features: Tensor, rows: int, *, seed: int) -> Tensor:
+    """Return at most `rows` of `[N, D]` features.
+
+    They are drawn at random, since the first ones of sorted data are all of one kind.
+    """
     if len(features) <= rows:
         return features
     drawn = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))[:rows]

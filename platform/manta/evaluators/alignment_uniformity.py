@@ -12,7 +12,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
+from manta.evaluators._base import (
+    EVALUATORS,
+    Evaluator,
+    EvaluatorConfig,
+    Features,
+    Scores,
+    subsample,
+)
 from manta.functional.geometry import alignment, hypersphere_uniformity
 
 
@@ -43,15 +50,15 @@ class AlignmentUniformity(Evaluator[AlignmentUniformityConfig]):
 
     Config = AlignmentUniformityConfig
 
-    def views_wanted(self) -> tuple[int, int]:
+    def required_views(self) -> tuple[int, int]:
         return self.config.pairs, self.config.views
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         if features.views is None or len(features.queries) < 2:
             return {}
         config = self.config
         views = features.views[: config.pairs, : config.views]
-        rows = some(features.queries, config.rows, seed=config.seed)
+        rows = subsample(features.queries, config.rows, seed=config.seed)
         return {
             "alignment": alignment(views, alpha=config.alpha),
             "uniformity": hypersphere_uniformity(rows, t=config.t, chunk=config.chunk),

@@ -6,7 +6,14 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
+from manta.evaluators._base import (
+    EVALUATORS,
+    Evaluator,
+    EvaluatorConfig,
+    Features,
+    Scores,
+    subsample,
+)
 from manta.functional.spectrum import LEAST_POINTS, alpha_req
 
 
@@ -34,8 +41,8 @@ class AlphaReQ(Evaluator[AlphaReQConfig]):
 
     Config = AlphaReQConfig
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         config = self.config
-        queries = some(features.queries, config.rows, seed=config.seed)
+        queries = subsample(features.queries, config.rows, seed=config.seed)
         alpha = alpha_req(queries, first=config.first, last=config.last)
         return {"alpha_req": alpha, "alpha_req_gap": abs(alpha - 1)}

@@ -57,7 +57,7 @@ class Clustering(Evaluator[ClusteringConfig]):
 
     Config = ClusteringConfig
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         config = self.config
         drawn = torch.randperm(
             len(features.queries), generator=torch.Generator().manual_seed(config.seed)

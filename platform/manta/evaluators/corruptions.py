@@ -18,7 +18,7 @@ from torch import Tensor
 from manta.errors import did_you_mean
 from manta.evaluators._base import (
     EVALUATORS,
-    Bench,
+    EncoderAccess,
     EncoderEvaluator,
     EncoderEvaluatorConfig,
     Features,
@@ -64,7 +64,7 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
     Config = CorruptionsConfig
     needs_labels = True
 
-    def probe(self, bench: Bench, features: Features) -> Scores:
+    def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
         names = self.config.corruptions
         cases = [(name, severity) for name in names for severity in SEVERITIES]
         # Each case has draws of its own, which do not depend on what else is tried.
@@ -72,15 +72,15 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
         clean: list[Tensor] = []
         corrupted: dict[tuple[str, int], list[Tensor]] = {case: [] for case in cases}
         truth: list[Tensor] = []
-        for images, labels in bench.rows("queries", self.config.rows):
+        for images, labels in access.rows("queries", self.config.rows):
             if labels is None:
                 return {}
             truth.append(labels)
-            images = images.to(bench.device)
-            clean.append(bench.embed(images))
+            images = images.to(access.device)
+            clean.append(access.embed(images))
             for name, severity in cases:
                 changed = corrupt(images, name, severity, generators[name, severity])
-                corrupted[name, severity].append(bench.embed(changed))
+                corrupted[name, severity].append(access.embed(changed))
         top1 = {case: self._top1(features, parts, truth) for case, parts in corrupted.items()}
         found: dict[str, float | Tensor] = {
             "corruptions_top1": _together(top1.values()),

@@ -78,7 +78,7 @@ class FewShot(Evaluator[FewShotConfig]):
     counts_queries = True
 
     @torch.inference_mode(False)  # the head needs gradients, whatever mode its caller is in
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}

@@ -27,7 +27,7 @@ from manta.encoders import Encoder
 from manta.errors import ConfigError
 from manta.evaluators._base import (
     EVALUATORS,
-    Bench,
+    EncoderAccess,
     EncoderEvaluator,
     EncoderEvaluatorConfig,
     Features,
@@ -93,7 +93,7 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
     needs_labels = True
 
     @torch.inference_mode(False)  # training needs gradients, whatever mode its caller is in
-    def probe(self, bench: Bench, features: Features) -> Scores:
+    def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
         if features.bank_labels is None:
             return {}
         config, labels = self.config, features.bank_labels.cpu()
@@ -104,26 +104,26 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
         if not bool(features.bank.isfinite().all()):
             return dict.fromkeys(trials, float("nan"))
         chosen = {name: few(labels, size, seed=config.seed) for name, size in trials.items()}
-        images = _read(bench, torch.unique(torch.cat(list(chosen.values()))))
+        images = _read(access, torch.unique(torch.cat(list(chosen.values()))))
         tuned = {}
         for name, rows in chosen.items():
             classes, targets = torch.unique(labels[rows], return_inverse=True)
             support = torch.stack([images[row] for row in rows.tolist()])
-            tuned[name] = classes, self._tune(bench, support, targets)
-        return _score(bench, tuned, limit=config.rows)
+            tuned[name] = classes, self._tune(access, support, targets)
+        return _score(access, tuned, limit=config.rows)
 
-    def _tune(self, bench: Bench, images: Tensor, targets: Tensor) -> nn.Module:
+    def _tune(self, access: EncoderAccess, images: Tensor, targets: Tensor) -> nn.Module:
         """A copy of the encoder with a head, trained on `images: [N, 3, S, S]` of `targets:
         [N]`."""
-        config, device = self.config, bench.device
+        config, device = self.config, access.device
         targets = targets.to(device)
-        encoder = copy.deepcopy(bench.encoder).eval().requires_grad_(True)
+        encoder = copy.deepcopy(access.encoder).eval().requires_grad_(True)
         head = nn.Linear(encoder.embed_dim, int(targets.max()) + 1, device=device)
         with torch.no_grad():
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
             if config.head == "prototypes":
-                support = torch.cat([bench.embed(part) for part in torch.split(images, 256)])
+                support = torch.cat([access.embed(part) for part in torch.split(images, 256)])
                 _start(head, support, targets, config.sharpness)
         classifier = nn.Sequential(encoder, head)
         groups = [
@@ -147,7 +147,7 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
                     generator=generator,
                 )
                 loss = F.cross_entropy(
-                    classifier(bench.prepared(views)).float(), targets[rows.to(device)]
+                    classifier(access.prepared(views)).float(), targets[rows.to(device)]
                 )
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward([loss])
@@ -184,11 +184,11 @@ def augment(images: Tensor, least_area: float, *, flip: bool, generator: Generat
     )
 
 
-def _read(bench: Bench, rows: Tensor) -> dict[int, Tensor]:
+def _read(access: EncoderAccess, rows: Tensor) -> dict[int, Tensor]:
     """Images of some rows of the bank, `[3, S, S]` by row number."""
     found: dict[int, Tensor] = {}
     start = 0
-    for images, _ in bench.rows("bank"):
+    for images, _ in access.rows("bank"):
         here = rows[(rows >= start) & (rows < start + len(images))]
         found |= {row: images[row - start].clone() for row in here.tolist()}
         start += len(images)
@@ -242,14 +242,16 @@ def _batches(rows: int, batch: int, steps: int, generator: Generator) -> Iterato
 
 
 @torch.no_grad()
-def _score(bench: Bench, tuned: dict[str, tuple[Tensor, nn.Module]], *, limit: int) -> Scores:
+def _score(
+    access: EncoderAccess, tuned: dict[str, tuple[Tensor, nn.Module]], *, limit: int
+) -> Scores:
     """Which query rows each classifier names right, given its classes and itself. A class that it
     was not shown is always wrong."""
     hits: dict[str, list[Tensor]] = {name: [] for name in tuned}
-    for images, truth in bench.rows("queries", limit):
+    for images, truth in access.rows("queries", limit):
         if truth is None:
             return {}
-        prepared = bench.prepared(images)
+        prepared = access.prepared(images)
         for name, (classes, classifier) in tuned.items():
             hits[name].append(classes[classifier(prepared).argmax(1).cpu()] == truth)
     return {name: torch.cat(parts) for name, parts in hits.items()}

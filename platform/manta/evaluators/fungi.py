@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from manta.errors import ConfigError
 from manta.evaluators._base import (
     EVALUATORS,
-    Bench,
+    EncoderAccess,
     EncoderEvaluator,
     EncoderEvaluatorConfig,
     Features,
@@ -89,11 +89,11 @@ class Fungi(EncoderEvaluator[FungiConfig]):
     needs_labels = True
 
     @torch.inference_mode(False)  # there would be no gradients in it
-    def probe(self, bench: Bench, features: Features) -> Scores:
+    def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
         config = self.config
-        gradients = Gradients(bench, config)
-        bank = _read(bench, gradients, "bank", config.rows)
-        queries = _read(bench, gradients, "queries", config.query_rows)
+        gradients = Gradients(access, config)
+        bank = _read(access, gradients, "bank", config.rows)
+        queries = _read(access, gradients, "queries", config.query_rows)
         if bank.labels is None or queries.labels is None:
             return {}
         settings = KNNConfig(
@@ -119,17 +119,17 @@ class Gradients:
     """Projected gradients of every loss for images: a copy of the encoder with a tap on one
     layer."""
 
-    def __init__(self, bench: Bench, config: FungiConfig) -> None:
-        self.bench, self.config = bench, config
-        self.encoder = copy.deepcopy(bench.encoder).eval().requires_grad_(False)
+    def __init__(self, access: EncoderAccess, config: FungiConfig) -> None:
+        self.access, self.config = access, config
+        self.encoder = copy.deepcopy(access.encoder).eval().requires_grad_(False)
         self.layer = _tapped(self.encoder, config.layer)
         self.layer.register_forward_hook(self._tap)
         self._inputs: Tensor | None = None
         self._outputs: Tensor | None = None
         generator, width, device = (
             torch.Generator().manual_seed(config.seed),
-            bench.encoder.embed_dim,
-            bench.device,
+            access.encoder.embed_dim,
+            access.device,
         )
 
         def head(outputs: int) -> Tensor:
@@ -151,7 +151,7 @@ class Gradients:
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """`[B, 3, S, S]` uint8 -> the embeddings `[B, D]`, and `[B, D * (1 + losses)]` of
         normalised parts."""
-        prepared = self.bench.prepared(images)
+        prepared = self.access.prepared(images)
         terms = {"kl": self._kl, "dino": self._dino, "simclr": self._simclr}
         crops = self._crops(prepared) if set(self.config.losses) != {"kl"} else []
         with torch.enable_grad():
@@ -206,7 +206,8 @@ class Gradients:
     def _negatives(self) -> Tensor:
         """Normalised, under SimCLR's head: rows from all over the bank."""
         found = [
-            self.bench.embed(images) for images, _ in self.bench.rows("bank", self.config.negatives)
+            self.access.embed(images)
+            for images, _ in self.access.rows("bank", self.config.negatives)
         ]
         return F.normalize(torch.cat(found) @ self.heads["simclr"].T, dim=1)
 
@@ -299,11 +300,11 @@ class _Rows(NamedTuple):
 
 
 def _read(
-    bench: Bench, gradients: Gradients, split: Literal["bank", "queries"], limit: int
+    access: EncoderAccess, gradients: Gradients, split: Literal["bank", "queries"], limit: int
 ) -> _Rows:
     """Features without and with gradients, and labels, on the CPU."""
     plain, joined, labels = [], [], []
-    for images, truth in bench.rows(split, limit):
+    for images, truth in access.rows(split, limit):
         for part in torch.split(images, gradients.config.batch):
             z, both = gradients(part)
             plain.append(z.cpu())

@@ -51,7 +51,7 @@ class KNN(Evaluator[KNNConfig]):
     needs_labels = True
     counts_queries = True
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         return self.hits(features)
 
     def hits(self, features: Features) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from manta.evaluators._base import (
     EVALUATORS,
-    Bench,
+    EncoderAccess,
     EncoderEvaluator,
     EncoderEvaluatorConfig,
     Features,
@@ -71,10 +71,10 @@ class Layers(EncoderEvaluator[LayersConfig]):
 
     Config = LayersConfig
 
-    def probe(self, bench: Bench, features: Features) -> Scores:
+    def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
         config = self.config
-        reader = LayerReader(bench.encoder, config.layers)
-        bank, labels = _read(bench, reader, "bank", config.rows)
+        reader = LayerReader(access.encoder, config.layers)
+        bank, labels = _read(access, reader, "bank", config.rows)
         *names, last = bank
         found: dict[str, float | Tensor] = {
             f"layers_{name}_cca": pwcca(bank[name], bank[last], variance=config.variance)
@@ -82,7 +82,7 @@ class Layers(EncoderEvaluator[LayersConfig]):
         }
         if labels is None:
             return found
-        queries, truth = _read(bench, reader, "queries", config.query_rows)
+        queries, truth = _read(access, reader, "queries", config.query_rows)
         if truth is None:
             return found
         top1 = []
@@ -180,13 +180,13 @@ def _components(centred: Tensor, variance: float) -> Tensor:
 
 
 def _read(
-    bench: Bench, reader: LayerReader, split: Literal["bank", "queries"], limit: int
+    access: EncoderAccess, reader: LayerReader, split: Literal["bank", "queries"], limit: int
 ) -> tuple[dict[str, Tensor], Tensor | None]:
     """Features of every layer and labels, on the CPU."""
     found: dict[str, list[Tensor]] = {name: [] for name in reader.modules}
     labels = []
-    for images, truth in bench.rows(split, limit):
-        for name, output in reader(bench.prepared(images)).items():
+    for images, truth in access.rows(split, limit):
+        for name, output in reader(access.prepared(images)).items():
             found[name].append(output.cpu())
         if truth is not None:
             labels.append(truth)

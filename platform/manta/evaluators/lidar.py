@@ -31,10 +31,10 @@ class LiDAR(Evaluator[LiDARConfig]):
 
     Config = LiDARConfig
 
-    def views_wanted(self) -> tuple[int, int]:
+    def required_views(self) -> tuple[int, int]:
         return self.config.rows, self.config.views
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         if features.views is None:
             return {}
         return {

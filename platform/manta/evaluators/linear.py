@@ -53,7 +53,7 @@ class Linear(Evaluator[LinearConfig]):
     counts_queries = True
 
     @torch.inference_mode(False)  # the fit needs gradients, whatever mode its caller is in
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}

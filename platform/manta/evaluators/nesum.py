@@ -6,7 +6,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
+from manta.evaluators._base import (
+    EVALUATORS,
+    Evaluator,
+    EvaluatorConfig,
+    Features,
+    Scores,
+    subsample,
+)
 from manta.functional.geometry import nesum
 
 
@@ -25,5 +32,7 @@ class NESum(Evaluator[NESumConfig]):
 
     Config = NESumConfig
 
-    def judge(self, features: Features) -> Scores:
-        return {"nesum": nesum(some(features.queries, self.config.rows, seed=self.config.seed))}
+    def evaluate(self, features: Features) -> Scores:
+        return {
+            "nesum": nesum(subsample(features.queries, self.config.rows, seed=self.config.seed))
+        }

@@ -27,6 +27,6 @@ class Rank(Evaluator[RankConfig]):
 
     Config = RankConfig
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         queries = features.queries[: self.config.rows]
         return {"rankme": rankme(queries), "feature_std": feature_std(queries)}

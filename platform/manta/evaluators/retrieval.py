@@ -38,7 +38,7 @@ class Retrieval(Evaluator[RetrievalConfig]):
     needs_labels = True
     counts_queries = True
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}

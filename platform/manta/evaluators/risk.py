@@ -74,7 +74,7 @@ class Risk(Evaluator[RiskConfig]):
     @torch.inference_mode(
         False
     )  # what is drawn is learnt from, and must not be a tensor of that mode
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}
@@ -104,4 +104,4 @@ class Risk(Evaluator[RiskConfig]):
             chunk=config.chunk,
             seed=config.seed,
         )
-        return 1 - Linear(probe).compute(features)["linear_top1"]
+        return 1 - Linear(probe).mean_scores(features)["linear_top1"]

@@ -29,7 +29,7 @@ from manta.encoders import DenseEncoder
 from manta.errors import ConfigError, DataError
 from manta.evaluators._base import (
     EVALUATORS,
-    Bench,
+    EncoderAccess,
     EncoderEvaluator,
     EncoderEvaluatorConfig,
     Features,
@@ -75,8 +75,8 @@ class Segmentation(EncoderEvaluator[SegmentationConfig]):
     Config = SegmentationConfig
 
     @torch.no_grad()
-    def probe(self, bench: Bench, features: Features) -> Scores:
-        config, encoder = self.config, bench.encoder
+    def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
+        config, encoder = self.config, access.encoder
         if not isinstance(encoder, DenseEncoder):
             raise ConfigError(
                 "segmentation needs an encoder with a feature map; leave the evaluator out"
@@ -85,11 +85,11 @@ class Segmentation(EncoderEvaluator[SegmentationConfig]):
         chosen_on: list[Tensor] = []
         scored_on: list[Tensor] = []
         similar: list[_Similar] = []
-        scenes = islice(_scenes(config, bench.size), config.rows)
+        scenes = islice(_scenes(config, access.size), config.rows)
         number = 0
         while batch := list(islice(scenes, config.batch)):
             maps = (
-                encoder.feature_map(bench.prepared(torch.stack([image for image, _ in batch])))
+                encoder.feature_map(access.prepared(torch.stack([image for image, _ in batch])))
                 .float()
                 .cpu()
             )

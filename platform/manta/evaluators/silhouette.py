@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores, some
+from manta.evaluators._base import (
+    EVALUATORS,
+    Evaluator,
+    EvaluatorConfig,
+    Features,
+    Scores,
+    subsample,
+)
 
 Points = NDArray[np.float32]
 
@@ -47,12 +54,15 @@ class Silhouette(Evaluator[SilhouetteConfig]):
 
     Config = SilhouetteConfig
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         from scipy.cluster.hierarchy import cut_tree, ward
         from sklearn.metrics import silhouette_score
 
         points: Points = (
-            some(features.queries, self.config.rows, seed=self.config.seed).float().cpu().numpy()
+            subsample(features.queries, self.config.rows, seed=self.config.seed)
+            .float()
+            .cpu()
+            .numpy()
         )
         distinct = len(np.unique(points, axis=0)) if np.isfinite(points).all() else 0
         counts = [count for count in self.config.clusters if count < distinct]

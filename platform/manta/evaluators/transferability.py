@@ -45,7 +45,7 @@ class Transferability(Evaluator[TransferabilityConfig]):
     Config = TransferabilityConfig
     needs_labels = True
 
-    def judge(self, features: Features) -> Scores:
+    def evaluate(self, features: Features) -> Scores:
         labels = features.bank_labels
         if labels is None:
             return {}

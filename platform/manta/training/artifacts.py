@@ -11,7 +11,7 @@ import torch
 
 from manta.config import Experiment
 from manta.data import RankBatch
-from manta.evaluation.online import Assessment
+from manta.evaluation.online import SplitFeatures
 from manta.runs.folder import RunFolder
 from manta.views import Views
 
@@ -39,7 +39,7 @@ def save_views(folder: RunFolder, views: Views, batch: RankBatch, seed: int) -> 
 def save_assessment(
     folder: RunFolder,
     experiment: Experiment,
-    assessment: Assessment,
+    assessment: SplitFeatures,
     metrics: dict[str, float],
     *,
     step: int,

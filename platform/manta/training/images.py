@@ -25,7 +25,7 @@ from manta.data import (
 from manta.data.read import read_rows
 from manta.data.stream import Closing, Executor
 from manta.data.stream import stream as open_stream
-from manta.evaluation.online import Rows
+from manta.evaluation.rows import SplitRows
 from manta.runs.build import plan_of
 
 ROWS_A_BATCH = 512
@@ -39,7 +39,7 @@ class Supply(Protocol):
     ) -> Closing[RankBatch]:
         """One rank's part of the global batches of steps `start` to `stop`."""
 
-    def read(self, rows: Rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
+    def read(self, rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         """One rank's part of some rows, with labels where the data have them."""
 
 
@@ -73,7 +73,7 @@ class Streamed:
             tasks=self.tasks,
         )
 
-    def read(self, rows: Rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
+    def read(self, rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         return read_split(
             self.manifest,
             rows.plan,
@@ -136,7 +136,7 @@ class Shared:
             cache=self.cache,
         )
 
-    def read(self, rows: Rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
+    def read(self, rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         mine = np.array_split(split_rows(rows.plan, rows.split, rows.limit), world)[rank]
         for first in range(0, len(mine), ROWS_A_BATCH):
             here = mine[first : first + ROWS_A_BATCH]

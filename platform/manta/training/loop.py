@@ -17,14 +17,9 @@ from manta.config import Experiment, from_mapping
 from manta.data import Manifest, RankBatch, open_dataset
 from manta.errors import MantaError, RunError, TrainingStopped
 from manta.evaluation import untrained
-from manta.evaluation.online import (
-    Assessment,
-    Rows,
-    assess,
-    augmentation,
-    evaluators_of,
-    views_wanted,
-)
+from manta.evaluation.augmented import augmentation, required_views
+from manta.evaluation.online import SplitFeatures, due_evaluators, embed_splits
+from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator
 from manta.memory import keep_freed_memory
 from manta.runs.build import (
@@ -132,7 +127,7 @@ class Worker:
         except TrainingStopped as error:
             stopped = error
         self.checkpoints.wait()
-        everything = evaluators_of(self.experiment.evaluation)
+        everything = due_evaluators(self.experiment.evaluation)
         assessment = (
             self._assess(everything, final=True)
             if stopped is None and self.plan.held_out_rows
@@ -214,7 +209,7 @@ class Worker:
     def _evaluate_if_due(self, done: int) -> dict[str, float] | None:
         """The numbers, empty on other ranks than 0; None where nothing was due."""
         per_epoch = self.plan.steps_per_epoch
-        due = evaluators_of(self.experiment.evaluation, epoch=done / per_epoch, span=1 / per_epoch)
+        due = due_evaluators(self.experiment.evaluation, epoch=done / per_epoch, span=1 / per_epoch)
         assessed_later = done == self.total_steps and not self.task.trial
         if not due or assessed_later or not self.plan.held_out_rows:
             return None
@@ -227,7 +222,7 @@ class Worker:
                 self.last_metrics = self.last_metrics | metrics
         return metrics
 
-    def _assess(self, evaluators: list[Evaluator[Any]], *, final: bool) -> Assessment | None:
+    def _assess(self, evaluators: list[Evaluator[Any]], *, final: bool) -> SplitFeatures | None:
         limits = self.experiment.evaluation
         subjects = {"": self.step.objective.exported}
         if final or not (
@@ -237,16 +232,16 @@ class Worker:
         self.assessed = True
         bank_rows = limits.bank_rows if final else min(ONLINE_BANK, limits.bank_rows)
         query_rows = limits.query_rows if final else min(ONLINE_QUERIES, limits.query_rows)
-        return assess(
+        return embed_splits(
             subjects,
-            Rows(self.manifest, self.plan, "bank", bank_rows),
-            Rows(self.manifest, self.plan, "held_out", query_rows),
+            SplitRows(self.manifest, self.plan, "bank", bank_rows),
+            SplitRows(self.manifest, self.plan, "held_out", query_rows),
             prepare=self.step.views.plain,
             size=self.experiment.data.canonical_size,
             device=self.device,
             read=self.supply.read,
             augment=augmentation(self.experiment.views, self.experiment.data.image_size),
-            views=views_wanted(evaluators),
+            views=required_views(evaluators),
         )
 
     def _untrained(self) -> encoders.Encoder:
@@ -255,9 +250,9 @@ class Worker:
         with torch.random.fork_rng(range(torch.cuda.device_count())):  # seeding is of every device
             fresh = untrained_encoder(self.experiment).to(self.device)
         limit = min(untrained.ROWS, self.experiment.evaluation.bank_rows)
-        rows = self.supply.read(Rows(self.manifest, self.plan, "bank", limit), rank=0, world=1)
+        rows = self.supply.read(SplitRows(self.manifest, self.plan, "bank", limit), rank=0, world=1)
         plain = self.step.views.plain
-        untrained.settle(
+        untrained.recalibrate_batchnorm(
             fresh, (batch.images for batch in rows), lambda images: plain(images.to(self.device))
         )
         return fresh

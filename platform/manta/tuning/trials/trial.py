@@ -24,7 +24,7 @@ from ray import tune
 from manta.config import Experiment, from_mapping
 from manta.data import Manifest, open_dataset
 from manta.errors import TrackingError, TrainingStopped
-from manta.evaluation.online import evaluators_of
+from manta.evaluation.online import due_evaluators
 from manta.materials.make import provide
 from manta.memory import release_freed_memory
 from manta.runs.build import plan_of, total_steps
@@ -259,7 +259,7 @@ class Attempt:
         last: dict[str, Any] = self.results[-1] if self.results else {"step": 0, "values": {}}
         if newest is None or newest.step <= last["step"]:
             return []
-        due = evaluators_of(
+        due = due_evaluators(
             experiment.evaluation, epoch=newest.step / per_epoch, span=1 / per_epoch
         )
         return [Rung(newest.step, last["values"] | newest.metrics)] if due else []

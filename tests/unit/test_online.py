@@ -13,18 +13,11 @@ from torch import Tensor
 from manta.batch import ViewNeeds
 from manta.data import LabelledBatch, Manifest, Plan, Shard, split_rows
 from manta.encoders import Encoder
-from manta.evaluation.online import (
-    Assessment,
-    Augment,
-    Reader,
-    Rows,
-    _Embedder,
-    assess,
-    augmentation,
-    views_wanted,
-)
+from manta.evaluation.augmented import Augment, augmentation, required_views
+from manta.evaluation.online import SplitFeatures, _Embedder, embed_splits
+from manta.evaluation.rows import Reader, SplitRows
 from manta.evaluators import (
-    Bench,
+    EncoderAccess,
     EncoderEvaluator,
     EncoderEvaluatorConfig,
     Features,
@@ -57,7 +50,7 @@ MANIFEST = Manifest(
     **FACTS,
 )
 PLAN = Plan(MANIFEST, seed=0, batch_size=64, holdout=0.2)
-BANK, QUERIES = Rows(MANIFEST, PLAN, "bank", 300), Rows(MANIFEST, PLAN, "held_out", 300)
+BANK, QUERIES = SplitRows(MANIFEST, PLAN, "bank", 300), SplitRows(MANIFEST, PLAN, "held_out", 300)
 
 
 class Flat(Encoder):
@@ -76,7 +69,7 @@ def images_of(index: Tensor) -> Tensor:
 
 
 def reader(batch: int) -> Reader:
-    def read(rows: Rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
+    def read(rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         mine = np.array_split(split_rows(rows.plan, rows.split, rows.limit), world)[rank]
         for index in torch.from_numpy(mine).split(batch):
             yield LabelledBatch(
@@ -92,8 +85,8 @@ def assessed(
     views: tuple[int, int] | None = None,
     batch: int = 128,
     **encoders: Encoder,
-) -> Assessment:
-    found = assess(
+) -> SplitFeatures:
+    found = embed_splits(
         encoders or {"": Flat()},
         BANK,
         QUERIES,
@@ -164,7 +157,7 @@ def test_views_do_not_depend_on_the_readers_batches() -> None:
     assert other is not None
     assert torch.equal(one, other)
     assert (
-        build(LiDARConfig(rows=60, views=4)).compute(Features(one[:, 0], one[:, 0], views=one))[
+        build(LiDARConfig(rows=60, views=4)).mean_scores(Features(one[:, 0], one[:, 0], views=one))[
             "lidar"
         ]
         > 1.5
@@ -202,21 +195,21 @@ def test_every_objective_is_augmented_like_simclr() -> None:
 
 def test_the_largest_wish_for_views_suffices_for_all() -> None:
     wishes = [LiDARConfig(rows=100, views=20), RankConfig(), LiDARConfig(rows=400, views=5)]
-    assert views_wanted(map(build, wishes)) == (400, 20)
-    assert views_wanted([build(RankConfig())]) is None
+    assert required_views(map(build, wishes)) == (400, 20)
+    assert required_views([build(RankConfig())]) is None
 
 
 class Tries(EncoderEvaluator[EncoderEvaluatorConfig]):
-    """Reads the bench, and says what it saw."""
+    """Reads the access, and says what it saw."""
 
-    def probe(self, bench: Bench, features: Features) -> Scores:
-        parts = [bench.embed(images) for images, _ in bench.rows("queries")]
-        answers = [labels for _, labels in bench.rows("queries") if labels is not None]
+    def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
+        parts = [access.embed(images) for images, _ in access.rows("queries")]
+        answers = [labels for _, labels in access.rows("queries") if labels is not None]
         return {
             "same": float(torch.equal(torch.cat(parts), features.queries)),
             "labels": float(torch.equal(torch.cat(answers), features.query_labels)),  # type: ignore[arg-type]
-            "drawn": float(sum(len(images) for images, _ in bench.rows("bank", 50))),
-            "bank": float(sum(len(images) for images, _ in bench.rows("bank", 10_000))),
+            "drawn": float(sum(len(images) for images, _ in access.rows("bank", 50))),
+            "bank": float(sum(len(images) for images, _ in access.rows("bank", 10_000))),
         }
 
 
@@ -230,5 +223,5 @@ def test_evaluators_of_encoders_read_the_rows_of_the_features() -> None:
     assert {name: metrics[name] for name in seen} == seen
     assert {name: metrics[f"random_{name}"] for name in seen} == seen
     assert len(metrics) == 2 * (2 + 4)
-    drawn = torch.cat([images for images, _ in found.benches[""].rows("bank", 50)])
+    drawn = torch.cat([images for images, _ in found.accesses[""].rows("bank", 50)])
     assert torch.equal(drawn, images_of(torch.from_numpy(split_rows(PLAN, "bank", 50))))

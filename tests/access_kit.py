@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from conformance.objective_kit import SIZE, VIT, labels, pictures
 from manta import encoders
 from manta.encoders import Encoder, EncoderConfig
-from manta.evaluators import Bench, Features, LabelledImages
+from manta.evaluators import EncoderAccess, Features, LabelledImages
 
 MEAN, STD = 0.3, 0.4
 
@@ -45,7 +45,7 @@ def prepare(images: Tensor) -> Tensor:
     return (images.float() / 255 - MEAN) / STD
 
 
-def bench_of(
+def access_of(
     encoder: Encoder,
     *,
     bank: int = 300,
@@ -53,7 +53,7 @@ def bench_of(
     labelled: bool = True,
     batch: int = 128,
     shown: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Bench, Features]:
+) -> tuple[EncoderAccess, Features]:
     """The encoder and its features of the first `bank` digits, and of the `queries` digits after
     them.
 
@@ -71,10 +71,10 @@ def bench_of(
             here = slice(cut, cut + batch)
             yield pixels[here], truth[here] if labelled else None
 
-    bench = Bench(encoder, prepare, images.shape[-1], torch.device("cpu"), rows)
+    access = EncoderAccess(encoder, prepare, images.shape[-1], torch.device("cpu"), rows)
     found = {
-        split: torch.cat([bench.embed(pixels) for pixels, _ in rows(split)])
+        split: torch.cat([access.embed(pixels) for pixels, _ in rows(split)])
         for split in ("bank", "queries")
     }
     truths = (numbers[parts["bank"]], numbers[parts["queries"]]) if labelled else (None, None)
-    return bench, Features(found["bank"], found["queries"], *truths)
+    return access, Features(found["bank"], found["queries"], *truths)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from manta import encoders
 from manta.encoders import Encoder, EncoderConfig
-from manta.evaluation.untrained import BATCH, settle
+from manta.evaluation.untrained import BATCH, recalibrate_batchnorm
 
 BATCHES = 3
 
@@ -47,7 +47,7 @@ def test_statistics_are_those_of_all_images_however_they_are_sorted() -> None:
     encoder, images = Convolution(), sorted_by_class()
     convolution, norm = encoder.layers[0], encoder.layers[1]
     weights = [parameter.clone() for parameter in encoder.parameters()]
-    assert settle(encoder.train(), images.split(50), prepare)
+    assert recalibrate_batchnorm(encoder.train(), images.split(50), prepare)
     with torch.no_grad():
         seen = convolution(prepare(images)).transpose(0, 1).flatten(1).double()
     torch.testing.assert_close(norm.running_mean.double(), seen.mean(1), rtol=1e-4, atol=1e-5)
@@ -62,7 +62,7 @@ def test_statistics_are_those_of_all_images_however_they_are_sorted() -> None:
 def test_nothing_else_is_touched(training: bool) -> None:
     encoder = Convolution().train(training)
     state = torch.get_rng_state()
-    settle(encoder, [sorted_by_class()], prepare)
+    recalibrate_batchnorm(encoder, [sorted_by_class()], prepare)
     assert torch.equal(torch.get_rng_state(), state)
     assert {module.training for module in encoder.modules()} == {training}
     assert encoder.layers[1].momentum == 0.1, "what is trained on from here goes on as ever"
@@ -70,21 +70,21 @@ def test_nothing_else_is_touched(training: bool) -> None:
 
 def test_the_same_images_give_the_same_statistics() -> None:
     first, second = Convolution(), Convolution()
-    settle(first, sorted_by_class().split(50), prepare)
-    settle(second, sorted_by_class().split(128), prepare)
+    recalibrate_batchnorm(first, sorted_by_class().split(50), prepare)
+    recalibrate_batchnorm(second, sorted_by_class().split(128), prepare)
     assert torch.equal(first.layers[1].running_var, second.layers[1].running_var)
 
 
 def test_statistics_of_pretrained_weights_stay() -> None:
     encoder = Convolution()
     encoder.layers[1].running_mean.fill_(0.25)
-    assert not settle(encoder, [sorted_by_class()], prepare)
+    assert not recalibrate_batchnorm(encoder, [sorted_by_class()], prepare)
     assert encoder.layers[1].running_mean.unique().tolist() == [0.25]
 
 
 def test_one_image_has_no_variance() -> None:
     encoder = Convolution()
-    assert not settle(encoder, [sorted_by_class()[:1]], prepare)
+    assert not recalibrate_batchnorm(encoder, [sorted_by_class()[:1]], prepare)
     assert encoder.layers[1].running_var.unique().tolist() == [1.0]
 
 
@@ -94,5 +94,5 @@ def test_a_network_without_batchnorm_reads_no_image() -> None:
     )
     encoder = encoders.build(plain, image_size=32)
     unread = iter([torch.zeros(2, 3, 32, 32, dtype=torch.uint8)])
-    assert not settle(encoder, unread, prepare)
+    assert not recalibrate_batchnorm(encoder, unread, prepare)
     assert next(unread) is not None
