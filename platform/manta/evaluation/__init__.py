@@ -1,1 +1,1 @@
-"""Judging models: during a run, after it, side by side, and for a promotion."""
+"""Evaluation of models: during a run, after it, side by side, and for a promotion."""
