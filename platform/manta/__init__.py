@@ -19,7 +19,7 @@ from manta.errors import MantaError
 
 if TYPE_CHECKING:
     from manta.api.arguments import load_recipe
-    from manta.api.components import evaluator, objective
+    from manta.api.decorators import evaluator, objective
     from manta.api.embeddings import Embeddings, embed, explore
     from manta.api.evaluating import compare, evaluate
     from manta.api.evaluation_result import Comparison, Evaluation
@@ -85,7 +85,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "manta.api.arguments": ("load_recipe",),
-    "manta.api.components": ("evaluator", "objective"),
+    "manta.api.decorators": ("evaluator", "objective"),
     "manta.api.embeddings": ("Embeddings", "embed", "explore"),
     "manta.api.evaluating": ("compare", "evaluate"),
     "manta.api.evaluation_result": ("Comparison", "Evaluation"),

@@ -56,23 +56,25 @@ def _shipped(folder: str) -> Path:
 def _objectives() -> list[dict[str, Any]]:
     from manta.objectives import OBJECTIVES
 
-    return [
-        {
-            "name": name,
-            "family": kind.family,
-            "views": kind.views,
-            "keeps": list(kind.keeps),
-            "labels": "asked for, from a column that is named"
-            if kind.labels == "asked"
-            else "none",
-            "exchange": kind.exchange.value,
-            "slow_start": kind.slow_start,
-            "paper": f"{kind.paper.title} ({kind.paper.year})",
-            "reference": kind.paper.reference,
-            "source": kind.paper.source,
-        }
-        for name, kind in OBJECTIVES.items()
-    ]
+    return [_objective(name, kind) for name, kind in OBJECTIVES.items()]
+
+
+def _objective(name: str, kind: Any) -> dict[str, Any]:
+    """Return one row; a user's own method may come from no paper and belong to no family."""
+    paper = getattr(kind, "paper", None)
+    asked = "asked for, from a column that is named"
+    return {
+        "name": name,
+        "family": getattr(kind, "family", None),
+        "views": kind.views,
+        "keeps": list(kind.keeps),
+        "labels": asked if kind.labels == "asked" else "none",
+        "exchange": kind.exchange.value,
+        "slow_start": kind.slow_start,
+        "paper": f"{paper.title} ({paper.year})" if paper else None,
+        "reference": paper.reference if paper else None,
+        "source": paper.source if paper else None,
+    }
 
 
 def _encoders() -> list[dict[str, Any]]:

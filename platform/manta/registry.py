@@ -32,17 +32,22 @@ class Registry(Generic[T]):
         self.kind = kind
         self._package = package
         self._components: dict[str, T] = {}
+        self._installed: set[str] = set()
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Class or function decorator. Registering a taken name is an error, so nothing is replaced
-        silently."""
+        """Return a class or function decorator that adds a component under a name.
+
+        The same definition again replaces the one before, as when a module is loaded twice or a
+        notebook's cell is run again.
+
+        Raises:
+            ConfigError: another component has the name; nothing is replaced silently.
+        """
 
         def add(component: T) -> T:
             known = self._components.get(name)
-            if known is not None and getattr(known, "__qualname__", known) != getattr(
-                component, "__qualname__", component
-            ):
+            if known is not None and not self._replaces(component, known):
                 raise ConfigError(
                     f"{self.kind}: the name {name!r} is registered twice; rename one of them"
                 )
@@ -50,6 +55,27 @@ class Registry(Generic[T]):
             return component
 
         return add
+
+    def own(self) -> dict[str, T]:
+        """Return by name what was registered so far and is neither built in nor installed: the
+        components of this process's own script, notebook and modules."""
+        return {
+            name: component
+            for name, component in self._components.items()
+            if not self._built_in(component) and name not in self._installed
+        }
+
+    def _replaces(self, component: T, known: T) -> bool:
+        if self._built_in(component) != self._built_in(known):
+            return False
+        # In `__main__` the user sees both definitions, and the last one counts.
+        if getattr(component, "__module__", "") == getattr(known, "__module__", "") == "__main__":
+            return True
+        names = [getattr(one, "__qualname__", one) for one in (component, known)]
+        return bool(names[0] == names[1])
+
+    def _built_in(self, component: T) -> bool:
+        return str(getattr(component, "__module__", "")).startswith(f"{self._package}.")
 
     def __getitem__(self, name: str) -> T:
         self._load_one(name)
@@ -102,5 +128,7 @@ class Registry(Generic[T]):
         for module in pkgutil.iter_modules(package.__path__):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{self._package}.{module.name}")
+        before = set(self._components)
         for point in entry_points(group=f"manta.{self.kind}"):
             point.load()
+        self._installed = set(self._components) - before

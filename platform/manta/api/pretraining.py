@@ -58,6 +58,8 @@ def train(
     from manta.training.run import train as run_train
 
     begun = time.time() if started is None else started
+    if resume and name is not None:
+        _require_components(os.path.join(os.fspath(runs), name))
     experiment = load_recipe(recipe, overrides, data=data, progress=progress)
     with reporting(progress) as reporter:
         summary = run_train(
@@ -73,6 +75,16 @@ def train(
             )
         )
     return Run.of_summary(summary)
+
+
+def _require_components(run: str) -> None:
+    """Check that what a run is resumed with is defined here, before a recipe is refused for it."""
+    from manta.runs.folder import RunFolder
+    from manta.runs.store import load_experiment
+
+    folder = RunFolder(run)
+    if folder.exists("experiment.yaml"):
+        load_experiment(folder)
 
 
 def estimate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import yaml
 
 from manta.config import Experiment, from_mapping
 from manta.errors import RunError
+from manta.evaluators import EVALUATORS
+from manta.objectives import OBJECTIVES
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
 
@@ -45,8 +47,35 @@ def find_run(runs: str, name: str) -> RunFolder:
 
 
 def load_experiment(folder: RunFolder) -> Experiment:
-    """The resolved configuration that a run was started with."""
-    return from_mapping(yaml.safe_load(folder.read("experiment.yaml")))
+    """Return the resolved configuration that a run was started with.
+
+    Raises:
+        RunError: it names an objective or an evaluator that is not defined in this process.
+    """
+    tree = yaml.safe_load(folder.read("experiment.yaml"))
+    require_components(tree, f"run {folder.name!r}")
+    return from_mapping(tree)
+
+
+def require_components(tree: Mapping[str, Any], owner: str) -> None:
+    """Check that this process has the objective and the evaluators of a saved configuration.
+
+    Args:
+        tree: an experiment as plain data.
+        owner: what was started with it, for the message.
+
+    Raises:
+        RunError: one is missing; the message says what to define first.
+    """
+    evaluators = tree.get("evaluation", {}).get("evaluators", [])
+    named = [("objective", OBJECTIVES, tree["objective"]["name"])]
+    named += [("evaluator", EVALUATORS, evaluator["name"]) for evaluator in evaluators]
+    for noun, registry, name in named:
+        if name not in registry:
+            raise RunError(
+                f"{owner} has the {noun} {name!r}, which is not defined in this process; first run"
+                f" the code that has `@manta.{noun}({name!r})`, or install its package"
+            )
 
 
 def git_commit() -> str | None:

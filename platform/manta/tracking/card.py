@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from manta.config import Experiment
-from manta.objectives import OBJECTIVES
+from manta.objectives import OBJECTIVES, Paper
 from manta.secrets import without_secrets
 
 BASELINE = "random_"
@@ -37,17 +37,15 @@ def model_card(
 
 
 def _facts(experiment: Experiment, run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    paper = OBJECTIVES[experiment.objective.name].paper
+    paper: Paper | None = getattr(OBJECTIVES[experiment.objective.name], "paper", None)
+    source = f": {paper.title} ({paper.year}), {paper.reference}" if paper else ", unpublished"
     train, encoder = experiment.train, experiment.encoder
     start = "timm's pretrained weights" if encoder.pretrained else "random weights"
     rows = f"{run['rows']:,} images" if "rows" in run else ""
     digest = f"digest `{run['digest']}`" if "digest" in run else ""
     steps = f"{run['steps']:,} steps" if "steps" in run else ""
     parameters = f"{run['parameters']:,} parameters" if "parameters" in run else ""
-    yield (
-        "Objective",
-        f"{experiment.objective.name}: {paper.title} ({paper.year}), {paper.reference}",
-    )
+    yield "Objective", f"{experiment.objective.name}{source}"
     yield "Encoder", _joined(encoder.name, parameters, f"from {start}")
     yield "Data", _joined(without_secrets(experiment.data.source), rows, digest)
     yield (

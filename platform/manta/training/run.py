@@ -26,6 +26,7 @@ from manta.runs.materials import required
 from manta.runs.store import IngestProgress, Notify, default_store, git_commit, load_experiment
 from manta.tracking import Dataset, Tracker
 from manta.tracking.tracker import Status
+from manta.training.components import own_components
 from manta.training.launch import Allotment, allot, logical_cpus
 from manta.training.optimizer import build_optimizer
 from manta.training.task import Task
@@ -71,6 +72,7 @@ def train(request: RunRequest) -> dict[str, Any]:
         # Ray's start, MLflow's import and first migration, and timm's import take seconds each:
         # side by side.
         request.notify("starting Ray")
+        components = own_components(experiment)
         checking = background.submit(preflight, experiment)
         opening = background.submit(_known_run_or_check, folder, tracker)
         own = connect(
@@ -99,6 +101,7 @@ def train(request: RunRequest) -> dict[str, Any]:
         started=request.started or time.time(),
         threads=allotment.threads,
         decode_tasks=allotment.decode_tasks,
+        components=components,
     )
     request.notify(f"training {folder.name!r}: {steps} steps on {allotment.workers} worker(s)")
     stop_watching = request.watch_folder(folder, steps) if request.watch_folder else None

@@ -24,6 +24,7 @@ class Task:
         device: None: the GPU that Ray Train gives, or the CPU.
         trial: one of a study: evaluated at its own cadence only, on few rows, the last step
             included.
+        components: of the user's own; `manta.training.components` registers them on arrival.
     """
 
     experiment: dict[str, Any]
@@ -38,6 +39,7 @@ class Task:
     executor: Executor = "ray"
     device: str | None = None
     trial: bool = False
+    components: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

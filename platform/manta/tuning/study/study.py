@@ -21,7 +21,7 @@ from manta.data import Manifest
 from manta.errors import ConfigError, RunError
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.folder import RunFolder
-from manta.runs.store import IngestProgress, Notify, git_commit
+from manta.runs.store import IngestProgress, Notify, git_commit, require_components
 from manta.secrets import is_masked, without_secrets
 from manta.tracking import Dataset, Tracker
 from manta.tuning.space.read import Space, parse_space
@@ -171,6 +171,7 @@ def open_study(runs: str, name: str) -> Study:
         hint = f"studies here: {', '.join(known[-8:])}" if known else "`manta tune` starts one"
         raise RunError(f"no study named {name!r} in {runs}; {hint}")
     saved = yaml.safe_load(folder.read(STUDY))
+    require_components(saved["recipe"], f"study {folder.name!r}")
     recipe = from_mapping(saved["recipe"])
     settings = settings_from(saved["settings"])
     space, _ = parse_space(folder.read("space.yaml").decode(), recipe, f"{folder.url}/space.yaml")

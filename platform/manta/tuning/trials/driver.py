@@ -21,6 +21,7 @@ from manta.runs.folder import RunFolder, default_cache
 from manta.runs.lease import Lease
 from manta.runs.store import Notify, default_store
 from manta.tracking import Tracker
+from manta.training.components import own_components
 from manta.training.images import Shared
 from manta.training.loop import ONLINE_BANK, ONLINE_QUERIES
 from manta.training.run import preflight
@@ -194,6 +195,7 @@ def _task(
     config, wanted = study.settings.scheduler, study.settings.resources
     return StudyTask(
         name=study.folder.name,
+        components=own_components(study.recipe),
         recipe=study.recipe.model_dump(mode="json"),
         space=study.space,
         dataset=dataset,

@@ -58,6 +58,7 @@ class StudyTask:
     """What every trial of a study is told.
 
     Attributes:
+        components: of the user's own, which are registered on arrival.
         recipe: the experiment that the space varies, as plain data.
         dataset: location of the ingested dataset.
         folder: URL of the folder that trials have theirs in.
@@ -71,6 +72,7 @@ class StudyTask:
     """
 
     name: str
+    components: tuple[Any, ...]
     recipe: dict[str, Any]
     space: Space
     dataset: str
@@ -287,6 +289,7 @@ class Attempt:
             if task.gpus and torch.cuda.is_available()
             else "cpu",
             trial=True,
+            components=task.components,
         )
         shared = task.shared
         if shared is not None and shared.cache.size != experiment.data.canonical_size:

@@ -1,0 +1,66 @@
+"""Objectives and evaluators of the user's own, on their way to the workers.
+
+A worker imports what is installed: Manta and packages with entry points. A class of a notebook's
+cell or of a script lives in `__main__` of the driver alone, so it travels with the task: Ray
+pickles it by value, and it is registered where it arrives, before anything reads the experiment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray import cloudpickle
+
+from manta.config import Experiment
+from manta.errors import ConfigError
+from manta.evaluators import EVALUATORS
+from manta.objectives import OBJECTIVES
+from manta.registry import Registry
+
+REGISTRIES: dict[str, Registry[Any]] = {
+    registry.kind: registry for registry in (OBJECTIVES, EVALUATORS)
+}
+
+
+class TravellingComponent:
+    """A component that is registered in every process that unpickles it."""
+
+    def __init__(self, kind: str, name: str, component: Any) -> None:
+        self.kind, self.name, self.component = kind, name, component
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrive, (self.kind, self.name, self.component)
+
+
+def own_components(experiment: Experiment) -> tuple[TravellingComponent, ...]:
+    """Return what users have registered in this process and workers may need: everything that is
+    defined in `__main__`, and what the experiment names.
+
+    Raises:
+        ConfigError: one of them cannot be pickled.
+    """
+    named = {experiment.objective.name}
+    named |= {evaluator.name for evaluator in experiment.evaluation.evaluators}
+    return tuple(
+        _checked(TravellingComponent(kind, name, component))
+        for kind, registry in REGISTRIES.items()
+        for name, component in registry.own().items()
+        if name in named or component.__module__ == "__main__"
+    )
+
+
+def _checked(travelling: TravellingComponent) -> TravellingComponent:
+    try:
+        cloudpickle.dumps(travelling)
+    except Exception as error:  # pickling runs code of the objects that the class refers to
+        what, reason = travelling.kind.removesuffix("s"), " ".join(str(error).split())
+        raise ConfigError(
+            f"{what} {travelling.name!r} cannot be sent to the workers ({reason}); let it make what"
+            " cannot be pickled in `__init__`, or put it into a module"
+        ) from None
+    return travelling
+
+
+def _arrive(kind: str, name: str, component: Any) -> TravellingComponent:
+    REGISTRIES[kind].register(name)(component)
+    return TravellingComponent(kind, name, component)
