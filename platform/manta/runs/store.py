@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def require_components(tree: Mapping[str, Any], owner: str) -> None:
         RunError: one is missing; the message says what to define first.
     """
     evaluators = tree.get("evaluation", {}).get("evaluators", [])
+    named: list[tuple[str, Container[object], str]]
     named = [("objective", OBJECTIVES, tree["objective"]["name"])]
     named += [("evaluator", EVALUATORS, evaluator["name"]) for evaluator in evaluators]
     for noun, registry, name in named:
