@@ -84,24 +84,27 @@ def _encoders() -> list[dict[str, Any]]:
 
 
 def _evaluators() -> list[dict[str, Any]]:
+    from manta.config.reference import paragraph
     from manta.evaluators import EVALUATORS
 
     return [
-        {"name": name, "needs_labels": kind.needs_labels, "about": _first_line(kind)}
+        {"name": name, "needs_labels": kind.needs_labels, "about": paragraph(kind)}
         for name, kind in EVALUATORS.items()
     ]
 
 
 def _schedules() -> list[dict[str, Any]]:
+    from manta.config.reference import paragraph
     from manta.schedules import SCHEDULES
 
-    return [{"name": name, "about": _first_line(kind)} for name, kind in sorted(SCHEDULES.items())]
+    return [{"name": name, "about": paragraph(kind)} for name, kind in sorted(SCHEDULES.items())]
 
 
 def _sources() -> list[dict[str, Any]]:
+    from manta.config.reference import paragraph
     from manta.data import SOURCES
 
-    return [{"name": name, "about": _first_line(kind)} for name, kind in SOURCES.items()]
+    return [{"name": name, "about": paragraph(kind)} for name, kind in SOURCES.items()]
 
 
 def _recipes() -> list[dict[str, Any]]:
@@ -124,7 +127,3 @@ def _described(folder: Path) -> list[dict[str, Any]]:
             }
         )
     return found
-
-
-def _first_line(component: Any) -> str:
-    return (component.__doc__ or "").strip().splitlines()[0] if component.__doc__ else ""

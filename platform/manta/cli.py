@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from manta.commands import judge, models, pretrain, tools, tune  # noqa: F401 (each registers its commands)
+from manta.commands import describe, judge, models, pretrain, tools, tune  # noqa: F401 (each registers its commands)
 from manta.commands.app import app
 from manta.errors import MantaError
 from manta.printing import console, print_error
@@ -16,7 +16,7 @@ INTERRUPTED = 130
 # In the order in which a newcomer meets them.
 ORDER = (
     *("ingest", "train", "tune", "study", "evaluate", "compare"),
-    *("register", "promote", "export", "embed", "explore", "list", "doctor"),
+    *("register", "promote", "export", "embed", "explore", "list", "describe", "doctor"),
 )
 app.registered_commands.sort(
     key=lambda one: ORDER.index(str(one.name or getattr(one.callback, "__name__", "")))

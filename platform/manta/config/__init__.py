@@ -1,7 +1,9 @@
 """One typed description of a run: YAML and `a.b=c` overrides in, a frozen `Experiment` out."""
 
+from manta.config.fields import field_rows
 from manta.config.load import from_mapping, load
 from manta.config.named import model_at, rename
+from manta.config.reference import describable, describe, describe_section
 from manta.config.sections import (
     DataConfig,
     EvaluationConfig,
@@ -23,6 +25,10 @@ __all__ = [
     "TrackingConfig",
     "TrainConfig",
     "WatchConfig",
+    "describable",
+    "describe",
+    "describe_section",
+    "field_rows",
     "from_mapping",
     "load",
     "model_at",

@@ -93,12 +93,12 @@ def part_of(field: FieldInfo | None) -> Part | None:
 
 
 def _declared(annotation: Any) -> Part | None:
-    members = list(_members(annotation))
-    for member in members:
+    every = list(members(annotation))
+    for member in every:
         if get_origin(member) is list:
             entry = _declared(get_args(member)[0])
             return None if entry is None else Part(entry.fixed, entry.kind, many=True)
-    models = [one for one in members if isinstance(one, type) and issubclass(one, BaseModel)]
+    models = [one for one in every if isinstance(one, type) and issubclass(one, BaseModel)]
     if not models:
         return None
     if issubclass(models[0], Schedule):
@@ -110,14 +110,14 @@ def _declared(annotation: Any) -> Part | None:
     return Part(fixed=models[0])
 
 
-def _members(annotation: Any) -> Iterator[Any]:
+def members(annotation: Any) -> Iterator[Any]:
     """Yield the types of which a value has one: those of a union, without their annotations."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _members(get_args(annotation)[0])
+        yield from members(get_args(annotation)[0])
     elif origin in (Union, types.UnionType):
         for one in get_args(annotation):
-            yield from _members(one)
+            yield from members(one)
     else:
         yield annotation
 

@@ -2,11 +2,12 @@
 stage."""
 
 from manta.encoders._build import build, names
-from manta.encoders._config import EncoderConfig
+from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import DenseEncoder, Encoder, PyramidEncoder, TokenEncoder
 from manta.encoders.saved import LoadedEncoder, load_saved
 
 __all__ = [
+    "ENCODERS",
     "DenseEncoder",
     "Encoder",
     "EncoderConfig",

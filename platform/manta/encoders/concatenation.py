@@ -17,7 +17,7 @@ NAME = "concatenation"
 
 
 class ConcatenationArgs(BaseModel):
-    """What `encoder.args` say of a `concatenation`; the parts' own `pretrained` is the whole's."""
+    """Settings in `encoder.args` of a `concatenation`; `pretrained` is that of the whole."""
 
     model_config = ConfigDict(extra="forbid")
     encoder: EncoderConfig = Field(description="settings of each part")
@@ -48,8 +48,11 @@ class Concatenation(Encoder):
 
 @ENCODERS.register(NAME)
 def concatenation(config: EncoderConfig, image_size: int) -> Concatenation:
-    """Raises ConfigError for arguments that mean nothing here, or of which a part cannot be
-    built."""
+    """Build several encoders of one kind whose vectors are joined to one.
+
+    Raises:
+        ConfigError: an argument means nothing here, or a part cannot be built.
+    """
     if config.stem != "default":
         raise ConfigError(f"encoder.stem: a {NAME} has none; set encoder.args.encoder.stem")
     try:

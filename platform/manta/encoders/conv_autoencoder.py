@@ -43,5 +43,5 @@ class ConvAutoencoder(Encoder):
 
 @ENCODERS.register("conv_autoencoder")
 def conv_autoencoder(config: EncoderConfig, image_size: int) -> Encoder:
-    """Latents of 512 numbers."""
+    """Build the encoder of a small convolutional autoencoder: 512 numbers of a 32 px image."""
     return ConvAutoencoder()

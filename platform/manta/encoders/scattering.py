@@ -27,7 +27,7 @@ FREQUENCY = 3 * math.pi / 4
 
 
 class ScatteringArgs(BaseModel):
-    """What `encoder.args` may say of a `scatnet`."""
+    """Settings in `encoder.args` of a `scatnet`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     scales: int = Field(
@@ -154,8 +154,11 @@ class Residual(nn.Module):
 
 @ENCODERS.register("scatnet")
 def scatnet(config: EncoderConfig, image_size: int) -> ScatNet:
-    """Raises ConfigError for arguments that mean nothing here, or a size that the scales do not
-    divide."""
+    """Build a scattering network: fixed wavelets, and a small trained adapter on top.
+
+    Raises:
+        ConfigError: an argument means nothing here, or the scales do not divide the image's size.
+    """
     if config.pretrained or config.stem != "default":
         raise ConfigError(
             "encoder.name=scatnet has neither pretrained weights nor another stem; leave both out"

@@ -30,7 +30,7 @@ class ClusteringConfig(EvaluatorConfig):
 
     name: Literal["clustering"] = "clustering"
     algorithms: tuple[Algorithm, ...] = Field(
-        ("kmeans", "ward", "hdbscan"), min_length=1, description="which"
+        ("kmeans", "ward", "hdbscan"), min_length=1, description="that are compared"
     )
     clusters: int | None = Field(
         None,

@@ -34,7 +34,7 @@ class MoCoConfig(MomentumConfig):
         "v2",
         description="v2: against a queue of past keys; v3: a predictor, against the batch's keys, without a queue",
     )
-    predictor: HeadConfig = Field(HeadConfig(hidden=512, out=128, layers=2), description="of v3")
+    predictor: HeadConfig = Field(HeadConfig(hidden=512, out=128, layers=2), description="head of v3's queries")
 
     @model_validator(mode="before")
     @classmethod

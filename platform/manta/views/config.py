@@ -76,18 +76,24 @@ class ViewSpec:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Global views take `views` in turn; every local view takes `local`."""
+    """A paper's augmentations: global views take `views` in turn; every local view takes `local`.
+
+    Attributes:
+        about: where it comes from, and what is different here.
+    """
 
     views: tuple[ViewSpec, ...]
     local: ViewSpec
+    about: str
 
 
-def _preset(*views: ViewSpec, local_blur: float = 0.0) -> Preset:
-    """Local views are the first global view's but for their crop (DINO's), their blur, and no
-    solarize."""
-    return Preset(
-        views, replace(views[0], role="local", crop=(0.05, 0.4), blur=local_blur, solarize=0.0)
-    )
+def _preset(about: str, *views: ViewSpec, local_blur: float = 0.0) -> Preset:
+    """Return a preset whose local views differ from the first global view in three settings.
+
+    These are their crop, which is DINO's, their blur, and that nothing is solarized.
+    """
+    local = replace(views[0], role="local", crop=(0.05, 0.4), blur=local_blur, solarize=0.0)
+    return Preset(views, local, about)
 
 
 _SIMCLR = ViewSpec(jitter=(0.8, 0.8, 0.8, 0.2), jitter_prob=0.8, grayscale=0.2, blur=0.5)
@@ -97,15 +103,25 @@ _BYOL = ViewSpec(
 _DINO = replace(_BYOL, crop=(0.4, 1.0))
 
 PRESETS: dict[str, Preset] = {
-    # Chen et al. 2020, appendix A, but for the smallest crop: 0.2 as in MoCo v2, where SimCLR has
-    # 0.08. It is the better default at 32 px, where 0.08 leaves 9 pixels a side.
-    "simclr": _preset(_SIMCLR, local_blur=0.5),
-    # Grill et al. 2020, table 6.
-    "byol": _preset(_BYOL, replace(_BYOL, blur=0.1, solarize=0.2), local_blur=0.5),
-    # Caron et al. 2021 (DINO), after SwAV's multi-crop.
-    "multicrop": _preset(_DINO, replace(_DINO, blur=0.1, solarize=0.2), local_blur=0.5),
-    # He et al. 2022 (MAE).
-    "plain": _preset(ViewSpec()),
+    "simclr": _preset(
+        "Chen et al. 2020 (SimCLR), appendix A, but for the smallest crop: 0.2 as in MoCo v2, "
+        "where SimCLR has 0.08, which leaves 9 pixels a side at 32 px.",
+        _SIMCLR,
+        local_blur=0.5,
+    ),
+    "byol": _preset(
+        "Grill et al. 2020 (BYOL), table 6: the second view is blurred less and solarized more.",
+        _BYOL,
+        replace(_BYOL, blur=0.1, solarize=0.2),
+        local_blur=0.5,
+    ),
+    "multicrop": _preset(
+        "Caron et al. 2021 (DINO), after SwAV's multi-crop: large crops, and small ones of them.",
+        _DINO,
+        replace(_DINO, blur=0.1, solarize=0.2),
+        local_blur=0.5,
+    ),
+    "plain": _preset("He et al. 2022 (MAE): a crop and a flip, no change of colour.", ViewSpec()),
 }
 
 Probability = Annotated[float, Field(ge=0, le=1)]
