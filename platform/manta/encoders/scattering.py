@@ -125,7 +125,8 @@ class ScatNet(Encoder):
     def feature_map(self, x: Tensor) -> Tensor:
         if x.shape[-2:] != (self.size, self.size):
             raise ConfigError(
-                f"encoder.name=scatnet was built for {self.size} px and was given {tuple(x.shape[-2:])}; "
+                f"encoder.name=scatnet was built for {self.size} px and was given "
+                f"{tuple(x.shape[-2:])}; "
                 "take an objective without local views"
             )
         with torch.autocast(

@@ -32,9 +32,12 @@ class MoCoConfig(MomentumConfig):
     name: Literal["moco"] = "moco"
     version: Literal["v2", "v3"] = Field(
         "v2",
-        description="v2: against a queue of past keys; v3: a predictor, against the batch's keys, without a queue",
+        description="v2: against a queue of past keys; v3: a predictor, against the batch's "
+        "keys, without a queue",
     )
-    predictor: HeadConfig = Field(HeadConfig(hidden=512, out=128, layers=2), description="head of v3's queries")
+    predictor: HeadConfig = Field(
+        HeadConfig(hidden=512, out=128, layers=2), description="head of v3's queries"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -150,30 +150,35 @@ class ViewsConfig(BaseModel):
     local_size: int | None = Field(
         None,
         ge=4,
-        description="side of local views in pixels; None: half up to 96 px, above 3/7 to a multiple of 16",
+        description="side of local views in pixels; None: half up to 96 px, above 3/7 to a "
+        "multiple of 16",
     )
     flip: Probability | None = Field(None, description="probability of a horizontal flip")
     jitter: tuple[Amount, Amount, Amount, Annotated[float, Field(ge=0, le=0.5)]] | None = Field(
         None,
-        description="brightness, contrast, saturation (factors 1-j to 1+j), hue (turns -j to j, at most 0.5)",
+        description="brightness, contrast, saturation (factors 1-j to 1+j), hue (turns -j to j, "
+        "at most 0.5)",
     )
     jitter_prob: Probability | None = Field(None, description="probability of colour jitter")
     grayscale: Probability | None = Field(None, description="probability of losing all colour")
     blur: Probability | None = Field(
         None,
-        description=f"probability of Gaussian blur; None: the preset's, and none up to {UNBLURRED_SIZE} px",
+        description="probability of Gaussian blur; None: the preset's, and none up to "
+        f"{UNBLURRED_SIZE} px",
     )
     solarize: Probability | None = Field(
         None, description="probability of inverting what is brighter than half"
     )
     batch_style: Probability = Field(
         0.0,
-        description="probability that a view gives all images of its batch the style of one of them (Scalbert et al. "
+        description="probability that a view gives all images of its batch the style of one of "
+        "them (Scalbert et al. "
         "2024): for features that do not depend on where an image comes from",
     )
     batch_style_area: tuple[Area, Area] = Field(
         (0.02, 1.0),
-        description="area of the spectrum that counts as style, drawn for each view from this range",
+        description="area of the spectrum that counts as style, drawn for each view from this "
+        "range",
     )
     mean: tuple[float, float, float] | None = Field(
         None, description="subtracted, RGB in 0..1; None: ImageNet's"
