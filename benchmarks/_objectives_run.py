@@ -276,7 +276,9 @@ def _settle(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
     from manta.views import Views
 
     prepare = Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain
-    rows = SplitRows(shared.manifest, plan_of(experiment, shared.manifest), "bank", untrained.ROWS)
+    rows = SplitRows(
+        shared.manifest, plan_of(experiment, shared.manifest).holdout, "bank", untrained.ROWS
+    )
     images = (batch.images for batch in shared.read(rows, rank=0, world=1))
     return untrained.recalibrate_batchnorm(encoder, images, prepare)
 
@@ -294,8 +296,8 @@ def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, 
     limits, plan = experiment.evaluation, plan_of(experiment, shared.manifest)
     assessment = embed_splits(
         {"": encoder},
-        SplitRows(shared.manifest, plan, "bank", limits.bank_rows),
-        SplitRows(shared.manifest, plan, "held_out", limits.query_rows),
+        SplitRows(shared.manifest, plan.holdout, "bank", limits.bank_rows),
+        SplitRows(shared.manifest, plan.holdout, "queries", limits.query_rows),
         prepare=Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain,
         size=experiment.data.canonical_size,
         device=torch.device("cpu"),

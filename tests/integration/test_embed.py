@@ -19,7 +19,7 @@ import pytest
 import torch
 from command import descendants
 
-from manta.data import Plan, decode, ingest, open_dataset
+from manta.data import Holdout, decode, ingest, open_dataset
 from manta.data.read import read_rows
 from manta.encoders import EncoderConfig, build
 from manta.errors import ConfigError, DataError
@@ -202,9 +202,7 @@ def test_what_does_not_decode_any_more_is_listed(
     assert all("truncated" in one["reason"] or "broken" in one["reason"] for one in listed)
     assert not {5, 100} & set(table(out)[0].tolist())
     manifest = open_dataset(str(tmp_path / "d.manta"))
-    everything = SplitRows(
-        manifest, Plan(manifest, seed=0, batch_size=1, holdout=0.0), "bank", manifest.rows
-    )
+    everything = SplitRows(manifest, Holdout(manifest), "bank", manifest.rows)
     assert [len(part) for part in readable_images(everything, size=16, part=60)][:2] == [60, 60]
     assert sum(len(part) for part in readable_images(everything, size=16, part=60)) in range(
         1797 - 2 * 60, 1797 - 2 * 55

@@ -16,6 +16,7 @@ from sklearn.datasets import load_digits
 
 from manta.data import (
     DecodedCache,
+    Holdout,
     Limits,
     Manifest,
     Plan,
@@ -262,11 +263,15 @@ def test_a_batch_that_ranks_cannot_share(digits: Manifest) -> None:
 def test_splits_are_read_once_with_their_labels(digits: Manifest, executor: str) -> None:
     plan, target = plan_of(digits), load_digits().target
     for split, rows in (
-        ("held_out", plan.held_out()),
-        ("bank", plan.nth_train(np.arange(plan.train_rows))),
+        ("queries", plan.holdout.sample("queries")),
+        ("bank", plan.holdout.sample("bank")),
     ):
         parts = [
-            list(read_split(digits, plan, split, size=SIZE, rank=rank, world=3, executor=executor))  # type: ignore[arg-type]
+            list(
+                read_split(
+                    digits, plan.holdout, split, size=SIZE, rank=rank, world=3, executor=executor
+                )
+            )  # type: ignore[arg-type]
             for rank in range(3)
         ]
         batches = [batch for part in parts for batch in part]
@@ -285,16 +290,16 @@ def test_splits_are_read_once_with_their_labels(digits: Manifest, executor: str)
 def test_a_limited_split_is_spread_over_the_data(digits: Manifest) -> None:
     plan = plan_of(digits)
     drawn = [
-        torch.cat([b.index for b in read_split(digits, plan, "bank", limit=100, size=SIZE)])
+        torch.cat([b.index for b in read_split(digits, plan.holdout, "bank", limit=100, size=SIZE)])
         for _ in range(2)
     ]
     assert torch.equal(drawn[0], drawn[1])
     index = drawn[0].numpy()
     assert len(np.unique(index)) == 100
-    assert not plan.is_held_out(index).any()
+    assert not np.isin(index, plan.holdout.sample("queries")).any()
     assert np.histogram(index, bins=10, range=(0, digits.rows))[0].min() >= 8
     with pytest.raises(StopIteration):
-        next(read_split(digits, plan_of(digits, holdout=0.0), "held_out", size=SIZE))
+        next(read_split(digits, Holdout(digits), "queries", size=SIZE))
 
 
 def test_labels_are_absent_where_the_data_have_none(
@@ -303,5 +308,5 @@ def test_labels_are_absent_where_the_data_have_none(
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(make_png(number))  # type: ignore[operator]
     manifest = open_dataset(ingest(tmp_path, tmp_path.parent / "unlabelled").location)
-    plan = Plan(manifest, seed=0, batch_size=2)
-    assert [batch.labels for batch in read_split(manifest, plan, "bank", size=8)] == [None]
+    batches = read_split(manifest, Holdout(manifest, 0.1), "bank", size=8)
+    assert [batch.labels for batch in batches] == [None]

@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from manta.batch import ViewNeeds
-from manta.data import LabelledBatch, Manifest, Plan, Shard, split_rows
+from manta.data import Holdout, LabelledBatch, Manifest, Shard
 from manta.encoders import Encoder
 from manta.evaluation.augmented import Augment, augmentation, required_views
 from manta.evaluation.online import SplitFeatures, _Embedder, embed_splits
@@ -49,8 +49,11 @@ MANIFEST = Manifest(
     bytes=0,
     **FACTS,
 )
-PLAN = Plan(MANIFEST, seed=0, batch_size=64, holdout=0.2)
-BANK, QUERIES = SplitRows(MANIFEST, PLAN, "bank", 300), SplitRows(MANIFEST, PLAN, "held_out", 300)
+HOLDOUT = Holdout(MANIFEST, 0.2)
+BANK, QUERIES = (
+    SplitRows(MANIFEST, HOLDOUT, "bank", 300),
+    SplitRows(MANIFEST, HOLDOUT, "queries", 300),
+)
 
 
 class Flat(Encoder):
@@ -70,7 +73,7 @@ def images_of(index: Tensor) -> Tensor:
 
 def reader(batch: int) -> Reader:
     def read(rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
-        mine = np.array_split(split_rows(rows.plan, rows.split, rows.limit), world)[rank]
+        mine = np.array_split(rows.indexes, world)[rank]
         for index in torch.from_numpy(mine).split(batch):
             yield LabelledBatch(
                 images_of(index), index, torch.from_numpy(DIGITS.target[index.numpy()])
@@ -114,7 +117,7 @@ def test_rows_come_from_the_reader_that_is_handed_in() -> None:
     found = assessed(batch=70, **{"": encoder, "random": Flat()})
     assert encoder.training
     assert list(found.features) == ["", "random"]
-    features, rows = found.features[""], torch.from_numpy(split_rows(PLAN, "held_out", 300))
+    features, rows = found.features[""], torch.from_numpy(HOLDOUT.sample("queries", 300))
     assert torch.equal(torch.from_numpy(found.index), rows)
     torch.testing.assert_close(features.queries, images_of(rows).flatten(1) / 255)
     assert features.query_labels is not None
@@ -130,7 +133,7 @@ def test_views_are_of_rows_drawn_from_all_queries_each_with_its_own_draws() -> N
     assert views is not None
     assert views.shape == (280, 3, 3)
     index, shade, draw = views.unbind(-1)
-    held_out = split_rows(PLAN, "held_out", 300)
+    held_out = HOLDOUT.sample("queries", 300)
     assert torch.equal(index[:, 0], index[:, 2])
     chosen = index[:, 0].long()
     assert len(set(chosen.tolist())) == 280
@@ -224,4 +227,4 @@ def test_evaluators_of_encoders_read_the_rows_of_the_features() -> None:
     assert {name: metrics[f"random_{name}"] for name in seen} == seen
     assert len(metrics) == 2 * (2 + 4)
     drawn = torch.cat([images for images, _ in found.accesses[""].rows("bank", 50)])
-    assert torch.equal(drawn, images_of(torch.from_numpy(split_rows(PLAN, "bank", 50))))
+    assert torch.equal(drawn, images_of(torch.from_numpy(HOLDOUT.sample("bank", 50))))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from manta.data.holdout import Holdout, Split
 from manta.data.manifest import Manifest, Shard
 from manta.data.plan import Plan
 from manta.errors import ConfigError, DataError
@@ -65,13 +66,13 @@ def test_the_order_of_today_is_the_order_of_tomorrow() -> None:
     # major version.
     plan = Plan(UNEVEN, seed=0, batch_size=64)
     assert plan.indexes(0, 0)[:6].tolist() == [2088, 693, 1600, 706, 3740, 3751]
-    assert plan.held_out()[:6].tolist() == [5, 10, 29, 34, 47, 50]
+    assert plan.holdout.sample("queries")[:6].tolist() == [5, 10, 29, 34, 47, 50]
 
 
 @pytest.mark.parametrize("data", [EVEN, UNEVEN])
 def test_an_epoch_holds_every_training_row_once_but_the_remainder(data: Manifest) -> None:
     plan = Plan(data, seed=0, batch_size=96)
-    train = np.setdiff1d(np.arange(data.rows), plan.held_out())
+    train = np.setdiff1d(np.arange(data.rows), plan.holdout.sample("queries"))
     assert len(train) == plan.train_rows
     dropped = []
     for epoch in range(3):
@@ -129,20 +130,42 @@ def test_segments_partition_an_epoch_and_mix_enough_rows() -> None:
 
 def test_held_out_rows_do_not_depend_on_seed_or_batch() -> None:
     plan = Plan(EVEN, seed=0, batch_size=64, holdout=0.1)
-    held = plan.held_out()
-    assert np.array_equal(Plan(EVEN, seed=9, batch_size=32, holdout=0.1).held_out(), held)
-    assert np.array_equal(np.flatnonzero(plan.is_held_out(np.arange(EVEN.rows))), held)
+    held = plan.holdout.sample("queries")
+    assert np.array_equal(
+        Plan(EVEN, seed=9, batch_size=32, holdout=0.1).holdout.sample("queries"), held
+    )
+    assert not np.isin(epoch_of(plan, 0), held).any()
     assert np.array_equal(held // 10, np.arange(len(held)))  # one in each ten
     share = np.bincount(held % 10, minlength=10) / len(held)
     assert share.min() > 0.07
     assert share.max() < 0.13
 
 
+@pytest.mark.parametrize("split", ["bank", "queries"])
+def test_a_sample_is_spread_over_the_split_and_the_same_again(split: Split) -> None:
+    holdout = Holdout(EVEN, 0.1)
+    rows = holdout.sample(split, 200)
+    assert np.array_equal(rows, Holdout(EVEN, 0.1).sample(split, 200))
+    assert len(np.unique(rows)) == 200
+    assert (np.diff(rows) > 0).all()
+    assert np.isin(rows, holdout.sample(split)).all()
+    assert np.histogram(rows, bins=10, range=(0, EVEN.rows))[0].tolist() == pytest.approx(
+        [20] * 10, abs=1
+    )
+    assert len(holdout.sample(split, 10**6)) == holdout.size(split)
+
+
+def test_where_nothing_is_held_out_all_rows_are_the_bank() -> None:
+    holdout = Holdout(EVEN, limit=1000)
+    assert np.array_equal(holdout.sample("bank"), np.arange(1000))
+    assert len(holdout.sample("queries")) == 0
+    assert (holdout.size("bank"), holdout.size("queries")) == (1000, 0)
+
+
 def test_no_holdout() -> None:
     plan = Plan(EVEN, seed=0, batch_size=64, holdout=0.0)
     assert plan.train_rows == EVEN.rows
-    assert len(plan.held_out()) == 0
-    assert not plan.is_held_out(np.arange(100)).any()
+    assert len(plan.holdout.sample("queries")) == 0
     assert np.array_equal(np.sort(epoch_of(plan, 0).ravel()), np.arange(EVEN.rows))
 
 
@@ -211,9 +234,12 @@ def test_any_layout(
         plan = Plan(data, seed=seed, batch_size=batch, holdout=1 / period, shuffle_rows=shuffle)
     except DataError:
         return
-    held = plan.is_held_out(np.arange(data.rows))
-    assert np.array_equal(plan.nth_train(np.arange(plan.train_rows)), np.flatnonzero(~held))
-    assert np.array_equal(plan.held_out(), np.flatnonzero(held))
+    held = np.zeros(data.rows, dtype=bool)
+    held[plan.holdout.sample("queries")] = True
+    assert np.array_equal(plan.holdout.sample("bank"), np.flatnonzero(~held))
+    assert np.array_equal(
+        plan.holdout.queries_below(np.arange(data.rows + 1)), np.append(0, np.cumsum(held))
+    )
     seen = epoch_of(plan, 1)
     assert seen.shape == (plan.steps_per_epoch, batch)
     assert len(np.unique(seen)) == seen.size

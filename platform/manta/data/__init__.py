@@ -8,28 +8,34 @@ for batch in stream(manifest, plan, size=32, stop_step=10 * plan.steps_per_epoch
 """
 
 from manta.data._shards import Limits
+from manta.data.arrays import RowIndexes
 from manta.data.cache import DecodedCache
 from manta.data.decode import BadImage, decode, verify
+from manta.data.holdout import Holdout, Split
 from manta.data.ingest import IngestReport, ingest, prepare, prepared
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
 from manta.data.plan import Plan, Segment
 from manta.data.sources import SOURCES, Sample, Source, open_source
-from manta.data.stream import LabelledBatch, RankBatch, read_split, split_rows, stream
+from manta.data.splits import LabelledBatch, read_split
+from manta.data.stream import RankBatch, stream
 
 __all__ = [
     "SOURCES",
     "BadImage",
     "DecodedCache",
+    "Holdout",
     "IngestReport",
     "LabelledBatch",
     "Limits",
     "Manifest",
     "Plan",
     "RankBatch",
+    "RowIndexes",
     "Sample",
     "Segment",
     "Shard",
     "Source",
+    "Split",
     "decode",
     "ingest",
     "is_dataset",
@@ -38,7 +44,6 @@ __all__ = [
     "prepare",
     "prepared",
     "read_split",
-    "split_rows",
     "stream",
     "verify",
 ]

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from manta.data.read import Images, Rows
+from manta.data.arrays import Images, RowIndexes
 
 
-def pack(number: int, indexes: Rows, images: Images, labels: Rows | None = None) -> pa.Table:
+def pack(
+    number: int, indexes: RowIndexes, images: Images, labels: RowIndexes | None = None
+) -> pa.Table:
     """One row: `number` says what the part belongs to."""
     columns = {"number": pa.array([number]), "index": _cell(indexes), "images": _cell(images)}
     if labels is not None:
@@ -21,14 +23,14 @@ def pack(number: int, indexes: Rows, images: Images, labels: Rows | None = None)
     return pa.table(columns)
 
 
-def unpack(block: pa.Table, row: int, size: int) -> tuple[int, Rows, Images]:
+def unpack(block: pa.Table, row: int, size: int) -> tuple[int, RowIndexes, Images]:
     """`(number, indexes, [N, 3, size, size])`, read-only views of the block."""
     indexes = _view(block, "index", row).view(np.int64)
     images = _view(block, "images", row).reshape(len(indexes), 3, size, size)
     return block["number"][row].as_py(), indexes, images
 
 
-def unpack_labels(block: pa.Table, row: int) -> Rows | None:
+def unpack_labels(block: pa.Table, row: int) -> RowIndexes | None:
     if "labels" not in block.column_names:
         return None
     return _view(block, "labels", row).view(np.int64)
@@ -48,7 +50,7 @@ def _view(block: pa.Table, column: str, row: int) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, dtype=np.uint8)[first:stop]
 
 
-def _cell(array: Rows | Images) -> pa.Array:
+def _cell(array: RowIndexes | Images) -> pa.Array:
     """A column of one binary value over the array's own memory."""
     buffer = pa.py_buffer(np.ascontiguousarray(array))
     offsets = pa.py_buffer(np.array([0, buffer.size], dtype=np.int64))

@@ -11,10 +11,11 @@ import numpy as np
 import ray
 
 from manta.data import _blocks
+from manta.data.arrays import Images, RowIndexes
 from manta.data.engine import cluster_cpus, default_tasks, generate, own_error, require_cpu
 from manta.data.manifest import Manifest
 from manta.data.plan import Plan
-from manta.data.read import Images, Rows, decode_rows, read_rows
+from manta.data.read import decode_rows, read_rows
 from manta.errors import DataError, ResourceError
 
 _GROUPS_PER_TASK = 16
@@ -65,7 +66,7 @@ class DecodedCache:
         work = (manifest, groups, tasks or default_tasks(), cpus_per_task)
         threading.Thread(target=self._build, args=work, name="manta-cache", daemon=True).start()
 
-    def steps(self, indexes: Rows) -> Iterator[Images]:
+    def steps(self, indexes: RowIndexes) -> Iterator[Images]:
         """`[b, 3, size, size]` for each row of `[steps, b]` indexes, copied out of the store.
 
         Waits for the row groups of all steps, if they are still being decoded.
@@ -114,7 +115,7 @@ class DecodedCache:
         if self._failure is not None:
             raise own_error(self._failure) or self._failure
 
-    def _build(self, manifest: Manifest, groups: Rows, tasks: int, cpus: float) -> None:
+    def _build(self, manifest: Manifest, groups: RowIndexes, tasks: int, cpus: float) -> None:
         size, rows = self.size, self.rows
 
         def decode(batch: dict[str, Any]) -> Iterator[Any]:

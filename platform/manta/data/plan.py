@@ -17,11 +17,14 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from manta.data.arrays import RowIndexes
+from manta.data.holdout import Holdout
 from manta.data.manifest import Manifest
 from manta.errors import ConfigError, DataError
 
-Rows = npt.NDArray[np.int64]
 _LANES = 8
+_Line = tuple[int, npt.NDArray[np.int32], RowIndexes]
+"""Of an epoch: its number, its pieces in order, and where each ends."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -36,7 +39,7 @@ class Segment:
     epoch: int
     number: int
     first_step: int
-    indexes: Rows
+    indexes: RowIndexes
 
     @property
     def steps(self) -> int:
@@ -44,14 +47,16 @@ class Segment:
 
 
 class Plan:
-    """Who sees what and when.
+    """Map of (epoch, step, rank) to row numbers.
 
     Args:
         batch_size: global, over all ranks.
         limit: only the first rows of the manifest are there.
-        holdout: fraction held out of training: one row in each run of `round(1 / holdout)`, the
-            same for every seed.
+        holdout: fraction held out of training.
         shuffle_rows: least number of rows that a segment mixes, as far as the epoch has them.
+
+    Attributes:
+        holdout: the splits; an epoch visits the bank.
 
     Raises:
         DataError: fewer training rows than one batch takes.
@@ -69,29 +74,26 @@ class Plan:
     ) -> None:
         self.seed = seed
         self.batch_size = batch_size
-        self.rows = manifest.rows if limit is None else min(limit, manifest.rows)
-        self._period = max(2, round(1 / holdout)) if holdout > 0 else None
+        self.holdout = Holdout(manifest, holdout, limit=limit)
+        self.rows = self.holdout.rows
+        self.train_rows, self.held_out_rows = self.holdout.bank_rows, self.holdout.query_rows
         last = int(np.searchsorted(manifest.group_starts, self.rows, side="left"))
         borders = np.minimum(manifest.group_starts[: last + 1], self.rows)
         # Border i of the row groups in the numbering that counts training rows only.
-        self._borders = borders - self._held_below(borders)
-        self.train_rows = int(self._borders[-1])
-        self.held_out_rows = self.rows - self.train_rows
+        self._borders = borders - self.holdout.queries_below(borders)
         self.steps_per_epoch = self.train_rows // batch_size
         if self.steps_per_epoch == 0:
             raise DataError(
-                f"{self.train_rows} training rows ({self.rows} less {self.held_out_rows} held out) do not fill a batch "
-                f"of {batch_size}; lower train.batch_size, raise data.limit or give more data"
+                f"{self.train_rows} training rows ({self.rows} less {self.held_out_rows} held "
+                f"out) do not fill a batch of {batch_size}; lower train.batch_size, raise "
+                "data.limit or give more data"
             )
-        self._line: tuple[int, npt.NDArray[np.int32], Rows] | None = (
-            None  # of the epoch last asked for
-        )
-        self.segments_per_epoch = max(
-            1, self.steps_per_epoch // math.ceil(shuffle_rows / batch_size)
-        )
+        self._line: _Line | None = None  # of the epoch last asked for
+        steps_to_mix = math.ceil(shuffle_rows / batch_size)
+        self.segments_per_epoch = max(1, self.steps_per_epoch // steps_to_mix)
 
     def lanes(self, world: int) -> int:
-        """How many lanes an epoch has for `world` ranks.
+        """Return the number of lanes of an epoch for `world` ranks.
 
         Raises:
             ConfigError: ranks cannot have equal parts of a batch.
@@ -107,19 +109,19 @@ class Plan:
         return fitting[-1] if fitting else world
 
     def locate(self, step: int) -> tuple[int, int]:
-        """`(epoch, step in it)` of a step of the whole run."""
+        """Return `(epoch, step in it)` of a step of the whole run."""
         return divmod(step, self.steps_per_epoch)
 
     def segment_of(self, step: int) -> int:
-        """Number of the segment that holds a step of an epoch."""
+        """Return the number of the segment that holds a step of an epoch."""
         return ((step + 1) * self.segments_per_epoch - 1) // self.steps_per_epoch
 
     def segment_start(self, number: int) -> int:
-        """First step of a segment; of the number after the last, the steps of an epoch."""
+        """Return the first step of a segment; for the number after the last, an epoch's steps."""
         return number * self.steps_per_epoch // self.segments_per_epoch
 
     def segment(self, epoch: int, number: int, *, rank: int = 0, world: int = 1) -> Segment:
-        """What a rank sees in a segment."""
+        """Return the rows that a rank sees in a segment."""
         lanes = self.lanes(world)
         mine = range(rank * lanes // world, (rank + 1) * lanes // world)
         share = self.batch_size // lanes
@@ -132,39 +134,15 @@ class Plan:
             parts.append(rows.reshape(stop - first, share))
         return Segment(epoch, number, first, np.concatenate(parts, axis=1))
 
-    def indexes(self, epoch: int, step: int, *, rank: int = 0, world: int = 1) -> Rows:
-        """`[batch_size / world]`: exactly what a rank sees in a step of an epoch."""
+    def indexes(self, epoch: int, step: int, *, rank: int = 0, world: int = 1) -> RowIndexes:
+        """Return `[batch_size / world]`: the rows that a rank sees in a step of an epoch."""
         segment = self.segment(epoch, self.segment_of(step), rank=rank, world=world)
-        rows: Rows = segment.indexes[step - segment.first_step]
+        rows: RowIndexes = segment.indexes[step - segment.first_step]
         return rows
 
-    def held_out(self) -> Rows:
-        """All rows held out, ascending."""
-        return self.nth_held_out(np.arange(self.held_out_rows))
-
-    def is_held_out(self, indexes: Rows) -> npt.NDArray[np.bool_]:
-        if self._period is None:
-            return np.zeros(len(indexes), dtype=bool)
-        held: npt.NDArray[np.bool_] = indexes % self._period == self._held_place(
-            indexes // self._period
-        )
-        return held
-
-    def nth_train(self, numbers: Rows) -> Rows:
-        """Rows that are training rows number 0, 1, ... in the order of the manifest."""
-        if self._period is None:
-            return numbers
-        block, place = np.divmod(numbers, self._period - 1)
-        return block * self._period + place + (place >= self._held_place(block))
-
-    def nth_held_out(self, numbers: Rows) -> Rows:
-        """Rows that are held-out rows number 0, 1, ... in the order of the manifest."""
-        if self._period is None:
-            return numbers[:0]
-        return numbers * self._period + self._held_place(numbers)
-
-    def groups_first_needed(self, epoch: int) -> Rows:
-        """Row groups about in the order in which an epoch comes to them: a turn about the lanes."""
+    def groups_first_needed(self, epoch: int) -> RowIndexes:
+        """Return row groups about in the order in which an epoch comes to them: the lanes take
+        turns."""
         order, ends = self._order(epoch)
         share = self.steps_per_epoch * self.batch_size // _LANES
         cuts = [
@@ -176,36 +154,21 @@ class Plan:
         place = np.arange(len(order)) - np.asarray(cuts)[lane]
         return order[np.lexsort((lane, place))].astype(np.int64)
 
-    def _rows_at(self, epoch: int, positions: Rows) -> Rows:
-        """Rows at positions of the line that an epoch's pieces form."""
+    def _rows_at(self, epoch: int, positions: RowIndexes) -> RowIndexes:
+        """Return the rows at positions of the line that an epoch's pieces form."""
         order, ends = self._order(epoch)
         place = np.searchsorted(ends, positions, side="right")
         back = ends[place] - positions  # at least 1: places before the piece's end
-        return self.nth_train(self._borders[order[place].astype(np.int64) + 1] - back)
+        numbers = self._borders[order[place].astype(np.int64) + 1] - back
+        return self.holdout.pick("bank", numbers)
 
-    def _order(self, epoch: int) -> tuple[npt.NDArray[np.int32], Rows]:
-        """The pieces in their order, and where each ends."""
+    def _order(self, epoch: int) -> tuple[npt.NDArray[np.int32], RowIndexes]:
+        """Return the pieces in their order, and where each ends."""
         line = self._line
         if line is None or line[0] != epoch:
             order = _permutation(self.seed, epoch, len(self._borders) - 1)
             line = self._line = epoch, order, np.cumsum(np.diff(self._borders)[order])
         return line[1:]
-
-    def _held_below(self, indexes: Rows) -> Rows:
-        """How many rows below each index are held out."""
-        if self._period is None:
-            return np.zeros_like(indexes)
-        block, place = np.divmod(indexes, self._period)
-        return block + (place > self._held_place(block))
-
-    def _held_place(self, blocks: Rows) -> Rows:
-        """Which row of each block of `period` rows is held out: a hash of the block's number
-        (splitmix64)."""
-        word = (blocks.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        word ^= word >> np.uint64(31)
-        return (word % np.uint64(self._period or 1)).astype(np.int64)
 
 
 @lru_cache(maxsize=2)

@@ -13,10 +13,10 @@ from functools import lru_cache
 from itertools import starmap
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manta.data.arrays import Images, RowIndexes
 from manta.data.decode import BadImage, decode
 from manta.data.manifest import Manifest
 from manta.errors import DataError
@@ -26,8 +26,6 @@ PART_BYTES = 64 << 20
 """A batch larger than this, decoded, travels in parts."""
 
 _REMOTE_READS = 8
-Images = npt.NDArray[np.uint8]
-Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Encoded:
     paths: list[str] | None
 
 
-def read_labels(manifest: Manifest, indexes: Rows) -> list[int | None] | None:
+def read_labels(manifest: Manifest, indexes: RowIndexes) -> list[int | None] | None:
     """The labels of some rows; None where the dataset has none. No image is read."""
     return (
         read_rows(manifest, indexes, labels=True, images=False).labels
@@ -50,7 +48,7 @@ def read_labels(manifest: Manifest, indexes: Rows) -> list[int | None] | None:
 
 def read_rows(
     manifest: Manifest,
-    indexes: Rows,
+    indexes: RowIndexes,
     *,
     labels: bool = False,
     paths: bool = False,
@@ -66,7 +64,7 @@ def read_rows(
     numbers: list[int | None] = [None] * len(indexes)
     names = [""] * len(indexes)
 
-    def fetch(group: int, places: Rows) -> None:
+    def fetch(group: int, places: RowIndexes) -> None:
         path, number = manifest.find_group(group)
         offsets = indexes[places] - manifest.group_starts[group]
         table = _read_group(manifest.location, manifest.digest, path, number, columns).take(
@@ -94,7 +92,7 @@ def read_rows(
     return Encoded(data, numbers if "label" in columns else None, names if paths else None)
 
 
-def decode_rows(manifest: Manifest, indexes: Rows, data: list[bytes], size: int) -> Images:
+def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size: int) -> Images:
     """`[N, 3, size, size]`.
 
     Raises:
@@ -112,8 +110,8 @@ def decode_rows(manifest: Manifest, indexes: Rows, data: list[bytes], size: int)
 
 
 def decode_steps(
-    manifest: Manifest, indexes: Rows, size: int
-) -> Iterator[tuple[int, Rows, Images]]:
+    manifest: Manifest, indexes: RowIndexes, size: int
+) -> Iterator[tuple[int, RowIndexes, Images]]:
     """`(row of indexes, part of it, images)` for `[steps, batch]` indexes, in order, in parts of
     bounded size."""
     steps, batch = indexes.shape

@@ -22,25 +22,24 @@ import numpy as np
 
 from manta.data import _blocks
 from manta.data._prefetch import Prefetched
+from manta.data.arrays import Images, RowIndexes, as_tensor
 from manta.data.cache import DecodedCache
 from manta.data.engine import default_tasks, generate, require_cpu
 from manta.data.manifest import Manifest, open_dataset
 from manta.data.plan import Plan
-from manta.data.read import Images, Rows, decode_rows, decode_steps, read_rows, rows_per_part
+from manta.data.read import decode_steps, rows_per_part
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Executor = Literal["ray", "local"]
-Split = Literal["bank", "held_out"]
 ITEMS_PER_LEG = 128  # Ray Data is slow to start on thousands: 1,000 items cost a second or two
 CACHED_AHEAD = 2  # batches; copying one is quick, and every trial of a study holds its own
 _ITEM_BYTES = (
     256 << 20
 )  # decoded; a task of more would keep its first batch waiting and the store full
-_SPLIT_ROWS, _SPLIT_BATCH = 2048, 512
 T_co = TypeVar("T_co", covariant=True)
-Part = tuple[int, Rows, Images]  # global step, indexes, pixels
+Part = tuple[int, RowIndexes, Images]  # global step, indexes, pixels
 Parts = Generator[Part, None, None]
 
 
@@ -63,15 +62,6 @@ class RankBatch:
     step: int
     images: Tensor
     index: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledBatch:
-    """Rows for an evaluator: as `RankBatch`, with `[b]` int64 labels where the data have them."""
-
-    images: Tensor
-    index: Tensor
-    labels: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,78 +133,6 @@ def stream(
     return Prefetched(make, prefetch)
 
 
-def read_split(
-    dataset: str | Manifest,
-    plan: Plan,
-    split: Split,
-    *,
-    limit: int | None = None,
-    size: int,
-    rank: int = 0,
-    world: int = 1,
-    executor: Executor = "ray",
-    tasks: int | None = None,
-    cpus_per_task: float = 0.5,
-) -> Closing[LabelledBatch]:
-    """One rank's part of the training rows ("bank") or the rows held out, once, in batches of at
-    most 512.
-
-    Where there are more rows than `limit`, one is drawn from each of `limit` equal stretches of the
-    data, the same at every call, so that data sorted by class are all seen.
-    """
-    manifest = dataset if isinstance(dataset, Manifest) else open_dataset(dataset)
-    mine = np.array_split(split_rows(plan, split, limit), world)[rank]
-    cuts = [
-        {"first": cut, "stop": min(cut + _SPLIT_ROWS, len(mine))}
-        for cut in range(0, len(mine), _SPLIT_ROWS)
-    ]
-
-    def read(cut: dict[str, Any]) -> Iterator[tuple[Rows, Images, Rows | None]]:
-        rows = mine[int(cut["first"]) : int(cut["stop"])]
-        encoded = read_rows(manifest, rows, labels=True)
-        labels = None if encoded.labels is None else np.array(encoded.labels, dtype=np.int64)
-        part = min(_SPLIT_BATCH, rows_per_part(size))
-        for start in range(0, len(rows), part):
-            here = slice(start, start + part)
-            images = decode_rows(manifest, rows[here], encoded.data[here], size)
-            yield rows[here], images, None if labels is None else labels[here]
-
-    def local() -> Iterator[LabelledBatch]:
-        return (_labelled(*part) for cut in cuts for part in read(cut))
-
-    def remote() -> Iterator[LabelledBatch]:
-        require_cpu(cpus_per_task)
-
-        def work(batch: dict[str, Any]) -> Iterator[Any]:
-            for first, stop in zip(batch["first"], batch["stop"], strict=True):
-                for rows, images, labels in read({"first": first, "stop": stop}):
-                    yield _blocks.pack(0, rows, images, labels)
-
-        data = generate(
-            cuts, work, block_bytes=1 << 20, cpus=cpus_per_task, tasks=tasks or default_tasks(world)
-        )
-        for block in data.iter_batches(batch_size=None, batch_format="pyarrow"):
-            for row in range(block.num_rows):
-                _, rows, images = _blocks.unpack(block, row, size)
-                yield _labelled(rows, images, _blocks.unpack_labels(block, row))
-
-    return Prefetched(remote if executor == "ray" and cuts else local, depth=2)
-
-
-def split_rows(plan: Plan, split: Split, limit: int | None = None) -> Rows:
-    """The rows that `read_split` reads over all ranks, ascending."""
-    count, pick = (
-        (plan.train_rows, plan.nth_train)
-        if split == "bank"
-        else (plan.held_out_rows, plan.nth_held_out)
-    )
-    if limit is None or count <= limit:
-        return pick(np.arange(count))
-    borders = np.arange(limit + 1) * count // limit
-    # Drawn, not evenly spaced: data with a period would show one phase of it only.
-    return pick(np.random.default_rng(0).integers(borders[:-1], borders[1:]))
-
-
 def _items(plan: Plan, world: int, size: int, start_step: int, stop_step: int) -> Iterator[Item]:
     """The items of the steps, made when asked for: whole segments, or as much of one as a task may
     decode."""
@@ -228,7 +146,7 @@ def _items(plan: Plan, world: int, size: int, start_step: int, stop_step: int) -
         step += stop - first
 
 
-def _steps(plan: Plan, rank: int, world: int, item: Item) -> tuple[int, Rows]:
+def _steps(plan: Plan, rank: int, world: int, item: Item) -> tuple[int, RowIndexes]:
     """`(first step of the whole run, [steps, b] indexes)` of an item."""
     segment = plan.segment(item.epoch, item.segment, rank=rank, world=world)
     rows = segment.indexes[item.first - segment.first_step : item.stop - segment.first_step]
@@ -251,7 +169,7 @@ def _from_cache(
         for step, (indexes, images) in enumerate(
             zip(rows, cache.steps(rows), strict=True), start=first
         ):
-            yield RankBatch(step, _tensor(images), _tensor(indexes))
+            yield RankBatch(step, as_tensor(images), as_tensor(indexes))
 
 
 def _batches(parts: Parts, batch: int, size: int) -> Generator[RankBatch, None, None]:
@@ -268,22 +186,7 @@ def _batches(parts: Parts, batch: int, size: int) -> Generator[RankBatch, None, 
                 if done == batch:
                     break
                 _, rows, images = next(parts)
-            yield RankBatch(step, _tensor(pixels), _tensor(index))
-
-
-def _labelled(rows: Rows, images: Images, labels: Rows | None) -> LabelledBatch:
-    return LabelledBatch(
-        _tensor(np.array(images)),
-        _tensor(np.array(rows)),
-        None if labels is None else _tensor(np.array(labels)),
-    )
-
-
-def _tensor(array: Rows | Images) -> Tensor:
-    # Decode tasks import this module too; without torch they start 2 s sooner and hold 200 MB less.
-    import torch
-
-    return torch.from_numpy(array)
+            yield RankBatch(step, as_tensor(pixels), as_tensor(index))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manta.batch import ViewNeeds
-from manta.data import split_rows
 from manta.encoders import Encoder
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator
@@ -37,7 +36,7 @@ def required_views(evaluators: Iterable[Evaluator[Any]]) -> tuple[int, int] | No
 
 def chosen_rows(rows: SplitRows, count: int) -> NDArray[np.bool_]:
     """Return which rows of a split are among `count` drawn ones: the same ones at every call."""
-    total = len(split_rows(rows.plan, rows.split, rows.limit))
+    total = len(rows.indexes)
     chosen = np.zeros(total, dtype=np.bool_)
     chosen[np.random.default_rng(0).permutation(total)[:count]] = True
     return chosen

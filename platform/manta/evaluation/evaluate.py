@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from manta.data import split_rows
 from manta.data.decode import BadImage, decode
 from manta.data.read import read_rows
 from manta.encoders.saved import DESCRIPTION
@@ -154,7 +153,7 @@ def _model_facts(folder: Path) -> dict[str, Any]:
 
 def _samples(queries: SplitRows, result: EvaluationResult) -> dict[str, Any] | None:
     """Return pictures, features and labels of some queries; None where they cannot be matched."""
-    rows = split_rows(queries.plan, queries.split, queries.limit)
+    rows = queries.indexes
     if len(rows) != len(result.features.queries):
         # Some cannot be read any more, and which features are whose is not known here.
         return None

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from manta.data import Manifest, split_rows
+from manta.data import Manifest
 from manta.data.read import decode_rows, read_labels, read_rows
 from manta.errors import DataError
 from manta.evaluation.augmented import VIEW_BATCH, Augment, augmentation, chosen_rows, embed_views
@@ -71,10 +71,7 @@ class FeatureStore:
         Raises:
             DataError: there are no rows, or none of them can be read any more.
         """
-        splits = [
-            (rows.manifest, split_rows(rows.plan, rows.split, rows.limit))
-            for rows in (bank, queries)
-        ]
+        splits = [(rows.manifest, rows.indexes) for rows in (bank, queries)]
         if not all(len(rows) for _, rows in splits):
             raise DataError("there are no rows to evaluate on; give `manta evaluate` more data")
         weights = weights_of(folder)
@@ -142,9 +139,7 @@ class FeatureStore:
         if kept.exists():
             stored: dict[str, Tensor] = safetensors.torch.load(kept.read())
             return stored["views"]
-        rows = split_rows(queries.plan, queries.split, queries.limit)[
-            chosen_rows(queries, views[0])
-        ]
+        rows = queries.indexes[chosen_rows(queries, views[0])]
         rows = rows[np.isin(rows, readable)]
         if not len(rows):
             raise DataError(
@@ -223,7 +218,7 @@ def encoder_access(exported: ExportedEncoder, bank: SplitRows, queries: SplitRow
 
 def readable_images(rows: SplitRows, *, size: int, part: int = 64) -> Iterator[Tensor]:
     """Yield uint8 `[part, 3, size, size]` of rows, in order; parts with a damaged row are left out."""
-    indexes = split_rows(rows.plan, rows.split, rows.limit)
+    indexes = rows.indexes
     for here in np.array_split(indexes, -(-len(indexes) // part) or 1):
         with suppress(DataError):
             yield torch.from_numpy(

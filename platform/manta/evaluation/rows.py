@@ -6,26 +6,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from manta.data import LabelledBatch, Manifest, Plan, read_split
-from manta.data.stream import Executor, Split
+from manta.data import Holdout, LabelledBatch, Manifest, RowIndexes, Split, read_split
+from manta.data.stream import Executor
 from manta.evaluators import LabelledImages
 
 
 @dataclass(frozen=True, slots=True)
 class SplitRows:
-    """Selection of rows: a part of a plan's split, at most `limit` of them."""
+    """Selection of rows: at most `limit` of a split."""
 
     manifest: Manifest
-    plan: Plan
+    holdout: Holdout
     split: Split
     limit: int
+
+    @property
+    def indexes(self) -> RowIndexes:
+        """Return the numbers of the rows, ascending."""
+        return self.holdout.sample(self.split, self.limit)
 
 
 class Reader(Protocol):
     """Source of rows."""
 
     def __call__(self, rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
-        """Yield a rank's part of `split_rows`, in order."""
+        """Yield a rank's part of `rows.indexes`, in order."""
 
 
 def decoded(
@@ -34,7 +39,7 @@ def decoded(
     """Yield rows decoded to `size`; with `size` and `executor` bound, a `Reader`."""
     return read_split(
         rows.manifest,
-        rows.plan,
+        rows.holdout,
         rows.split,
         limit=rows.limit,
         size=size,

@@ -9,7 +9,7 @@ from typing import Any
 
 from manta.cluster import connect
 from manta.config import EvaluationConfig
-from manta.data import Manifest, Plan, open_dataset, prepare
+from manta.data import Holdout, Manifest, open_dataset, prepare
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
@@ -169,16 +169,14 @@ def bank_and_queries(
     manifest = open_dataset(prepare(data, cache, progress=progress))
     if bank is None:
         holdout = limits.holdout or EvaluationConfig().holdout
-        plan = Plan(manifest, seed=0, batch_size=1, holdout=holdout)
-        bank_rows = SplitRows(manifest, plan, "bank", limits.bank_rows)
-        return bank_rows, SplitRows(manifest, plan, "held_out", limits.query_rows)
+        splits = Holdout(manifest, holdout)
+        bank_rows = SplitRows(manifest, splits, "bank", limits.bank_rows)
+        return bank_rows, SplitRows(manifest, splits, "queries", limits.query_rows)
     source = open_dataset(prepare(bank, cache, progress=progress))
     _check_pair(bank, source, data, manifest)
-    every_bank_row = Plan(source, seed=0, batch_size=1, holdout=0.0)
-    every_query = Plan(manifest, seed=0, batch_size=1, holdout=0.0)
-    bank_rows = SplitRows(source, every_bank_row, "bank", limits.bank_rows)
-    # A plan without holdout has all rows in its bank, the queries too.
-    return bank_rows, SplitRows(manifest, every_query, "bank", limits.query_rows)
+    bank_rows = SplitRows(source, Holdout(source), "bank", limits.bank_rows)
+    # Of either data all rows are used, and where nothing is held out they are the bank.
+    return bank_rows, SplitRows(manifest, Holdout(manifest), "bank", limits.query_rows)
 
 
 def _check_pair(bank: str, source: Manifest, data: str, manifest: Manifest) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from manta.batch import ViewNeeds
 from manta.config import Experiment
-from manta.data import Manifest, Plan, read_split
+from manta.data import Holdout, Manifest, read_split
 from manta.encoders import EncoderConfig, build
 from manta.encoders.conv_autoencoder import ConvAutoencoder
 from manta.errors import ConfigError
@@ -32,9 +32,11 @@ def trained_autoencoder(experiment: Experiment, manifest: Manifest, *, seed: int
     """The folder of an autoencoder trained to undo noise on at most 20,000 rows; gone when the
     block ends."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    whole = Plan(manifest, seed=seed, batch_size=1, holdout=0.0)
     images = torch.cat(
-        [part.images for part in read_split(manifest, whole, "bank", limit=ROWS, size=SIZE)]
+        [
+            part.images
+            for part in read_split(manifest, Holdout(manifest), "bank", limit=ROWS, size=SIZE)
+        ]
     )
     views = Views(experiment.views, ViewNeeds(preset="plain"), image_size=SIZE)
     with torch.random.fork_rng():

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from manta.batch import Progress
+from manta.splitmix import GOLDEN, mix
 
-_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as int64, splitmix64's increment
-_MIX_1, _MIX_2 = -4658895280553007687, -7723592293110705685  # its two multipliers
 _LOWER_53 = (1 << 53) - 1
 
 
@@ -23,11 +22,11 @@ def keyed_uniform(index: Tensor, progress: Progress, count: int, *, salt: int = 
     Args:
         salt: tells apart draws of the same step for different purposes.
     """
-    state = _mix(_mix(_mix(torch.tensor(progress.seed) + _GOLDEN) + progress.step) + salt).to(
+    state = mix(mix(mix(torch.tensor(progress.seed) + GOLDEN) + progress.step) + salt).to(
         index.device
     )
-    rows = _mix(state + index.unsqueeze(1) * _GOLDEN)
-    bits = _mix(rows + torch.arange(1, count + 1, device=index.device) * _GOLDEN)
+    rows = mix(state + index.unsqueeze(1) * GOLDEN)
+    bits = mix(rows + torch.arange(1, count + 1, device=index.device) * GOLDEN)
     return ((bits & _LOWER_53).double() + 0.5) / (1 << 53)
 
 
@@ -54,15 +53,3 @@ def keyed_beta(
 
     uniform = keyed_uniform(index, progress, count, salt=salt).cpu().numpy()
     return torch.from_numpy(np.asarray(betaincinv(alpha, alpha, uniform))).to(index.device)
-
-
-def _mix(z: Tensor) -> Tensor:
-    """splitmix64's finaliser; int64 arithmetic wraps as the algorithm wants."""
-    z = (z ^ _shift(z, 30)) * _MIX_1
-    z = (z ^ _shift(z, 27)) * _MIX_2
-    return z ^ _shift(z, 31)
-
-
-def _shift(z: Tensor, bits: int) -> Tensor:
-    """Logical, where `>>` on int64 keeps the sign."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)

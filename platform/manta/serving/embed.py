@@ -32,9 +32,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manta.data import open_dataset
+from manta.data.arrays import RowIndexes
 from manta.data.decode import BadImage, decode
 from manta.data.engine import hush
-from manta.data.read import Rows, read_rows
+from manta.data.read import read_rows
 from manta.errors import ConfigError, DataError
 from manta.files import Place
 from manta.memory import keep_freed_memory
@@ -130,7 +131,7 @@ def embed(
     pool: Pool | None = None,
     layer: str | None = None,
     precision: str = "float32",
-    rows: Rows | None = None,
+    rows: RowIndexes | None = None,
     progress: Progress = lambda _done, _rows: None,
 ) -> EmbedReport:
     """Embed `dataset` with the encoder in `encoder_folder` into `out`; goes on where an equal job
@@ -290,7 +291,7 @@ class Embedder:
         self.manifest = open_dataset(job.dataset)
         self.device = torch.device("cuda" if pool.gpus and torch.cuda.is_available() else "cpu")
         files, rows = (ray.get(one) if isinstance(one, ray.ObjectRef) else one for one in stored)
-        self.rows: Rows | None = rows
+        self.rows: RowIndexes | None = rows
         self.features, self.size = _load(files, job.layer)
         self.features.to(self.device, memory_format=torch.channels_last)
         self.decoders = ThreadPoolExecutor(pool.threads, thread_name_prefix="decode")
@@ -306,7 +307,7 @@ class Embedder:
         write_part(self.place / part_name(number), self.features.width, self._batches(rows))
         return len(rows)
 
-    def _batches(self, rows: Rows) -> Iterator[Batch]:
+    def _batches(self, rows: RowIndexes) -> Iterator[Batch]:
         cuts = [
             rows[start : start + self.pool.batch] for start in range(0, len(rows), self.pool.batch)
         ]

@@ -18,9 +18,9 @@ from manta.data import (
     Manifest,
     Plan,
     RankBatch,
+    Split,
     open_dataset,
     read_split,
-    split_rows,
 )
 from manta.data.read import read_rows
 from manta.data.stream import Closing, Executor
@@ -76,7 +76,7 @@ class Streamed:
     def read(self, rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         return read_split(
             self.manifest,
-            rows.plan,
+            rows.holdout,
             rows.split,
             limit=rows.limit,
             size=self.experiment.data.canonical_size,
@@ -112,11 +112,12 @@ class Shared:
         cache = DecodedCache(manifest, plan, size=experiment.data.canonical_size)
         labels: dict[int, int] = {}
         limits = experiment.evaluation
-        for split, limit in (
+        parts: tuple[tuple[Split, int], ...] = (
             ("bank", min(bank, limits.bank_rows)),
-            ("held_out", min(queries, limits.query_rows)),
-        ):
-            rows = split_rows(plan, "bank" if split == "bank" else "held_out", limit)
+            ("queries", min(queries, limits.query_rows)),
+        )
+        for split, limit in parts:
+            rows = plan.holdout.sample(split, limit)
             found = read_rows(manifest, rows, labels=True).labels
             if found is not None:
                 labels |= dict(zip(rows.tolist(), found, strict=True))
@@ -137,7 +138,7 @@ class Shared:
         )
 
     def read(self, rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
-        mine = np.array_split(split_rows(rows.plan, rows.split, rows.limit), world)[rank]
+        mine = np.array_split(rows.indexes, world)[rank]
         for first in range(0, len(mine), ROWS_A_BATCH):
             here = mine[first : first + ROWS_A_BATCH]
             (images,) = self.cache.steps(here[None])

@@ -234,8 +234,8 @@ class Worker:
         query_rows = limits.query_rows if final else min(ONLINE_QUERIES, limits.query_rows)
         return embed_splits(
             subjects,
-            SplitRows(self.manifest, self.plan, "bank", bank_rows),
-            SplitRows(self.manifest, self.plan, "held_out", query_rows),
+            SplitRows(self.manifest, self.plan.holdout, "bank", bank_rows),
+            SplitRows(self.manifest, self.plan.holdout, "queries", query_rows),
             prepare=self.step.views.plain,
             size=self.experiment.data.canonical_size,
             device=self.device,
@@ -250,7 +250,9 @@ class Worker:
         with torch.random.fork_rng(range(torch.cuda.device_count())):  # seeding is of every device
             fresh = untrained_encoder(self.experiment).to(self.device)
         limit = min(untrained.ROWS, self.experiment.evaluation.bank_rows)
-        rows = self.supply.read(SplitRows(self.manifest, self.plan, "bank", limit), rank=0, world=1)
+        rows = self.supply.read(
+            SplitRows(self.manifest, self.plan.holdout, "bank", limit), rank=0, world=1
+        )
         plain = self.step.views.plain
         untrained.recalibrate_batchnorm(
             fresh, (batch.images for batch in rows), lambda images: plain(images.to(self.device))

@@ -1,0 +1,110 @@
+"""The rows of a split, read once: what evaluators learn from, and what they are tried on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from manta.data import _blocks
+from manta.data._prefetch import Prefetched
+from manta.data.arrays import Images, RowIndexes, as_tensor
+from manta.data.engine import default_tasks, generate, require_cpu
+from manta.data.holdout import Holdout, Split
+from manta.data.manifest import Manifest, open_dataset
+from manta.data.read import decode_rows, read_rows, rows_per_part
+from manta.data.stream import Closing, Executor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_TASK_ROWS, _BATCH_ROWS = 2048, 512
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledBatch:
+    """Rows for an evaluator.
+
+    Attributes:
+        images: `[b, 3, size, size]` uint8, contiguous and the caller's own.
+        index: `[b]` int64.
+        labels: `[b]` int64 where the data have them.
+    """
+
+    images: Tensor
+    index: Tensor
+    labels: Tensor | None
+
+
+def read_split(
+    dataset: str | Manifest,
+    holdout: Holdout,
+    split: Split,
+    *,
+    limit: int | None = None,
+    size: int,
+    rank: int = 0,
+    world: int = 1,
+    executor: Executor = "ray",
+    tasks: int | None = None,
+    cpus_per_task: float = 0.5,
+) -> Closing[LabelledBatch]:
+    """Return one rank's part of `holdout.sample(split, limit)` in batches of at most 512 rows.
+
+    Work starts at once. Close the iterator, or exhaust it.
+
+    Args:
+        size: side of the decoded square.
+        tasks: decode tasks at a time; None takes half of the cluster's CPUs, shared among ranks.
+
+    Raises:
+        ResourceError: no CPU is free for a decode task; raised where the first batch would come.
+        DataError: a shard cannot be read any more; raised where its batch would come.
+    """
+    manifest = dataset if isinstance(dataset, Manifest) else open_dataset(dataset)
+    mine = np.array_split(holdout.sample(split, limit), world)[rank]
+    cuts = [
+        {"first": cut, "stop": min(cut + _TASK_ROWS, len(mine))}
+        for cut in range(0, len(mine), _TASK_ROWS)
+    ]
+
+    def read(cut: dict[str, Any]) -> Iterator[tuple[RowIndexes, Images, RowIndexes | None]]:
+        rows = mine[int(cut["first"]) : int(cut["stop"])]
+        encoded = read_rows(manifest, rows, labels=True)
+        labels = None if encoded.labels is None else np.array(encoded.labels, dtype=np.int64)
+        part = min(_BATCH_ROWS, rows_per_part(size))
+        for start in range(0, len(rows), part):
+            here = slice(start, start + part)
+            images = decode_rows(manifest, rows[here], encoded.data[here], size)
+            yield rows[here], images, None if labels is None else labels[here]
+
+    def local() -> Iterator[LabelledBatch]:
+        return (_labelled(*part) for cut in cuts for part in read(cut))
+
+    def remote() -> Iterator[LabelledBatch]:
+        require_cpu(cpus_per_task)
+
+        def work(batch: dict[str, Any]) -> Iterator[Any]:
+            for first, stop in zip(batch["first"], batch["stop"], strict=True):
+                for rows, images, labels in read({"first": first, "stop": stop}):
+                    yield _blocks.pack(0, rows, images, labels)
+
+        data = generate(
+            cuts, work, block_bytes=1 << 20, cpus=cpus_per_task, tasks=tasks or default_tasks(world)
+        )
+        for block in data.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for row in range(block.num_rows):
+                _, rows, images = _blocks.unpack(block, row, size)
+                yield _labelled(rows, images, _blocks.unpack_labels(block, row))
+
+    return Prefetched(remote if executor == "ray" and cuts else local, depth=2)
+
+
+def _labelled(rows: RowIndexes, images: Images, labels: RowIndexes | None) -> LabelledBatch:
+    return LabelledBatch(
+        as_tensor(np.array(images)),
+        as_tensor(np.array(rows)),
+        None if labels is None else as_tensor(np.array(labels)),
+    )
