@@ -11,7 +11,8 @@ from test_report_page import ask
 
 from manta.report.study.page import write_study_page
 from manta.report.study.record import StudyRecord
-from manta.tuning.figures.plots import figures, importances
+from manta.tuning.figures.importance import importances
+from manta.tuning.figures.plots import figures
 from synthetic_study import make_study
 
 TAUS = {"rankme": 0.71, "feature_std": -0.4}

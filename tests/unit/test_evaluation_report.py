@@ -19,6 +19,7 @@ from manta.report.evaluation.page import write_evaluation
 from manta.report.evaluation.samples import chart, mistakes, neighbours, pictures
 from manta.report.evaluation.words import EVALUATORS as EXPLAINED
 from manta.report.evaluation.words import evaluator_of, meaning
+from manta.report.parts.charts import Chart
 
 BLURS = (
     "gaussian_noise",
@@ -215,12 +216,10 @@ def page(found: dict[str, Any], folder: Path) -> Text:
     return Text(write_evaluation(found, folder / "deep" / "evaluation.html"))
 
 
-def drawn(found: dict[str, Any]) -> dict[str, Any]:
+def drawn(found: dict[str, Any]) -> dict[str, Chart]:
     settings = {name: one["settings"] for name, one in found.get("evaluators", {}).items()}
-    return {
-        one["id"].removeprefix("figure-"): one
-        for one in figures(numbers(found), settings, found.get("bank_rows"))
-    }
+    charts = figures(numbers(found), settings, found.get("bank_rows"))
+    return {chart.name: chart for chart in charts}
 
 
 def test_every_evaluator_is_explained() -> None:
@@ -294,30 +293,41 @@ def test_figures_hold_the_numbers() -> None:
         "accuracies neighbours fewshot finetune-pct retrieval layers risk severities kinds clusters"
     )
     assert list(plots) == wanted.split()
-    assert len([one for one in plots.values() if not one["wide"]]) % 2 == 0
-    bars, beside = plots["accuracies"]["traces"]
-    place = bars["y"].index("kNN")
-    assert (bars["x"][place], beside["x"][place]) == (0.612, 0.4284)
-    assert bars["error_x"]["array"][place] == pytest.approx(0.03)
-    assert bars["error_x"]["arrayminus"][place] == pytest.approx(0.03)
-    top1 = plots["neighbours"]["traces"][0]
-    assert (top1["x"], top1["y"]) == (["1", "20", "100"], [0.58, 0.612, 0.601])
-    cca = next(one for one in plots["layers"]["traces"] if one["name"] == "likeness to the last")
-    assert cca["x"] == list(LAYERS[:-1])
-    assert plots["layers"]["layout"]["xaxis"]["categoryarray"] == list(LAYERS)
-    severities = plots["severities"]["traces"][0]
-    assert severities["x"] == ["0 (clean)", "1", "2", "3", "4", "5"]
-    assert severities["y"][0] == 0.62
-    kinds = plots["kinds"]["traces"][0]
-    assert kinds["x"] == sorted(kinds["x"], reverse=True)
-    assert len(kinds["x"]) == len(BLURS)
-    parts = {one["name"]: one["x"][1] for one in plots["risk"]["traces"]}
+    assert len([chart for chart in plots.values() if not chart.wide]) % 2 == 0
+    bars, beside = plots["accuracies"].figure.data
+    place = bars.y.index("kNN")
+    assert (bars.x[place], beside.x[place]) == (0.612, 0.4284)
+    assert bars.error_x.array[place] == pytest.approx(0.03)
+    assert bars.error_x.arrayminus[place] == pytest.approx(0.03)
+    top1 = plots["neighbours"].figure.data[0]
+    assert (top1.x, top1.y) == (("1", "20", "100"), (0.58, 0.612, 0.601))
+    layers = plots["layers"].figure
+    cca = next(trace for trace in layers.data if trace.name == "likeness to the last")
+    assert cca.x == LAYERS[:-1]
+    assert layers.layout.xaxis.categoryarray == LAYERS
+    severities = plots["severities"].figure.data[0]
+    assert severities.x == ("0 (clean)", "1", "2", "3", "4", "5")
+    assert severities.y[0] == 0.62
+    kinds = plots["kinds"].figure.data[0]
+    assert list(kinds.x) == sorted(kinds.x, reverse=True)
+    assert len(kinds.x) == len(BLURS)
+    parts = {bar.name: bar.x[1] for bar in plots["risk"].figure.data}
     assert sum(parts.values()) == pytest.approx(0.308)
+
+
+def test_levels_to_compare_with_are_drawn() -> None:
+    plots = drawn(full())
+    (linear,) = plots["finetune-pct"].figure.layout.shapes
+    assert (linear.y0, linear.y1) == (0.655, 0.655)
+    assert "the linear probe with all labels, 0.655" in plots["finetune-pct"].caption
+    (clean,) = plots["kinds"].figure.layout.shapes
+    assert (clean.x0, clean.x1) == (0.62, 0.62)
+    assert plots["kinds"].figure.layout.xaxis.range == pytest.approx((0, 1.04 * 0.62))
 
 
 def test_k_is_clipped_as_the_evaluator_clips_it() -> None:
     found = full() | {"bank_rows": 60}
-    assert drawn(found)["neighbours"]["traces"][0]["x"] == ["1", "20", "60"]
+    assert drawn(found)["neighbours"].figure.data[0].x == ("1", "20", "60")
 
 
 def test_one_evaluator(tmp_path: Path) -> None:
@@ -348,7 +358,7 @@ def test_what_is_not_finite_is_said(tmp_path: Path) -> None:
     assert told.text.count("not finite") >= 3
     assert "the features hold values that are not finite" in told.text
     assert "<b>burst</b>" in told.text, "a name is text, never markup"
-    assert "Plotly" not in told.source.replace("Plotly.react", "")
+    assert 'id="plotly"' not in told.source
 
 
 @pytest.mark.parametrize(

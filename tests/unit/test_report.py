@@ -15,10 +15,12 @@ from PIL import Image
 from manta.errors import RunError
 from manta.report import write_plots, write_report
 from manta.report.parts import embedding
-from manta.report.parts.colours import label_colours
+from manta.report.parts.palette import label_colours
 from manta.report.parts.samples import Samples
 from manta.report.parts.words import change, duration
-from manta.report.run import figures
+from manta.report.run.curves import curve_groups
+from manta.report.run.panels import panels, smoothed, thin
+from manta.report.run.plots import curves_figure
 from manta.report.run.record import read
 from manta.report.run.summary import callout, facts, headline, results
 from synthetic_run import CONFIG, make_run
@@ -94,10 +96,12 @@ def test_page_is_readable_without_seeing(page: Page) -> None:
         1 + 7 + 7
     )  # views, then queries with two rows of neighbours
     assert all(cell.get("scope") in ("row", "col") for cell in page.all("th"))
-    charts = [s for s in page.all("svg") if s.get("aria-hidden") != "true"]
-    assert len(charts) == 5 + 2
-    assert all(s.get("role") == "img" and s.get("aria-label") for s in charts)
-    assert "Loss from " in str(charts[0]["aria-label"])
+    maps = [s for s in page.all("svg") if s.get("aria-hidden") != "true"]
+    assert len(maps) == 2
+    assert all(s.get("role") == "img" and s.get("aria-label") for s in maps)
+    curves = [f for f in page.all("figure") if f.get("role") == "group"]
+    assert len(curves) == 5
+    assert "Loss from " in str(curves[0]["aria-label"])
 
 
 def test_ids_are_unique(page: Page) -> None:
@@ -105,13 +109,30 @@ def test_ids_are_unique(page: Page) -> None:
     assert len(ids) == len(set(ids))
 
 
+def colours(value: object) -> set[str]:
+    """Every colour in a JSON value."""
+    if isinstance(value, dict):
+        return set().union(*map(colours, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(colours, value))
+    return {value} if isinstance(value, str) and value.startswith("#") else set()
+
+
 def test_curves_follow_the_colour_scheme(page: Page) -> None:
-    """No marker colour of the drawing is left, and no fixed colour stands in the curves."""
-    drawings = re.findall(r"<figure><svg.*?</svg>", page.source, flags=re.DOTALL)
-    assert len(drawings) == 5
-    for drawing in drawings:
-        assert "var(--series-0)" in drawing
-        assert re.findall(r"#[0-9a-f]{6}", drawing.lower()) == []
+    """Each colour of a curve, and of the look that all share, has a twin for dark screens."""
+    plots, template, dark = (
+        json.loads(re.findall(rf"^const {name} = (.*);$", page.source, re.M)[0])
+        for name in ("PLOTS", "TEMPLATE", "DARK")
+    )
+    ids = [plot["id"] for plot in plots]
+    assert ids[:3] == ["figure-loss-0", "figure-loss-1", "figure-evaluation-0"]
+    for plot in plots:
+        assert "#0f766e" in colours(plot)
+        assert colours(plot) <= set(dark)
+    assert colours(template) <= set(dark)
+    assert dark["#0f766e"] == "#4cc9b8"
+    assert "--series-0: #0f766e;" in page.source
+    assert "--series-0: #4cc9b8;" in page.source
 
 
 def test_secrets_stay_home(page: Page) -> None:
@@ -167,7 +188,7 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
         + "\n"
     )
     hostile_page = Page(write_report(folder))
-    assert len(hostile_page.all("script")) == 1
+    assert len(hostile_page.all("script")) == 3  # plotly, the figures, the page's own
     assert not any("onerror" in attributes for _, attributes in hostile_page.tags)
     assert hostile in hostile_page.text
 
@@ -284,17 +305,30 @@ def test_plots_are_pictures_and_leave_pyplot_alone(run: Path) -> None:
 
 
 def test_baseline_stands_in_the_evaluation_plot(run: Path) -> None:
-    folder = read(run)
-    (panel,) = figures.panels(folder)["evaluation"]
-    assert panel.metrics == ["knn_top1", "linear_top1"]
-    assert panel.baselines["knn_top1"] == 0.7321
-    axes = figures.draw(folder, [panel], figures.LIGHT).axes[0]
+    (panel,) = panels(read(run))["evaluation"]
+    assert [line.metric for line in panel.lines] == ["knn_top1", "linear_top1"]
+    assert [line.untrained for line in panel.lines] == [0.7321, 0.8212]
+    axes = curves_figure([panel]).axes[0]
     level = {
         round(float(np.asarray(line.get_ydata())[0]), 4)
         for line in axes.lines
         if len(np.asarray(line.get_xdata())) == 2
     }
     assert level == {0.7321, 0.8212}
+
+
+def test_baseline_stands_in_the_page(run: Path) -> None:
+    groups = {group.summary.partition(":")[0]: group for group in curve_groups(read(run))}
+    (accuracy,) = groups["Evaluation during training"].charts
+    dashed = [trace for trace in accuracy.figure.data if trace.line.dash == "dash"]
+    assert [trace.name for trace in dashed] == [
+        "untrained",
+        "kNN top-1, untrained 0.732",
+        "Linear probe top-1, untrained 0.821",
+    ]
+    assert list(dashed[1].y) == [0.7321, 0.7321]
+    rank = groups["Health of the features"].charts[0].figure
+    assert [note.text for note in rank.layout.annotations] == ["untrained 11.2"]
 
 
 def test_last_record_of_a_step_wins_and_half_a_line_is_nothing(tmp_path: Path) -> None:
@@ -317,20 +351,20 @@ def test_last_record_of_a_step_wins_and_half_a_line_is_nothing(tmp_path: Path) -
 
 def test_thinning_keeps_the_mean_and_the_last_step() -> None:
     values = np.random.default_rng(0).normal(size=4000)
-    steps, thinned = figures.thin(np.arange(4000), values, most=400)
+    steps, thinned = thin(np.arange(4000), values, most=400)
     assert len(steps) == 400
     assert steps[-1] == 3999
     assert thinned.mean() == pytest.approx(values.mean())
     assert thinned[0] == pytest.approx(values[:10].mean())
-    few, same = figures.thin(np.arange(3), np.array([1.0, np.nan, 3.0]))
+    few, same = thin(np.arange(3), np.array([1.0, np.nan, 3.0]))
     assert (few.tolist(), same.tolist()) == ([0, 2], [1.0, 3.0])
 
 
 def test_smoothing_does_not_lag() -> None:
     line = np.linspace(0.0, 1.0, 101)
-    smooth = figures.smoothed(line, span=0.09)
+    smooth = smoothed(line, span=0.09)
     assert smooth[50] == pytest.approx(0.5)
-    assert figures.smoothed(np.full(50, 2.0)) == pytest.approx(np.full(50, 2.0))
+    assert smoothed(np.full(50, 2.0)) == pytest.approx(np.full(50, 2.0))
 
 
 def test_neighbours_equal_brute_force() -> None:

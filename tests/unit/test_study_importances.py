@@ -7,7 +7,8 @@ import optuna
 import plotly.graph_objects as go
 
 from manta.report.study.record import TrialRecord
-from manta.tuning.figures.plots import figures, importances
+from manta.tuning.figures.importance import importances
+from manta.tuning.figures.plots import figures
 from synthetic_study import make_study
 
 TITLE = "Importance of parameters"

@@ -13,18 +13,18 @@ from typing import Any
 import optuna
 import plotly.graph_objects as go
 import pytest
-from plotly.offline import get_plotlyjs
 from rich.console import Console
 from rich.table import Table
 from test_report import Page
 
 from manta.report.parts import words
+from manta.report.parts.charts import log_axis, plotly_library
 from manta.report.study import summary
 from manta.report.study.page import write_study_page
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.tuning.figures.console import importance_table, study_table
-from manta.tuning.figures.plots import figures, importances
-from manta.tuning.figures.theme import log_axis
+from manta.tuning.figures.importance import importances
+from manta.tuning.figures.plots import figures
 from synthetic_study import MADE_UP, RUNGS, make_study
 
 TAUS = {"rankme": 0.71, "feature_std": 0.05, "alpha_req_gap": None}
@@ -360,7 +360,7 @@ def test_page_needs_nothing_from_outside(page: Page) -> None:
         if k in ("src", "href", "srcset", "xlink:href", "data")
     ] == []
     assert not page.all("link") + page.all("iframe") + page.all("object")
-    own = page.source.replace(get_plotlyjs(), "")
+    own = page.source.replace(plotly_library(), "")
     assert len(own) < len(page.source) - 10**6
     assert not re.search(r"https?://|@import|url\((?!\$\{SHEET)", own)
     policy = [
@@ -376,7 +376,7 @@ def test_page_is_readable_without_seeing(page: Page) -> None:
     assert len(page.all("figure")) == 8
     assert all(figure.get("aria-label") for figure in page.all("figure"))
     ids = [a["id"] for _, a in page.tags if "id" in a]
-    assert len(ids) == len(set(ids)) == 8
+    assert len(ids) == len(set(ids)) == 8 + 1  # figures, and the library
 
 
 def test_hostile_names_are_text(made: Made, tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_hostile_names_are_text(made: Made, tmp_path: Path) -> None:
     found = Page(
         write_study_page(tmp_path, known, drawn, {hostile: 1.0}, {hostile: 0.9}, storage=hostile)
     )
-    assert len(found.all("script")) == 3  # plotly, the figure, the page's own
+    assert len(found.all("script")) == 3  # plotly, the figures, the page's own
     assert not found.all("img")
     assert not any("onerror" in attributes for _, attributes in found.tags)
     assert found.text.count(hostile) > 8

@@ -14,9 +14,9 @@ import pyarrow as pa
 from manta.data import decode, open_dataset
 from manta.data.read import read_rows
 from manta.errors import DataError
-from manta.report.parts.colours import colour_of
 from manta.report.parts.embedding import neighbours, normalise, project, trouble
 from manta.report.parts.images import data_uri, sheet
+from manta.report.parts.palette import label_colour
 from manta.report.parts.template import render
 from manta.serving.embed import part_table, parts_of, read_manifest
 
@@ -100,8 +100,8 @@ def _context(out: str, facts: dict[str, Any], sample: Sample) -> dict[str, Any]:
     names = sorted(set(sample.labels)) if sample.labels else []
     label_place = {name: place for place, name in enumerate(names)}
     colours = {
-        "cluster": [colour_of(int(cluster), len(sheets)) for cluster in clusters],
-        "label": [colour_of(label_place[name], len(names)) for name in sample.labels]
+        "cluster": [label_colour(int(cluster), len(sheets)) for cluster in clusters],
+        "label": [label_colour(label_place[name], len(names)) for name in sample.labels]
         if sample.labels
         else None,
     }
@@ -127,7 +127,7 @@ def _context(out: str, facts: dict[str, Any], sample: Sample) -> dict[str, Any]:
             {"title": "Data", "value": facts["digest"][:12], "note": "digest"},
         ],
         "sheets": sheets,
-        "legend": [(name, colour_of(place, len(names))) for name, place in label_place.items()][
+        "legend": [(name, label_colour(place, len(names))) for name, place in label_place.items()][
             :40
         ],
         "data": {
@@ -177,7 +177,7 @@ def _clusters(sample: Sample) -> tuple[npt.NDArray[np.int64], list[dict[str, Any
         if sample.labels is not None:
             values, counts = np.unique([sample.labels[row] for row in members], return_counts=True)
             common = f"{counts.max() / len(members):.0%} {values[counts.argmax()]}"
-        colour = colour_of(int(place[old]), count)
+        colour = label_colour(int(place[old]), count)
         sheets.append(
             {"rows": shown.tolist(), "size": len(members), "common": common, "colour": colour}
         )

@@ -19,9 +19,9 @@ from manta.report.study.page import write_study_page
 from manta.report.study.record import StudyRecord
 from manta.runs.store import Notify
 from manta.tracking import Tracker
+from manta.tuning.figures.importance import importances
 from manta.tuning.figures.pbt_schedule import SCHEDULE, best_path, schedule_figure
-from manta.tuning.figures.plots import figures, importances
-from manta.tuning.figures.theme import dressed
+from manta.tuning.figures.plots import figures
 from manta.tuning.study.metrics import REFERENCE, kendall
 from manta.tuning.study.study import Study, open_study
 
@@ -133,7 +133,7 @@ def page(
     found = study.load()
     plots, shares = figures(found, record, taus), importances(found, record)
     if path is not None:
-        plots = {"The schedule that PBT found": dressed(schedule_figure(path))} | plots
+        plots = {"The schedule that PBT found": schedule_figure(path)} | plots
     with tempfile.TemporaryDirectory(prefix="manta-study-") as scratch:
         url = study.folder.url
         written = write_study_page(

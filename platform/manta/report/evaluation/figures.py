@@ -5,35 +5,33 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from manta.report.evaluation.numbers import Number, shown
 from manta.report.evaluation.plots import (
-    FAINT,
-    INK,
-    SERIES,
-    Figure,
-    bar_layout,
+    add_ends,
+    add_level,
+    bar_figure,
     bar_trace,
     bars,
     curves,
-    ends,
-    figure,
-    real,
 )
+from manta.report.parts.charts import Chart, paired_up, real
+from manta.report.parts.palette import LIGHT
 
 Known = Mapping[str, Number]
 _RISKS = ("approximation", "usability", "probe", "encoder")
 _WHISKERS = (
-    "Whiskers are 95% intervals: how far other images of the same kind would move a number. What another training run "
-    "would change is not in them."
+    "Whiskers are 95% intervals: how far other images of the same kind would move a number. "
+    "What another training run would change is not in them."
 )
 
 
 def figures(
     known: Known, settings: Mapping[str, Mapping[str, Any]], bank_rows: int | None
-) -> list[Figure]:
-    """Every figure that has numbers: id, title, caption, wide, height, traces and layout.
+) -> list[Chart]:
+    """Return every figure that has numbers.
 
     Args:
         settings: of each evaluator, by its name.
@@ -52,14 +50,10 @@ def figures(
         _kinds(known),
         _clusters(known),
     ]
-    kept = [one for one in drawn if one is not None]
-    halves = [one for one in kept if not one["wide"]]
-    if len(halves) % 2:
-        halves[-1]["wide"] = True  # or it would stand beside a hole
-    return kept
+    return paired_up([one for one in drawn if one is not None])
 
 
-def _accuracies(known: Known) -> Figure | None:
+def _accuracies(known: Known) -> Chart | None:
     names = [n for n in known if re.search(r"_top\d+$", n) and not re.match(r"knn\d", n)]
     rows = [known[name] for name in names if not known[name].meaning.one_of_many]
     caption = "Share of images that were named right." + (
@@ -70,7 +64,7 @@ def _accuracies(known: Known) -> Figure | None:
     )
 
 
-def _neighbours(known: Known, settings: Mapping[str, Any], bank_rows: int | None) -> Figure | None:
+def _neighbours(known: Known, settings: Mapping[str, Any], bank_rows: int | None) -> Chart | None:
     stated: Any = settings.get("k")
     base: Any = stated[0] if isinstance(stated, list | tuple) and stated else stated
     at: dict[int, dict[int, Number]] = {1: {}, 5: {}}
@@ -93,7 +87,7 @@ def _neighbours(known: Known, settings: Mapping[str, Any], bank_rows: int | None
     )
 
 
-def _fewshot(known: Known) -> Figure | None:
+def _fewshot(known: Known) -> Chart | None:
     series: dict[str, dict[str, Number]] = {}
     found = [(re.fullmatch(r"fewshot(\d+)_(\w+)", name), number) for name, number in known.items()]
     for match, number in sorted(((m, n) for m, n in found if m), key=lambda pair: int(pair[0][1])):
@@ -113,7 +107,7 @@ def _fewshot(known: Known) -> Figure | None:
     )
 
 
-def _finetune(known: Known, unit: str) -> Figure | None:
+def _finetune(known: Known, unit: str) -> Chart | None:
     found = [
         (re.fullmatch(rf"finetune_([\d.e+-]+){unit}_top1", name), number)
         for name, number in known.items()
@@ -133,23 +127,14 @@ def _finetune(known: Known, unit: str) -> Figure | None:
     )
     linear = known.get("linear_top1")
     if drawn is not None and linear is not None and linear.finite:
-        line = {"color": FAINT, "width": 1.2, "dash": "dot"}
-        place = {
-            "type": "line",
-            "xref": "paper",
-            "x0": 0,
-            "x1": 1,
-            "y0": linear.value,
-            "y1": linear.value,
-        }
-        drawn["layout"]["shapes"] = [place | {"line": line}]
-        drawn["caption"] += (
-            f" The dotted line is the linear probe with all labels, {shown(linear.value, 'fraction')}."
-        )
+        add_level(drawn.figure, linear.value, LIGHT.faint)
+        level = shown(linear.value, "fraction")
+        note = f" The dotted line is the linear probe with all labels, {level}."
+        return replace(drawn, caption=drawn.caption + note)
     return drawn
 
 
-def _retrieval(known: Known) -> Figure | None:
+def _retrieval(known: Known) -> Chart | None:
     found = [
         (re.fullmatch(r"retrieval_recall(\d+)", name), number) for name, number in known.items()
     ]
@@ -165,7 +150,7 @@ def _retrieval(known: Known) -> Figure | None:
     )
 
 
-def _layers(known: Known) -> Figure | None:
+def _layers(known: Known) -> Chart | None:
     kinds = {
         "top1": "accuracy of a probe",
         "information": "information on the classes",
@@ -182,39 +167,42 @@ def _layers(known: Known) -> Figure | None:
     return curves("layers", "Layer by layer", caption, "layer", named, zero=True)
 
 
-def _risk(known: Known) -> Figure | None:
+def _risk(known: Known) -> Chart | None:
     parts = [(part, number) for part in _RISKS if (number := known.get(f"risk_{part}")) is not None]
     if not any(number.finite for _, number in parts):
         return None
     paired = any(number.untrained is not None for _, number in parts)
     rows = ["untrained", "trained"] if paired else [""]
-    traces = []
+    figure = bar_figure(len(rows) * 56 + 90)
     for place, (_, number) in enumerate(parts):
         values = [number.untrained, number.value] if paired else [number.value]
         title, note = number.meaning.title, number.meaning.note
-        texts = [f"{title} {shown(value, 'fraction')}<br>{note}" for value in values]
-        colour = FAINT if number.name == "risk_approximation" else SERIES[place]
-        traces.append(
-            bar_trace(title, rows, values, colour)
-            | {
-                "customdata": texts,
-                "text": [shown(v, "fraction") if (v or 0) > 0.03 else "" for v in values],
-            }
-            | {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0}
+        approximation = number.name == "risk_approximation"
+        colour = LIGHT.faint if approximation else LIGHT.series[place]
+        bar = bar_trace(title, rows, values, [None] * len(rows), colour)
+        bar.update(
+            customdata=[f"{title} {shown(v, 'fraction')}<br>{note}" for v in values],
+            text=[shown(v, "fraction") if (v or 0) > 0.03 else "" for v in values],
+            textposition="inside",
+            insidetextanchor="middle",
+            insidetextfont={"color": LIGHT.card},
+            textangle=0,
         )
+        figure.add_trace(bar)
     total = known.get("risk_total")
-    totals: dict[str, float | None] = {}
     if total is not None:
-        totals["trained" if paired else ""] = total.value
-        totals["untrained"] = total.untrained
-    layout = bar_layout(len(rows) * 56 + 90) | {"barmode": "relative", "annotations": ends(totals)}
-    layout["legend"]["traceorder"] = "normal"
-    layout["yaxis"].pop("autorange")
-    caption = "The share of wrong answers of a linear probe, in the parts that it is made of; short is good."
-    return figure("risk", "Where the probe's errors come from", caption, traces, layout, wide=True)
+        own = {"trained" if paired else "": total.value}
+        add_ends(figure, own | {"untrained": total.untrained})
+    figure.update_layout(barmode="relative", legend_traceorder="normal")
+    caption = (
+        "The share of wrong answers of a linear probe, in the parts that it is made of; "
+        "short is good."
+    )
+    title = "Where the probe's errors come from"
+    return Chart(title, caption, figure, wide=True, name="risk")
 
 
-def _severities(known: Known) -> Figure | None:
+def _severities(known: Known) -> Chart | None:
     names = {"0 (clean)": "corruptions_clean_top1"} | {
         str(s): f"corruptions_severity{s}_top1" for s in range(1, 6)
     }
@@ -224,7 +212,7 @@ def _severities(known: Known) -> Figure | None:
     return curves("severities", title, caption, "severity", [("kNN accuracy", points)], zero=True)
 
 
-def _kinds(known: Known) -> Figure | None:
+def _kinds(known: Known) -> Chart | None:
     rows = [
         (number.meaning.title, number)
         for name, number in known.items()
@@ -236,27 +224,16 @@ def _kinds(known: Known) -> Figure | None:
     )
     clean = known.get("corruptions_clean_top1")
     if drawn is not None and clean is not None and clean.finite:
-        line = {"color": INK, "width": 1.2, "dash": "dot"}
-        place = {
-            "type": "line",
-            "yref": "paper",
-            "y0": 0,
-            "y1": 1,
-            "x0": clean.value,
-            "x1": clean.value,
-        }
-        drawn["layout"]["shapes"] = [place | {"line": line}]
-        drawn["layout"]["xaxis"]["range"] = [
-            0,
-            1.04 * max(clean.value, *(_end(number) for _, number in rows)),
-        ]
-        drawn["caption"] += (
-            f" The dotted line is the same images clean, {shown(clean.value, 'fraction')}."
-        )
+        add_level(drawn.figure, clean.value, LIGHT.ink, upright=True)
+        furthest = max(clean.value, *(_end(number) for _, number in rows))
+        drawn.figure.update_xaxes(range=[0, 1.04 * furthest])
+        level = shown(clean.value, "fraction")
+        note = f" The dotted line is the same images clean, {level}."
+        return replace(drawn, caption=drawn.caption + note)
     return drawn
 
 
-def _clusters(known: Known) -> Figure | None:
+def _clusters(known: Known) -> Chart | None:
     rows = [
         (number.meaning.short, number)
         for name, number in known.items()

@@ -3,18 +3,15 @@ phone."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from plotly.offline import get_plotlyjs
 
 from manta.report.evaluation import numbers as said
 from manta.report.evaluation import samples as looked_at
 from manta.report.evaluation.figures import figures
 from manta.report.evaluation.words import evaluator_title
-from manta.report.parts import words as words
+from manta.report.parts.charts import plot_script, plotly_library
 from manta.report.parts.template import render
 from manta.secrets import without_secrets
 
@@ -58,10 +55,8 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
         "paired": any(number.untrained is not None for number in known.values()),
         "headline": said.headline(known),
         "facts": said.facts(found),
-        "figures": [
-            {key: one[key] for key in ("id", "title", "caption", "wide", "height")} for one in drawn
-        ],
-        "plots": [_finite({key: one[key] for key in ("id", "traces", "layout")}) for one in drawn],
+        "charts": drawn,
+        "plots": plot_script(drawn),
         "health": said.health(known),
         "groups": said.groups(found, known),
         "skipped": {
@@ -70,14 +65,5 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
         "map": looked_at.chart(pictures) if pictures else None,
         "neighbours": looked_at.neighbours(pictures) if pictures else None,
         "mistakes": looked_at.mistakes(pictures) if pictures else None,
-        "plotly": get_plotlyjs() if drawn else "",
+        "plotly": plotly_library() if drawn else "",
     }
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from manta.report.parts import words as words
-
 
 @dataclass(frozen=True, slots=True)
 class Fact:

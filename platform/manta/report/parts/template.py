@@ -6,15 +6,18 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from manta.report.parts.palette import DARK, LIGHT, css_variables
+
 
 def render(name: str, context: dict[str, Any]) -> str:
-    """A whole page. Everything in `context` is escaped unless the template says `| safe`."""
-    loader = PackageLoader("manta.report", "template")
+    """Return a whole page; what `context` holds is escaped unless the template says `| safe`."""
     environment = Environment(
-        loader=loader,
+        loader=PackageLoader("manta.report", "template"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["light_colours"] = css_variables(LIGHT)
+    environment.globals["dark_colours"] = css_variables(DARK)
     return environment.get_template(name).render(context)

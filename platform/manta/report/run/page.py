@@ -5,23 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from manta.report.parts import words as words
+from manta.report.parts import words
+from manta.report.parts.charts import plot_script, plotly_library
 from manta.report.parts.images import data_uri
 from manta.report.parts.template import render
-from manta.report.run import figures
+from manta.report.run.curves import curve_groups
 from manta.report.run.plots import view_rows
-from manta.report.run.record import RunFolder, read
+from manta.report.run.record import RunRecord, read
 from manta.report.run.samples import embedding_map, neighbour_rows
 from manta.report.run.summary import callout, facts, headline, measured_on, results, why_missing
 from manta.secrets import without_secrets
-
-_CURVES = {
-    "loss": "Loss",
-    "evaluation": "Evaluation during training",
-    "features": "Health of the features",
-    "schedules": "Schedules",
-    "throughput": "Throughput",
-}
 
 
 def write_report(run_dir: Path, *, url: str | None = None) -> Path:
@@ -40,7 +33,9 @@ def write_report(run_dir: Path, *, url: str | None = None) -> Path:
     return path
 
 
-def _context(run: RunFolder, home: str) -> dict[str, Any]:
+def _context(run: RunRecord, home: str) -> dict[str, Any]:
+    groups = curve_groups(run)
+    charts = [chart for group in groups for chart in group.charts]
     return {
         "name": run.name,
         "description": run.setting("description") or "",
@@ -52,7 +47,9 @@ def _context(run: RunFolder, home: str) -> dict[str, Any]:
         "facts": facts(run),
         "results": results(run),
         "measured_on": measured_on(run),
-        "curves": _curves(run),
+        "curves": groups,
+        "plots": plot_script(charts),
+        "plotly": plotly_library() if charts else "",
         "views": _views(run),
         "neighbours": neighbour_rows(run.samples),
         "map": embedding_map(run.samples),
@@ -63,40 +60,14 @@ def _context(run: RunFolder, home: str) -> dict[str, Any]:
     }
 
 
-def _curves(run: RunFolder) -> list[dict[str, str]]:
-    drawn = figures.panels(run)
-    return [
-        {
-            "title": title,
-            "svg": figures.svg(
-                figures.draw(run, drawn[name], figures.MARKERS), _summary(run, name)
-            ),
-        }
-        for name, title in _CURVES.items()
-        if name in drawn
-    ]
-
-
-def _summary(run: RunFolder, figure: str) -> str:
-    """What a curve shows, for those who cannot see it."""
-    parts = []
-    for panel in figures.panels(run)[figure]:
-        for metric in panel.metrics:
-            curve = run.curves.get(metric)
-            if curve is not None:
-                first, last = (words.number(float(curve.values[i]), metric) for i in (0, -1))
-                parts.append(f"{words.title(metric)} from {first} to {last}")
-    return f"{_CURVES[figure]}: " + "; ".join(parts)
-
-
-def _views(run: RunFolder) -> list[dict[str, Any]]:
+def _views(run: RunRecord) -> list[dict[str, Any]]:
     return [
         {"title": title, "images": [data_uri(image) for image in images]}
         for title, images in view_rows(run.views).items()
     ]
 
 
-def _load_code(run: RunFolder) -> str | None:
+def _load_code(run: RunRecord) -> str | None:
     """How to take the model home, or None when none was registered."""
     uri = run.run.get("model_uri")
     if not uri:
@@ -114,7 +85,7 @@ def _load_code(run: RunFolder) -> str | None:
     return "\n".join(lines)
 
 
-def _reproduce_code(run: RunFolder, home: str) -> str:
+def _reproduce_code(run: RunRecord, home: str) -> str:
     commit = run.run.get("git_commit")
     lines = [f"git checkout {commit}"] if commit else []
     recipe = f"{home}/experiment.yaml"

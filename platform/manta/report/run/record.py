@@ -31,7 +31,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunRecord:
     """What a run left behind.
 
     Attributes:
@@ -65,7 +65,7 @@ class RunFolder:
         return str(self.run.get("name") or self.path.name)
 
 
-def read(run_dir: Path) -> RunFolder:
+def read(run_dir: Path) -> RunRecord:
     """Everything in a run's folder that can be read.
 
     Raises:
@@ -83,7 +83,7 @@ def read(run_dir: Path) -> RunFolder:
     except yaml.YAMLError:
         config = None
     records = list(_records(run_dir / "metrics.jsonl"))
-    return RunFolder(
+    return RunRecord(
         path=run_dir,
         config=config if isinstance(config, dict) else {},
         config_text=config_text,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from manta.report.parts import embedding, images
-from manta.report.parts.colours import colour_of, label_colours
+from manta.report.parts.palette import label_colour, label_colours
 from manta.report.parts.samples import Array, Samples
 
 _TILE = 40
@@ -103,4 +103,4 @@ def _legend(labels: Array | None) -> list[tuple[int, str]]:
     known = [] if labels is None else sorted(label for label in set(labels.tolist()) if label >= 0)
     if not 0 < len(known) <= _MOST_LEGEND:
         return []
-    return [(label, colour_of(place, len(known))) for place, label in enumerate(known)]
+    return [(label, label_colour(place, len(known))) for place, label in enumerate(known)]

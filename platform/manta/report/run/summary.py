@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from manta.report.parts import words as words
+from manta.report.parts import words
 from manta.report.parts.facts import Fact
-from manta.report.run.record import RunFolder
+from manta.report.run.record import RunRecord
 from manta.secrets import without_secrets
 
 # Metrics whose name does not begin with the name of the evaluator that gives them.
@@ -31,7 +31,7 @@ class Headline:
     bar: tuple[float, float] | None
 
 
-def headline(run: RunFolder) -> Headline | None:
+def headline(run: RunRecord) -> Headline | None:
     """The metric by which the run selects, or the best known one that was measured."""
     numbers = _numbers(run)
     selected = run.setting("evaluation.select")
@@ -52,7 +52,7 @@ def headline(run: RunFolder) -> Headline | None:
     )
 
 
-def callout(run: RunFolder) -> dict[str, str] | None:
+def callout(run: RunRecord) -> dict[str, str] | None:
     """What went wrong, in plain words; None for a run that finished or is under way."""
     status = str(run.run.get("status", "")).lower()
     diagnosis = str(run.run.get("diagnosis") or "")
@@ -78,7 +78,7 @@ def callout(run: RunFolder) -> dict[str, str] | None:
     }
 
 
-def facts(run: RunFolder) -> list[Fact]:
+def facts(run: RunRecord) -> list[Fact]:
     """What describes the run; what is not known is left out."""
     setting, stated = run.setting, run.run
     rate, wait = _middle(run, "images_per_second"), _middle(run, "input_wait_fraction")
@@ -110,7 +110,7 @@ def facts(run: RunFolder) -> list[Fact]:
     return [fact for fact in known if fact.value]
 
 
-def results(run: RunFolder) -> list[dict[str, Any]]:
+def results(run: RunRecord) -> list[dict[str, Any]]:
     """One group an evaluator: its rows of metrics and, beneath, the settings that they were
     measured with."""
     numbers = _numbers(run)
@@ -135,7 +135,7 @@ def results(run: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
-def measured_on(run: RunFolder) -> str:
+def measured_on(run: RunRecord) -> str:
     """Which images the final numbers come from."""
     queries, bank, step = (run.evaluation.get(key) for key in ("query_rows", "bank_rows", "step"))
     parts = [
@@ -153,7 +153,7 @@ def measured_on(run: RunFolder) -> str:
     )
 
 
-def why_missing(run: RunFolder) -> dict[str, str]:
+def why_missing(run: RunRecord) -> dict[str, str]:
     """For each section of the page: why it may be empty."""
     status = str(run.run.get("status", "")).lower()
     ended = (
@@ -177,7 +177,7 @@ def why_missing(run: RunFolder) -> dict[str, str]:
     }
 
 
-def _numbers(run: RunFolder) -> dict[str, float]:
+def _numbers(run: RunRecord) -> dict[str, float]:
     """The final evaluation; without one, the last values measured during training."""
     stated = run.evaluation.get("metrics")
     if stated:
@@ -215,7 +215,7 @@ def _plain(value: Any) -> str:
     return "off" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _middle(run: RunFolder, metric: str) -> float | None:
+def _middle(run: RunRecord, metric: str) -> float | None:
     """A curve's median, which start-up does not move."""
     curve = run.curves.get(metric)
     finite = np.array([]) if curve is None else curve.values[np.isfinite(curve.values)]
@@ -244,7 +244,7 @@ def _joined(*parts: str) -> str:
     return ", ".join(filter(None, parts))
 
 
-def _steps(run: RunFolder) -> str:
+def _steps(run: RunRecord) -> str:
     steps, batch = run.run.get("steps"), run.setting("train.batch_size")
     parts = [
         f"{steps:,} steps" if isinstance(steps, int) else "",

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import plotly.io
 from plotly.graph_objects import Figure
-from plotly.offline import get_plotlyjs
 
-from manta.report.parts import words as words
+from manta.report.parts.charts import chart_of, paired_up, plot_script, plotly_library
 from manta.report.parts.template import render
 from manta.report.study import summary
 from manta.report.study.summary import StudyLike
 from manta.secrets import without_secrets
-
-_WIDE = 560
-_HEIGHT = 340
-_CONFIG = {"displaylogo": False, "displayModeBar": False, "responsive": True}
 
 
 def write_study_page(
@@ -62,12 +55,9 @@ def _context(
     storage: str | None,
 ) -> dict[str, Any]:
     plural = len(record.metrics) > 1
-    drawn = [
-        _plot(title, figure) for title, figure in figures.items() if isinstance(figure, Figure)
-    ]
-    halves = [plot for plot in drawn if not plot["wide"]]
-    if len(halves) % 2:
-        halves[-1]["wide"] = True  # or it would stand beside a hole
+    charts = paired_up(
+        [chart_of(title, drawn) for title, drawn in figures.items() if isinstance(drawn, Figure)]
+    )
     return {
         "name": record.name,
         "state": summary.state(record),
@@ -75,7 +65,7 @@ def _context(
         "facts": summary.facts(record),
         "changes": summary.changes(record, importances),
         "best": record.best,
-        "figures": drawn,
+        "charts": charts,
         "missing": {title: reason for title, reason in figures.items() if isinstance(reason, str)},
         "trust": summary.trust(taus),
         "few_compared": summary.few_compared(record),
@@ -85,21 +75,6 @@ def _context(
         "failures": summary.failures(record),
         "train": f"manta train {folder}/best.yaml --name {record.name}-best",
         "dashboard": None if storage is None else f"optuna-dashboard {without_secrets(storage)}",
-        "plotly": get_plotlyjs() if drawn else "",
-    }
-
-
-def _plot(title: str, figure: Figure) -> dict[str, Any]:
-    """A figure as markup and script; its size is the page's to decide."""
-    least, height = figure.layout.width, figure.layout.height or _HEIGHT
-    shown = Figure(figure).update_layout(width=None, autosize=True, height=height)
-    name = "figure-" + "-".join(re.findall(r"\w+", title.lower()))
-    return {
-        "title": title,
-        "caption": figure.layout.meta or "",
-        "least": least or 0,
-        "wide": (least or 0) >= _WIDE,
-        "html": plotly.io.to_html(
-            shown, config=_CONFIG, full_html=False, include_plotlyjs=False, div_id=name
-        ),
+        "plots": plot_script(charts),
+        "plotly": plotly_library() if charts else "",
     }

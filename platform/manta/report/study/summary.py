@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, Protocol
 
-from manta.report.parts import words as words
+from manta.report.parts import words
 from manta.report.parts.facts import Fact
 from manta.secrets import without_secrets
 

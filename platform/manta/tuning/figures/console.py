@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
-from manta.report.parts import words as words
+from manta.report.parts import words
 from manta.report.study.record import StudyRecord, TrialRecord
 
 _STYLES = {

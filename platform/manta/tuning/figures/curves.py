@@ -7,12 +7,22 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from manta.report.parts import words as words
+from manta.report.parts import words
+from manta.report.parts.charts import grid
+from manta.report.parts.palette import LIGHT
 from manta.report.study.record import StudyRecord, TrialRecord
-from manta.tuning.figures.theme import BEST, RECIPE, STATES, NotDrawn, grid
+from manta.tuning.figures.optuna_copy import NotDrawn
 from manta.tuning.study.metrics import METRICS
 
 REFERENCE = "knn_top1"
+_, BEST, RECIPE, _RUNNING, _ = LIGHT.series
+STATES = {
+    "complete": LIGHT.accent,
+    "pruned": LIGHT.faint,
+    "failed": LIGHT.bad,
+    "running": _RUNNING,
+}
+"""Colours of what became of a trial."""
 
 
 def rung_survival(record: StudyRecord) -> go.Figure:
@@ -119,8 +129,8 @@ def agreement(record: StudyRecord, taus: Mapping[str, float | None]) -> go.Figur
         if column == 1:
             figure.update_yaxes(title=words.title(REFERENCE), row=row, col=column)
     return figure.update_layout(
-        meta="The better by the metric, the further to the right: points along a rising line mean that it ranks trials "
-        "as kNN does. Open circles were pruned and do not count."
+        meta="The better by the metric, the further to the right: points along a rising line mean "
+        "that it ranks trials as kNN does. Open circles were pruned and do not count."
     )
 
 

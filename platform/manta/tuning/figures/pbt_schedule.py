@@ -8,10 +8,11 @@ from typing import Any
 import plotly.graph_objects as go
 
 from manta.errors import ConfigError
-from manta.report.parts import words as words
+from manta.report.parts import words
+from manta.report.parts.charts import grid, line_style, log_axis
+from manta.report.parts.palette import LIGHT
 from manta.report.study.record import StudyRecord
 from manta.runs.folder import RunFolder
-from manta.tuning.figures.theme import SCALE, grid, log_axis
 from manta.tuning.study.study import Study
 from manta.tuning.trials.resume import RUNGS
 
@@ -74,7 +75,7 @@ def schedule_figure(found: dict[str, Any]) -> go.Figure:
             x=[x for x, _ in points],
             y=[y for _, y in points],
             mode="lines",
-            line={"color": SCALE[-1], "width": 2},
+            line=line_style(LIGHT.accent),
             name=short[name],
             row=row,
             col=column,
@@ -84,6 +85,6 @@ def schedule_figure(found: dict[str, Any]) -> go.Figure:
             figure.update_yaxes(log_axis(low, high), row=row, col=column)
         figure.update_xaxes(title=found["unit"], row=row, col=column)
     return figure.update_layout(
-        meta=f"The values that the weights of trial {found['trial']} were trained with, those of the trials that it "
-        f"copied included. best.yaml holds the last; {SCHEDULE} holds them all."
+        meta=f"The values that the weights of trial {found['trial']} were trained with, those of "
+        f"the trials that it copied included. best.yaml holds the last; {SCHEDULE} holds them all."
     )
