@@ -1,4 +1,4 @@
-"""What flows from the data plane to an objective. Nothing here says "image".
+"""Data that flows from the data plane to an objective; nothing here is specific to images.
 
 Labels are absent by construction: an objective cannot see what a batch cannot carry.
 """
@@ -28,8 +28,8 @@ class View:
         flip: `[B]` bool, mirrored after the crop; or None.
         mask: `[B, T]` bool, True for a token hidden from the encoder; every row hides equally many.
             Or None.
-        transform: `[B, P]` float32, the parameters of the true transformation in the order that the
-            pipeline states, each of the order of 1; or None.
+        transform: `[B, P]` float32, the parameters of the transformation in the pipeline's order,
+            each of the order of 1; or None.
     """
 
     data: Tensor
@@ -44,9 +44,8 @@ class View:
             return None if tensor is None else tensor.to(device, non_blocking=True)
 
         data = self.data.to(device, non_blocking=True)
-        return View(
-            data, self.role, move(self.box), move(self.flip), move(self.mask), move(self.transform)
-        )
+        optional = (self.box, self.flip, self.mask, self.transform)
+        return View(data, self.role, *map(move, optional))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class Batch:
     """The views of one rank's part of a global batch.
 
     Attributes:
-        views: globals first, then locals, as `ViewNeeds` asked for.
+        views: globals first, then locals, as `ViewNeeds` describes them.
         index: `[B]` int64, each sample's stable index in its manifest.
     """
 
@@ -73,9 +72,8 @@ class Batch:
         return [view for view in self.views if view.role == "local"]
 
     def to(self, device: torch.device | str) -> Batch:
-        return Batch(
-            [view.to(device) for view in self.views], self.index.to(device, non_blocking=True)
-        )
+        views = [view.to(device) for view in self.views]
+        return Batch(views, self.index.to(device, non_blocking=True))
 
     def __iter__(self) -> Iterator[View]:
         return iter(self.views)
@@ -83,11 +81,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class ViewNeeds:
-    """What an objective asks of the view pipeline.
+    """An objective's requirements of the view pipeline.
 
     Attributes:
         preset: the view preset that `views.preset: auto` means for this objective.
-        global_views, local_views: how many of each.
+        global_views, local_views: number of each.
         mask_ratio: fraction of tokens to hide in every view, or None for no masks.
         mask_grid: `(rows, columns)` of the encoder's token grid; needed with `mask_ratio`.
         strengths: of each global view in turn, times `views.strength`; None: all alike.
@@ -101,16 +99,15 @@ class ViewNeeds:
     strengths: tuple[float, ...] | None = None
 
     def __str__(self) -> str:
-        """Such as "2 global + 4 local, masked"."""
+        """Return a text such as "2 global + 4 local, masked"."""
         local = f" + {self.local_views} local" if self.local_views else ""
-        return (
-            f"{self.global_views} global{local}{', masked' if self.mask_ratio is not None else ''}"
-        )
+        masked = ", masked" if self.mask_ratio is not None else ""
+        return f"{self.global_views} global{local}{masked}"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run stands. Everything scheduled is a pure function of it.
+    """The position of a run; everything scheduled is a pure function of it.
 
     Attributes:
         step: optimizer steps done before this one, from 0.
@@ -124,18 +121,18 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Of the run that is done, in [0, 1)."""
+        """Return the fraction of the run that is done, in [0, 1)."""
         return self.step / self.total_steps
 
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """What an objective may know of the data when it is built.
+    """Facts about the data that an objective may use when it is built.
 
     Attributes:
         rows: samples in the manifest; sample indexes are below it.
         image_size: side of a global view in pixels.
-        materials: where on this machine the objective's `materials` lie, by their names.
+        materials: files or folders on this machine of the objective's `materials`, by name.
         mean, std: what the views subtract and divide by, RGB in 0..1; None: ImageNet's.
     """
 

@@ -62,13 +62,13 @@ def _objectives() -> list[dict[str, Any]]:
 def _objective(name: str, kind: Any) -> dict[str, Any]:
     """Return one row; a user's own method may come from no paper and belong to no family."""
     paper = getattr(kind, "paper", None)
-    asked = "asked for, from a column that is named"
+    optional = "optional, from a column that is named"
     return {
         "name": name,
         "family": getattr(kind, "family", None),
         "views": kind.views,
         "keeps": list(kind.keeps),
-        "labels": asked if kind.labels == "asked" else "none",
+        "labels": optional if kind.labels == "optional" else "none",
         "exchange": kind.exchange.value,
         "slow_start": kind.slow_start,
         "paper": f"{paper.title} ({paper.year})" if paper else None,

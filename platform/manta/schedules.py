@@ -17,7 +17,7 @@ Duration = Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0, le=1)]
 
 
 class Schedule(BaseModel):
-    """Base of all: a linear warm-up from `warmup_from`, then the shape that the subclass names."""
+    """Base of all schedules: a linear warm-up from `warmup_from`, then the subclass's shape."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     warmup: Duration = Field(
@@ -26,23 +26,24 @@ class Schedule(BaseModel):
     warmup_from: float = Field(0.0, description="value from which the warm-up starts")
 
     def value(self, step: int, total_steps: int) -> float:
-        """The value for optimizer step `step` (from 0) of `total_steps`. Steps past the end keep
-        the last value."""
+        """Return the value for optimizer step `step` (from 0) of `total_steps`.
+
+        Steps past the end keep the last value.
+        """
         warmup = steps(self.warmup, total_steps)
         if step < warmup:
-            return interpolate(
-                self.warmup_from, self.shape(0, max(total_steps - warmup, 1)), (step + 1) / warmup
-            )
+            first = self.shape(0, max(total_steps - warmup, 1))
+            return interpolate(self.warmup_from, first, (step + 1) / warmup)
         after = max(total_steps - warmup, 1)
         return self.shape(min(step - warmup, after), after)
 
     @abstractmethod
     def shape(self, step: int, total_steps: int) -> float:
-        """The value `step` steps after the warm-up, out of `total_steps` that follow it."""
+        """Return the value `step` steps after the warm-up, out of `total_steps` that follow it."""
 
 
 class Constant(Schedule):
-    """One value for ever."""
+    """The same value at every step."""
 
     name: Literal["constant"] = Field("constant", description="which schedule")
     at: float = Field(1.0, description="the value")
@@ -74,7 +75,10 @@ class Cosine(Schedule):
 
 
 class WarmupStableDecay(Schedule):
-    """`start` until the last `decay` of the run, then a line to `end` (Hu et al. 2024, MiniCPM)."""
+    """A constant `start` until the last `decay` of the run, then a line to `end` (MiniCPM).
+
+    Hu et al. 2024.
+    """
 
     name: Literal["warmup_stable_decay"] = Field(
         "warmup_stable_decay", description="which schedule"
@@ -91,11 +95,11 @@ class WarmupStableDecay(Schedule):
 
 
 class Infinite(Schedule):
-    """Cosine cooldown from `start` to `level`, `level` for as long as one likes, anneal to `end`.
+    """A cosine cooldown from `start` to `level`, a constant `level`, and an anneal to `end`.
 
-    Weights from the constant phase can be trained further without re-warming (Ibrahim et al. 2024,
-    "Simple and Scalable Strategies to Continually Pre-train Large Language Models", infinite
-    learning rate schedules).
+    The constant phase can be of any length. Weights from it can be trained further without
+    re-warming (Ibrahim et al. 2024, "Simple and Scalable Strategies to Continually Pre-train Large
+    Language Models", infinite learning rate schedules).
     """
 
     name: Literal["infinite"] = Field("infinite", description="which schedule")
@@ -113,9 +117,8 @@ class Infinite(Schedule):
         anneal = min(steps(self.anneal, total_steps), total_steps)
         cooldown = min(steps(self.cooldown, total_steps), total_steps - anneal)
         if step < cooldown:
-            return interpolate(
-                self.level, self.start, (1 + math.cos(math.pi * step / cooldown)) / 2
-            )
+            share = (1 + math.cos(math.pi * step / cooldown)) / 2
+            return interpolate(self.level, self.start, share)
         if step <= total_steps - anneal or anneal == 0:
             return self.level
         return interpolate(self.end, self.level, (total_steps - step) / anneal)
@@ -133,8 +136,9 @@ def _tag(value: Any) -> str | None:
     return value.get("name") if isinstance(value, dict) else getattr(value, "name", None)
 
 
+# `Union` and not `|`, since pydantic needs the union object at run time.
 AnySchedule = Annotated[
-    Union[Constant, Linear, Cosine, WarmupStableDecay, Infinite],  # noqa: UP007 - a union object for pydantic
+    Union[Constant, Linear, Cosine, WarmupStableDecay, Infinite],  # noqa: UP007
     Field(discriminator="name"),
 ]
 
@@ -153,15 +157,15 @@ Scheduled = Annotated[
 
 
 def value_of(scheduled: float | Schedule, step: int, total_steps: int) -> float:
-    """A `Scheduled` field's value at `step`."""
+    """Return the value at `step` of a number or a schedule."""
     return scheduled.value(step, total_steps) if isinstance(scheduled, Schedule) else scheduled
 
 
 def steps(duration: int | float, total_steps: int) -> int:
-    """A `Duration` in steps."""
+    """Return a `Duration` as a number of steps."""
     return duration if isinstance(duration, int) else round(duration * total_steps)
 
 
 def interpolate(start: float, end: float, fraction: float) -> float:
-    """`start` at 0, `end` at 1."""
+    """Return `start` at a fraction of 0, `end` at 1, and a straight line between them."""
     return start + (end - start) * fraction

@@ -31,7 +31,7 @@ from manta.functional.prototypes import msn_terms, swapped_prediction
 from manta.functional.transport import sinkhorn
 from manta.functional.uniformity import uniformity
 from manta.objectives import OBJECTIVES, Objective
-from manta.objectives._cells import described, map_dim
+from manta.objectives._feature_maps import map_dim, pooled_and_map
 
 
 def pushed(objective: Objective[Any], step: int, rows: int = 8) -> Batch:
@@ -231,7 +231,7 @@ def test_one_forward_gives_the_pooled_vector_and_the_map(
     encoder: Any = encoders.build(backbone, image_size=SIZE).eval()
     x = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        seen = described(encoder, x)
+        seen = pooled_and_map(encoder, x)
         assert torch.allclose(seen.pooled, encoder(x), atol=1e-6)
         assert torch.allclose(seen.map, encoder.feature_map(x), atol=1e-6)
     assert seen.map.shape[1] == map_dim(encoder, "lvm_med")

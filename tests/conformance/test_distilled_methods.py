@@ -15,7 +15,7 @@ from manta.encoders import Encoder
 from manta.functional.groups import nearest_in_memory
 from manta.functional.info_nce import queue_nce
 from manta.objectives import Objective
-from manta.objectives._cells import described
+from manta.objectives._feature_maps import pooled_and_map
 
 
 def test_mugs_remembers_its_teachers_unit_vectors_sample_by_sample() -> None:
@@ -158,7 +158,7 @@ def test_mokds_students_hear_their_own_teacher_and_what_they_find_at_the_others(
     def seen(
         encoder: Encoder, head: nn.Module, views: list[Tensor]
     ) -> tuple[tuple[list[Tensor], ...], list[Tensor]]:
-        described_views = [described(encoder, data) for data in views]
+        described_views = [pooled_and_map(encoder, data) for data in views]
         logits = [part for one in described_views for part in head.mlp(one.pooled).split(4)]
         cells = [
             part for one in described_views for part in head.embed(one.map.flatten(2).mT).split(4)

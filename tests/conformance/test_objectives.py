@@ -79,7 +79,7 @@ def test_it_declares_what_it_is(name: str) -> None:
             kept
         )
     asks = ColumnMaterial.__name__ in kind.materials.__code__.co_names  # in whatever configuration
-    assert kind.labels == ("asked" if asks else "none")
+    assert kind.labels == ("optional" if asks else "none")
     assert isinstance(objective.exported, Encoder)
 
 

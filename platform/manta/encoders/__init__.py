@@ -1,5 +1,4 @@
-"""Backbones behind small protocols: a pooled vector, tokens, a feature map, the maps of every
-stage."""
+"""Backbones behind small protocols: a pooled vector, tokens, a feature map, maps of all stages."""
 
 from manta.encoders._build import build, names
 from manta.encoders._config import ENCODERS, EncoderConfig

@@ -1,4 +1,4 @@
-"""Encoders by name: any timm model, or what a user's package registered."""
+"""Building of encoders by name: any timm model, or one that a user's package registered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from manta.errors import ConfigError
 
 
 def build(config: EncoderConfig, *, image_size: int) -> Encoder:
-    """The encoder, freshly initialised from torch's global generator.
+    """Build the encoder, freshly initialised from torch's global generator.
 
     Raises:
         ConfigError: no such encoder, arguments that it refuses, or one that names a file of
@@ -27,8 +27,8 @@ def build(config: EncoderConfig, *, image_size: int) -> Encoder:
     for argument in FILES:
         if argument in config.args:
             raise ConfigError(
-                f"encoder.args.{argument} names files that timm would load, and could unpickle; leave it out, and set "
-                "encoder.pretrained=true for timm's own weights"
+                f"encoder.args.{argument} names files that timm would load, and could unpickle; "
+                "leave it out, and set encoder.pretrained=true for timm's own weights"
             )
     from manta.encoders.timm import TimmEncoder
 
@@ -36,7 +36,7 @@ def build(config: EncoderConfig, *, image_size: int) -> Encoder:
 
 
 def names() -> Iterator[str]:
-    """Every encoder that `encoder.name` takes."""
+    """Yield every encoder that `encoder.name` takes."""
     yield from ENCODERS
     yield from _timm_names()
 

@@ -1,4 +1,4 @@
-"""Which encoder, and the registry of those that are not timm's."""
+"""Settings of an encoder, and the registry of those that are not timm's."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ class EncoderConfig(BaseModel):
 
 EncoderFactory = Callable[[EncoderConfig, int], Encoder]
 FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
-"""Arguments of `timm.create_model` by which an experiment could have it unpickle a file of its
-author's choice."""
+"""Arguments of `timm.create_model` by which an experiment could make it unpickle any file."""
 ENCODERS: Registry[EncoderFactory] = Registry("encoders", "manta.encoders")
-"""Name -> factory `(config, image_size) -> Encoder`. timm models need no entry."""
+"""Registry of factories `(config, image_size) -> Encoder`; timm models need no entry."""

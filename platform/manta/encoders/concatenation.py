@@ -1,4 +1,4 @@
-"""Several encoders side by side, of one kind: what one of them forgot, another may hold."""
+"""Several encoders side by side: what one of them forgot, another may hold."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ConcatenationArgs(BaseModel):
 
 
 class Concatenation(Encoder):
-    """The pooled vectors of all parts, one after the other, as they are: `[N, the sum of their D]`.
+    """The pooled vectors of all parts, concatenated: `[N, the sum of their D]`.
 
     A part without trainable parameters stays in evaluation mode.
     """
@@ -59,15 +59,14 @@ def concatenation(config: EncoderConfig, image_size: int) -> Concatenation:
         args = ConcatenationArgs.model_validate(config.args)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(
-            f"encoder.args.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from None
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"encoder.args.{place}: {first['msg']}") from None
     part = args.encoder.model_copy(update={"pretrained": config.pretrained})
     return Concatenation([build(part, image_size=image_size) for _ in range(args.count)])
 
 
 def config_of(encoder: Encoder, config: EncoderConfig) -> EncoderConfig:
-    """What builds `encoder`, where `config` is what it or each of its parts was built from."""
+    """Return the config that builds `encoder`, given the one that built it or each of its parts."""
     if not isinstance(encoder, Concatenation) or config.name == NAME:
         return config
     args = ConcatenationArgs(encoder=config, count=len(encoder.parts))

@@ -1,4 +1,4 @@
-"""A small convolutional autoencoder: latents that need no pretrained model and no views."""
+"""A small convolutional autoencoder, whose latents need no pretrained model and no views."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _block(layer: nn.Module, width: int) -> list[nn.Module]:
 
 
 class ConvAutoencoder(Encoder):
-    """Three halvings to a grid of 4 x 4 latents of 32 channels, and back to a picture of 32 px."""
+    """Three halvings to a grid of 4 x 4 latents of 32 channels, and back to an image of 32 px."""
 
     embed_dim = GRID * GRID * CHANNELS
 
@@ -27,7 +27,8 @@ class ConvAutoencoder(Encoder):
         down: list[nn.Module] = []
         for width, wider in ((3, 32), (32, 64), (64, CHANNELS)):
             down += _block(nn.Conv2d(width, wider, 3, stride=2, padding=1), wider)
-        self.encoder = nn.Sequential(*down[:-1])  # latents keep their sign
+        # Without the last ReLU, so that latents keep their sign.
+        self.encoder = nn.Sequential(*down[:-1])
         up: list[nn.Module] = []
         for width, narrower in ((CHANNELS, 64), (64, 32)):
             up += _block(nn.ConvTranspose2d(width, narrower, 4, stride=2, padding=1), narrower)
@@ -37,7 +38,7 @@ class ConvAutoencoder(Encoder):
         return F.adaptive_avg_pool2d(self.encoder(x), GRID).flatten(1)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """`[N, 3, h, w] -> [N, 3, 32, 32]`."""
+        """Return the reconstructed images, `[N, 3, h, w] -> [N, 3, 32, 32]`."""
         return cast(Tensor, self.decoder(self.embed(x).view(-1, CHANNELS, GRID, GRID)))
 
 

@@ -1,4 +1,4 @@
-"""An encoder out of the folder that `manta.serving.save_encoder` wrote."""
+"""Encoders from folders that `manta.serving.save_encoder` wrote."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ DESCRIPTION = "manta.json"
 
 
 class LoadedEncoder(NamedTuple):
-    """`preprocess` holds the image size, mean and standard deviation that the encoder saw, as plain
-    data."""
+    """An encoder and its preprocessing.
+
+    Attributes:
+        encoder: on the CPU.
+        preprocess: image size, mean and standard deviation of its training images, as plain data.
+    """
 
     encoder: Encoder
     preprocess: dict[str, Any]
 
 
 def load_saved(folder: str | Path) -> LoadedEncoder:
-    """On the CPU. Draws nothing from torch's generator, and unpickles nothing.
+    """Load the encoder of a folder, on the CPU.
+
+    It draws nothing from torch's generator, and unpickles nothing.
 
     Raises:
-        RunError: nothing that Manta saved is there, or the weights do not fit.
+        RunError: the folder holds nothing that Manta saved, or the weights do not fit.
     """
     folder = Path(folder)
     try:
@@ -58,20 +64,25 @@ def load_saved(folder: str | Path) -> LoadedEncoder:
 
 
 def saved_config(folder: str | Path) -> EncoderConfig:
-    """What the encoder of a folder that `load_saved` reads is built from."""
+    """Return the config of the encoder in a folder that `load_saved` reads."""
     return _config(json.loads((Path(folder) / DESCRIPTION).read_text()))
 
 
 def weighted(encoder: Encoder) -> nn.Module:
-    """The module whose keys are saved: timm's own model where there is one, so that one file serves
-    both loaders."""
+    """Return the module whose keys are saved: timm's own model where there is one.
+
+    One file so serves both loaders, Manta's and timm's.
+    """
     model = getattr(encoder, "model", None)
     return model if isinstance(model, nn.Module) else encoder
 
 
 def _config(description: dict[str, Any]) -> EncoderConfig:
-    """The weights are in the folder, so no others are asked for; timm would unpickle what
-    `checkpoint_path` names."""
+    """Return the saved config without pretrained weights.
+
+    The weights are in the folder, so no others are needed; timm would unpickle what
+    `checkpoint_path` names.
+    """
     config = EncoderConfig.model_validate(description["encoder"] | {"pretrained": False})
     config.args.pop("checkpoint_path", None)
     return config

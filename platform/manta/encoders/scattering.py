@@ -1,9 +1,9 @@
-"""A fixed scattering network (Mallat 2012; Bruna & Mallat 2013) with a small convolutional adapter
-that is trained.
+"""A fixed scattering network with a small trained convolutional adapter.
 
-Wavelet moduli of first and second order, averaged: nothing to learn, stable to small deformations.
-The filters are the usual Morlet bank, written down in the Fourier domain; kymatio, which has them
-too, cannot be imported beside SciPy 1.17 as of its version 0.3.
+Mallat 2012; Bruna & Mallat 2013. Wavelet moduli of first and second order, averaged: nothing to
+learn, stable to small deformations. The filters are the usual Morlet bank, written down in the
+Fourier domain; kymatio, which has them too, cannot be imported beside SciPy 1.17 as of its version
+0.3.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from manta.errors import ConfigError
 WIDTH = 0.8
 """Standard deviation of the finest wavelet's envelope in pixels; each scale doubles it."""
 FREQUENCY = 3 * math.pi / 4
-"""Of the finest wavelet, in radians a pixel; each scale halves it."""
+"""Frequency of the finest wavelet in radians a pixel; each scale halves it."""
 
 
 class ScatteringArgs(BaseModel):
@@ -41,11 +41,11 @@ class ScatteringArgs(BaseModel):
 
 
 class Scattering(nn.Module):
-    """`[N, C, S, S] -> [N, C * channels, S / 2^J, S / 2^J]` for J scales and L angles, to second
-    order.
+    """The scattering transform to second order, for J scales and L angles.
 
-    A signal that passed a wavelet of scale j has lost its high frequencies and goes on at 1/2^j of
-    the resolution, where a wavelet of scale k is the finest resolution's of scale k - j.
+    `[N, C, S, S] -> [N, C * channels, S / 2^J, S / 2^J]`. A signal that passed a wavelet of scale j
+    has lost its high frequencies and goes on at 1/2^j of the resolution, where a wavelet of scale k
+    is the finest resolution's of scale k - j.
 
     Args:
         size: S, a multiple of 2^J above it.
@@ -58,52 +58,50 @@ class Scattering(nn.Module):
         self.padding = 2**scales
         for j in range(scales):
             side = (size + 2 * self.padding) >> j
-            bank = torch.stack(
-                [
-                    morlet(side, k - j, angle, angles)
-                    for k in range(j, scales)
-                    for angle in range(angles)
-                ]
-            )
-            self.register_buffer(
-                f"wavelets_{j}", bank.float(), persistent=False
-            )  # from scale j on, at resolution j
+            scales_and_angles = ((k, angle) for k in range(j, scales) for angle in range(angles))
+            wavelets = [morlet(side, k - j, angle, angles) for k, angle in scales_and_angles]
+            # The wavelets from scale j on, at resolution j.
+            bank = torch.stack(wavelets).float()
+            self.register_buffer(f"wavelets_{j}", bank, persistent=False)
         for j in range(scales + 1):
             low = low_pass((size + 2 * self.padding) >> j, scales - j)
             self.register_buffer(f"low_pass_{j}", low.float(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.pad(x, (self.padding,) * 4, mode="reflect")
-        found = [self._averaged(x, 0).unsqueeze(2)]
+        orders_0_and_1 = [self._averaged(x, 0).unsqueeze(2)]
         second = []
         for j, moduli in enumerate(self._moduli(x, 0, 0)):
-            found.append(self._averaged(moduli, j))
+            orders_0_and_1.append(self._averaged(moduli, j))
             for k, deeper in enumerate(self._moduli(moduli, j, j + 1), start=j + 1):
                 second.append(self._averaged(deeper, k).flatten(2, 3))
-        return torch.cat([*found, *second], dim=2).flatten(1, 2)
+        return torch.cat([*orders_0_and_1, *second], dim=2).flatten(1, 2)
 
     def _moduli(self, x: Tensor, resolution: int, first: int) -> list[Tensor]:
-        """|x * wavelet| at each scale from `first` on: `[..., s, s] -> [..., angles, s', s']`, at
-        that scale's resolution."""
+        """Return |x * wavelet| at each scale from `first` on, at that scale's resolution.
+
+        `[..., s, s] -> [..., angles, s', s']`.
+        """
         spectrum = torch.fft.fft2(x).unsqueeze(-3)
         bank = self.get_buffer(f"wavelets_{resolution}")
         banks = bank.view(-1, self.angles, *bank.shape[-2:])
-        return [
-            torch.fft.ifft2(
-                _subsampled(spectrum * banks[scale - resolution], 2 ** (scale - resolution))
-            ).abs()
-            for scale in range(first, self.scales)
-        ]
+        moduli = []
+        for octave in range(first - resolution, self.scales - resolution):
+            filtered = _subsampled(spectrum * banks[octave], 2**octave)
+            moduli.append(torch.fft.ifft2(filtered).abs())
+        return moduli
 
     def _averaged(self, x: Tensor, resolution: int) -> Tensor:
-        """Low-passed, and sampled every 2^J pixels of the image, without the padding."""
+        """Return x low-passed and sampled every 2^J pixels of the image, without the padding."""
         low = self.get_buffer(f"low_pass_{resolution}")
         return low @ x @ low.T
 
 
 class ScatNet(Encoder):
-    """`Scattering`, standardised, and the adapter: a 1x1 convolution and some residual blocks,
-    pooled by the mean."""
+    """`Scattering`, standardised, and an adapter that is pooled by the mean.
+
+    The adapter is a 1x1 convolution and some residual blocks.
+    """
 
     def __init__(self, size: int, args: ScatteringArgs) -> None:
         super().__init__()
@@ -129,15 +127,14 @@ class ScatNet(Encoder):
                 f"{tuple(x.shape[-2:])}; "
                 "take an objective without local views"
             )
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # there are no Fourier transforms in bfloat16
+        # There are no Fourier transforms in bfloat16.
+        with torch.autocast(x.device.type, enabled=False):
             scattered = self.scattering(x if x.dtype == torch.float64 else x.float())
         return cast(Tensor, self.adapter(scattered))
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around which the input goes on."""
+    """Two 3x3 convolutions with a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -168,9 +165,8 @@ def scatnet(config: EncoderConfig, image_size: int) -> ScatNet:
         args = ScatteringArgs.model_validate(config.args)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(
-            f"encoder.args.{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        ) from None
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"encoder.args.{place}: {first['msg']}") from None
     if image_size % 2**args.scales or image_size <= 2**args.scales:
         raise ConfigError(
             f"scatnet of {args.scales} scales needs a data.image_size that {2**args.scales} divides"
@@ -179,10 +175,10 @@ def scatnet(config: EncoderConfig, image_size: int) -> ScatNet:
 
 
 def morlet(size: int, scale: int, angle: int, angles: int) -> Tensor:
-    """Fourier transform of a Morlet wavelet on `size` x `size` pixels, `[size, size]` real.
+    """Return the Fourier transform of a Morlet wavelet on `size` x `size` pixels, real.
 
-    A Gabor's, a Gaussian around its frequency, less the Gaussian around 0 that leaves no mean. Its
-    envelope is longer across the waves, by angles / 4.
+    `[size, size]`: a Gabor's, a Gaussian around its frequency, less the Gaussian around 0 that
+    leaves no mean. Its envelope is longer across the waves, by angles / 4.
     """
     theta = math.pi * angle / angles
     direction = (math.sin(theta), math.cos(theta))
@@ -196,16 +192,15 @@ def morlet(size: int, scale: int, angle: int, angles: int) -> Tensor:
 def _gaussian(
     size: int, direction: tuple[float, float], spread: tuple[float, float], frequency: float
 ) -> Tensor:
-    """Of standard deviations 1 / `spread` along and across `direction`, around `frequency` along
-    it; `[size, size]`.
+    """Return an anisotropic Gaussian in the Fourier domain, `[size, size]`.
 
-    Pixels sample it, so frequencies that differ by whole turns a pixel are the same, and are
-    summed.
+    Its standard deviations are 1 / `spread` along and across `direction`, and its centre is at
+    `frequency` along it. Pixels sample it, so frequencies that differ by whole turns a pixel are
+    the same, and are summed.
     """
     turns = torch.arange(-2, 3, dtype=torch.float64) * 2 * math.pi
-    omega = (
-        2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64).unsqueeze(1) + turns
-    )  # size, 5
+    # [size, 5]
+    omega = 2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64).unsqueeze(1) + turns
     rows, columns = omega[:, None, :, None], omega[None, :, None, :]
     along = rows * direction[0] + columns * direction[1] - frequency
     across = rows * direction[1] - columns * direction[0]
@@ -213,8 +208,10 @@ def _gaussian(
 
 
 def low_pass(size: int, scales: int) -> Tensor:
-    """`[size / 2^scales - 2, size]`: a periodic Gaussian blur of a line, sampled every 2^scales
-    pixels without the first and the last sample, which are padding."""
+    """Return `[size / 2^scales - 2, size]`, a periodic Gaussian blur of a line with sampling.
+
+    It samples every 2^scales pixels, without the first and the last sample, which are padding.
+    """
     turns = torch.arange(-2, 3, dtype=torch.float64) * 2 * math.pi
     omega = 2 * math.pi * torch.fft.fftfreq(size, dtype=torch.float64).unsqueeze(1) + turns
     response = torch.exp(-((WIDTH * 2.0 ** (scales - 1) * omega) ** 2) / 2).sum(1)
@@ -224,7 +221,9 @@ def low_pass(size: int, scales: int) -> Tensor:
 
 
 def _subsampled(spectrum: Tensor, step: int) -> Tensor:
-    """The spectrum of every `step`-th pixel: frequencies that these cannot tell apart are
-    averaged."""
+    """Return the spectrum of every `step`-th pixel.
+
+    Frequencies that these cannot tell apart are averaged.
+    """
     *batch, height, width = spectrum.shape
     return spectrum.reshape(*batch, step, height // step, step, width // step).mean((-4, -2))

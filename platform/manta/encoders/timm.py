@@ -14,7 +14,7 @@ from manta.encoders._protocols import Encoder
 from manta.errors import ConfigError
 
 MAX_STAGES = 4
-"""Maps that `stage_maps` gives at most: a stem before the four stages of a network is left out."""
+"""Largest number of maps of `stage_maps`: a stem before a network's four stages is left out."""
 SMALL_GRID = 8
 """Patches along a side that `stem: small` gives a transformer: 4-pixel patches at 32 px."""
 
@@ -27,17 +27,18 @@ class TimmEncoder(Encoder):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        # Some families widen the pooled vector behind the last feature map (MobileNetV3's 1x1
-        # head).
+        # Some families widen the pooled vector after the last feature map, as MobileNetV3's 1x1
+        # head does.
         self.dense_dim = int(self.model.num_features)
         self.embed_dim = int(getattr(model, "head_hidden_size", None) or self.dense_dim)
 
     @staticmethod
     def create(config: EncoderConfig, *, image_size: int) -> TimmEncoder:
-        """The subclass that fits what the model can do.
+        """Build the subclass that fits what the model can do.
 
         Raises:
-            ConfigError: timm refuses the arguments, or `stem: small` means nothing for this family.
+            ConfigError: timm refuses the arguments, or `stem: small` changes nothing in this
+                family.
         """
         args = arguments(config, image_size=image_size)
         try:
@@ -50,26 +51,22 @@ class TimmEncoder(Encoder):
             ) from error
         if not expressible(config):
             _shrink_stem(model, config.name)
-        if (
-            hasattr(model, "blocks")
-            and hasattr(model, "patch_embed")
-            and hasattr(model, "_pos_embed")
-        ):
-            return TimmTransformer(model)
-        return TimmConvNet(model)
+        # What `TimmTransformer.tokens` calls.
+        needed = ("blocks", "patch_embed", "_pos_embed")
+        is_transformer = all(hasattr(model, name) for name in needed)
+        return TimmTransformer(model) if is_transformer else TimmConvNet(model)
 
     def embed(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.model(x))
 
 
 class TimmConvNet(TimmEncoder):
-    """Convolutional networks and hierarchical transformers: a pooled vector and a feature map."""
+    """A convolutional network or hierarchical transformer: a pooled vector and a feature map."""
 
     def feature_map(self, x: Tensor) -> Tensor:
         features = self.model.forward_features(x)
-        if (
-            features.ndim == 4 and features.shape[1] != self.dense_dim
-        ):  # Swin and friends: [N, h, w, D]
+        # Swin and its relatives give [N, h, w, D].
+        if features.ndim == 4 and features.shape[1] != self.dense_dim:
             features = features.permute(0, 3, 1, 2)
         return cast(Tensor, features)
 
@@ -83,7 +80,7 @@ class TimmConvNet(TimmEncoder):
 
 
 class TimmTransformer(TimmEncoder):
-    """Vision transformers: tokens, and a feature map made of them."""
+    """A vision transformer: tokens, and a feature map made of them."""
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
@@ -117,8 +114,7 @@ class TimmTransformer(TimmEncoder):
 
 
 def arguments(config: EncoderConfig, *, image_size: int) -> dict[str, Any]:
-    """What `timm.create_model` takes besides the name, so that timm alone can build the model
-    again."""
+    """Return arguments of `timm.create_model` with which timm by itself can build the model."""
     args = dict(config.args)
     if _takes_patches(config.name):
         args.setdefault("img_size", image_size)
@@ -129,19 +125,22 @@ def arguments(config: EncoderConfig, *, image_size: int) -> dict[str, Any]:
 
 
 def expressible(config: EncoderConfig) -> bool:
-    """Whether `arguments` say all; a small convolutional stem is put in after timm has built the
-    model."""
+    """Return whether `arguments` describe the whole model.
+
+    A small convolutional stem is put in after timm has built the model.
+    """
     return config.stem == "default" or _takes_patches(config.name)
 
 
 def _takes_patches(name: str) -> bool:
+    """Return whether the model is one of timm's vision transformers."""
     entry = timm.model_entrypoint(name)
     module = inspect.getmodule(entry)
     return module is not None and module.__name__.endswith("vision_transformer")
 
 
 def _shrink_stem(model: nn.Module, name: str) -> None:
-    """Keep the first convolution's resolution: stride 1, at most 3x3, and no max-pool behind it."""
+    """Keep the first convolution's resolution: stride 1, at most 3x3, and no max-pool after it."""
     first_name, first = next((n, m) for n, m in model.named_modules() if isinstance(m, nn.Conv2d))
     if first.stride == (1, 1) and not hasattr(model, "maxpool"):
         raise ConfigError(

@@ -1,5 +1,7 @@
-"""The methods, one file each. Importing the package imports none of them; `OBJECTIVES` does, on
-first use."""
+"""The methods, one file each.
+
+Importing the package imports none of them; `OBJECTIVES` does, on first use.
+"""
 
 from manta.objectives._base import OBJECTIVES, Family, Keeps, Objective, Paper, build
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature

@@ -1,4 +1,4 @@
-"""The contract of a method."""
+"""The contract that every method fulfils."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from manta.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """Where a method comes from.
+    """The source of a method.
 
     Attributes:
         title, year: of the paper.
@@ -37,23 +37,24 @@ class Paper:
 
 Family = Literal["contrastive", "non-contrastive", "distillation", "clustering", "masked"]
 Keeps = Literal["teacher", "queue", "prototypes", "per-sample state", "another model", "clusters"]
-Labels = Literal["none", "asked"]
+Labels = Literal["none", "optional"]
 C = TypeVar("C", bound=ObjectiveConfig)
 
 
 class Objective(nn.Module, ABC, Generic[C]):
-    """A paper's method around an encoder. The trainer knows nothing else of it.
+    """A paper's method around an encoder; the trainer depends on nothing else.
 
     A subclass is registered by `@OBJECTIVES.register(name)`, defines `Config` (a subclass of
     `ObjectiveConfig` whose `name` is that name), `family`, `paper`, `exchange`, and `forward`.
     Whatever must survive a restart is a buffer, a parameter or in `get_extra_state`.
 
     Attributes:
-        views: the views of its default configuration, as `str(needs)` says it; for `manta list`.
+        views: the views of its default configuration, as `str(needs)` gives it; for `manta list`.
         keeps: what it holds besides the encoder and heads, or is given before training; for `manta
             list`.
-        labels: "asked" if its config can name a column of labels to learn from; for `manta list`.
-        slow_start: the conformance suite's 60 steps of digits take it hardly further than random
+        labels: "optional" if its config can name a column of labels to learn from; for `manta
+            list`.
+        slow_start: whether the conformance suite's 60 steps of digits hardly improve on random
             weights.
     """
 
@@ -75,39 +76,46 @@ class Objective(nn.Module, ABC, Generic[C]):
 
     @classmethod
     def materials(cls, config: Any) -> Mapping[str, Material]:
-        """What must be there before training, by the names under which `data.materials` has their
-        paths.
+        """Return what must exist before training, by its name in `data.materials`.
 
-        An objective with materials is built only where they are there.
+        An objective with materials is built only where they exist.
         """
         return {}
 
     @property
     def needs(self) -> ViewNeeds:
-        """The views that `forward` expects."""
+        """Return the views that `forward` expects."""
         return ViewNeeds()
 
     @abstractmethod
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        """ "loss", a scalar whose mean over ranks is the global batch's loss, and every term by
-        name (detached)."""
+        """Return "loss" and every term by name (detached).
+
+        The loss is a scalar whose mean over ranks is the global batch's loss.
+        """
 
     def after_step(self, progress: Progress) -> None:
-        """Called after each optimizer step: momentum teachers, queues, per-sample state."""
+        """Update what follows an optimizer step: momentum teachers, queues, per-sample state."""
 
     @property
     def exported(self) -> Encoder:
-        """The encoder that a user takes home."""
+        """Return the encoder that a run exports."""
         return self.encoder
 
     def fused(self, module: nn.Module, views: Sequence[View]) -> list[Tensor]:
-        """`module` over views of equal size in one forward, split back: BatchNorm sees them as one
-        batch."""
+        """Return `module` of views of equal size, in one forward pass.
+
+        BatchNorm therefore sees the views as one batch, as in SimCLR; papers with a pass per view
+        see each view's statistics apart.
+        """
         return list(module(torch.cat([view.data for view in views])).chunk(len(views)))
 
     def gathered(self, z_a: Tensor, z_b: Tensor) -> dict[str, Any]:
-        """Every rank's rows of a pair of views, as `functional.contrastive` takes them: keys and
-        their offset."""
+        """Return every rank's rows of a pair of views, as `functional.contrastive` takes them.
+
+        The keys of the result are `keys_a`, `keys_b` and `offset`, this rank's first row among
+        them.
+        """
         keys_a, keys_b = self.comm.gather(torch.stack([upcast(z_a), upcast(z_b)], dim=1)).unbind(1)
         return {"keys_a": keys_a, "keys_b": keys_b, "offset": self.comm.rank * len(z_a)}
 
@@ -116,5 +124,5 @@ OBJECTIVES: Registry[type[Objective[Any]]] = Registry("objectives", "manta.objec
 
 
 def build(config: ObjectiveConfig, encoder: Encoder, data: DataFacts) -> Objective[Any]:
-    """The objective that `config.name` names."""
+    """Build the objective that `config.name` names."""
     return OBJECTIVES[config.name](config, encoder, data)

@@ -1,5 +1,4 @@
-"""What BYOL and the methods that add a term to it have in common: a predictor against a momentum
-teacher."""
+"""BYOL's common part: a predictor trained against a momentum teacher."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from manta.schedules import Cosine, value_of
 
 
 class BootstrapConfig(ObjectiveConfig):
-    """The teacher's momentum and the two heads, as `byol` has them."""
+    """Settings of the teacher's momentum and the two heads, as `byol` has them."""
 
     momentum: Momentum = Field(
         Cosine(start=0.99, end=1.0), description="of the teacher; 0.996 in the paper's long runs"
@@ -37,10 +36,10 @@ C = TypeVar("C", bound=BootstrapConfig)
 
 
 class Bootstrap(Objective[C]):
-    """Encoder, projector and predictor, and a momentum teacher of the first two; a method adds
-    `forward`.
+    """An encoder, projector and predictor, and a momentum teacher of the first two.
 
-    The teacher runs in train mode, as in BYOL's paper: its BatchNorm normalises by the batch.
+    A method adds `forward`. The teacher runs in train mode, as in BYOL's paper: its BatchNorm
+    normalises by the batch.
     """
 
     keeps = ("teacher",)
@@ -61,19 +60,19 @@ class Bootstrap(Objective[C]):
 
 
 def both_ways(p_a: Tensor, p_b: Tensor, z_a: Tensor, z_b: Tensor) -> Tensor:
-    """Squared distance of the normalised prediction from each view and the other's target, mean
-    over directions."""
+    """Return BYOL's squared distance of normalised predictions and targets, mean of both ways."""
     return 2 + negative_cosine(p_a, z_b) + negative_cosine(p_b, z_a)
 
 
 def matching(predictor: HeadConfig, projector: Head) -> Head:
-    """A predictor from `projector`'s output to as many numbers, whatever its own `out` says."""
+    """Build a predictor with the projector's output width, whatever its own `out` says."""
     return mlp(projector.out, predictor, out=projector.out)
 
 
 def sees_shift(head: HeadConfig) -> bool:
-    """Whether a head sees a constant added to its input, or its first BatchNorm removes it.
+    """Return whether a constant added to a head's input can change its output.
 
-    What feeds a head that does not must have no bias in its last layer: no gradient would reach it.
+    Its first BatchNorm would remove the constant. What feeds such a head must have no bias in its
+    last layer: no gradient would reach it.
     """
     return head.norm != "batch" or head.layers == 1

@@ -1,4 +1,4 @@
-"""Configs of objectives and of the parts that they share."""
+"""Settings of objectives and of the parts that they share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from manta.schedules import Schedule, Scheduled
 
 
 class ObjectiveConfig(BaseModel):
-    """Base of every objective's config; `name` is its registry name."""
+    """Base of every objective's settings; `name` is its registry name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     name: str = Field(description="which objective")
@@ -20,8 +20,7 @@ class ObjectiveConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _whole_heads(cls, values: Any) -> Any:
-        """A head that is given in part is this objective's in all else, not what `HeadConfig` has
-        by default."""
+        """Complete a partly given head from this objective's default, not from `HeadConfig`'s."""
         if not isinstance(values, Mapping):
             return values
         heads = {name: field.default for name, field in cls.model_fields.items()}
@@ -29,7 +28,9 @@ class ObjectiveConfig(BaseModel):
 
 
 class HeadConfig(BaseModel):
-    """A projector or predictor: `layers - 1` hidden layers of `hidden` units, then `out`.
+    """Settings of a projector or predictor.
+
+    With kind "mlp" it has `layers - 1` hidden layers of `hidden` units, then `out`.
 
     With kind "reweighting" it is a fixed scale of each dimension instead, as wide as its input:
     only `kappa` counts.
@@ -48,7 +49,7 @@ class HeadConfig(BaseModel):
         default="batch", description="normalisation after each hidden layer; null for none"
     )
     norm_out: bool = Field(
-        default=False, description="normalise the output too, without a learnt affine"
+        default=False, description="normalise the output too, without a learned affine"
     )
     activation: Literal["relu", "gelu"] = Field(
         default="relu", description="after each hidden layer"
@@ -59,14 +60,14 @@ class HeadConfig(BaseModel):
 
 
 def _overlaid(default: Any, given: Any) -> Any:
-    """`given`, on top of a head's settings where it is a part of them."""
+    """Return `given` on top of `default`, where `given` is part of a head's settings."""
     if isinstance(default, HeadConfig) and isinstance(given, Mapping):
         return {**default.model_dump(), **given}
     return given
 
 
 def _levels(scheduled: float | Schedule) -> dict[str, float]:
-    """The named values between which a schedule moves."""
+    """Return the named values between which a schedule moves."""
     if not isinstance(scheduled, Schedule):
         return {"it": scheduled}
     names = ["at", "start", "level", "end", *(["warmup_from"] if scheduled.warmup else [])]
@@ -99,5 +100,4 @@ Temperature = Annotated[Scheduled, AfterValidator(_ABOVE_ZERO)]
 """A config field: a number above 0, or a schedule that stays there."""
 
 Momentum = Annotated[Scheduled, AfterValidator(_FRACTION)]
-"""A config field: how much of itself an average keeps at each step, in 0..1, or a schedule of
-it."""
+"""A config field: the share in 0..1 that an average keeps at each step, or a schedule of it."""

@@ -1,5 +1,4 @@
-"""What methods over prototypes share: prototypes that can wait, a teacher's centre, DINO's pairs of
-views."""
+"""The common part of methods over prototypes: frozen prototypes, a centre, DINO's view pairs."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ from manta.schedules import steps, value_of
 
 
 class WaitingPrototypes(Prototypes):
-    """Prototypes that stay as they are drawn while `waiting`: all becoming alike is the first thing
-    that they learn.
+    """Prototypes that stay frozen while `waiting`, as they would first learn to become all alike.
 
     Their gradient is zero then, not missing, since DistributedDataParallel waits for it.
     """
@@ -32,7 +30,7 @@ class WaitingPrototypes(Prototypes):
         return F.linear(F.normalize(x, dim=1), F.normalize(weight, dim=1))
 
     def wait(self, duration: int | float, progress: Progress) -> None:
-        """Until a `Duration` of the run is over."""
+        """Freeze the prototypes until `duration` of the run is over."""
         self.waiting = progress.step < steps(duration, progress.total_steps)
 
 
@@ -54,7 +52,7 @@ class Centre(nn.Module):
 
     @torch.no_grad()
     def advance(self, average: Callable[[Tensor], Tensor]) -> None:
-        """Move towards what was collected; `average` is the objective's, over ranks."""
+        """Move towards the collected mean; `average` is the objective's, over ranks."""
         mean = average(torch.stack(self._collected).mean(0))
         self.mean.lerp_(mean.to(self.mean.dtype), 1 - self.momentum)
         self._collected.clear()
@@ -63,8 +61,10 @@ class Centre(nn.Module):
 def other_views(
     targets: Sequence[Tensor], seen: Sequence[Tensor]
 ) -> Iterable[tuple[Tensor, Tensor]]:
-    """(target, seen) of each global view's target and every other view; the global views come first
-    in `seen`."""
+    """Yield (target, seen) for each global view's target and every other view.
+
+    The global views come first in `seen`.
+    """
     return (
         (target, view) for i, target in enumerate(targets) for j, view in enumerate(seen) if i != j
     )
@@ -79,7 +79,7 @@ def distilled(
     student_temperature: Temperature,
     teacher_temperature: Temperature,
 ) -> Tensor:
-    """DINO's loss of logits, mean over the pairs of `other_views`."""
+    """Return DINO's loss of logits, mean over the pairs of `other_views`."""
     at = (progress.step, progress.total_steps)
     losses = [
         dino(

@@ -17,10 +17,12 @@ _LOWER_53 = (1 << 53) - 1
 
 
 def keyed_uniform(index: Tensor, progress: Progress, count: int, *, salt: int = 0) -> Tensor:
-    """`[B, count]` float64 in (0, 1) for samples `index: [B]`, by splitmix64 (Steele et al. 2014).
+    """Return `[B, count]` float64 in (0, 1) for samples `index: [B]`.
+
+    By splitmix64 (Steele et al. 2014).
 
     Args:
-        salt: tells apart draws of the same step for different purposes.
+        salt: separates draws of the same step for different purposes.
     """
     state = mix(mix(mix(torch.tensor(progress.seed) + GOLDEN) + progress.step) + salt).to(
         index.device
@@ -31,11 +33,10 @@ def keyed_uniform(index: Tensor, progress: Progress, count: int, *, salt: int = 
 
 
 def keyed_order(index: Tensor, progress: Progress, *, salt: int = 0) -> Tensor:
-    """`[B]` int64: a permutation of the samples of the global batch `index`; position i is paired
-    with order[i].
+    """Return `[B]` int64, a permutation that pairs sample i of the global batch with order[i].
 
-    Follows the samples, not their places: permuting the batch permutes the pairs alike. No sample
-    is its own partner (a cycle through all of them in a drawn order).
+    It follows the samples, not their places: permuting the batch permutes the pairs alike. No
+    sample is its own partner (a cycle through all of them in a drawn order).
     """
     drawn = keyed_uniform(index, progress, 1, salt=salt).squeeze(1).argsort()
     order = torch.empty_like(drawn)
@@ -46,8 +47,7 @@ def keyed_order(index: Tensor, progress: Progress, *, salt: int = 0) -> Tensor:
 def keyed_beta(
     index: Tensor, progress: Progress, count: int, *, alpha: float, salt: int = 0
 ) -> Tensor:
-    """`[B, count]` float64 draws of Beta(alpha, alpha), by the inverse of its distribution
-    function."""
+    """Return `[B, count]` float64 draws of Beta(alpha, alpha), by inverting its distribution."""
     import numpy as np
     from scipy.special import betaincinv
 

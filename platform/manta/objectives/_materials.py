@@ -1,8 +1,8 @@
-"""What a method needs before its first step: another model, clusters of the data, a column.
+"""Inputs that a method needs before its first step: another model, clusters of the data, a column.
 
 An objective names its materials by `Objective.materials`; the driver makes them (embedding the data
-as a Ray Data job where that is what it takes), keeps them with the run, and every worker finds them
-as files in `DataFacts.materials`.
+as a Ray Data job where that is needed), keeps them with the run, and every worker finds them as
+files in `DataFacts.materials`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class ModelMaterial:
-    """The folder of an encoder that is there already; `manta.encoders.load_saved` reads it.
+    """The folder of an existing encoder; `manta.encoders.load_saved` reads it.
 
     Attributes:
         model: name of a run, `models:/name@alias` or `models:/name/version`, or a folder that
@@ -30,13 +30,12 @@ class ModelMaterial:
 
 @dataclass(frozen=True, slots=True)
 class ClusterMaterial:
-    """k-means of a model's features over the whole dataset: a table of `[rows]` int32, the cluster
-    of each sample.
+    """A table of `[rows]` int32, each sample's cluster by k-means of a model's features.
 
     Attributes:
-        model: as `ModelMaterial.model`; None: a denoising autoencoder, trained for it on the data
-            themselves.
-        clusters: how many.
+        model: as `ModelMaterial.model`; None: a denoising autoencoder, trained on the data for
+            this.
+        clusters: number of clusters.
         seed: of the k-means.
     """
 
@@ -47,7 +46,7 @@ class ClusterMaterial:
 
 @dataclass(frozen=True, slots=True)
 class ColumnMaterial:
-    """Whole numbers that lie beside the samples: a table of `[rows]` int64, -1 where there is none.
+    """A table of `[rows]` int64 from a column of the dataset, -1 where there is no value.
 
     Attributes:
         column: of the ingested dataset.
@@ -56,14 +55,15 @@ class ColumnMaterial:
     column: str
 
 
-Material = Union[ModelMaterial, ClusterMaterial, ColumnMaterial]  # noqa: UP007 (named in annotations at run time)
+# A union at run time, which annotations that are evaluated need.
+Material = Union[ModelMaterial, ClusterMaterial, ColumnMaterial]  # noqa: UP007
 
 
 class SampleValues:
-    """A table of one whole number a sample, read from its file by the samples' indexes as they
-    come.
+    """A table of one integer per sample, read from its file by sample index.
 
-    Memory-mapped, so that a billion rows cost what is touched, once for all processes of a machine.
+    It is memory-mapped, so that a billion rows cost what is touched, once for all processes of a
+    machine.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,6 +73,6 @@ class SampleValues:
         return len(self.values)
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """`[B]` int64, on the device of `index`."""
-        found = self.values[index.cpu().numpy()].astype(np.int64)
-        return torch.from_numpy(found).to(index.device)
+        """Return `[B]` int64, on the device of `index`."""
+        values = self.values[index.cpu().numpy()].astype(np.int64)
+        return torch.from_numpy(values).to(index.device)

@@ -18,14 +18,13 @@ from torch import Tensor, nn
 from manta.errors import ConfigError
 
 ROWS_AT_ONCE = 1 << 20
-"""Of a table, looked through at a time, so that only what was written is ever in memory as a
-whole."""
+"""Rows of a table read at a time, so that only its written rows are ever in memory together."""
 
 
 class Queue(nn.Module):
-    """The newest `size` rows that were pushed, of `width` numbers: a ring in a buffer.
+    """A ring buffer of the newest `size` rows that were pushed, of `width` numbers each.
 
-    Starts with random unit vectors, as MoCo's does; `filled` says how many rows are real.
+    It starts with random unit vectors, as MoCo's does; `filled` is the number of real rows.
     """
 
     rows: Tensor
@@ -43,7 +42,7 @@ class Queue(nn.Module):
 
     @torch.no_grad()
     def push(self, rows: Tensor) -> Tensor:
-        """The oldest rows give way to `[B, width]` new ones, of which the last `size` are taken.
+        """Replace the oldest rows by `[B, width]` new ones, of which the last `size` are taken.
 
         Returns:
             The places that were written, `[min(B, size)]`, for what is kept beside the queue.
@@ -57,27 +56,27 @@ class Queue(nn.Module):
 
 
 class SampleTable(nn.Module):
-    """`width` numbers for every sample of the data, in a memory-mapped file that the system may
-    page out.
+    """A table of `width` numbers for every sample, in a memory-mapped file that may be paged out.
 
     Every rank has a file of its own in its machine's temporary folder: for a hundred million
-    samples 400 MB of disk a rank for each number of `width` once all were written, and 100 MB of
-    memory that say which were. A checkpoint holds the rows that were written and a bit for each
+    samples 400 MB of disk a rank for each number of `width` once all rows are written, and 100 MB
+    of memory for the marks of written rows. A checkpoint holds the written rows and a bit for each
     row. While it is taken and saved these rows are in rank 0's memory twice, whatever the table's
-    size: 10 million of 128 numbers (5 GB) want 10 GB, a hundred million 100 GB. Lives on the CPU
-    whatever the device of the objective, and in the checkpoint as extra state.
+    size: 10 million of 128 numbers (5 GB) need 10 GB, a hundred million 100 GB. The table lives on
+    the CPU whatever the device of the objective, and in the checkpoint as extra state.
 
     Args:
         rows: of the dataset; a sample's row is its index.
-        initial: what a sample has that was never seen, one number or one a column.
+        initial: value of a sample never written, one number or one per column.
 
     Raises:
-        ConfigError: no file of that size can be had.
+        ConfigError: a file of that size cannot be created.
     """
 
     def __init__(self, rows: int, width: int, *, initial: float | list[float] = 0.0) -> None:
         super().__init__()
-        self._file = tempfile.NamedTemporaryFile(prefix="manta-samples-")  # noqa: SIM115 (open as long as the table)
+        # Open as long as the table exists.
+        self._file = tempfile.NamedTemporaryFile(prefix="manta-samples-")  # noqa: SIM115
         try:
             self._file.truncate(4 * rows * width)
             values = torch.from_file(
@@ -85,54 +84,56 @@ class SampleTable(nn.Module):
             )
         except (OSError, RuntimeError) as error:
             raise ConfigError(
-                f"{rows} samples of {width} numbers are a file that {tempfile.gettempdir()} cannot hold; set TMPDIR to "
-                "a larger disk, or train on fewer samples or with a narrower projector"
+                f"{rows} samples of {width} numbers are a file that {tempfile.gettempdir()} "
+                "cannot hold; set TMPDIR to a larger disk, or train on fewer samples "
+                "or with a narrower projector"
             ) from error
         self._values = values.view(rows, width)
-        self._written = torch.from_numpy(
-            np.zeros(rows, dtype=bool)
-        )  # NumPy's zeros take no memory; torch's do
+        # NumPy's zeros take no memory until they are written; torch's do.
+        self._written = torch.from_numpy(np.zeros(rows, dtype=bool))
         self._initial = torch.as_tensor(initial, dtype=torch.float32).expand(width)
 
     def __len__(self) -> int:
         return len(self._values)
 
     def read(self, index: Tensor) -> Tensor:
-        """`[B]` int64 -> `[B, width]` float32 on the device of `index`."""
-        found = (
-            self._values[index.cpu()] + self._initial
-        )  # the file holds deviations: untouched pages stay holes
-        return found.to(index.device)
+        """Return `[B, width]` float32 of samples `[B]` int64, on the device of `index`."""
+        # The file holds deviations from `initial`, so that untouched pages stay holes.
+        values = self._values[index.cpu()] + self._initial
+        return values.to(index.device)
 
     @torch.no_grad()
     def write(self, index: Tensor, values: Tensor) -> None:
-        """`[B, width]` for samples `[B]`; every rank must write the same, so gather both first."""
+        """Store `[B, width]` for samples `[B]`.
+
+        Every rank must write the same, so gather both first.
+        """
         index = index.cpu()
         self._values[index] = values.detach().float().cpu() - self._initial
         self._written[index] = True
 
     def get_extra_state(self) -> dict[str, Any]:
-        """A copy of the rows that were written, in order, and the bits that say which these are."""
+        """Return a copy of the written rows, in order, and the bits that mark them."""
         values = self._values.new_empty(int(self._written.sum()), self._values.shape[1])
         start = 0
         for rows, written in self._parts():
-            found = rows[written]
-            values[start : start + len(found)] = found
-            start += len(found)
+            part = rows[written]
+            values[start : start + len(part)] = part
+            start += len(part)
         bits = torch.from_numpy(np.packbits(self._written.numpy()))
         return {"shape": list(self._values.shape), "written": bits, "values": values}
 
     @torch.no_grad()
     def set_extra_state(self, state: Any) -> None:
+        """Restore the rows that were written; reset all others to the initial value."""
         if state["shape"] != list(self._values.shape):
             raise RuntimeError(
                 f"a table of {state['shape']} values does not fit {list(self._values.shape)}"
             )
         for rows, written in self._parts():
             rows[written] = 0
-        self._written.copy_(
-            torch.from_numpy(np.unpackbits(state["written"].numpy(), count=len(self)))
-        )
+        marks = np.unpackbits(state["written"].numpy(), count=len(self))
+        self._written.copy_(torch.from_numpy(marks))
         start = 0
         for rows, written in self._parts():
             count = int(written.sum())
@@ -140,9 +141,11 @@ class SampleTable(nn.Module):
             start += count
 
     def _parts(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Views of rows and of which of them were written; where none were, the file keeps its
-        holes."""
-        parts = (torch.split(whole, ROWS_AT_ONCE) for whole in (self._values, self._written))
+        """Yield views of rows and of their marks, for the parts in which any row was written.
+
+        Parts without written rows are skipped, so that the file keeps its holes.
+        """
+        parts = (torch.split(table, ROWS_AT_ONCE) for table in (self._values, self._written))
         for rows, written in zip(*parts, strict=True):
             if written.any():
                 yield rows, written

@@ -1,5 +1,4 @@
-"""What MoCo and its successors share: a momentum teacher that gives keys, and a queue that
-remembers them."""
+"""The common part of MoCo and its successors: a momentum teacher of keys and a queue of them."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ from manta.schedules import value_of
 
 
 class MomentumConfig(ObjectiveConfig):
-    """A momentum teacher and the queue of its keys."""
+    """Settings of a momentum teacher and the queue of its keys."""
 
     temperature: Temperature = Field(0.2, description="of the cosines; 0.2 in MoCo v2")
     momentum: Momentum = Field(0.99, description="of the teacher; 0.999 in the papers' long runs")
@@ -40,7 +39,7 @@ C = TypeVar("C", bound=MomentumConfig)
 
 
 class KeyQueue(Queue):
-    """A queue that takes at the end of a step what all its micro-batches collected on all ranks."""
+    """A queue that takes, at the end of a step, what all micro-batches collected on all ranks."""
 
     def __init__(self, size: int, width: int) -> None:
         super().__init__(size, width)
@@ -60,9 +59,11 @@ class KeyQueue(Queue):
 class MomentumTeacher(Objective[C]):
     """An encoder with a projector, and their moving average, the teacher, which gives keys.
 
-    The teacher runs in train mode. MoCo shuffles the batch over GPUs, so that a query cannot know
+    The teacher runs in train mode.
+
+    Ours: no shuffled BatchNorm. MoCo shuffles the batch over GPUs, so that a query cannot recognise
     its key by the BatchNorm statistics that they share; here these are the global batch's, which
-    tell less.
+    reveal less.
     """
 
     exchange = Exchange.GATHER
@@ -78,23 +79,22 @@ class MomentumTeacher(Objective[C]):
 
     @property
     def student(self) -> nn.Sequential:
-        """What gives queries."""
+        """Return the modules that give queries."""
         return nn.Sequential(self.encoder, self.projector)
 
     def pairs(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
-        """Unit vectors (query, key), `[B, D]` both: each view asks for the teacher's key of the
-        other one."""
-        q_a, q_b = (
-            F.normalize(upcast(z), dim=1) for z in self.fused(self.student, batch.global_views)
-        )
+        """Return unit vectors (query, key), `[B, D]` both.
+
+        Each view's query is paired with the teacher's key of the other view.
+        """
+        views = batch.global_views
+        q_a, q_b = (F.normalize(upcast(z), dim=1) for z in self.fused(self.student, views))
         with torch.no_grad():
-            k_a, k_b = (
-                F.normalize(upcast(z), dim=1) for z in self.fused(self.teacher, batch.global_views)
-            )
+            k_a, k_b = (F.normalize(upcast(z), dim=1) for z in self.fused(self.teacher, views))
         return [(q_a, k_b), (q_b, k_a)]
 
     def temperature(self, progress: Progress) -> float:
-        """This step's."""
+        """Return the temperature of this step."""
         return value_of(self.config.temperature, progress.step, progress.total_steps)
 
     def after_step(self, progress: Progress) -> None:
@@ -112,9 +112,9 @@ class MomentumQueue(MomentumTeacher[C]):
         self.queue = KeyQueue(config.queue, self.projector.out)
 
     def pairs(self, batch: Batch) -> list[tuple[Tensor, Tensor]]:
-        found = super().pairs(batch)
-        self.queue.collect(*(key for _, key in found))
-        return found
+        pairs = super().pairs(batch)
+        self.queue.collect(*(key for _, key in pairs))
+        return pairs
 
     def after_step(self, progress: Progress) -> None:
         super().after_step(progress)

@@ -1,4 +1,4 @@
-"""The few modules and updates that most methods share."""
+"""Modules and updates that most methods share."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Head(nn.Sequential):
-    """A projector or predictor, `[N, D] -> [N, out]`. What comes after it asks `out`, not the
-    config."""
+    """A projector or predictor, `[N, D] -> [N, out]`.
+
+    Later modules read `out` here, not in the config.
+    """
 
     out: int
 
 
 def mlp(width: int, head: HeadConfig, *, out: int | None = None, bias: bool = True) -> Head:
-    """Linear layers with normalisation and an activation between them, or the fixed scales of
-    `Reweighting`.
+    """Build linear layers with norms and activations between them, or fixed `Reweighting` scales.
 
     Args:
         width: of the input.
-        out: what the method asks for whatever `head.out` says, such as the number of classes; None:
-            `head.out`.
+        out: width that the method needs whatever `head.out` says, such as the number of classes;
+            None: `head.out`.
         bias: of the last layer. False where what follows removes a shift, so that no gradient would
             reach it.
 
@@ -40,15 +41,16 @@ def mlp(width: int, head: HeadConfig, *, out: int | None = None, bias: bool = Tr
     if head.kind == "reweighting":
         if out not in (None, width):
             raise ConfigError(
-                f"a head of kind reweighting keeps its {width} numbers, and {out} are needed; use mlp"
+                f"a head of kind reweighting keeps its {width} numbers, "
+                f"and {out} are needed; use mlp"
             )
-        made = Head(Reweighting(width, head.kappa))
-        made.out = width
-        return made
+        scales = Head(Reweighting(width, head.kappa))
+        scales.out = width
+        return scales
     head = head if out is None else head.model_copy(update={"out": out})
-    made = Head(*_layers(width, head, bias=bias))
-    made.out = head.out
-    return made
+    layers = Head(*_layers(width, head, bias=bias))
+    layers.out = head.out
+    return layers
 
 
 def _layers(width: int, head: HeadConfig, *, bias: bool) -> list[nn.Module]:
@@ -60,10 +62,9 @@ def _layers(width: int, head: HeadConfig, *, bias: bool) -> list[nn.Module]:
     activation = nn.GELU if head.activation == "gelu" else nn.ReLU
     layers: list[nn.Module] = []
     for _ in range(head.layers - 1):
-        layers += [
-            nn.Linear(width, head.hidden, bias=head.norm != "batch"),
-            *norm(head.hidden, affine=True),
-        ]
+        # BatchNorm removes a bias before it.
+        layers.append(nn.Linear(width, head.hidden, bias=head.norm != "batch"))
+        layers += norm(head.hidden, affine=True)
         layers.append(activation())
         width = head.hidden
     removed = head.norm_out and head.norm == "batch"
@@ -74,26 +75,27 @@ def _layers(width: int, head: HeadConfig, *, bias: bool) -> list[nn.Module]:
 
 
 class Reweighting(nn.Module):
-    """`[N, D] -> [N, D]`: dimension i, from 0, over kappa to the i; nothing is learnt (Xue et al.
-    2024, S070)."""
+    """A fixed scale of each dimension i, from 0, by one over kappa to the i: `[N, D] -> [N, D]`.
+
+    Xue et al. 2024, S070.
+    """
 
     scale: Tensor
 
     def __init__(self, width: int, kappa: float) -> None:
         super().__init__()
-        self.register_buffer(
-            "scale", kappa ** -torch.arange(width, dtype=torch.float32), persistent=False
-        )
+        scale = kappa ** -torch.arange(width, dtype=torch.float32)
+        self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.scale
 
 
 def masked_encoder(name: str, encoder: Encoder, mask_ratio: float) -> TokenEncoder:
-    """The encoder, by what is made sure of: it has patches, and `mask_ratio` hides some of them.
+    """Return the encoder as a TokenEncoder of which `mask_ratio` hides some patches.
 
     Raises:
-        ConfigError: it has none, or all or none would be hidden.
+        ConfigError: it has no patches, or all or none of them would be hidden.
     """
     if not isinstance(encoder, TokenEncoder):
         raise ConfigError(
@@ -103,15 +105,14 @@ def masked_encoder(name: str, encoder: Encoder, mask_ratio: float) -> TokenEncod
     patches = encoder.grid[0] * encoder.grid[1]
     if round(mask_ratio * patches) in (0, patches):
         raise ConfigError(
-            f"objective.mask_ratio {mask_ratio:g} hides none or all of the encoder's {patches} patches; "
-            "set encoder.stem=small or another ratio"
+            f"objective.mask_ratio {mask_ratio:g} hides none or all of the encoder's {patches} "
+            "patches; set encoder.stem=small or another ratio"
         )
     return encoder
 
 
 class Prototypes(nn.Module):
-    """`[N, D] -> [N, K]`: cosines with K learnt directions (a weight-normalised layer of gain
-    1)."""
+    """K learned directions, a weight-normalised layer of gain 1: cosines `[N, D] -> [N, K]`."""
 
     def __init__(self, width: int, count: int) -> None:
         super().__init__()
@@ -122,26 +123,25 @@ class Prototypes(nn.Module):
 
 
 def momentum_copy(module: M) -> M:
-    """A copy that no gradient reaches: a momentum teacher at its start."""
+    """Return a copy that no gradient reaches: a momentum teacher at its start."""
     return copy.deepcopy(module).requires_grad_(False)
 
 
 def freeze_unreached(module: nn.Module, output: Tensor) -> None:
-    """Freeze the parameters of `module` that had no part in `output`, such as the pooling of a
-    token encoder.
+    """Freeze the parameters of `module` that `output` does not depend on.
 
-    DistributedDataParallel waits for the gradient of every trainable parameter.
+    The pooling of a token encoder is an example. DistributedDataParallel waits for the gradient of
+    every trainable parameter.
     """
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    for parameter, gradient in zip(
-        trainable, torch.autograd.grad(output.sum(), trainable, allow_unused=True), strict=True
-    ):
+    gradients = torch.autograd.grad(output.sum(), trainable, allow_unused=True)
+    for parameter, gradient in zip(trainable, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)
 
 
 @torch.no_grad()
 def ema_update(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
-    """`teacher = momentum * teacher + (1 - momentum) * student` over parameters.
+    """Update `teacher = momentum * teacher + (1 - momentum) * student` over parameters.
 
     Buffers are left alone: a teacher runs in train mode, so its BatchNorm keeps running statistics
     of its own features, which the student's would not fit.

@@ -1,5 +1,7 @@
-"""AMCL: several projections of one encoder, and a temperature for every pair of samples (Wang et
-al. 2024)."""
+"""AMCL: several projections of one encoder, and a temperature for every pair of samples.
+
+Wang et al. 2024.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from manta.objectives._parts import mlp
 
 
 class AMCLConfig(ObjectiveConfig):
-    """Adaptive multi-head contrastive learning."""
+    """Settings of AMCL (adaptive multi-head contrastive learning)."""
 
     name: Literal["amcl"] = "amcl"
     heads: int = Field(3, ge=1, description="projectors, each with a loss of its own")
@@ -51,7 +53,7 @@ class AMCLConfig(ObjectiveConfig):
 
 
 class _Heads(nn.ModuleList):
-    """`[N, D] -> [N, C, D']`: C projectors side by side."""
+    """C projectors side by side: `[N, D] -> [N, C, D']`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([head(x) for head in self], dim=1)
@@ -59,12 +61,13 @@ class _Heads(nn.ModuleList):
 
 @OBJECTIVES.register("amcl")
 class AMCL(Objective[AMCLConfig]):
-    """The paper's form for SimCLR, summed over heads: 2M - 2 negatives of both views of all ranks'
-    samples.
+    """AMCL over SimCLR, summed over heads, with all ranks' samples as negatives.
 
-    Certain are the loss, the sigmoid of minus the scores' product and the hardest negatives. The
-    lowest temperature is our choice: the likelihood of a negative below a right angle falls without
-    end as its temperature does.
+    An anchor has 2M - 2 negatives of both views. The loss, the sigmoid of minus the scores' product
+    and the hardest negatives are the paper's.
+
+    Ours: the lowest temperature. The likelihood of a negative below a right angle falls without end
+    as its temperature does.
     """
 
     Config = AMCLConfig
@@ -88,9 +91,8 @@ class AMCL(Objective[AMCLConfig]):
         return ViewNeeds(preset="simclr")
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        z = torch.stack(
-            self.fused(nn.Sequential(self.encoder, self.projectors), batch.global_views)
-        )  # [2, B, C, D]
+        model = nn.Sequential(self.encoder, self.projectors)
+        z = torch.stack(self.fused(model, batch.global_views))  # [2, B, C, D]
         scores = self.scorer(F.normalize(z, dim=3).flatten(0, 2)).unflatten(0, z.shape[:3])
         z_keys, score_keys = (
             self.comm.gather(upcast(x).transpose(0, 1)).transpose(0, 1) for x in (z, scores)

@@ -1,5 +1,7 @@
-"""Barlow Twins: two views' dimensions correlate with themselves and with nothing else (Zbontar et
-al. 2021)."""
+"""Barlow Twins: each dimension correlates with itself in the other view and with no other.
+
+Zbontar et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from manta.objectives._parts import mlp
 
 
 class BarlowTwinsConfig(ObjectiveConfig):
-    """Barlow Twins."""
+    """Settings of Barlow Twins."""
 
     name: Literal["barlow_twins"] = "barlow_twins"
     lambda_: float = Field(
@@ -31,7 +33,7 @@ class BarlowTwinsConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("barlow_twins")
 class BarlowTwins(Objective[BarlowTwinsConfig]):
-    """The cross-correlation of all ranks' projections towards the identity."""
+    """Barlow Twins on the cross-correlation of all ranks' projections."""
 
     Config = BarlowTwinsConfig
     family = "non-contrastive"
@@ -46,9 +48,8 @@ class BarlowTwins(Objective[BarlowTwinsConfig]):
 
     def __init__(self, config: BarlowTwinsConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(
-            encoder.embed_dim, config.projector, bias=False
-        )  # correlations know no shift
+        # Correlations do not depend on a shift, so the last layer has no bias.
+        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)
 
     @property
     def needs(self) -> ViewNeeds:

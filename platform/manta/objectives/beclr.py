@@ -1,11 +1,14 @@
-"""BECLR: positives out of a clustered memory beside the other view (Poulakakis-Daktylidis &
-Jamali-Rad 2024)."""
+"""BECLR: positives from a clustered memory beside the other view.
+
+Poulakakis-Daktylidis & Jamali-Rad 2024.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -24,7 +27,7 @@ from manta.schedules import Cosine, Duration, steps, value_of
 
 
 class BECLRConfig(ObjectiveConfig):
-    """Batch-enhanced contrastive learning."""
+    """Settings of BECLR (batch-enhanced contrastive learning)."""
 
     name: Literal["beclr"] = "beclr"
     memory: int = Field(2048, ge=2, description="past embeddings of the teacher; 8192 in the paper")
@@ -50,21 +53,22 @@ class BECLRConfig(ObjectiveConfig):
     def _fits(self) -> BECLRConfig:
         if self.memory < max(self.clusters, self.neighbours):
             raise ValueError(
-                f"memory {self.memory} is below clusters {self.clusters} or neighbours {self.neighbours}"
+                f"memory {self.memory} is below clusters {self.clusters} "
+                f"or neighbours {self.neighbours}"
             )
         return self
 
 
 @OBJECTIVES.register("beclr")
 class BECLR(Objective[BECLRConfig]):
-    """Predictions of one view against the teacher's other view and its neighbours in the memory,
-    and uniformity.
+    """Attraction to the teacher's other view and its neighbours in a memory, and uniformity.
 
-    Certain: the loss, the memory's clusters (k-means once it is full, optimal transport of each
-    batch after that, means over members) and the search within a sample's own cluster. Ours: one
-    memory, the teacher's, whose neighbours are positives of the student's prediction (in the
-    authors' code both sides are enlarged, and pairs of past embeddings have no gradient), and no
-    masked images.
+    The loss, the memory's clusters (k-means once it is full, optimal transport of each batch after
+    that, means over members) and the search within a sample's own cluster are the paper's.
+
+    Ours: one memory, the teacher's, whose neighbours are positives of the student's prediction (in
+    the authors' code both sides are enlarged, and pairs of past embeddings have no gradient), and
+    no masked images.
     """
 
     Config = BECLRConfig
@@ -81,15 +85,14 @@ class BECLR(Objective[BECLRConfig]):
 
     def __init__(self, config: BECLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        # A shift of the projections dies in the predictor's first BatchNorm, but the spread of the
-        # batch sees it.
+        # The predictor's first BatchNorm removes a shift of the projections, but uniformity sees
+        # it, so the last layer keeps its bias.
         self.projector = mlp(encoder.embed_dim, config.projector)
         self.predictor = matching(config.predictor, self.projector)
         self.teacher = momentum_copy(nn.Sequential(encoder, self.projector))
         self.memory = ClusteredMemory(config, self.projector.out)
-        self._seen: list[
-            tuple[Tensor, Tensor]
-        ] = []  # the teacher's rows and their clusters, of each micro-batch
+        # The teacher's rows and their clusters, of each micro-batch of the step.
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
     @property
     def needs(self) -> ViewNeeds:
@@ -100,8 +103,8 @@ class BECLR(Objective[BECLRConfig]):
         predictions = self.predictor(torch.cat([z_a, z_b]))
         with torch.no_grad():
             targets = torch.cat(self.fused(self.teacher, batch.global_views)[::-1])
-            positives, found = self._positives(targets, progress)
-        pull = attraction(predictions, positives, found)
+            positives, valid = self._positives(targets, progress)
+        pull = attraction(predictions, positives, valid)
         temperature = value_of(self.config.temperature, progress.step, progress.total_steps)
         spread = uniformity(
             z_a, z_b, temperature=temperature, **self.gathered(z_a, z_b), average=self.comm.mean
@@ -110,16 +113,14 @@ class BECLR(Objective[BECLRConfig]):
         return {"loss": loss, "attraction": pull.detach(), "uniformity": spread.detach()}
 
     def _positives(self, targets: Tensor, progress: Progress) -> tuple[Tensor, Tensor]:
-        """`[2B, 1 + k, D]` and whether they are there: each target and its neighbours."""
+        """Return `[2B, 1 + k, D]`, each target and its neighbours, and which of them are valid."""
         labels = self.memory.assign(targets, self.comm.total)
         self._seen.append((targets, labels))
-        own, found = (
-            targets.unsqueeze(1),
-            torch.ones(len(targets), 1, dtype=torch.bool, device=targets.device),
-        )
+        own = targets.unsqueeze(1)
+        valid = torch.ones(len(targets), 1, dtype=torch.bool, device=targets.device)
         started = progress.step >= steps(self.config.start, progress.total_steps)
         if not (started and self.memory.clustered):
-            return own, found
+            return own, valid
         near = nearest_in_memory(
             targets,
             self.memory.rows,
@@ -127,9 +128,8 @@ class BECLR(Objective[BECLRConfig]):
             labels=labels,
             memory_labels=self.memory.labels,
         )
-        return torch.cat([own, near.rows.to(own.dtype)], dim=1), torch.cat(
-            [found, near.valid], dim=1
-        )
+        positives = torch.cat([own, near.rows.to(own.dtype)], dim=1)
+        return positives, torch.cat([valid, near.valid], dim=1)
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:
@@ -138,15 +138,13 @@ class BECLR(Objective[BECLRConfig]):
         # Sample by sample, so that the memory is the same whatever the number of ranks.
         targets = torch.cat([torch.stack(targets.chunk(2), dim=1) for targets, _ in self._seen])
         labels = torch.cat([torch.stack(labels.chunk(2), dim=1) for _, labels in self._seen])
-        self.memory.enter(
-            self.comm.gather(targets).flatten(0, 1), self.comm.gather(labels).flatten()
-        )
+        all_targets = self.comm.gather(targets).flatten(0, 1)
+        self.memory.enter(all_targets, self.comm.gather(labels).flatten())
         self._seen.clear()
 
 
 class ClusteredMemory(Queue):
-    """Dynamic clustered memory (DyCE): a queue whose rows belong to clusters, as soon as it is
-    full."""
+    """Dynamic clustered memory (DyCE): a queue whose rows belong to clusters, once it is full."""
 
     centres: Tensor
     labels: Tensor
@@ -160,25 +158,27 @@ class ClusteredMemory(Queue):
         self.register_buffer("clustered", torch.zeros((), dtype=torch.bool))
 
     def assign(self, rows: Tensor, total: Total) -> Tensor:
-        """`[N]`: the clusters of new rows, by a plan that gives every cluster the same share of the
-        global batch."""
-        cosines = (
-            nn.functional.normalize(rows, dim=1)
-            @ nn.functional.normalize(self.centres, dim=1).to(rows.dtype).T
-        )
-        return sinkhorn(
-            cosines, epsilon=self.epsilon, iterations=self.iterations, total=total
-        ).argmax(1)
+        """Return the clusters `[N]` of new rows, by optimal transport.
+
+        The plan gives every cluster the same share of the global batch.
+        """
+        centres = F.normalize(self.centres, dim=1).to(rows.dtype)
+        cosines = F.normalize(rows, dim=1) @ centres.T
+        codes = sinkhorn(cosines, epsilon=self.epsilon, iterations=self.iterations, total=total)
+        return codes.argmax(1)
 
     def enter(self, rows: Tensor, labels: Tensor) -> None:
-        """Push rows with their clusters, and average the clusters again; at first, wait until it is
-        full."""
+        """Push rows with their clusters and update the clusters' means.
+
+        The clusters are made by k-means when the memory is full for the first time; before that,
+        rows only enter.
+        """
         places = self.push(rows)
         if self.clustered:
             self.labels[places] = labels[-len(places) :]
             self.centres.copy_(cluster_means(self.rows, self.labels, self.centres))
         elif self.filled == len(self):
-            centres, found = kmeans(self.rows, count=len(self.centres), iterations=10)
+            centres, clusters = kmeans(self.rows, count=len(self.centres), iterations=10)
             self.centres.copy_(centres)
-            self.labels.copy_(found)
+            self.labels.copy_(clusters)
             self.clustered.fill_(True)

@@ -1,5 +1,7 @@
-"""BYOL: predict a momentum teacher's projection of the other view, without negatives (Grill et al.
-2020)."""
+"""BYOL: predict a momentum teacher's projection of the other view, without negatives.
+
+Grill et al. 2020.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ from manta.objectives._bootstrap import Bootstrap, BootstrapConfig
 
 
 class BYOLConfig(BootstrapConfig):
-    """Bootstrap your own latent."""
+    """Settings of BYOL (bootstrap your own latent)."""
 
     name: Literal["byol"] = "byol"
 
 
 @OBJECTIVES.register("byol")
 class BYOL(Bootstrap[BYOLConfig]):
-    """Student and predictor against a momentum teacher, in both directions."""
+    """A student and predictor against a momentum teacher, in both directions."""
 
     Config = BYOLConfig
     family = "non-contrastive"

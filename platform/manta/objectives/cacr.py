@@ -1,5 +1,7 @@
-"""CACR: attract the farthest views of a sample, repel the nearest other samples (Zheng et al.
-2023)."""
+"""CACR: attract the farthest views of a sample, repel the nearest other samples.
+
+Zheng et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from manta.objectives._parts import mlp
 
 
 class CACRConfig(ObjectiveConfig):
-    """Contrastive attraction and contrastive repulsion."""
+    """Settings of CACR (contrastive attraction and contrastive repulsion)."""
 
     name: Literal["cacr"] = "cacr"
     positives: int = Field(
@@ -49,8 +51,10 @@ class CACR(Objective[CACRConfig]):
     """Doubly weighted squared distances of all ranks' projections, without a logarithm.
 
     As in the authors' code each view is an anchor, and each pair of views has a softmax of its own
-    over the negatives; here in both directions. Their debiased and radial-basis variants are left
-    out.
+    over the negatives.
+
+    Ours: both directions of a pair of views; the authors' debiased and radial-basis variants are
+    left out.
     """
 
     Config = CACRConfig
@@ -73,9 +77,8 @@ class CACR(Objective[CACRConfig]):
         return ViewNeeds(preset="simclr", global_views=self.config.positives + 1)
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        z = torch.stack(
-            self.fused(nn.Sequential(self.encoder, self.projector), batch.global_views), dim=1
-        )
+        model = nn.Sequential(self.encoder, self.projector)
+        z = torch.stack(self.fused(model, batch.global_views), dim=1)
         terms = cacr_terms(
             z,
             attraction=self.config.attraction_scale,

@@ -1,5 +1,7 @@
-"""ClusterFit: train anew to tell which cluster of another model's features a sample is in (Yan et
-al. 2020)."""
+"""ClusterFit: train a new encoder to predict the cluster of another model's features.
+
+Yan et al. 2020.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,11 @@ from manta.objectives._parts import mlp
 
 
 class ClusterFitConfig(ObjectiveConfig):
-    """Cluster, then fit."""
+    """Settings of ClusterFit."""
 
     name: Literal["clusterfit"] = "clusterfit"
     model: str = Field(
-        description="whose features are clustered: the name of a run, a registered model or a folder"
+        description="model whose features are clustered: a run, a registered model or a folder"
     )
     clusters: int = Field(
         256, ge=2, description="the main knob; thousands, up to 50,000, in the paper"
@@ -38,8 +40,10 @@ class ClusterFitConfig(ObjectiveConfig):
 class ClusterFit(Objective[ClusterFitConfig]):
     """Cross-entropy of the cluster's number, from one view.
 
-    The number says less than the features did, which is the point: what only the first model's
-    pretext needed is lost in the clustering. The view is SimCLR's, a choice of ours.
+    The number carries less than the features did, which is the point: the clustering loses what
+    only the first model's pretext needed.
+
+    Ours: the view is SimCLR's.
     """
 
     Config = ClusterFitConfig

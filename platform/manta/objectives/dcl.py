@@ -1,5 +1,7 @@
-"""DCL: SimCLR without the positive in the denominator, so that small batches do (Yeh et al.
-2022)."""
+"""DCL: SimCLR without the positive in the denominator, so that small batches suffice.
+
+Yeh et al. 2022.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,14 @@ from manta.schedules import value_of
 
 
 class DCLConfig(ObjectiveConfig):
-    """Decoupled contrastive learning."""
+    """Settings of DCL (decoupled contrastive learning)."""
 
     name: Literal["dcl"] = "dcl"
     temperature: Temperature = Field(0.1, description="of the cosines")
     sigma: float | None = Field(
         None,
         gt=0,
-        description="weigh positives by how unlike they are (DCLW; 0.5 in the paper); None: all alike",
+        description="weigh positives by their distance (DCLW; 0.5 in the paper); None: all alike",
     )
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=128, layers=2),

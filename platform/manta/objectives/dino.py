@@ -1,5 +1,7 @@
-"""DINO: from any crop, say what a centred, sharpened teacher sees in a large one (Caron et al.
-2021)."""
+"""DINO: predict from any crop what a centred, sharpened teacher sees in a large one.
+
+Caron et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from manta.schedules import Constant, Cosine, value_of
 
 
 class DINOConfig(ObjectiveConfig):
-    """Self-distillation with no labels."""
+    """Settings of DINO (self-distillation with no labels)."""
 
     name: Literal["dino"] = "dino"
     local_views: int = Field(4, ge=0, description="small crops, which only the student sees")
@@ -42,7 +44,7 @@ class DINOConfig(ObjectiveConfig):
 class DINO(Objective[DINOConfig]):
     """Every view's student against every other global view's teacher.
 
-    The teacher runs in train mode, as in the paper's code, and is what a user takes home.
+    The teacher runs in train mode, as in the paper's code, and is the exported encoder.
     """
 
     Config = DINOConfig
@@ -73,9 +75,10 @@ class DINO(Objective[DINOConfig]):
         with torch.no_grad():
             teacher = self.fused(nn.Sequential(self.teacher, self.teacher_head), batch.global_views)
             self.centre.collect(teacher)
-        student = self.fused(nn.Sequential(self.encoder, self.head), batch.global_views)
+        model = nn.Sequential(self.encoder, self.head)
+        student = self.fused(model, batch.global_views)
         if batch.local_views:
-            student += self.fused(nn.Sequential(self.encoder, self.head), batch.local_views)
+            student += self.fused(model, batch.local_views)
         loss = distilled(
             teacher,
             student,

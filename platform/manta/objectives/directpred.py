@@ -1,5 +1,7 @@
-"""DirectPred: BYOL whose linear predictor is set from its inputs' correlation, not learnt (Tian et
-al. 2021)."""
+"""DirectPred: BYOL whose linear predictor is computed from its inputs' correlation, not trained.
+
+Tian et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from manta.schedules import Cosine, value_of
 
 
 class DirectPredConfig(ObjectiveConfig):
-    """DirectPred."""
+    """Settings of DirectPred."""
 
     name: Literal["directpred"] = "directpred"
     momentum: Momentum = Field(
@@ -35,12 +37,12 @@ class DirectPredConfig(ObjectiveConfig):
     eps: float = Field(
         0.1,
         ge=0,
-        description="added to the predictor's eigenvalues, of which the largest is 1; 0.01 in the authors' command",
+        description="added to the predictor's eigenvalues, largest 1; 0.01 in the authors' command",
     )
     power: float = Field(
         0.5,
         gt=0,
-        description="of those eigenvalues before that; below 1 it lifts the small ones; 1/2 in the paper",
+        description="of the eigenvalues before that; below 1 lifts small ones; 1/2 in the paper",
     )
     floor: float = Field(1e-4, ge=0, description="of the predictor's eigenvalues, at least")
     every: int = Field(
@@ -57,7 +59,7 @@ class DirectPredConfig(ObjectiveConfig):
 class DirectPred(Objective[DirectPredConfig]):
     """A student with a predictor in closed form against a momentum teacher, in both directions.
 
-    The predictor starts as the identity, and is set after every `every` steps. The loss is BYOL's,
+    The predictor starts as the identity and is set after every `every` steps. The loss is BYOL's,
     halved. Logged with it is the effective rank of the moving correlation that the predictor is
     made of: 0 before the first, then 1 to D.
     """
@@ -104,13 +106,12 @@ class DirectPred(Objective[DirectPredConfig]):
         ema_update(self.teacher, nn.Sequential(self.encoder, self.projector), momentum)
         correlation = self.comm.mean(torch.stack(self._correlations).mean(0))
         self._correlations.clear()
+        config = self.config
         # The average starts at zero: its scale, too small at first, does not matter to the
         # predictor.
-        self.correlation.lerp_(
-            correlation.to(self.correlation.dtype), 1 - self.config.correlation_momentum
-        )
-        if progress.step % self.config.every == 0:
-            config = self.config
+        newest = correlation.to(self.correlation.dtype)
+        self.correlation.lerp_(newest, 1 - config.correlation_momentum)
+        if progress.step % config.every == 0:
             predictor = direct_predictor(
                 self.correlation, eps=config.eps, power=config.power, floor=config.floor
             )

@@ -1,5 +1,7 @@
-"""Feature distillation: an encoder, often a smaller one, learns to say what a trained one says
-(Romero et al. 2015)."""
+"""Feature distillation: an encoder learns to predict the features of a trained, often larger one.
+
+Romero et al. 2015.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from manta.views.config import IMAGENET_MEAN, IMAGENET_STD
 
 
 class DistillConfig(ObjectiveConfig):
-    """Feature distillation."""
+    """Settings of feature distillation."""
 
     name: Literal["distill"] = "distill"
     model: str = Field(description="the teacher: the name of a run, a registered model or a folder")
@@ -32,7 +34,8 @@ class DistillConfig(ObjectiveConfig):
     )
     standardise: bool = Field(
         True,
-        description="each of the teacher's dimensions over the batch; else what they all share is most of it",
+        description="standardise each of the teacher's dimensions over the batch; "
+        "without it their common mean dominates",
     )
     head: HeadConfig = Field(
         HeadConfig(hidden=512, layers=2), description="its width out is the teacher's"
@@ -41,13 +44,14 @@ class DistillConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("distill")
 class Distill(Objective[DistillConfig]):
-    """A head on the encoder against the features that a frozen teacher gives to the same view.
+    """A head on the encoder against a frozen teacher's features of the same view.
 
     The teacher sees the view as it saw its own training images: of its size, and normalised as they
-    were. Regression of a teacher's features through a learnt head is FitNets'; that teacher and
-    student see one view is as Beyer et al. 2022 (arXiv:2106.05237) found best. Ours: the cosine,
-    since lengths vary between teachers, and the standardised features, without which a teacher
-    whose features are mostly their mean teaches little else.
+    were. Regression of a teacher's features through a trained head is FitNets'; that teacher and
+    student see one view is as Beyer et al. 2022 (arXiv:2106.05237) found best.
+
+    Ours: the cosine, since lengths vary between teachers, and the standardised features, without
+    which a teacher whose features are mostly their mean teaches little else.
     """
 
     Config = DistillConfig
@@ -62,20 +66,16 @@ class Distill(Objective[DistillConfig]):
         super().__init__(config, encoder, data)
         teacher, preprocess = load_saved(data.materials["teacher"])
         self.teacher = teacher.requires_grad_(False).eval()
-        self.norm = (
-            nn.BatchNorm1d(teacher.embed_dim, affine=False) if config.standardise else nn.Identity()
-        )
+        standardised = nn.BatchNorm1d(teacher.embed_dim, affine=False)
+        self.norm = standardised if config.standardise else nn.Identity()
         self.teacher_size = int(preprocess["image_size"])
         self.head = mlp(encoder.embed_dim, config.head, out=teacher.embed_dim)
+        own_colours = (data.mean or IMAGENET_MEAN, data.std or IMAGENET_STD)
         mean, std, their_mean, their_std = (
             torch.tensor(colour).view(3, 1, 1)
-            for colour in (
-                data.mean or IMAGENET_MEAN,
-                data.std or IMAGENET_STD,
-                preprocess["mean"],
-                preprocess["std"],
-            )
+            for colour in (*own_colours, preprocess["mean"], preprocess["std"])
         )
+        # One affine map takes the run's normalised pixels to the teacher's.
         self.register_buffer("scale", std / their_std, persistent=False)
         self.register_buffer("shift", (mean - their_mean) / their_std, persistent=False)
 
@@ -88,7 +88,10 @@ class Distill(Objective[DistillConfig]):
         return ViewNeeds(preset="simclr", global_views=1)
 
     def train(self, mode: bool = True) -> Self:
-        """The teacher stays in evaluation mode, as whoever took it home would use it."""
+        """Set the mode of all modules but the teacher, which stays in evaluation mode.
+
+        A user of the teacher would use it so.
+        """
         super().train(mode)
         self.teacher.eval()
         return self
@@ -96,16 +99,13 @@ class Distill(Objective[DistillConfig]):
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         (view,) = batch.global_views
         student, teacher = self.head(self.encoder(view.data)), self.taught(view.data)
-        loss = (
-            1 + negative_cosine(student, teacher)
-            if self.config.loss == "cosine"
-            else hint(student, teacher)
-        )
-        return {"loss": loss}
+        if self.config.loss == "cosine":
+            return {"loss": 1 + negative_cosine(student, teacher)}
+        return {"loss": hint(student, teacher)}
 
     @torch.no_grad()
     def taught(self, data: Tensor) -> Tensor:
-        """The teacher's features of the run's normalised pixels, as they are taught."""
+        """Return the teacher's features of the run's pixels, standardised where configured."""
         pixels = data * self.scale + self.shift
         size = (self.teacher_size, self.teacher_size)
         if pixels.shape[-2:] != size:

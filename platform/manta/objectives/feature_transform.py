@@ -1,4 +1,7 @@
-"""Feature Transformation: MoCo with pairs pushed apart and negatives blended (Zhu et al. 2021)."""
+"""Feature Transformation: MoCo with pairs pushed apart and negatives blended.
+
+Zhu et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +20,19 @@ from manta.objectives._momentum import MomentumConfig, MomentumQueue
 
 
 class FeatureTransformConfig(MomentumConfig):
-    """Feature Transformation."""
+    """Settings of Feature Transformation."""
 
     name: Literal["feature_transform"] = "feature_transform"
     temperature: Temperature = Field(0.1, description="of the scores; 0.07 in MoCo v1, 0.2 in v2")
     extrapolation: float | None = Field(
         2.0,
         gt=0,
-        description="a of the weight 1 + Beta(a, a) by which a pair is pushed apart; None: left as it is",
+        description="a of the weight 1 + Beta(a, a) that pushes a pair apart; None: unchanged",
     )
     interpolation: float | None = Field(
         1.6,
         gt=0,
-        description="a of the weight Beta(a, a) of a negative against another; None: left as they are",
+        description="a of the weight Beta(a, a) of a negative against another; None: unchanged",
     )
 
 
@@ -38,8 +41,8 @@ class FeatureTransform(MomentumQueue[FeatureTransformConfig]):
     """MoCo v2 on transformed features: harder positives, and negatives that are always new.
 
     As in the authors' code, the extrapolated query meets the negatives too, and nothing is
-    normalised again. One weight is drawn a pair and a negative; their last ablation draws one a
-    dimension.
+    normalised again. One weight is drawn for a pair and one for a negative; the authors' last
+    ablation draws one for each dimension.
     """
 
     Config = FeatureTransformConfig
@@ -60,9 +63,8 @@ class FeatureTransform(MomentumQueue[FeatureTransformConfig]):
             weights = 1 + keyed_beta(batch.index, progress, 2, alpha=config.extrapolation)
         blending: Tensor | None = None
         if config.interpolation is not None:
-            blending = keyed_beta(places, progress, 1, alpha=config.interpolation, salt=1).squeeze(
-                1
-            )
+            drawn = keyed_beta(places, progress, 1, alpha=config.interpolation, salt=1)
+            blending = drawn.squeeze(1)
         order = keyed_order(places, progress, salt=2)
         scores = [
             transformed_scores(

@@ -1,5 +1,7 @@
-"""GroCo: sort the similarities softly; every positive must come out above every negative (Shvetsova
-et al. 2023)."""
+"""GroCo: sort the similarities softly, so that every positive ends above every negative.
+
+Shvetsova et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from manta.objectives._parts import mlp
 
 
 class GroCoConfig(ObjectiveConfig):
-    """Group ordering constraints."""
+    """Settings of GroCo (group ordering constraints)."""
 
     name: Literal["groco"] = "groco"
     global_views: int = Field(
@@ -45,8 +47,7 @@ class GroCoConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("groco")
 class GroCo(Objective[GroCoConfig]):
-    """The group ordering loss of each view of this rank's samples against the same view of all
-    ranks' samples.
+    """The group ordering loss of each view against the same view of all ranks' samples.
 
     As in the authors' code: negatives come from the anchor's own view, and both groups enter the
     network ascending.
@@ -70,9 +71,10 @@ class GroCo(Objective[GroCoConfig]):
     @property
     def needs(self) -> ViewNeeds:
         config = self.config
-        preset = "multicrop" if config.local_views else "simclr"
         return ViewNeeds(
-            preset=preset, global_views=config.global_views, local_views=config.local_views
+            preset="multicrop" if config.local_views else "simclr",
+            global_views=config.global_views,
+            local_views=config.local_views,
         )
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
-"""G-SimCLR: SimCLR whose negatives are of other pseudo-classes, found by clustering (Chakraborty et
-al. 2020)."""
+"""G-SimCLR: SimCLR whose negatives come from other pseudo-classes, found by clustering.
+
+Chakraborty et al. 2020.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,13 @@ from manta.schedules import value_of
 
 
 class GSimCLRConfig(ObjectiveConfig):
-    """SimCLR guided by pseudo-labels."""
+    """Settings of G-SimCLR (SimCLR guided by pseudo-labels)."""
 
     name: Literal["gsimclr"] = "gsimclr"
     model: str | None = Field(
         None,
-        description="whose features are clustered: a run, model or folder; None: a denoising autoencoder's",
+        description="model whose features are clustered: a run, registered model or folder; "
+        "None: a denoising autoencoder",
     )
     clusters: int = Field(
         256, ge=2, description="pseudo-classes; the paper's batches are no larger than this"
@@ -35,7 +38,8 @@ class GSimCLRConfig(ObjectiveConfig):
     cluster_seed: int = Field(0, ge=0, description="of the k-means")
     one_per_class: bool = Field(
         True,
-        description="of each other pseudo-class one sample, drawn at each step, is a negative; false: all are",
+        description="one sample of each other pseudo-class, drawn at each step, is a negative; "
+        "false: all are",
     )
     temperature: Temperature = Field(0.5, description="of the cosines")
     projector: HeadConfig = Field(
@@ -48,17 +52,18 @@ class GSimCLRConfig(ObjectiveConfig):
 class GSimCLR(Objective[GSimCLRConfig]):
     """NT-Xent with one negative of each other pseudo-class, and none of the anchor's own.
 
-    The paper draws batches without two members of a pseudo-class. Here batches are drawn as ever,
-    and at each step one member stands for each pseudo-class among the negatives: an anchor and its
-    negatives are then a batch of the paper's kind, no larger than there are pseudo-classes, and
-    every sample of the batch is an anchor. With `one_per_class=false` an anchor leaves out its own
-    pseudo-class alone, and many negatives may be of one other.
+    Ours: the paper draws batches without two members of a pseudo-class. Here batches are drawn as
+    usual, and at each step one member stands for each pseudo-class among the negatives: an anchor
+    and its negatives are then a batch of the paper's kind, no larger than the number of
+    pseudo-classes, and every sample of the batch is an anchor. With `one_per_class=false` an anchor
+    only leaves out its own pseudo-class, and many negatives may be of one other.
     """
 
     Config = GSimCLRConfig
     family = "contrastive"
     paper = Paper(
-        "G-SimCLR: Self-Supervised Contrastive Learning with Guided Projection via Pseudo Labelling",
+        "G-SimCLR: Self-Supervised Contrastive Learning "
+        "with Guided Projection via Pseudo Labelling",
         2020,
         "arXiv:2009.12007, ICDM workshops 2020",
         source="S056",
@@ -84,13 +89,11 @@ class GSimCLR(Objective[GSimCLRConfig]):
         allowed = self.allowed(batch.index, progress)
         temperature = value_of(self.config.temperature, progress.step, progress.total_steps)
         keys = self.gathered(z_a, z_b)
-        return {
-            "loss": restricted_nt_xent(z_a, z_b, allowed=allowed, temperature=temperature, **keys)
-        }
+        loss = restricted_nt_xent(z_a, z_b, allowed=allowed, temperature=temperature, **keys)
+        return {"loss": loss}
 
     def allowed(self, index: Tensor, progress: Progress) -> Tensor:
-        """`[N, M]` bool: which samples of all ranks are negatives of this rank's samples
-        `index`."""
+        """Return `[N, M]` bool, which of all ranks' samples are negatives of this rank's."""
         everyone = self.comm.gather(index)
         classes = self.clusters[everyone]
         allowed = self.clusters[index][:, None] != classes

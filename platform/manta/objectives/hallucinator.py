@@ -1,4 +1,7 @@
-"""Hallucinator: MoCo with a second positive that is made up in feature space (Wu et al. 2023)."""
+"""Hallucinator: MoCo with a second positive that is generated in feature space.
+
+Wu et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from manta.objectives._parts import mlp
 
 
 class HallucinatorConfig(MomentumConfig):
-    """Hallucinated positives."""
+    """Settings of Hallucinator (hallucinated positives)."""
 
     name: Literal["hallucinator"] = "hallucinator"
     extrapolation: float = Field(
@@ -28,19 +31,21 @@ class HallucinatorConfig(MomentumConfig):
     weight: float = Field(1.0, ge=0, description="of the hallucinated pairs against the real ones")
     smoother: HeadConfig | None = Field(
         HeadConfig(hidden=128, out=128, layers=2, norm=None),
-        description="what the extrapolated feature goes through, of the projector's width; None: nothing",
+        description="network applied to the extrapolated feature, as wide as the projector's "
+        "output; None: none",
     )
 
 
 @OBJECTIVES.register("hallucinator")
 class Hallucinator(MomentumQueue[HallucinatorConfig]):
-    """MoCo v2 on the real pairs, and on pairs of which one side is extrapolated away from the other
-    and smoothed.
+    """MoCo v2 on the real pairs, and on pairs with one side extrapolated and smoothed.
 
-    Certain of the paper: extrapolation of one side of a pair, a small non-linear network, trained
-    end to end, as additional positives. Ours: the side is the query, through which gradients flow;
-    its step `l` away from the key, `(1 + l) q - l k`, is uniform in (0, `extrapolation`); and the
-    network's output is added to its input, so that it starts near what it smooths.
+    Extrapolation of one side of a pair and a small non-linear network, trained end to end, as
+    additional positives are the paper's.
+
+    Ours: the side is the query, through which gradients flow; its step `l` away from the key, `(1 +
+    l) q - l k`, is uniform in (0, `extrapolation`); and the network's output is added to its input,
+    so that it starts near what it smooths.
     """
 
     Config = HallucinatorConfig
@@ -60,18 +65,12 @@ class Hallucinator(MomentumQueue[HallucinatorConfig]):
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         pairs, temperature, rows = self.pairs(batch), self.temperature(progress), self.queue.rows
         steps = self.config.extrapolation * keyed_uniform(batch.index, progress, len(pairs))
-        away = torch.cat(
-            [
-                blend(q, k, 1 + step.unsqueeze(1))
-                for (q, k), step in zip(pairs, steps.T, strict=True)
-            ]
-        )
-        imagined = (away if self.smoother is None else away + self.smoother(away)).chunk(len(pairs))
-        real = [queue_nce(q, k, rows, temperature=temperature) for q, k in pairs]
-        made = [
-            queue_nce(h, k, rows, temperature=temperature)
-            for h, (_, k) in zip(imagined, pairs, strict=True)
-        ]
-        contrast, hallucinated = torch.stack(real).mean(), torch.stack(made).mean()
+        directions = zip(pairs, steps.T, strict=True)
+        away = torch.cat([blend(q, k, 1 + step.unsqueeze(1)) for (q, k), step in directions])
+        smoothed = away if self.smoother is None else away + self.smoother(away)
+        imagined = zip(smoothed.chunk(len(pairs)), pairs, strict=True)
+        real_losses = [queue_nce(q, k, rows, temperature=temperature) for q, k in pairs]
+        losses = [queue_nce(h, k, rows, temperature=temperature) for h, (_, k) in imagined]
+        contrast, hallucinated = torch.stack(real_losses).mean(), torch.stack(losses).mean()
         loss = contrast + self.config.weight * hallucinated
         return {"loss": loss, "real": contrast.detach(), "hallucinated": hallucinated.detach()}

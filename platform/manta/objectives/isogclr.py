@@ -1,4 +1,4 @@
-"""iSogCLR: every training sample learns its own temperature (Qiu et al. 2023)."""
+"""iSogCLR: contrastive learning with one trained temperature per sample (Qiu et al. 2023)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from manta.schedules import value_of
 
 
 class ISogCLRConfig(ObjectiveConfig):
-    """Individualised stochastic optimisation of a global contrastive loss."""
+    """Settings of iSogCLR (individualised optimisation of a global contrastive loss)."""
 
     name: Literal["isogclr"] = "isogclr"
     rho: float = Field(
@@ -48,26 +48,27 @@ class ISogCLRConfig(ObjectiveConfig):
     def _range_holds_the_start(self) -> ISogCLRConfig:
         if not self.temperature_min <= self.temperature <= self.temperature_max:
             raise ValueError(
-                f"temperature {self.temperature:g} is not between temperature_min {self.temperature_min:g} "
-                f"and temperature_max {self.temperature_max:g}"
+                f"temperature {self.temperature:g} is not between temperature_min "
+                f"{self.temperature_min:g} and temperature_max {self.temperature_max:g}"
             )
         return self
 
 
 @OBJECTIVES.register("isogclr")
 class ISogCLR(Objective[ISogCLRConfig]):
-    """The robust global contrastive loss, its moving averages and temperatures kept for each sample
-    of the data.
+    """The robust global contrastive loss, with an average and a temperature kept for each sample.
 
-    As in the authors' code one average and one temperature serve both anchors of a sample. A
-    sample's first batch starts its average, where their code takes the first epoch for that.
+    As in the authors' code one average and one temperature serve both anchors of a sample.
+
+    Ours: a sample's first batch starts its average, where the authors' code takes the first epoch
+    for that.
     """
 
     Config = ISogCLRConfig
     family = "contrastive"
     paper = Paper(
-        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning with Automatic Temperature "
-        "Individualization",
+        "Not All Semantics are Created Equal: Contrastive Self-supervised Learning "
+        "with Automatic Temperature Individualization",
         2023,
         "arXiv:2305.11965, ICML 2023",
         source="S375",
@@ -78,8 +79,8 @@ class ISogCLR(Objective[ISogCLRConfig]):
     def __init__(self, config: ISogCLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
         self.projector = mlp(encoder.embed_dim, config.projector)
-        # Temperature, its velocity, log of the moving average. A temperature of 0 is that of a
-        # sample never seen.
+        # Columns: temperature, its velocity, log of the moving average. A temperature of 0 marks a
+        # sample that was never seen.
         self.samples = SampleTable(data.rows, 3)
         self._updates: list[tuple[Tensor, Tensor]] = []  # one for each micro-batch of the step
 

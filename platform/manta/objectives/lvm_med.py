@@ -1,5 +1,7 @@
-"""LVM-Med: match the graph of one view of the batch to the graph of the other (Nguyen et al.
-2023)."""
+"""LVM-Med: match the graph of one view of the batch to the graph of the other.
+
+Nguyen et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,14 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional.matching import Penalty, match_graphs, vertex_affinity
 from manta.objectives._base import OBJECTIVES, Objective, Paper
-from manta.objectives._cells import described, map_dim
 from manta.objectives._config import HeadConfig, ObjectiveConfig
 from manta.objectives._exchange import Exchange
+from manta.objectives._feature_maps import map_dim, pooled_and_map
 from manta.objectives._parts import mlp
 
 
 class LVMMedConfig(ObjectiveConfig):
-    """Second-order graph matching."""
+    """Settings of LVM-Med (second-order graph matching)."""
 
     name: Literal["lvm_med"] = "lvm_med"
     global_weight: float = Field(
@@ -58,16 +60,16 @@ class LVMMedConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("lvm_med")
 class LVMMed(Objective[LVMMedConfig]):
-    """How far a second-order matching of the two views is from the true one, of samples and of
-    pairs of neighbours.
+    """The error of a second-order matching of two views, on samples and on pairs of neighbours.
 
-    Certain: the two graphs, vertices by global and local cosines, edges by differences of
-    neighbours. Certain too, with penalty=hamming: the loss, the share that is matched wrongly.
-    Ours, and the default: cross-entropy, minus the mean logarithm of what is matched rightly. Ours
-    as well: the paper solves a linear program and estimates its gradient as of a black box; here
+    The two graphs, vertices by global and local cosines, edges by differences of neighbours, are
+    the paper's; so is, with penalty=hamming, the loss, the share that is matched wrongly. Every
+    rank matches the whole global batch.
+
+    Ours: the default penalty is cross-entropy, minus the mean log-probability of the right
+    matching. The paper solves a linear program and estimates its gradient as of a black box; here
     graduated assignment, a Sinkhorn relaxation, finds a soft matching whose gradient is exact, so
-    that the loss is a smooth one that ranks and precisions agree on. Every rank matches the whole
-    global batch.
+    that the loss is smooth and ranks and precisions agree on it.
     """
 
     Config = LVMMedConfig
@@ -94,9 +96,8 @@ class LVMMed(Objective[LVMMedConfig]):
         config = self.config
         z, cells = self._project(torch.cat([view.data for view in batch.global_views]))
         z_a, z_b = self._everyones(z)
-        vertices = vertex_affinity(
-            z_a, z_b, *self._everyones(cells), global_weight=config.global_weight
-        )
+        cells_a, cells_b = self._everyones(cells)
+        vertices = vertex_affinity(z_a, z_b, cells_a, cells_b, global_weight=config.global_weight)
         terms = match_graphs(
             vertices,
             z_a,
@@ -112,15 +113,15 @@ class LVMMed(Objective[LVMMedConfig]):
         return {"loss": loss} | {name: term.detach() for name, term in terms._asdict().items()}
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`[2B, D]` and cells `[2B, T, E]`."""
-        seen = described(self.encoder, x)
-        side = min(self.config.cells, *seen.map.shape[-2:])
-        cells = F.adaptive_avg_pool2d(seen.map, side).flatten(2).mT
-        return self.projector(seen.pooled), self.local_projector(cells.flatten(0, 1)).unflatten(
-            0, cells.shape[:2]
-        )
+        """Return projections `[2B, D]` and of cells `[2B, T, E]`."""
+        features = pooled_and_map(self.encoder, x)
+        side = min(self.config.cells, *features.map.shape[-2:])
+        cells = F.adaptive_avg_pool2d(features.map, side).flatten(2).mT
+        pooled = self.projector(features.pooled)
+        local = self.local_projector(cells.flatten(0, 1)).unflatten(0, cells.shape[:2])
+        return pooled, local
 
     def _everyones(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Every rank's rows of both views."""
+        """Return every rank's rows of both views."""
         a, b = self.comm.gather(torch.stack(rows.chunk(2), dim=1)).unbind(1)
         return a, b

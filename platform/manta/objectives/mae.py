@@ -22,7 +22,7 @@ CHANNELS = 3
 
 
 class MAEConfig(ObjectiveConfig):
-    """Masked autoencoder."""
+    """Settings of MAE (masked autoencoder)."""
 
     name: Literal["mae"] = "mae"
     mask_ratio: float = Field(
@@ -38,14 +38,19 @@ class MAEConfig(ObjectiveConfig):
     def _heads_divide(self) -> MAEConfig:
         if self.decoder_dim % self.decoder_heads:
             raise ValueError(
-                f"decoder_dim {self.decoder_dim} is not a multiple of decoder_heads {self.decoder_heads}"
+                f"decoder_dim {self.decoder_dim} is not a multiple "
+                f"of decoder_heads {self.decoder_heads}"
             )
         return self
 
 
 @OBJECTIVES.register("mae")
 class MAE(Objective[MAEConfig]):
-    """Per-patch normalised pixels of hidden patches from the visible ones."""
+    """A decoder that predicts the normalised pixels of hidden patches from the visible ones.
+
+    Ours: the encoder's positions are timm's learned ones, where the paper's are fixed sines and
+    cosines; the decoder's are the paper's.
+    """
 
     Config = MAEConfig
     family = "masked"
@@ -58,13 +63,12 @@ class MAE(Objective[MAEConfig]):
         super().__init__(config, encoder, data)
         tokens = masked_encoder(config.name, encoder, config.mask_ratio)
         self.decoder = Decoder(tokens, config)
-        freeze_unreached(
-            encoder, tokens.tokens(torch.zeros(1, CHANNELS, data.image_size, data.image_size))
-        )
+        pixels = torch.zeros(1, CHANNELS, data.image_size, data.image_size)
+        freeze_unreached(encoder, tokens.tokens(pixels))
 
     @property
     def patches(self) -> TokenEncoder:
-        """The encoder, by what `__init__` has made sure of."""
+        """Return the encoder as the TokenEncoder that `__init__` made sure it is."""
         return cast(TokenEncoder, self.encoder)
 
     @property
@@ -85,16 +89,12 @@ class MAE(Objective[MAEConfig]):
         hidden = view.mask
         keep = (~hidden).nonzero()[:, 1].view(len(hidden), -1)
         prediction = self.decoder(self.patches.tokens(view.data, keep), keep)
-        return {
-            "loss": masked_patch_mse(
-                prediction, patchify(view.data, self.patches.patch_size), hidden
-            )
-        }
+        patches = patchify(view.data, self.patches.patch_size)
+        return {"loss": masked_patch_mse(prediction, patches, hidden)}
 
 
 class Decoder(nn.Module):
-    """A narrow transformer over the encoder's tokens and, where patches were hidden, a learnt
-    token."""
+    """A narrow transformer over the encoder's tokens, with a learned token for hidden patches."""
 
     positions: Tensor
 
@@ -104,21 +104,20 @@ class Decoder(nn.Module):
         self.prefix_tokens = encoder.prefix_tokens
         self.embed = nn.Linear(encoder.embed_dim, width)
         self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, width), std=0.02))
-        self.register_buffer(
-            "positions", build_sincos2d_pos_embed(list(encoder.grid), width), persistent=False
-        )
-        self.blocks = nn.Sequential(
-            *(
-                Block(width, config.decoder_heads, qkv_bias=True)
-                for _ in range(config.decoder_depth)
-            )
-        )
+        positions = build_sincos2d_pos_embed(list(encoder.grid), width)
+        self.register_buffer("positions", positions, persistent=False)
+        heads, depth = config.decoder_heads, config.decoder_depth
+        self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, height * length * CHANNELS)
 
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """`[N, P + K, D]` and the places `[N, K]` of the K visible patches -> `[N, T, pixels of a
-        patch]`."""
+        """Return the predicted pixels `[N, T, h * w * C]` of every patch.
+
+        Args:
+            tokens: `[N, P + K, D]`, P prefix tokens and the K visible patches.
+            keep: `[N, K]`, the places of the visible patches.
+        """
         x = self.embed(tokens)
         prefix, visible = x[:, : self.prefix_tokens], x[:, self.prefix_tokens :]
         patches = self.mask_token.to(x.dtype).repeat(len(x), len(self.positions), 1)

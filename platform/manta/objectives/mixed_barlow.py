@@ -1,5 +1,7 @@
-"""Mixed Barlow Twins: what is between two samples lies between their embeddings (Bandara et al.
-2023)."""
+"""Mixed Barlow Twins: mixtures of samples are embedded between their samples' embeddings.
+
+Bandara et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from manta.objectives._parts import mlp
 
 
 class MixedBarlowConfig(ObjectiveConfig):
-    """Barlow Twins with mixed samples."""
+    """Settings of Mixed Barlow Twins."""
 
     name: Literal["mixed_barlow"] = "mixed_barlow"
     lambda_: float = Field(
@@ -30,7 +32,7 @@ class MixedBarlowConfig(ObjectiveConfig):
     mixing: float = Field(
         2.0,
         ge=0,
-        description="weight of the mixed samples' term, times lambda_; 5 is the default of the authors' code",
+        description="weight of the mixed samples' term, times lambda_; 5 in the authors' code",
     )
     alpha: float = Field(
         1.0,
@@ -44,11 +46,10 @@ class MixedBarlowConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("mixed_barlow")
 class MixedBarlow(Objective[MixedBarlowConfig]):
-    """Barlow Twins, and mixtures of view a with a partner's view b that correlate as mixtures of
-    embeddings would.
+    """Barlow Twins, and a term by which mixed samples correlate as mixed embeddings would.
 
-    One share is drawn for each step, as in the authors' code, and partners from the global batch,
-    which may be on another rank.
+    A mixture is of view a with a partner's view b. One share is drawn for each step, as in the
+    authors' code, and partners from the global batch, which may be on another rank.
     """
 
     Config = MixedBarlowConfig
@@ -64,9 +65,8 @@ class MixedBarlow(Objective[MixedBarlowConfig]):
 
     def __init__(self, config: MixedBarlowConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(
-            encoder.embed_dim, config.projector, bias=False
-        )  # correlations know no shift
+        # Correlations do not depend on a shift, so the last layer has no bias.
+        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)
 
     @property
     def needs(self) -> ViewNeeds:
@@ -79,24 +79,21 @@ class MixedBarlow(Objective[MixedBarlowConfig]):
 
         view_a, view_b = (view.data for view in batch.global_views)
         share, partners = self.drawn(batch, progress)
-        others = self.comm.gather(view_b.contiguous())[
-            partners
-        ]  # one memory format on both sides of the wire
+        # Contiguous, so that all ranks send the same memory format.
+        others = self.comm.gather(view_b.contiguous())[partners]
         z_mixed = model(share * view_a + (1 - share) * others)
         z_partner = self.comm.gather(upcast(z_b))[partners]
         mixing = mixed_correlation(
             z_mixed, z_a, z_b, z_partner, share=share, average=self.comm.mean
         )
 
-        loss = terms.invariance + self.config.lambda_ * (
-            terms.redundancy + self.config.mixing * mixing
-        )
+        weighted = terms.redundancy + self.config.mixing * mixing
+        loss = terms.invariance + self.config.lambda_ * weighted
         named = {"invariance": terms.invariance, "redundancy": terms.redundancy, "mixing": mixing}
         return {"loss": loss} | {name: term.detach() for name, term in named.items()}
 
     def drawn(self, batch: Batch, progress: Progress) -> tuple[float, Tensor]:
-        """The step's share, and for each of this rank's samples its partner's row in the global
-        batch."""
+        """Return the step's share, and the row of each sample's partner in the global batch."""
         step = torch.zeros(1, dtype=torch.int64)
         share = float(keyed_beta(step, progress, 1, alpha=self.config.alpha, salt=1))
         order = keyed_order(self.comm.gather(batch.index), progress)

@@ -1,5 +1,7 @@
-"""MLS: MoCo, and a binary question of each remembered image: is it among my nearest? (Zhu et al.
-2023)."""
+"""MLS: MoCo, and for each remembered image the question whether it is among the nearest.
+
+Zhu et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from manta.objectives._momentum import KeyQueue, MomentumConfig, MomentumTeacher
 
 
 class MLSConfig(MomentumConfig):
-    """Multi-label self-supervised learning."""
+    """Settings of MLS (multi-label self-supervised learning)."""
 
     name: Literal["mls"] = "mls"
     labels: int = Field(
@@ -39,11 +41,12 @@ class MLSConfig(MomentumConfig):
 
 @OBJECTIVES.register("mls")
 class MLS(MomentumTeacher[MLSConfig]):
-    """View 1's features choose among the remembered features of second views, its projection among
-    their projections.
+    """InfoNCE and a multi-label loss of view 1 against dictionaries of second views.
 
-    The dictionaries are the queues and, before them, the batch's own keys of all ranks: the paper
-    enqueues before it compares. Both losses use them; InfoNCE's positive is the sample's own key.
+    View 1's features choose labels among the remembered features of second views, and its
+    projection is compared with their projections. The dictionaries are the queues and, before them,
+    the batch's own keys of all ranks: the paper enqueues before it compares. Both losses use them;
+    InfoNCE's positive is the sample's own key.
     """
 
     Config = MLSConfig
@@ -59,9 +62,8 @@ class MLS(MomentumTeacher[MLSConfig]):
 
     def __init__(self, config: MLSConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.features = KeyQueue(
-            config.queue, encoder.embed_dim
-        )  # in the same order as the projections
+        # Both queues are in the same order.
+        self.features = KeyQueue(config.queue, encoder.embed_dim)
         self.projections = KeyQueue(config.queue, self.projector.out)
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
@@ -69,9 +71,8 @@ class MLS(MomentumTeacher[MLSConfig]):
         g = self.encoder(first.data)
         z = self.projector(g)
         features, projections, valid = self._dictionaries(second.data)
-        logits = dictionary_logits(
-            z, projections, temperature=self.temperature(progress), valid=valid
-        )
+        temperature = self.temperature(progress)
+        logits = dictionary_logits(z, projections, temperature=temperature, valid=valid)
         labels = nearest_labels(g.detach(), features, k=self.config.labels, valid=valid)
         own = self.comm.rank * len(z) + torch.arange(len(z), device=z.device)
         info_nce, multilabel = F.cross_entropy(logits, own), multilabel_bce(logits, labels)
@@ -80,8 +81,10 @@ class MLS(MomentumTeacher[MLSConfig]):
 
     @torch.no_grad()
     def _dictionaries(self, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Rows of features, of projections, and which of them there are: the batch's keys, then the
-        queues."""
+        """Return rows of features and of projections, and which of them are valid.
+
+        The batch's own keys come first, then the queues.
+        """
         encoder, projector = self.teacher
         g = encoder(second)
         keys = [F.normalize(upcast(x), dim=1) for x in (g, projector(g))]

@@ -17,7 +17,7 @@ from manta.schedules import Duration, steps
 
 
 class MoCHiConfig(MomentumConfig):
-    """Mixing of contrastive hard negatives."""
+    """Settings of MoCHi (mixing of contrastive hard negatives)."""
 
     name: Literal["mochi"] = "mochi"
     hardest: int = Field(
@@ -32,23 +32,26 @@ class MoCHiConfig(MomentumConfig):
     )
     warmup: Duration = Field(
         0,
-        description="steps, or a fraction of the run, before the first mix; 10 of 100 epochs in the paper",
+        description="steps, or fraction of the run, before the first mix; 10 of 100 epochs in the "
+        "paper",
     )
 
     @model_validator(mode="after")
     def _hardest_are_of_the_queue(self) -> MoCHiConfig:
         if self.hardest > self.queue:
             raise ValueError(
-                f"queue: the {self.hardest} hardest negatives of {self.queue} cannot be taken; raise it"
+                f"queue: the {self.hardest} hardest negatives of {self.queue} cannot be taken; "
+                "raise it"
             )
         return self
 
 
 @OBJECTIVES.register("mochi")
 class MoCHi(MomentumQueue[MoCHiConfig]):
-    """MoCo v2, and for each query some negatives of its own, through which no gradient flows.
+    """MoCo v2, with synthetic negatives for each query, through which no gradient flows.
 
-    Parts are uniform in (0, 1) and (0, `query_share`). No negative is mixed with itself.
+    The mixing weights are uniform in (0, 1) and (0, `query_share`). No negative is mixed with
+    itself.
     """
 
     Config = MoCHiConfig
@@ -72,7 +75,7 @@ class MoCHi(MomentumQueue[MoCHiConfig]):
     def _synthetic(
         self, query: Tensor, index: Tensor, progress: Progress, direction: int
     ) -> Tensor:
-        """`[B, mixed + query_mixed, D]`."""
+        """Return `[B, mixed + query_mixed, D]` synthetic negatives."""
         config, count = self.config, self.config.hardest
         sizes = [config.mixed] * 3 + [config.query_mixed] * 2
         drawn = keyed_uniform(index, progress, sum(sizes), salt=direction)
@@ -81,7 +84,6 @@ class MoCHi(MomentumQueue[MoCHiConfig]):
         second = (first + 1 + (apart * (count - 1)).long()) % count
         hard = hardest(query, self.queue.rows, count=count)
         mixed = mixed_negatives(hard, first, second, part)
-        return torch.cat(
-            [mixed, query_mixed_negatives(query, hard, chosen, config.query_share * query_part)],
-            dim=1,
-        )
+        query_weight = config.query_share * query_part
+        query_mixed = query_mixed_negatives(query, hard, chosen, query_weight)
+        return torch.cat([mixed, query_mixed], dim=1)

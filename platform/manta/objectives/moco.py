@@ -1,5 +1,7 @@
-"""MoCo: find a momentum teacher's key of the same sample among many (He et al. 2020, Chen et al.
-2020 and 2021)."""
+"""MoCo: find a momentum teacher's key of the same sample among many.
+
+He et al. 2020; Chen et al. 2020 and 2021.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,12 @@ PROJECTORS = {
 
 
 class MoCoConfig(MomentumConfig):
-    """Momentum contrast. What is not given of a projector is the version's own, and so is all of it
-    if it is the other version's: that of v3 has BatchNorm everywhere. A search over versions starts
-    from a recipe in which one of them is written out."""
+    """Settings of MoCo (momentum contrast).
+
+    What is not given of a projector is the version's own, and so is all of it if it is the other
+    version's: that of v3 has BatchNorm everywhere. A search over versions starts from a recipe in
+    which one of them is written out.
+    """
 
     name: Literal["moco"] = "moco"
     version: Literal["v2", "v3"] = Field(
@@ -42,6 +47,7 @@ class MoCoConfig(MomentumConfig):
     @model_validator(mode="before")
     @classmethod
     def _of_the_version(cls, values: Any) -> Any:
+        """Complete the projector by the version's own."""
         if not isinstance(values, Mapping):
             return values
         version, given = values.get("version", "v2"), values.get("projector")
@@ -56,9 +62,11 @@ class MoCoConfig(MomentumConfig):
 class MoCo(MomentumTeacher[MoCoConfig]):
     """Queries of the student against keys of the teacher, in both directions.
 
-    Version 2 keeps keys of both views, where the paper has the first view ask and the second
-    answer. Version 3 has the heads that its paper gives a ResNet, smaller; for a vision transformer
-    it has a projector of three layers.
+    Version 3 has the heads that its paper gives a ResNet, smaller; for a vision transformer the
+    paper has a projector of three layers.
+
+    Ours: version 2 keeps keys of both views, where in the paper the first view gives queries and
+    the second keys.
     """
 
     Config = MoCoConfig
@@ -92,9 +100,8 @@ class MoCo(MomentumTeacher[MoCoConfig]):
                 batch_nce(q, self.comm.gather(k), temperature=temperature, offset=offset)
                 for q, k in pairs
             ]
-            return {
-                "loss": 2 * temperature * torch.stack(losses).sum()
-            }  # as v3's algorithm 1 scales it
+            # Scaled as in v3's algorithm 1.
+            return {"loss": 2 * temperature * torch.stack(losses).sum()}
         self.queue.collect(*(key for _, key in pairs))
         losses = [queue_nce(q, k, self.queue.rows, temperature=temperature) for q, k in pairs]
         return {"loss": torch.stack(losses).mean()}

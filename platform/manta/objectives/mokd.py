@@ -15,16 +15,16 @@ from manta.encoders import build as build_encoder
 from manta.errors import ConfigError
 from manta.functional import dino
 from manta.objectives._base import OBJECTIVES, Objective, Paper
-from manta.objectives._cells import described, map_dim
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature
 from manta.objectives._distilled import Centre, distilled
 from manta.objectives._exchange import Exchange
+from manta.objectives._feature_maps import map_dim, pooled_and_map
 from manta.objectives._parts import Prototypes, ema_update, mlp, momentum_copy
 from manta.schedules import Constant, Cosine, value_of
 
 
 class MOKDConfig(ObjectiveConfig):
-    """Multi-mode online knowledge distillation."""
+    """Settings of MOKD (multi-mode online knowledge distillation)."""
 
     name: Literal["mokd"] = "mokd"
     partner: EncoderConfig = Field(
@@ -33,7 +33,7 @@ class MOKDConfig(ObjectiveConfig):
             stem="small",
             args={"embed_dim": 64, "depth": 2, "num_heads": 2},
         ),
-        description="the other encoder, of another family than the first; only as wide as a trial needs by default",
+        description="the other encoder, of another family than the first; small by default",
     )
     cross: float = Field(1.0, ge=0, description="weight of what the encoders teach each other")
     local_views: int = Field(
@@ -63,44 +63,52 @@ class MOKDConfig(ObjectiveConfig):
     def _heads_divide(self) -> MOKDConfig:
         if self.transformer_dim % self.transformer_heads:
             raise ValueError(
-                f"transformer_dim {self.transformer_dim} is no multiple of transformer_heads {self.transformer_heads}"
+                f"transformer_dim {self.transformer_dim} is no multiple "
+                f"of transformer_heads {self.transformer_heads}"
             )
         return self
 
 
-class Seen(NamedTuple):
-    """What one encoder and its heads make of some views, a list of each."""
+class Outputs(NamedTuple):
+    """Outputs of one encoder and its heads for some views, one entry per view.
 
-    mlp: list[Tensor]  # logits [B, K] of the MLP head
-    transformer: list[Tensor]  # logits [B, K] of the transformer head
-    tokens: list[Tensor]  # [B, T, W], what it looked at
+    Attributes:
+        mlp: logits `[B, K]` of the MLP head.
+        transformer: logits `[B, K]` of the transformer head.
+        tokens: `[B, T, W]`, inputs of the transformer head.
+    """
+
+    mlp: list[Tensor]
+    transformer: list[Tensor]
+    tokens: list[Tensor]
 
 
 @OBJECTIVES.register("mokd")
 class MOKD(Objective[MOKDConfig]):
     """Each student against its own teacher, and against the other encoder's.
 
-    Certain (the authors' main_mokd.py and models/mokd.py): two encoders trained together, each with
-    a momentum teacher, an MLP head and a transformer head; DINO's loss of both heads within the
+    From the authors' main_mokd.py and models/mokd.py: two encoders trained together, each with a
+    momentum teacher, an MLP head and a transformer head; DINO's loss of both heads within the
     encoders, of the MLP heads across them. In place of the transformer heads' loss across stands
     the search. A student's query, detached, joins the cells that the other's teacher has of the
-    first global view; what that teacher's head then says, the mean over the cells without the
-    query, is the target, uncentred, of the student's plain transformer head. Queries are of local
-    views only: the mean cell of a convolutional network, the class token of a transformer. No
-    gradient passes between the encoders.
+    first global view; the output of that teacher's head, the mean over the cells without the query,
+    is the target, uncentred, of the student's plain transformer head. Queries are of local views
+    only: the mean cell of a convolutional network, the class token of a transformer. No gradient
+    passes between the encoders.
 
     Ours: without local views each global view searches the other one; a transformer's query is its
     mean cell too, since not every encoder has a class token; the transformer heads add no positions
-    and end in the MLP projector; all terms weigh alike but for `cross`, one weight for both
+    and end in the MLP projector; all terms weigh alike except for `cross`, one weight for both
     encoders (theirs: 1, and 0.1 for the transformer). A map of one cell leaves its head nothing but
-    the query to attend to. The first encoder's teacher is what a user takes home; the partner's
-    stays in the checkpoint.
+    the query to attend to. The first encoder's teacher is exported; the partner's stays in the
+    checkpoint.
     """
 
     Config = MOKDConfig
     family = "distillation"
     paper = Paper(
-        "Multi-Mode Online Knowledge Distillation for Self-Supervised Visual Representation Learning",
+        "Multi-Mode Online Knowledge Distillation "
+        "for Self-Supervised Visual Representation Learning",
         2023,
         "arXiv:2304.06461, CVPR 2023",
         source="S111",
@@ -114,9 +122,11 @@ class MOKD(Objective[MOKDConfig]):
         try:
             self.partner = build_encoder(config.partner, image_size=data.image_size)
         except ConfigError as error:
-            said = str(error)
-            where = "" if said.startswith("encoder") else ": "
-            raise ConfigError(f"objective.partner{where}{said.removeprefix('encoder')}") from error
+            # An error names the key as `encoder.name`; here it is `objective.partner.name`.
+            message = str(error)
+            colon = "" if message.startswith("encoder") else ": "
+            key = f"objective.partner{colon}"
+            raise ConfigError(key + message.removeprefix("encoder")) from error
         self.heads = nn.ModuleList(Heads(each, config) for each in (encoder, self.partner))
         self.teacher, self.partner_teacher = momentum_copy(encoder), momentum_copy(self.partner)
         self.teacher_heads = momentum_copy(self.heads)
@@ -134,53 +144,50 @@ class MOKD(Objective[MOKDConfig]):
             teachers = self._see(
                 (self.teacher, self.partner_teacher), self.teacher_heads, [batch.global_views]
             )
-            for seen, centre, other in zip(
-                teachers, self.mlp_centres, self.transformer_centres, strict=True
-            ):
-                cast(Centre, centre).collect(seen.mlp)
-                cast(Centre, other).collect(seen.transformer)
+            centres = zip(self.mlp_centres, self.transformer_centres, strict=True)
+            for outputs, (mlp_centre, transformer_centre) in zip(teachers, centres, strict=True):
+                cast(Centre, mlp_centre).collect(outputs.mlp)
+                cast(Centre, transformer_centre).collect(outputs.transformer)
         students = self._see(
             (self.encoder, self.partner), self.heads, [batch.global_views, batch.local_views]
         )
-        own, cross = [], []
+        own_losses, cross_losses = [], []
+        mlps, transformers = self.mlp_centres, self.transformer_centres
         for i, student in enumerate(students):
-            own += [
-                self._distilled(teachers[i].mlp, student.mlp, self.mlp_centres[i], progress),
+            teacher, j = teachers[i], 1 - i
+            other = teachers[j]
+            own_losses += [
+                self._distilled(teacher.mlp, student.mlp, mlps[i], progress),
                 self._distilled(
-                    teachers[i].transformer,
-                    student.transformer,
-                    self.transformer_centres[i],
-                    progress,
+                    teacher.transformer, student.transformer, transformers[i], progress
                 ),
             ]
-            cross += [
-                self._distilled(
-                    teachers[1 - i].mlp, student.mlp, self.mlp_centres[1 - i], progress
-                ),
-                self._searched(student, teachers[1 - i], self.teacher_heads[1 - i], progress),
+            cross_losses += [
+                self._distilled(other.mlp, student.mlp, mlps[j], progress),
+                self._searched(student, other, self.teacher_heads[j], progress),
             ]
-        alone, together = torch.stack(own).mean(), torch.stack(cross).mean()
-        loss = alone + self.config.cross * together
-        return {"loss": loss, "self": alone.detach(), "cross": together.detach()}
+        own, cross = torch.stack(own_losses).mean(), torch.stack(cross_losses).mean()
+        loss = own + self.config.cross * cross
+        return {"loss": loss, "self": own.detach(), "cross": cross.detach()}
 
     def _see(
         self, encoders: tuple[Encoder, Encoder], heads: nn.ModuleList, sizes: list[list[View]]
-    ) -> list[Seen]:
-        """Of both encoders, the views in lists of one size each."""
-        found = []
+    ) -> list[Outputs]:
+        """Return the outputs of both encoders, given the views in lists of one size each."""
+        outputs_of_both = []
         for encoder, head in zip(encoders, heads, strict=True):
-            seen = Seen([], [], [])
-            for views in sizes:
-                if views:
-                    parts = cast(Heads, head)(encoder, torch.cat([view.data for view in views]))
-                    for place, part in zip(seen, parts, strict=True):
-                        place.extend(part.chunk(len(views)))
-            found.append(seen)
-        return found
+            outputs = Outputs([], [], [])
+            for views in filter(None, sizes):
+                parts = cast(Heads, head)(encoder, torch.cat([view.data for view in views]))
+                for field, part in zip(outputs, parts, strict=True):
+                    field.extend(part.chunk(len(views)))
+            outputs_of_both.append(outputs)
+        return outputs_of_both
 
     def _distilled(
         self, targets: list[Tensor], seen: list[Tensor], centre: nn.Module, progress: Progress
     ) -> Tensor:
+        """Return DINO's loss with this step's temperatures."""
         return distilled(
             targets,
             seen,
@@ -191,23 +198,26 @@ class MOKD(Objective[MOKDConfig]):
         )
 
     def _searched(
-        self, student: Seen, teacher: Seen, head: nn.Module, progress: Progress
+        self, student: Outputs, teacher: Outputs, head: nn.Module, progress: Progress
     ) -> Tensor:
-        """The student's plain transformer head against what its own queries find among the
-        teacher's cells."""
+        """Return the loss of a student's transformer head against a search of the teacher's cells.
+
+        The student's own queries search the cells of the other encoder's teacher.
+        """
         large = range(len(teacher.tokens))
         local = range(len(large), len(student.tokens))
         pairs = [(0, j) for j in local] or [(i, j) for i in large for j in large if i != j]
-        said = torch.cat([student.transformer[j] for _, j in pairs])
+        logits = torch.cat([student.transformer[j] for _, j in pairs])
         queries = torch.cat([student.tokens[j].mean(1) for _, j in pairs])
-        found = cast(Heads, head).search(queries, torch.cat([teacher.tokens[i] for i, _ in pairs]))
+        cells = torch.cat([teacher.tokens[i] for i, _ in pairs])
+        target = cast(Heads, head).search(queries, cells)
         at = (progress.step, progress.total_steps)
         return dino(
-            said,
-            found,
+            logits,
+            target,
             student_temperature=value_of(self.config.student_temperature, *at),
             teacher_temperature=value_of(self.config.teacher_temperature, *at),
-            center=found.new_zeros(found.shape[1]),
+            center=target.new_zeros(target.shape[1]),
         )
 
     @torch.no_grad()
@@ -225,40 +235,33 @@ class MOKD(Objective[MOKDConfig]):
 
 
 class Heads(nn.Module):
-    """An encoder's MLP head over its pooled vector, and its transformer head over the cells of its
-    map."""
+    """Two heads of an encoder: an MLP on its pooled vector, a transformer on its map's cells."""
 
     def __init__(self, encoder: Encoder, config: MOKDConfig) -> None:
         super().__init__()
         width = config.transformer_dim
         self.mlp = _logits(encoder.embed_dim, config)
         self.embed = nn.Linear(map_dim(encoder, "mokd"), width)
-        self.blocks = nn.Sequential(
-            *(
-                Block(width, config.transformer_heads, qkv_bias=True)
-                for _ in range(config.transformer_depth)
-            )
-        )
+        heads, depth = config.transformer_heads, config.transformer_depth
+        self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.transformer = _logits(width, config)
 
     def forward(self, encoder: Encoder, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The fields of `Seen`, of views `[N, C, H, W]`."""
-        seen = described(encoder, x)
-        tokens = self.embed(seen.map.flatten(2).mT)
-        return (
-            self.mlp(seen.pooled),
-            self.transformer(self.norm(self.blocks(tokens)).mean(1)),
-            tokens,
-        )
+        """Return the fields of `Outputs` for views `[N, C, H, W]`."""
+        features = pooled_and_map(encoder, x)
+        tokens = self.embed(features.map.flatten(2).mT)
+        logits = self.transformer(self.norm(self.blocks(tokens)).mean(1))
+        return self.mlp(features.pooled), logits, tokens
 
     @torch.no_grad()
     def search(self, query: Tensor, tokens: Tensor) -> Tensor:
-        """Logits `[B, K]` of tokens `[B, T, W]` that also attend to the query `[B, W]` of another
-        encoder's student.
+        """Return logits `[B, K]` of tokens `[B, T, W]` that also attend to another student's query.
 
-        What becomes of the query itself is left out: a target must not repeat the student that
-        asks.
+        The query is `[B, W]`.
+
+        The output at the query itself is left out: a target must not repeat the student that
+        searches.
         """
         joined = self.blocks(torch.cat([query.unsqueeze(1), tokens], dim=1))
         logits: Tensor = self.transformer(self.norm(joined[:, 1:]).mean(1))
@@ -266,5 +269,6 @@ class Heads(nn.Module):
 
 
 def _logits(width: int, config: MOKDConfig) -> nn.Sequential:
+    """Build an MLP projector followed by prototypes."""
     projector = mlp(width, config.projector)
     return nn.Sequential(projector, Prototypes(projector.out, config.prototypes))

@@ -1,5 +1,7 @@
-"""MSN: from a few patches or a small crop, say which prototypes the whole image has (Assran et al.
-2022)."""
+"""MSN: predict the prototypes of the whole image from a few patches or a small crop.
+
+Assran et al. 2022.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from manta.schedules import Cosine, Duration, value_of
 
 
 class MSNConfig(ObjectiveConfig):
-    """Masked siamese networks."""
+    """Settings of MSN (masked siamese networks)."""
 
     name: Literal["msn"] = "msn"
     local_views: int = Field(
@@ -46,14 +48,15 @@ class MSNConfig(ObjectiveConfig):
     iterations: int | None = Field(
         3,
         ge=1,
-        description="of Sinkhorn, which balances the targets too, as the authors' code does; None: as they are",
+        description="of Sinkhorn, which balances the targets, as in the authors' code; None: none",
     )
     momentum: Momentum = Field(
         Cosine(start=0.95, end=1.0), description="of the teacher; 0.996 at first in the paper"
     )
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=128, layers=3, norm="layer", activation="gelu"),
-        description="2048 wide in the paper, with BatchNorm, which is blind to the shifts of a transformer's last norm",
+        description="2048 wide in the paper, with BatchNorm, which ignores the shifts of a "
+        "transformer's last norm",
     )
     prototypes: int = Field(256, ge=2, description="1024 in the paper")
 
@@ -63,9 +66,9 @@ class MSN(Objective[MSNConfig]):
     """Masked and small anchors of the student against the whole target view of the teacher.
 
     One direction: the first global view is the target, the second the masked anchor. The prototypes
-    are the student's; a hidden patch costs nothing. The teacher is what a user takes home. The
-    entropy alone does not keep samples apart where a batch has fewer of them than there are
-    prototypes, so targets are balanced by default.
+    are the student's; a hidden patch costs nothing. The teacher is exported. The entropy term does
+    not by itself keep samples apart where a batch has fewer of them than there are prototypes, so
+    targets are balanced by default.
     """
 
     Config = MSNConfig
@@ -98,20 +101,21 @@ class MSN(Objective[MSNConfig]):
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         self.prototypes.wait(self.config.freeze, progress)
-        whole, masked = batch.global_views
+        target, masked = batch.global_views
         with torch.no_grad():
-            codes = self._codes(self.prototypes(self.teacher(whole.data)), progress)
-        seen = [self._visible(masked.data, masked.mask)]
+            codes = self._codes(self.prototypes(self.teacher(target.data)), progress)
+        features = [self._visible(masked.data, masked.mask)]
         if batch.local_views:
-            seen += self.fused(self.encoder, batch.local_views)
-        anchors = self.prototypes(self.projector(torch.cat(seen))).unflatten(0, (len(seen), -1))
+            features += self.fused(self.encoder, batch.local_views)
+        cosines = self.prototypes(self.projector(torch.cat(features)))
+        anchors = cosines.unflatten(0, (len(features), -1))
         temperature = value_of(self.config.temperature, progress.step, progress.total_steps)
         terms = msn_terms(anchors, codes, temperature=temperature, average=self.comm.mean)
         loss = terms.prediction - self.config.entropy * terms.entropy
         return {"loss": loss} | {name: term.detach() for name, term in terms._asdict().items()}
 
     def _codes(self, cosines: Tensor, progress: Progress) -> Tensor:
-        """Of the targets, `[N, K]`: sharpened, and balanced over all ranks' samples."""
+        """Return the targets' codes `[N, K]`, sharpened, and balanced over all ranks' samples."""
         temperature = value_of(self.config.target_temperature, progress.step, progress.total_steps)
         if self.config.iterations is None:
             return sharpened(cosines, temperature=temperature)
@@ -120,7 +124,7 @@ class MSN(Objective[MSNConfig]):
         )
 
     def _visible(self, data: Tensor, mask: Tensor | None) -> Tensor:
-        """`[N, D]`, pooled over the patches that are not hidden."""
+        """Return features `[N, D]`, pooled over the patches that are not hidden."""
         if mask is None:
             raise ConfigError(
                 "msn was given a view without a mask; build the views from the objective's `needs`"

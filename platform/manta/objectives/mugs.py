@@ -1,5 +1,7 @@
-"""Mugs: tell apart instances, local groups of neighbours, and groups, all at once (Zhou et al.
-2022)."""
+"""Mugs: tell apart instances, local groups of neighbours, and groups, at the same time.
+
+Zhou et al. 2022.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ from manta.schedules import Constant, Cosine, value_of
 
 
 class MugsConfig(ObjectiveConfig):
-    """Multi-granular self-supervision."""
+    """Settings of Mugs (multi-granular self-supervision)."""
 
     name: Literal["mugs"] = "mugs"
     local_views: int = Field(
@@ -77,7 +79,8 @@ class MugsConfig(ObjectiveConfig):
     def _fits(self) -> MugsConfig:
         if self.aggregator_dim % self.aggregator_heads:
             raise ValueError(
-                f"aggregator_dim {self.aggregator_dim} is not a multiple of aggregator_heads {self.aggregator_heads}"
+                f"aggregator_dim {self.aggregator_dim} is not a multiple "
+                f"of aggregator_heads {self.aggregator_heads}"
             )
         if self.neighbours > self.memory:
             raise ValueError(f"{self.neighbours} neighbours do not fit a memory of {self.memory}")
@@ -85,7 +88,7 @@ class MugsConfig(ObjectiveConfig):
 
 
 class Granules(NamedTuple):
-    """What is compared of some views: a list each, `[B, ...]` of every view."""
+    """Outputs to compare for some views, a list each, with `[B, ...]` of every view."""
 
     features: list[Tensor]
     instances: list[Tensor]
@@ -97,11 +100,12 @@ class Granules(NamedTuple):
 class Mugs(Objective[MugsConfig]):
     """Every view's student against every other global view's teacher, at three granularities.
 
-    Certain, from the authors' code: the heads without BatchNorm, the predictors, the queues of the
-    teacher's instances and local groups, the neighbours out of a memory, a transformer over a
-    sample and its neighbours, DINO's loss for groups, and weights of 1. Ours: neighbours are found
-    by the pooled vector (patches' mean there), the memory holds the teacher's unit vectors, and all
-    pairs of views weigh alike. The teacher is what a user takes home.
+    From the authors' code: the heads without BatchNorm, the predictors, the queues of the teacher's
+    instances and local groups, the neighbours from a memory, a transformer over a sample and its
+    neighbours, DINO's loss for groups, and weights of 1. The teacher is exported.
+
+    Ours: neighbours are found by the pooled vector (the patches' mean there), the memory holds the
+    teacher's unit vectors, and all pairs of views weigh alike.
     """
 
     Config = MugsConfig
@@ -168,14 +172,15 @@ class Mugs(Objective[MugsConfig]):
         return {"loss": loss} | {name: term.detach() for name, term in terms.items()}
 
     def _granules(self, encoder: nn.Module, heads: Heads, sizes: list[list[View]]) -> Granules:
-        """Of views in lists of one size each; heads see all of them at once."""
+        """Return the outputs of views in lists of one size each; heads take all of them at once."""
         features = [feature for views in sizes if views for feature in self.fused(encoder, views)]
-        every = torch.cat(features)
-        near = nearest_in_memory(every, self.memory.rows, count=self.config.neighbours).rows
-        found = heads(every, near.to(every.dtype))
-        return Granules(features, *(list(granule.chunk(len(features))) for granule in found))
+        rows = torch.cat(features)
+        near = nearest_in_memory(rows, self.memory.rows, count=self.config.neighbours).rows
+        granules = heads(rows, near.to(rows.dtype))
+        return Granules(features, *(list(granule.chunk(len(features))) for granule in granules))
 
     def _collect(self, teacher: Granules) -> None:
+        """Remember the teacher's outputs for the queues, the memory and the centre."""
         for queue, rows in (
             (self.memory, teacher.features),
             (self.instances, teacher.instances),
@@ -205,7 +210,7 @@ def _contrast(
     queue: Tensor,
     temperature: float,
 ) -> Tensor:
-    """InfoNCE of what the predictor makes of each view, mean over the pairs of `other_views`."""
+    """Return the InfoNCE loss of the predictions, mean over the pairs of `other_views`."""
     predictions = predictor(F.normalize(torch.cat(seen), dim=1)).chunk(len(seen))
     losses = [
         queue_nce(view, target, queue, temperature=temperature)
@@ -215,8 +220,10 @@ def _contrast(
 
 
 class Heads(nn.Module):
-    """What student and teacher both have above the encoder: three projectors, an aggregator,
-    prototypes."""
+    """The modules that student and teacher have on the encoder.
+
+    Three projectors, an aggregator, and prototypes.
+    """
 
     def __init__(self, width: int, config: MugsConfig) -> None:
         super().__init__()
@@ -228,8 +235,12 @@ class Heads(nn.Module):
         self.group = nn.Sequential(projector, Prototypes(projector.out, config.prototypes))
 
     def forward(self, features: Tensor, near: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`[N, D]` and neighbours `[N, k, D]` -> instances `[N, out]`, local groups `[N, out]`,
-        logits `[N, K]`."""
+        """Return instances `[N, out]`, local groups `[N, out]` and logits `[N, K]`.
+
+        Args:
+            features: `[N, D]`.
+            near: neighbours `[N, k, D]`.
+        """
         return (
             self.instance(features),
             self.local_group(self.aggregator(features, near)),
@@ -238,19 +249,17 @@ class Heads(nn.Module):
 
 
 class Aggregator(nn.Module):
-    """`[N, D]` and its neighbours `[N, k, D]` -> `[N, width]`: what the sample's own token has seen
-    of its group."""
+    """A transformer over a sample and its neighbours, `[N, D], [N, k, D] -> [N, width]`.
+
+    The output is that of the sample's own token.
+    """
 
     def __init__(self, width: int, config: MugsConfig) -> None:
         super().__init__()
         self.embed = nn.Linear(width, config.aggregator_dim)
-        self.blocks = nn.Sequential(
-            *(
-                Block(config.aggregator_dim, config.aggregator_heads, qkv_bias=True)
-                for _ in range(config.aggregator_depth)
-            )
-        )
-        self.norm = nn.LayerNorm(config.aggregator_dim)
+        dim, heads, depth = config.aggregator_dim, config.aggregator_heads, config.aggregator_depth
+        self.blocks = nn.Sequential(*(Block(dim, heads, qkv_bias=True) for _ in range(depth)))
+        self.norm = nn.LayerNorm(dim)
 
     def forward(self, features: Tensor, near: Tensor) -> Tensor:
         group = F.normalize(torch.cat([features.unsqueeze(1), near], dim=1), dim=2)

@@ -1,5 +1,7 @@
-"""MCL: stages of contrast, each among samples that the earlier stages could not tell apart (Zhang
-et al. 2024)."""
+"""MCL: stages of contrast, each among samples that the earlier stages could not tell apart.
+
+Zhang et al. 2024.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from manta.schedules import value_of
 
 
 class MultistageConfig(ObjectiveConfig):
-    """Multistage contrastive learning."""
+    """Settings of MCL (multistage contrastive learning)."""
 
     name: Literal["multistage"] = "multistage"
     stages: int = Field(3, ge=2, description="equal parts of the run")
@@ -39,7 +41,7 @@ class MultistageConfig(ObjectiveConfig):
     )
     exported_stages: Literal["last", "all"] = Field(
         "last",
-        description="the encoder of the last stage, or the features of every stage's, one after the other",
+        description="the encoder of the last stage, or all stages' features, concatenated",
     )
     temperature: Temperature = Field(0.5, description="of the cosines")
     projector: HeadConfig = Field(
@@ -58,22 +60,22 @@ class MultistageConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("multistage")
 class Multistage(Objective[MultistageConfig]):
-    """SimCLR, then SimCLR within the clusters of what was learnt, and so on.
+    """SimCLR in stages: each contrasts within the clusters that the earlier stages found.
 
     At the end of a stage the encoder is kept, frozen. The samples of the first batches after it, as
-    the frozen encoder sees them, are clustered by k-means; from there on a negative must share the
-    anchor's cluster under every finished stage. No table is kept: frozen encoders assign each batch
-    as it comes, by the mean of both views' normalised features. The fit is made after `fit_rows`
-    samples, or half-way through the stage if that comes first.
+    the frozen encoder embeds them, are clustered by k-means; from there on a negative must share
+    the anchor's cluster under every finished stage. No table is kept: frozen encoders assign each
+    batch as it comes, by the mean of both views' normalised features. The fit is made after
+    `fit_rows` samples, or half-way through the stage if that comes first.
 
-    The paper assigns clusters off-line, and its representation is all stages' features,
+    With few samples of a cluster in a batch there are few negatives, and none for an anchor without
+    companions: clusters to the power of stages - 1 should stay well below the batch.
+
+    Ours: the paper assigns clusters off-line, and its representation is all stages' features,
     concatenated: that is what `exported_stages=all` gives (before the end of the run, of the stages
     whose clusters are in use and the present one). It is `stages` times as wide and as slow, has no
     feature maps, and timm cannot load it; so by default the encoder, which trains on through all
-    stages, is what a user takes home.
-
-    With few samples of a cell in a batch there are few negatives, and none for an anchor that is
-    alone: clusters to the power of stages - 1 should stay well below the batch.
+    stages, is exported.
     """
 
     Config = MultistageConfig
@@ -93,18 +95,17 @@ class Multistage(Objective[MultistageConfig]):
         super().__init__(config, encoder, data)
         if config.exported_stages == "all" and isinstance(encoder, Concatenation):
             raise ConfigError(
-                "objective.exported_stages=all puts encoders side by side, and encoder.name did already"
+                "objective.exported_stages=all puts encoders side by side, "
+                "and encoder.name did already"
             )
         self.projector = mlp(encoder.embed_dim, config.projector)
         self.earlier = nn.ModuleList([momentum_copy(encoder) for _ in range(config.stages - 1)])
-        self.register_buffer(
-            "centroids", torch.zeros(config.stages - 1, config.clusters, encoder.embed_dim)
-        )
+        centroids = torch.zeros(config.stages - 1, config.clusters, encoder.embed_dim)
+        self.register_buffer("centroids", centroids)
         self.register_buffer("fitted", torch.zeros(config.stages - 1, dtype=torch.bool))
         self.queue = Queue(config.fit_rows, encoder.embed_dim)
-        self._features: list[
-            Tensor
-        ] = []  # by the newest frozen encoder, one for each micro-batch of the step
+        # By the newest frozen encoder, one for each micro-batch of the step.
+        self._features: list[Tensor] = []
 
     @property
     def needs(self) -> ViewNeeds:
@@ -114,16 +115,15 @@ class Multistage(Objective[MultistageConfig]):
     def exported(self) -> Encoder:
         if self.config.exported_stages == "last":
             return self.encoder
-        finished = [
-            cast(Encoder, self.earlier[i])
-            for i, fitted in enumerate(self.fitted.tolist())
-            if fitted
-        ]
+        fitted = zip(self.earlier, self.fitted.tolist(), strict=True)
+        finished = [cast(Encoder, encoder) for encoder, is_fitted in fitted if is_fitted]
         return Concatenation([*finished, self.encoder])
 
     def train(self, mode: bool = True) -> Self:
-        """Finished stages stay in evaluation mode, so that a sample's cluster does not depend on
-        its batch."""
+        """Set the mode of all modules but finished stages, which stay in evaluation mode.
+
+        A sample's cluster must not depend on its batch.
+        """
         super().train(mode)
         self.earlier.eval()
         return self
@@ -138,22 +138,18 @@ class Multistage(Objective[MultistageConfig]):
         return {"loss": loss, "negatives": 2 * (allowed.sum(1).float().mean() - 1)}
 
     def start(self, stage: int, progress: Progress) -> int:
-        """The first step of a stage, from 0."""
+        """Return the first step of a stage; stages count from 0."""
         return round(stage * progress.total_steps / self.config.stages)
 
     def stage(self, step: int, progress: Progress) -> int:
+        """Return the stage of a step."""
         return sum(step >= self.start(stage, progress) for stage in range(1, self.config.stages))
 
     @torch.no_grad()
     def allowed(self, views: list[View], stage: int) -> Tensor:
-        """`[N, M]` bool: in the anchor's cluster under every finished stage that has been
-        fitted."""
-        own = torch.zeros(
-            len(views[0].data),
-            self.config.stages - 1,
-            dtype=torch.int64,
-            device=self.centroids.device,
-        )
+        """Return `[N, M]` bool, True in the anchor's cluster under every fitted stage."""
+        shape = (len(views[0].data), self.config.stages - 1)
+        own = torch.zeros(shape, dtype=torch.int64, device=self.centroids.device)
         for i, encoder in enumerate(self.earlier[:stage]):
             a, b = (F.normalize(upcast(features), dim=1) for features in self.fused(encoder, views))
             features = F.normalize(a + b, dim=1)
@@ -171,40 +167,38 @@ class Multistage(Objective[MultistageConfig]):
         self._features.clear()
         for finished in range(stage, self.stage(progress.step + 1, progress)):
             self.earlier[finished].load_state_dict(self.encoder.state_dict())
+            # Emptied for the next stage's features, which another encoder gives.
             self.queue.place.zero_()
             self.queue.filled.zero_()
 
     def _learn_clusters(self, stage: int, progress: Progress) -> None:
-        """Collect this step's features; after the last that are wanted, fit the centroids of the
-        stage before.
+        """Collect this step's features; fit the previous stage's centroids at the last step needed.
 
-        Which step that is follows from counts that the host knows, so that it never waits for the
-        device.
+        That step follows from counts that the host has, so that it never waits for the device.
         """
         features = torch.cat(self._features)
-        steps = progress.step - self.start(stage, progress) + 1
+        first, end = self.start(stage, progress), self.start(stage + 1, progress)
+        steps = progress.step - first + 1
         enough = -(-self.config.fit_rows // (len(features) * self.comm.world))
-        wanted = min(
-            enough, max((self.start(stage + 1, progress) - self.start(stage, progress)) // 2, 1)
-        )
-        if steps > wanted:
+        needed = min(enough, max((end - first) // 2, 1))
+        if steps > needed:
             return
         self.queue.push(self.comm.gather(features))
-        if steps == wanted:
+        if steps == needed:
             self.centroids[stage - 1] = self._fit(progress.seed)
             self.fitted[stage - 1] = True
 
     def _fit(self, seed: int) -> Tensor:
+        """Return centroids `[clusters, D]` of the collected rows."""
         from sklearn.cluster import KMeans
 
         rows = self.queue.rows[: int(self.queue.filled)]
         if len(rows) < self.config.clusters:
             raise ConfigError(
-                f"{len(rows)} samples came in half a stage, too few for {self.config.clusters} clusters; "
-                "raise train.epochs or lower objective.stages"
+                f"{len(rows)} samples came in half a stage, too few for {self.config.clusters} "
+                "clusters; raise train.epochs or lower objective.stages"
             )
-        means = KMeans(self.config.clusters, n_init=4, random_state=seed).fit(
-            rows.double().cpu().numpy()
-        )
+        kmeans = KMeans(self.config.clusters, n_init=4, random_state=seed)
+        centres = kmeans.fit(rows.double().cpu().numpy()).cluster_centers_
         # The mean over ranks, so that no difference of their libraries makes them disagree.
-        return self.comm.mean(torch.from_numpy(means.cluster_centers_).to(self.centroids))
+        return self.comm.mean(torch.from_numpy(centres).to(self.centroids))

@@ -1,4 +1,7 @@
-"""MYOW: also predict another sample's projection, mined among the nearest (Azabou et al. 2021)."""
+"""MYOW: also predict the projection of another sample, mined among the nearest.
+
+Azabou et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from manta.schedules import Constant, Duration, steps, value_of
 
 
 class MYOWConfig(BootstrapConfig):
-    """Mine your own view."""
+    """Settings of MYOW (mine your own view)."""
 
     name: Literal["myow"] = "myow"
     neighbours: int = Field(
@@ -52,14 +55,14 @@ class MYOWConfig(BootstrapConfig):
 
 @OBJECTIVES.register("myow")
 class MYOW(Bootstrap[MYOWConfig]):
-    """BYOL between two views, and between two samples through a second projector on top of the
-    first.
+    """BYOL between two views, and between two samples through a second, cascaded projector.
 
-    Each sample's third, weakly augmented view seeks its neighbours among the teacher's features of
-    the global batch's. Certain, by the authors' code: the cascade of projectors, the cosine of
-    encoder features, one of k neighbours at random, the total, the delay. Ours: the pool is the
-    batch itself without the sample, where the code draws a second batch; `ramp` is how long the
-    weight grows, where the code counts its end from the start of the run.
+    Each sample's third, weakly augmented view searches its neighbours among the teacher's features
+    of the global batch. From the authors' code: the cascade of projectors, the cosine of encoder
+    features, one of k neighbours at random, the total, the delay.
+
+    Ours: the pool is the batch itself without the sample, where the code draws a second batch;
+    `ramp` is how long the weight grows, where the code counts its end from the start of the run.
     """
 
     Config = MYOWConfig
@@ -105,14 +108,13 @@ class MYOW(Bootstrap[MYOWConfig]):
         return {"loss": loss, "augmented": augmented.detach(), "mined": mined.detach()}
 
     def weight(self, progress: Progress) -> float:
-        """Of the mined view's loss at this step."""
+        """Return the weight of the mined view's loss at this step."""
         after = progress.step - steps(self.config.delay, progress.total_steps)
         ramp = Constant(at=self.config.weight, warmup=self.config.ramp)
         return ramp.value(after, progress.total_steps) if after >= 0 else 0.0
 
     def mined(self, y: Tensor, pool: Tensor, index: Tensor, progress: Progress) -> Tensor:
-        """`[B]` int64: for each of this rank's samples the row of the pool that is its mined
-        view."""
+        """Return `[B]` int64, the pool's row that is each sample's mined view."""
         k = self.config.neighbours
         near = nearest_others(y, pool, k=k, offset=self.comm.rank * len(y))
         place = (keyed_uniform(index, progress, 1) * k).long()

@@ -23,13 +23,13 @@ from manta.schedules import value_of
 
 
 class NNCLRConfig(ObjectiveConfig):
-    """Nearest-neighbour contrastive learning."""
+    """Settings of NNCLR (nearest-neighbour contrastive learning)."""
 
     name: Literal["nnclr"] = "nnclr"
     temperature: Temperature = Field(0.1, description="of the cosines")
     denominator: Literal["nt_xent", "dcl"] = Field(
         "nt_xent",
-        description="nt_xent: with the positive, as in the paper; dcl: without it, better in small batches",
+        description="nt_xent: with the positive, the paper's; dcl: without, for small batches",
     )
     queue: int = Field(
         4096, ge=1, description="past samples among which neighbours are sought; 98304 in the paper"
@@ -46,18 +46,20 @@ class NNCLRConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("nnclr")
 class NNCLR(Objective[NNCLRConfig]):
-    """Neighbours of each view's projections against predictions from the other view, among all
-    ranks' samples.
+    """Neighbours of each view's projections against predictions from the other view.
 
-    Each neighbour is compared with all predictions (eq. 3) and each prediction with all neighbours
-    (eq. 4). The support set takes the first view's projections; until it has any, which the paper
-    leaves to random vectors, a projection is its own neighbour.
+    Each neighbour is compared with all ranks' predictions (eq. 3) and each prediction with all
+    neighbours (eq. 4). The support set takes the first view's projections.
+
+    Ours: until the support set has any row, a projection is its own neighbour; the paper starts
+    with random vectors.
     """
 
     Config = NNCLRConfig
     family = "contrastive"
     paper = Paper(
-        "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations",
+        "With a Little Help from My Friends: "
+        "Nearest-Neighbor Contrastive Learning of Visual Representations",
         2021,
         "arXiv:2104.14548, ICCV 2021",
     )
@@ -90,7 +92,7 @@ class NNCLR(Objective[NNCLRConfig]):
         return {"loss": loss}
 
     def _contrast(self, friends: Tensor, predictions: Tensor, progress: Progress) -> Tensor:
-        """The mean of eq. 3 and 4."""
+        """Return the mean of eq. 3 and 4."""
         temperature = value_of(self.config.temperature, progress.step, progress.total_steps)
         losses = [
             batch_nce(

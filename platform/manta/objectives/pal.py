@@ -1,5 +1,7 @@
-"""PAL: VICReg or SimCLR on a graph of related samples, which an oracle may add to (Cabannes et al.
-2023)."""
+"""PAL: VICReg or SimCLR on a graph of related samples, to which an oracle may add.
+
+Cabannes et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ UNKNOWN = -1
 
 
 class PALConfig(ObjectiveConfig):
-    """Positive active learning."""
+    """Settings of PAL (positive active learning)."""
 
     name: Literal["pal"] = "pal"
     loss: Literal["vicreg", "simclr"] = Field(
@@ -34,10 +36,10 @@ class PALConfig(ObjectiveConfig):
     )
     oracle: str | None = Field(
         None,
-        description="column of the dataset whose equal values mean related samples; None: views alone, no labels",
+        description="column whose equal values mean related samples; None: views only, no labels",
     )
     budget: float = Field(
-        1.0, gt=0, le=1, description="fraction of the samples for which the oracle is asked"
+        1.0, gt=0, le=1, description="fraction of the samples for which the oracle answers"
     )
     invariance: float = Field(25.0, ge=0, description="vicreg: weight of the distance along edges")
     variance: float = Field(
@@ -56,10 +58,12 @@ class PAL(Objective[PALConfig]):
     """A loss over the edges of a graph on the global batch's views.
 
     Without an oracle two views are related if they are of one sample, and the loss is the plain
-    method's. With one, also if their samples' values are known, asked for and equal: which samples
-    are asked for is drawn once, by their index, so that a budget of 0.1 never sees more than a
-    tenth of the values. The paper's oracle answers for pairs; pairs of equal values are what such
-    answers amount to when one value is asked of each sample. Labels enter by the user's word alone.
+    method's. With one, also if their samples' values are known, within the budget and equal. Which
+    samples the oracle answers for is drawn once, by their index, so that a budget of 0.1 never
+    reads more than a tenth of the values. Labels are used only where the user names the column.
+
+    Ours: the paper's oracle answers for pairs; pairs of equal values are what such answers amount
+    to when it gives one value for each sample.
     """
 
     Config = PALConfig
@@ -71,7 +75,7 @@ class PAL(Objective[PALConfig]):
         source="S113",
     )
     exchange = Exchange.GATHER
-    labels = "asked"
+    labels = "optional"
     slow_start = True
 
     def __init__(self, config: PALConfig, encoder: Encoder, data: DataFacts) -> None:
@@ -103,17 +107,16 @@ class PAL(Objective[PALConfig]):
             + self.config.variance * terms.variance
             + self.config.covariance * terms.covariance
         )
-        return (
-            {"loss": loss} | {name: term.detach() for name, term in terms._asdict().items()} | edges
-        )
+        logged = {name: term.detach() for name, term in terms._asdict().items()}
+        return {"loss": loss, **logged, **edges}
 
     def related(self, index: Tensor, seed: int) -> Tensor:
-        """`[N, M]` bool: this rank's samples by the global batch's."""
+        """Return `[N, M]` bool, which of the global batch are related to this rank's samples."""
         everyone = self.comm.gather(index)
         related = index[:, None] == everyone
         if self.oracle is None:
             return related
-        asked = keyed_uniform(index, Progress(0, 1, seed), 1).squeeze(1) < self.config.budget
-        values = torch.where(asked, self.oracle[index], UNKNOWN)
-        known = (values != UNKNOWN)[:, None]
-        return related | (known & (values[:, None] == self.comm.gather(values)))
+        drawn = keyed_uniform(index, Progress(0, 1, seed), 1).squeeze(1) < self.config.budget
+        values = torch.where(drawn, self.oracle[index], UNKNOWN)
+        has_value = (values != UNKNOWN)[:, None]
+        return related | (has_value & (values[:, None] == self.comm.gather(values)))

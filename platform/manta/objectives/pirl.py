@@ -22,11 +22,11 @@ from manta.objectives._parts import mlp
 from manta.schedules import value_of
 
 SMALLEST_PATCH = 24
-"""Pixels. Encoders of stride 32 see less than that as a single pixel before their last stage."""
+"""Least side in pixels: smaller inputs reach the last stage of stride-32 encoders as one pixel."""
 
 
 class PIRLConfig(ObjectiveConfig):
-    """Pretext-invariant representations."""
+    """Settings of PIRL (pretext-invariant representations)."""
 
     name: Literal["pirl"] = "pirl"
     temperature: Temperature = Field(0.07, description="of the cosines")
@@ -38,7 +38,7 @@ class PIRLConfig(ObjectiveConfig):
     )
     target: Literal["before", "after"] = Field(
         "before",
-        description="memory of a sample's earlier passes (the paper's), or with its present image taken in",
+        description="memory before (the paper's) or after taking in a sample's present image",
     )
     negatives: int = Field(
         4096, ge=1, description="memories of others that are drawn for a step; 32000 in the paper"
@@ -50,7 +50,8 @@ class PIRLConfig(ObjectiveConfig):
     patch_size: int | None = Field(
         None,
         ge=4,
-        description="pixels that a patch is resized to; None: its cell to a multiple of 16, at least 24",
+        description="side that patches are resized to; None: the cell's to a multiple of 16, at "
+        "least 24",
     )
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=128, layers=2),
@@ -67,13 +68,14 @@ class PIRLConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("pirl")
 class PIRL(Objective[PIRLConfig]):
-    """The first view whole and the second as a shuffled puzzle, against an average of what the
-    sample has been.
+    """The whole first view and the second as a shuffled puzzle, against the sample's memory.
 
-    The memory of a sample is one row of a table that holds every sample, so it is found in whatever
-    order samples come, which a queue could not do. What was not seen yet is random as a negative,
-    as the paper's bank is at its start. Ours: where there is no memory of a sample yet, its present
-    image is taken for it, to which the image itself cannot come nearer.
+    The memory of a sample, an average of its past projections, is one row of a table that holds
+    every sample, so it is found in whatever order samples come, which a queue could not do. A
+    sample never seen is random as a negative, as the paper's bank is at its start.
+
+    Ours: where there is no memory of a sample yet, its present image is taken for it, to which the
+    image itself cannot come nearer.
     """
 
     Config = PIRLConfig
@@ -93,19 +95,16 @@ class PIRL(Objective[PIRLConfig]):
         super().__init__(config, encoder, data)
         self.projector = mlp(encoder.embed_dim, config.projector)
         width, cells = self.projector.out, config.grid**2
-        self.patch_projector = mlp(
-            encoder.embed_dim, config.patch_projector, bias=False
-        )  # the puzzle's shifts for it
-        self.puzzle_projector = mlp(
-            cells * self.patch_projector.out, config.puzzle_projector, out=width
-        )
+        # The puzzle's projector can shift in its place, so the last layer has no bias.
+        self.patch_projector = mlp(encoder.embed_dim, config.patch_projector, bias=False)
+        puzzle_width = cells * self.patch_projector.out
+        self.puzzle_projector = mlp(puzzle_width, config.puzzle_projector, out=width)
         self.memory = SampleTable(data.rows, width)
         self.register_buffer("noise", F.normalize(torch.randn(config.negatives, width), dim=1))
         cell = data.image_size // config.grid
         self.patch_size = config.patch_size or max(SMALLEST_PATCH, cell // 16 * 16)
-        self._seen: list[
-            tuple[Tensor, Tensor]
-        ] = []  # indexes and memories of each micro-batch of the step
+        # Indexes and memories of each micro-batch of the step.
+        self._seen: list[tuple[Tensor, Tensor]] = []
 
     @property
     def needs(self) -> ViewNeeds:
@@ -128,7 +127,7 @@ class PIRL(Objective[PIRLConfig]):
         return {"loss": loss, "image": of_image.detach(), "puzzle": of_puzzle.detach()}
 
     def _solve(self, view: View, index: Tensor, progress: Progress) -> Tensor:
-        """`[B, D]` of each sample's patches, in an order that is drawn for it."""
+        """Return `[B, D]` of each sample's patches, in an order drawn for it."""
         grid, cells = self.config.grid, self.config.grid**2
         drawn = keyed_uniform(index, progress, 3 * cells)
         offsets, order = drawn[:, cells:].view(-1, cells, 2), drawn[:, :cells].argsort(1)
@@ -139,23 +138,25 @@ class PIRL(Objective[PIRLConfig]):
             share=self.config.patch_share,
             size=self.patch_size,
         )
-        parts = self.patch_projector(self.encoder(patches.flatten(0, 1))).view(
-            len(index), cells, -1
-        )
+        projected = self.patch_projector(self.encoder(patches.flatten(0, 1)))
+        parts = projected.view(len(index), cells, -1)
         shuffled = parts.gather(1, order.unsqueeze(2).expand_as(parts))
-        found: Tensor = self.puzzle_projector(shuffled.flatten(1))
-        return found
+        puzzle: Tensor = self.puzzle_projector(shuffled.flatten(1))
+        return puzzle
 
     def _memories(self, index: Tensor, f: Tensor, progress: Progress) -> tuple[Tensor, Tensor]:
-        """Memories `[B, D]` before this step, f where there was none yet; and after it, when they
-        have taken f in."""
+        """Return memories `[B, D]` before this step, and after taking the projections f in.
+
+        Where there was no memory yet, the one before is f.
+        """
         momentum = value_of(self.config.momentum, progress.step, progress.total_steps)
         now, stored = F.normalize(f, dim=1), self.memory.read(index).to(f)
-        before = torch.where(stored.any(1, keepdim=True), stored, now)  # a row of zeros is none's
+        # A row of zeros marks a sample without a memory.
+        before = torch.where(stored.any(1, keepdim=True), stored, now)
         return before, F.normalize(torch.lerp(now, before, momentum), dim=1)
 
     def _drawn(self, index: Tensor, progress: Progress) -> tuple[Tensor, Tensor]:
-        """Memories `[K, D]` of drawn samples, and `[B, K]` where these are one's own."""
+        """Return memories `[K, D]` of drawn samples, and `[B, K]` bool where they are one's own."""
         places = torch.arange(self.config.negatives)
         drawn = (keyed_uniform(places, progress, 1, salt=1).squeeze(1) * len(self.memory)).long()
         bank = self.memory.read(drawn).to(self.noise)

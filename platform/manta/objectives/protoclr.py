@@ -1,5 +1,7 @@
-"""ProtoCLR: every image is a one-shot class, and its augmented copies are the queries (Medina et
-al. 2020)."""
+"""ProtoCLR: every image is a one-shot class, and its augmented copies are the queries.
+
+Medina et al. 2020.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from manta.objectives._parts import mlp
 
 
 class ProtoCLRConfig(ObjectiveConfig):
-    """Prototypical contrastive learning of few-shot episodes."""
+    """Settings of ProtoCLR (prototypical contrastive learning of few-shot episodes)."""
 
     name: Literal["protoclr"] = "protoclr"
     queries: int = Field(3, ge=1, description="augmented copies of each sample")
@@ -34,8 +36,7 @@ class ProtoCLRConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("protoclr")
 class ProtoCLR(Objective[ProtoCLRConfig]):
-    """Each query finds its own prototype among those of all ranks' samples, by squared Euclidean
-    distance.
+    """Each query finds its prototype among all ranks' samples, by squared Euclidean distance.
 
     Prototypes are the features of the plain images, which are the first view, and have gradients
     too.
@@ -54,29 +55,20 @@ class ProtoCLR(Objective[ProtoCLRConfig]):
 
     def __init__(self, config: ProtoCLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        # Distances know no shift, so the last layer has no bias.
-        head = (
-            nn.Identity()
-            if config.projector is None
-            else mlp(encoder.embed_dim, config.projector, bias=False)
-        )
-        self.projector = head
+        self.projector: nn.Module = nn.Identity()
+        if config.projector is not None:
+            # Distances do not depend on a shift, so the last layer has no bias.
+            self.projector = mlp(encoder.embed_dim, config.projector, bias=False)
 
     @property
     def needs(self) -> ViewNeeds:
         first = 1.0 if self.config.augment_prototypes else 0.0
-        queries = self.config.queries
-        return ViewNeeds(
-            preset="simclr", global_views=1 + queries, strengths=(first, *[1.0] * queries)
-        )
+        strengths = (first, *[1.0] * self.config.queries)
+        return ViewNeeds(preset="simclr", global_views=len(strengths), strengths=strengths)
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        prototypes, *queries = self.fused(
-            nn.Sequential(self.encoder, self.projector), batch.global_views
-        )
-        gathered = self.comm.gather(upcast(prototypes))
-        return {
-            "loss": protoclr(
-                torch.stack(queries, dim=1), gathered, offset=self.comm.rank * len(prototypes)
-            )
-        }
+        model = nn.Sequential(self.encoder, self.projector)
+        prototypes, *queries = self.fused(model, batch.global_views)
+        every_prototype = self.comm.gather(upcast(prototypes))
+        offset = self.comm.rank * len(prototypes)
+        return {"loss": protoclr(torch.stack(queries, dim=1), every_prototype, offset=offset)}

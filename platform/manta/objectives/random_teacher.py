@@ -1,5 +1,7 @@
-"""Random teacher: distil a teacher that was never trained, and be better than it (Sarnthein et al.
-2023)."""
+"""Random teacher: distil a teacher that was never trained, and become better than it.
+
+Sarnthein et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +22,20 @@ from manta.schedules import value_of
 
 
 class RandomTeacherConfig(ObjectiveConfig):
-    """Distillation of a random teacher: a control for what other methods' teachers add."""
+    """Settings of random teacher: a control for what other methods' teachers add."""
 
     name: Literal["random_teacher"] = "random_teacher"
     distance: float = Field(
         0.1,
         gt=0,
         le=1,
-        description="of the student's start from the teacher, the paper's alpha: 1 leaves weights as they were given; "
-        "near 0, where the paper finds more learnt, it is the teacher",
+        description="of the student's start from the teacher, the paper's alpha: 1 leaves the "
+        "given weights; near 0, where the paper finds more is learned, it is the teacher",
     )
     augmentation: float = Field(
         0.0,
         ge=0,
-        description="strength of the view that both see; 0 is none, the paper's point, 1 is SimCLR's",
+        description="strength of the view that both see; 0: none, the paper's point; 1: SimCLR's",
     )
     student_temperature: Temperature = Field(
         0.1, description="of the student's prototypes, as in DINO"
@@ -48,13 +50,14 @@ class RandomTeacherConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("random_teacher")
 class RandomTeacher(Objective[RandomTeacherConfig]):
-    """A student learns what a random network says of the same image, which need not be augmented.
+    """A student that learns a random network's output for the same, perhaps augmented, image.
 
-    The student is the encoder that was given, pulled towards the teacher by `distance` below 1. The
+    The teacher runs in train mode, without centring, and never changes. Norms whose scales are
+    zero, by which timm silences residual branches at first, get 1 in both, as in the authors' code.
+
+    Ours: the student is the given encoder, pulled towards the teacher by `distance` below 1. The
     teacher has the same weights in a random order, layer by layer: as good as new ones from the
-    same distribution, which an encoder that is there already cannot be asked for. It runs in train
-    mode, without centring and never changes. Norms whose scales are zero, by which timm silences
-    residual branches at first, get 1 in both, as in the authors' code.
+    same distribution, which an existing encoder cannot provide.
     """
 
     Config = RandomTeacherConfig
@@ -70,6 +73,7 @@ class RandomTeacher(Objective[RandomTeacherConfig]):
         super().__init__(config, encoder, data)
         projector = mlp(encoder.embed_dim, config.projector)
         self.head = nn.Sequential(projector, Prototypes(projector.out, config.prototypes))
+        # Before the copy, so that student and teacher both have their branches.
         open_branches(encoder)
         self.teacher = momentum_copy(nn.Sequential(encoder, self.head))
         shuffle_weights(self.teacher)
@@ -97,8 +101,10 @@ class RandomTeacher(Objective[RandomTeacherConfig]):
 
 @torch.no_grad()
 def open_branches(encoder: nn.Module) -> None:
-    """Set to 1 the scales of each norm whose scales are all zero: what never trains would stay
-    without its branch."""
+    """Set to 1 the scales of each norm whose scales are all zero.
+
+    A teacher that never trains would stay without the branch that they silence.
+    """
     for name, value in encoder.named_parameters():
         if name.endswith("weight") and value.ndim == 1 and not value.any():
             value.fill_(1)
@@ -109,17 +115,13 @@ def shuffle_weights(module: nn.Module) -> None:
     """Permute the entries of every weight matrix and kernel; biases and norms stay."""
     for weight in module.parameters():
         if weight.ndim > 1:
-            weight.copy_(
-                weight.flatten()[torch.randperm(weight.numel(), device=weight.device)].view_as(
-                    weight
-                )
-            )
+            order = torch.randperm(weight.numel(), device=weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
 
 
 @torch.no_grad()
 def approach(student: nn.Module, teacher: nn.Module, distance: float) -> None:
-    """Move every weight matrix and kernel of the student to its start at `distance` from the
-    teacher's."""
+    """Move the student's weight matrices and kernels to `distance` from the teacher's."""
     for own, other in zip(student.parameters(), teacher.parameters(), strict=True):
         if own.ndim > 1:
             own.copy_(near_teacher(own, other, distance=distance))

@@ -1,5 +1,7 @@
-"""Relational reasoning: does a pair of views belong to one image or to two? (Patacchiola & Storkey
-2020)."""
+"""Relational reasoning: does a pair of views belong to one image or to two?
+
+Patacchiola & Storkey 2020.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +24,14 @@ from manta.objectives._parts import mlp
 
 
 class RelationalConfig(ObjectiveConfig):
-    """Self-supervised relational reasoning."""
+    """Settings of relational reasoning."""
 
     name: Literal["relational"] = "relational"
     global_views: int = Field(
         4, ge=2, description="K, the paper's key setting: up to 32 there; pairs grow as K squared"
     )
     aggregation: Aggregation = Field("cat", description="what a pair is to the relation head")
-    gamma: float = Field(
-        2.0, ge=0, description="how much less a pair counts that is already known; 0: all alike"
-    )
+    gamma: float = Field(2.0, ge=0, description="how much less an easy pair counts; 0: all alike")
     alpha: float = Field(
         0.5, ge=0, le=1, description="weight of the related pairs; the others' is the rest"
     )
@@ -43,12 +43,13 @@ class RelationalConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("relational")
 class Relational(Objective[RelationalConfig]):
-    """One logit for each pair of views, of the same sample and of one with its partner; no matrix
-    of negatives.
+    """One logit for each pair of views of a sample, and for each pair with another sample.
 
-    In the paper's code the partner is the batch rolled by one more for each pair of views; here it
-    is drawn for each pair by sample and step from all ranks' samples. GELU stands for its
-    LeakyReLU; with ReLU the head learns later.
+    There is no matrix of negatives.
+
+    Ours: a pair's partner is drawn by sample and step from all ranks' samples, where the paper's
+    code rolls the batch by one more for each pair of views. GELU replaces its LeakyReLU; with ReLU
+    the head learns later.
     """
 
     Config = RelationalConfig
@@ -80,9 +81,9 @@ class Relational(Objective[RelationalConfig]):
         for salt, (i, j) in enumerate(combinations(range(self.config.global_views), 2)):
             partners = keyed_order(index, progress, salt=salt)[own]
             related.append(aggregate(h[:, i], h[:, j], self.config.aggregation))
-            unrelated.append(
-                aggregate(h[:, i], everyone[partners, j].to(h.dtype), self.config.aggregation)
-            )
+            # Sliced again: backward then sums the gradients of h in the same order as ever.
+            first, other = h[:, i], everyone[partners, j].to(h.dtype)
+            unrelated.append(aggregate(first, other, self.config.aggregation))
         logits = self.relation(torch.cat([*related, *unrelated])).squeeze(1)
         answers = torch.arange(len(logits), device=logits.device) < len(logits) // 2
         loss = focal_bce(logits, answers, gamma=self.config.gamma, alpha=self.config.alpha)

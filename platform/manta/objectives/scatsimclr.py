@@ -1,5 +1,7 @@
-"""ScatSimCLR: SimCLR on a scattering network, which also tells how an image was transformed (Kinakh
-et al. 2021)."""
+"""ScatSimCLR: SimCLR on a scattering network, which also recognises transformations.
+
+Kinakh et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ TASKS = {
 
 
 class ScatSimCLRConfig(ObjectiveConfig):
-    """SimCLR with a pretext task beside it."""
+    """Settings of ScatSimCLR (SimCLR with a pretext task beside it)."""
 
     name: Literal["scatsimclr"] = "scatsimclr"
     pretext: Literal["rotation", "jigsaw"] = Field(
@@ -55,20 +57,23 @@ class ScatSimCLRConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("scatsimclr")
 class ScatSimCLR(Objective[ScatSimCLRConfig]):
-    """NT-Xent between two views, and the class of the transformation that a third was put through.
+    """NT-Xent between two views, and the class of the transformation of a third.
 
     The paper's encoder is a fixed scattering network with a small trainable adapter,
     `encoder.name=scatnet`; the objective takes any, as the paper does too. The third view is the
-    authors', whose contrast is between the first two alone. Ours: one drawn rotation of the third
-    view, which is augmented already, where the authors rotate first, then augment, and ask for all
-    four rotations of each image; and a jigsaw of whole images, in the 24 orders of four quadrants,
-    where theirs encodes nine patches one by one, in 35 permutations.
+    authors', whose contrast is between the first two only.
+
+    Ours: one drawn rotation of the third view, which is augmented already, where the authors rotate
+    first, then augment, and classify all four rotations of each image; and a jigsaw of whole
+    images, in the 24 orders of four quadrants, where theirs encodes nine patches one by one, in 35
+    permutations.
     """
 
     Config = ScatSimCLRConfig
     family = "contrastive"
     paper = Paper(
-        "ScatSimCLR: self-supervised contrastive learning with pretext task regularization for small-scale datasets",
+        "ScatSimCLR: self-supervised contrastive learning "
+        "with pretext task regularization for small-scale datasets",
         2021,
         "arXiv:2108.13939, ICCV workshops 2021",
         source="S072",

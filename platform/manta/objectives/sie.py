@@ -1,5 +1,7 @@
-"""SIE: one half of an embedding ignores the view, the other follows its transformation (Garrido et
-al. 2023)."""
+"""SIE: one half of an embedding ignores the view, the other follows its transformation.
+
+Garrido et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,11 @@ from manta.objectives._exchange import Exchange
 from manta.objectives._parts import mlp
 
 PARAMETERS = 12
-"""Numbers that a view's pipeline hands over as its transformation."""
+"""Number of parameters by which the view pipeline describes a transformation."""
 
 
 class SIEConfig(ObjectiveConfig):
-    """Split invariant equivariant representations."""
+    """Settings of SIE (split invariant equivariant representations)."""
 
     name: Literal["sie"] = "sie"
     split: float = Field(
@@ -50,19 +52,21 @@ class SIEConfig(ObjectiveConfig):
     )
     hypernetwork: HeadConfig = Field(
         HeadConfig(layers=1, norm=None),
-        description="from both views' transformations to the linear predictor; linear in the paper; `out` is not used",
+        description="from both views' transformations to the linear predictor; linear in the "
+        "paper; `out` is not used",
     )
 
 
 @OBJECTIVES.register("sie")
 class SIE(Objective[SIEConfig]):
-    """VICReg whose second part is carried from view a to view b by a map that the true
-    transformations choose.
+    """VICReg whose second part is mapped from view a to view b by their transformations.
 
-    Certain, by the paper and its code: the split, one direction, the weights, a linear hypernetwork
-    that does not see the images. Ours: it is given the parameters of both views, since two crops
-    have no one relative transformation as two poses have; it has a bias; and what it gives is added
-    to the identity, which learns sooner.
+    From the paper and its code: the split, one direction, the weights, a linear hypernetwork that
+    does not see the images.
+
+    Ours: the hypernetwork gets the parameters of both views, since two crops have no single
+    relative transformation as two poses have; it has a bias; and its output is added to the
+    identity, which learns sooner.
     """
 
     Config = SIEConfig
@@ -82,7 +86,7 @@ class SIE(Objective[SIEConfig]):
             raise ConfigError(
                 f"objective.split leaves a part of the encoder's {encoder.embed_dim} features empty"
             )
-        # Nothing sees a shift of the invariant part.
+        # No term depends on a shift of the invariant part, so its last layer has no bias.
         self.projector = mlp(encoder.embed_dim - self.equivariant, config.projector, bias=False)
         self.equivariant_projector = mlp(self.equivariant, config.equivariant_projector)
         self.width = self.equivariant_projector.out
@@ -96,13 +100,11 @@ class SIE(Objective[SIEConfig]):
         view_a, view_b = batch.global_views
         y = self.encoder(torch.cat([view_a.data, view_b.data]))
         invariant_a, invariant_b = self.projector(y[:, : -self.equivariant]).chunk(2)
-        equivariant_a, equivariant_b = self.equivariant_projector(y[:, -self.equivariant :]).chunk(
-            2
-        )
-        transformation = torch.cat([transform_of(view_a), transform_of(view_b)], dim=1).to(
-            view_a.data.dtype
-        )
-        maps = self.hypernetwork(transformation).unflatten(1, (self.width, self.width))
+        equivariant = self.equivariant_projector(y[:, -self.equivariant :])
+        equivariant_a, equivariant_b = equivariant.chunk(2)
+        transformation = torch.cat([transform_of(view_a), transform_of(view_b)], dim=1)
+        entries = self.hypernetwork(transformation.to(view_a.data.dtype))
+        maps = entries.unflatten(1, (self.width, self.width))
         terms = sie_terms(
             invariant_a,
             invariant_b,
@@ -122,7 +124,7 @@ class SIE(Objective[SIEConfig]):
 
 
 def transform_of(view: View) -> Tensor:
-    """`[B, PARAMETERS]` of the true transformation."""
+    """Return `[B, PARAMETERS]`, the parameters of the view's transformation."""
     if view.transform is None or view.transform.shape[1] != PARAMETERS:
         raise ConfigError(
             f"sie needs views that hand over {PARAMETERS} parameters of their transformation"

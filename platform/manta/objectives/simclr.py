@@ -18,7 +18,7 @@ from manta.schedules import value_of
 
 
 class SimCLRConfig(ObjectiveConfig):
-    """SimCLR."""
+    """Settings of SimCLR."""
 
     name: Literal["simclr"] = "simclr"
     temperature: Temperature = Field(

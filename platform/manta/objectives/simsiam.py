@@ -1,5 +1,7 @@
-"""SimSiam: predict the other view's projection, whose gradient is stopped, and nothing more (Chen &
-He 2021)."""
+"""SimSiam: predict the other view's projection, whose gradient is stopped, and nothing more.
+
+Chen & He 2021.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,14 @@ from manta.objectives._parts import mlp
 
 
 class SimSiamConfig(ObjectiveConfig):
-    """Simple siamese representation learning."""
+    """Settings of SimSiam (simple siamese representation learning)."""
 
     name: Literal["simsiam"] = "simsiam"
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=512, layers=2, norm_out=True),
-        description="normalised at its output too, which the paper's table 3 finds a little better (68.1 against 67.4; "
-        "34.6 where no head is normalised); the paper's is 2048 wide, of 3 layers (2 for CIFAR-10)",
+        description="normalised at its output too, which the paper's table 3 finds a little better "
+        "(68.1 against 67.4; 34.6 where no head is normalised); the paper's is 2048 wide, of 3 "
+        "layers (2 for CIFAR-10)",
     )
     predictor: HeadConfig = Field(
         HeadConfig(hidden=128, out=512, layers=2),
@@ -34,11 +37,10 @@ class SimSiamConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("simsiam")
 class SimSiam(Objective[SimSiamConfig]):
-    """The symmetrised negative cosine (the paper's eq. 4): from -1, when each view foretells the
-    other, to 1.
+    """The symmetrised negative cosine of predictions and projections (the paper's eq. 4).
 
-    By the paper it is the stopped gradient, with a predictor, that prevents a collapse;
-    normalisation helps it learn.
+    It is -1 when each view predicts the other, and 1 at most. By the paper it is the stopped
+    gradient, with a predictor, that prevents a collapse; normalisation helps it learn.
     """
 
     Config = SimSiamConfig
@@ -60,6 +62,5 @@ class SimSiam(Objective[SimSiamConfig]):
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         z_a, z_b = self.fused(nn.Sequential(self.encoder, self.projector), batch.global_views)
         p_a, p_b = self.predictor(z_a), self.predictor(z_b)
-        return {
-            "loss": (negative_cosine(p_a, z_b.detach()) + negative_cosine(p_b, z_a.detach())) / 2
-        }
+        loss = (negative_cosine(p_a, z_b.detach()) + negative_cosine(p_b, z_a.detach())) / 2
+        return {"loss": loss}

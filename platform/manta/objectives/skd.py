@@ -1,4 +1,7 @@
-"""SKD: BYOL, and soft targets that similar images of the batch lend each other (Li et al. 2022)."""
+"""SKD: BYOL, and soft targets that similar images of the batch lend each other.
+
+Li et al. 2022.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from manta.schedules import value_of
 
 
 class SKDConfig(BootstrapConfig):
-    """Self-knowledge distillation."""
+    """Settings of SKD (self-knowledge distillation)."""
 
     name: Literal["skd"] = "skd"
     weight: float = Field(
@@ -30,7 +33,7 @@ class SKDConfig(BootstrapConfig):
         0.1, description="of the softmax over the dimensions of the normalised outputs"
     )
     affinity_temperature: Temperature = Field(
-        0.1, description="of the cosines that say who lends to whom"
+        0.1, description="of the cosines that decide how much samples lend each other"
     )
     lent: float = Field(
         0.9,
@@ -42,20 +45,22 @@ class SKDConfig(BootstrapConfig):
 
 @OBJECTIVES.register("skd")
 class SKD(Bootstrap[SKDConfig]):
-    """BYOL's loss, and the divergence of the predictions from the teacher's soft targets, mixed
-    over the batch.
+    """BYOL's loss, and the predictions' divergence from the teacher's mixed soft targets.
 
-    Certain is what the abstract says: an online and a momentum network on two views, and knowledge
-    of other images by the similarity of visual features. The formula is ours, after batch knowledge
-    ensembling (Ge et al. 2021, BAKE, the source of the authors' later work): affinities are cosines
-    of the teacher's encoder features over the global batch, and distributions are softmaxes over
-    the dimensions of normalised projections and predictions.
+    The abstract fixes an online and a momentum network on two views, and knowledge of other images
+    by the similarity of visual features.
+
+    Ours: the formula, after batch knowledge ensembling (Ge et al. 2021, BAKE, the source of the
+    authors' later work): affinities are cosines of the teacher's encoder features over the global
+    batch, and distributions are softmaxes over the dimensions of normalised projections and
+    predictions.
     """
 
     Config = SKDConfig
     family = "non-contrastive"
     paper = Paper(
-        "Self-Knowledge Distillation based Self-Supervised Learning for Covid-19 Detection from Chest X-Ray Images",
+        "Self-Knowledge Distillation based Self-Supervised Learning "
+        "for Covid-19 Detection from Chest X-Ray Images",
         2022,
         "arXiv:2206.03009",
         source="S077",
@@ -72,33 +77,30 @@ class SKD(Bootstrap[SKDConfig]):
             encoder, projector = self.teacher
             y = encoder(torch.cat([view.data for view in batch.global_views]))
             z_a, z_b = projector(y).chunk(2)
-            lenders = value_of(self.config.affinity_temperature, *at)
+            affinity_temperature = value_of(self.config.affinity_temperature, *at)
             soft_a, soft_b = (
-                self.soft_targets(features, z, temperature, lenders)
+                self.soft_targets(features, z, temperature, affinity_temperature)
                 for features, z in zip(y.chunk(2), (z_a, z_b), strict=True)
             )
         bootstrap = both_ways(p_a, p_b, z_a, z_b)
-        distillation = (
-            soft_divergence(unit(p_a), soft_b, temperature=temperature)
-            + soft_divergence(unit(p_b), soft_a, temperature=temperature)
-        ) / 2
+        from_b = soft_divergence(unit(p_a), soft_b, temperature=temperature)
+        from_a = soft_divergence(unit(p_b), soft_a, temperature=temperature)
+        distillation = (from_b + from_a) / 2
         loss = bootstrap + self.config.weight * distillation
-        return {
-            "loss": loss,
-            "bootstrap": bootstrap.detach(),
-            "distillation": distillation.detach(),
-        }
+        terms = {"bootstrap": bootstrap, "distillation": distillation}
+        return {"loss": loss} | {name: term.detach() for name, term in terms.items()}
 
     def soft_targets(
-        self, features: Tensor, z: Tensor, temperature: float, lenders: float
+        self, features: Tensor, z: Tensor, temperature: float, affinity_temperature: float
     ) -> Tensor:
-        """`[B, K]` for this rank's samples, with what the global batch lends them."""
-        affinity = affinities(self.comm.gather(upcast(features)), temperature=lenders)
+        """Return `[B, K]` soft targets of this rank's samples, mixed over the global batch."""
+        every_feature = self.comm.gather(upcast(features))
+        affinity = affinities(every_feature, temperature=affinity_temperature)
         own = F.softmax(self.comm.gather(unit(z)) / temperature, dim=1)
         mixed = ensembled(own, affinity, lent=self.config.lent)
         return mixed[self.comm.rank * len(z) :][: len(z)]
 
 
 def unit(x: Tensor) -> Tensor:
-    """Rows of length 1, in full precision."""
+    """Return rows of length 1, in full precision."""
     return F.normalize(upcast(x), dim=1)

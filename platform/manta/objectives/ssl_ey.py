@@ -1,5 +1,7 @@
-"""SSL-EY: the views' canonical correlations, found without constraints or weights (Chapman et al.
-2024)."""
+"""SSL-EY: the views' canonical correlations, found without constraints or weights.
+
+Chapman et al. 2024.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from manta.objectives._parts import mlp
 
 
 class SSLEYConfig(ObjectiveConfig):
-    """SSL-EY: it has no hyper-parameter but the projector."""
+    """Settings of SSL-EY, which has no hyper-parameter but the projector."""
 
     name: Literal["ssl_ey"] = "ssl_ey"
     projector: HeadConfig = Field(
@@ -28,12 +30,13 @@ class SSLEYConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("ssl_ey")
 class SSLEY(Objective[SSLEYConfig]):
-    """The Eckart-Young loss over the projections of all ranks' samples; both traces are of the same
-    batch.
+    """The Eckart-Young loss over the projections of all ranks' samples.
 
-    Logged with it is how much of the views' canonical correlations is captured, out of the
-    projector's `out`. Not here: more than two views, which the paper's C and V allow; and an
-    independent mini-batch for one factor of tr(V V), without which its estimate is biased.
+    Both traces are of the same batch. Logged with it is how much of the views' canonical
+    correlations is captured, out of the projector's `out`.
+
+    Ours: no more than two views, where the paper's C and V allow more; and no independent
+    mini-batch for one factor of tr(V V), without which its estimate is biased.
     """
 
     Config = SSLEYConfig
@@ -48,9 +51,8 @@ class SSLEY(Objective[SSLEYConfig]):
 
     def __init__(self, config: SSLEYConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(
-            encoder.embed_dim, config.projector, bias=False
-        )  # covariances know no shift
+        # Covariances do not depend on a shift, so the last layer has no bias.
+        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)
 
     @property
     def needs(self) -> ViewNeeds:

@@ -1,5 +1,7 @@
-"""SwAV: predict which prototypes another view was assigned to, all of them used alike (Caron et al.
-2020)."""
+"""SwAV: predict which prototypes another view is assigned to, with all prototypes used alike.
+
+Caron et al. 2020.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from manta.schedules import Duration, steps, value_of
 
 
 class SwAVConfig(ObjectiveConfig):
-    """Swapping assignments between views."""
+    """Settings of SwAV (swapping assignments between views)."""
 
     name: Literal["swav"] = "swav"
     local_views: int = Field(
@@ -33,18 +35,18 @@ class SwAVConfig(ObjectiveConfig):
     epsilon: float = Field(
         0.02,
         ge=0.01,
-        description="weight of the assignments' entropy; at the paper's 0.05 short runs stay undecided",
+        description="weight of the assignments' entropy; the paper's 0.05 is soft for short runs",
     )
     iterations: int = Field(3, ge=1, description="of Sinkhorn")
     prototypes: int = Field(512, ge=2, description="3000 in the paper")
     freeze: Duration = Field(
         0.05,
-        description="start of the run in which the prototypes stay as they are drawn; an epoch in the paper",
+        description="start of the run in which the prototypes stay as drawn; an epoch in the paper",
     )
     queue: int | None = Field(
         3840,
         ge=1,
-        description="past samples that are assigned too, for batches far smaller than the prototypes",
+        description="past samples assigned too, for batches far smaller than the prototypes",
     )
     queue_from: Duration = Field(
         0.1, description="start of the queue's use; epoch 15 of 200 in the paper"
@@ -59,9 +61,10 @@ class SwAVConfig(ObjectiveConfig):
 class SwAV(Objective[SwAVConfig]):
     """Every view against the assignment of every other global view.
 
-    Assignments balance the prototypes over all ranks' samples, one view at a time. Ours: the queue
-    helps before it is full; projections are normalised over the batch, without which all samples
-    start with the same prototypes; and assignments are harder than the paper's.
+    Assignments balance the prototypes over all ranks' samples, one view at a time.
+
+    Ours: the queue helps before it is full; projections are normalised over the batch, without
+    which all samples start with the same prototypes; and assignments are harder than the paper's.
     """
 
     Config = SwAVConfig
@@ -80,9 +83,8 @@ class SwAV(Objective[SwAVConfig]):
         self.projector = mlp(encoder.embed_dim, config.projector)
         self.prototypes = WaitingPrototypes(self.projector.out, config.prototypes)
         self.queue = None if config.queue is None else Queue(config.queue, 2 * self.projector.out)
-        self._seen: list[
-            Tensor
-        ] = []  # both global views' projections, side by side, of each micro-batch
+        # Both global views' projections, side by side, of each micro-batch of the step.
+        self._seen: list[Tensor] = []
 
     @property
     def needs(self) -> ViewNeeds:
@@ -107,15 +109,16 @@ class SwAV(Objective[SwAVConfig]):
         return {"loss": torch.stack(losses).mean()}
 
     def _codes(self, z: Tensor, view: int, progress: Progress) -> Tensor:
-        """Of one view's rows, balanced over all ranks' and, late enough, the queue's."""
-        rows = z
-        if self.queue is not None and progress.step >= steps(
-            self.config.queue_from, progress.total_steps
-        ):
+        """Return the codes of one view's rows, balanced over all ranks' and the queue's rows.
+
+        The queue takes part from `queue_from` on.
+        """
+        rows, config = z, self.config
+        started = progress.step >= steps(config.queue_from, progress.total_steps)
+        if self.queue is not None and started:
             past = self.queue.rows[: int(self.queue.filled)].chunk(2, dim=1)[view]
-            # The queue is the same everywhere: each rank brings its share of it.
+            # The queue is the same on all ranks: each adds its share of it.
             rows = torch.cat([z, past[self.comm.rank :: self.comm.world].to(z.dtype)])
-        config = self.config
         codes = sinkhorn(
             self.prototypes(rows),
             epsilon=config.epsilon,

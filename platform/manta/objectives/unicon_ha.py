@@ -1,5 +1,7 @@
-"""UniCon-HA: inliers gather, rotated outliers disperse, at every depth of the network (Wang et al.
-2023)."""
+"""UniCon-HA: inliers gather, rotated outliers disperse, at every depth of the network.
+
+Wang et al. 2023.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from manta.schedules import value_of
 
 
 class UniConHAConfig(ObjectiveConfig):
-    """Unilaterally aggregated contrastive learning with hierarchical augmentation."""
+    """Settings of UniCon-HA (unilaterally aggregated contrast, hierarchical augmentation)."""
 
     name: Literal["unicon_ha"] = "unicon_ha"
     strengths: tuple[Annotated[float, Field(ge=0)], ...] = Field(
@@ -32,7 +34,7 @@ class UniConHAConfig(ObjectiveConfig):
         description="of the two views that each of the last stages has; four in the paper",
     )
     stage_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = Field(
-        None, description="what each stage's loss counts for in their sum; None: their mean"
+        None, description="weight of each stage's loss in their sum; None: their mean"
     )
     outliers: int = Field(
         1, ge=1, le=3, description="quarter turns of each view, drawn at each step; 3 in the paper"
@@ -49,33 +51,37 @@ class UniConHAConfig(ObjectiveConfig):
     def _a_weight_for_each_stage(self) -> UniConHAConfig:
         if self.stage_weights is not None and len(self.stage_weights) != len(self.strengths):
             raise ValueError(
-                f"stage_weights are {len(self.stage_weights)}, of {len(self.strengths)} strengths' stages"
+                f"stage_weights are {len(self.stage_weights)}, "
+                f"of {len(self.strengths)} strengths' stages"
             )
         return self
 
 
 @OBJECTIVES.register("unicon_ha")
 class UniConHA(Objective[UniConHAConfig]):
-    """Over stages, the mean or weighed sum (eq. 9) of UniCon between two views of the stage's
-    strength and rotations.
+    """UniCon at several stages of the encoder, each with views of its own strength.
 
-    Of the paper: four strengths at four stages of a ResNet, one head on each, inliers weighed at
-    the last stage only, both temperatures 0.5. Ours: strengths are multiples of the preset, not the
-    paper's lists of augmentations. The paper rotates the image and augments that twice (section
-    3.2); views come augmented here, so it is they that are rotated, both of an outlier by the same
-    turn. An outlier so has the crops and colours of its inlier, which leaves the turn alone to tell
-    them apart, and no image is augmented more than twice for a stage.
+    The loss is the mean or weighted sum (eq. 9) over stages, each between two views of the stage's
+    strength and their rotations. From the paper: four strengths at four stages of a ResNet, one
+    head on each, inliers weighted at the last stage only, both temperatures 0.5.
 
-    It is meant for data of one kind, of which strange samples are to be told; on data of many
+    It is meant for data of one kind, in which unusual samples are to be detected; on data of many
     classes it draws them together, and the outliers' contrast is what tells them apart. Each sample
-    is seen 2 x strengths x (1 + outliers) times in a step: 8 times by default, 32 times in the
+    is embedded 2 x strengths x (1 + outliers) times in a step: 8 times by default, 32 times in the
     paper.
+
+    Ours: strengths are multiples of the preset, not the paper's lists of augmentations. The paper
+    rotates the image and augments that twice (section 3.2); views come augmented here, so the views
+    are rotated, both of an outlier by the same turn. An outlier therefore has the crops and colours
+    of its inlier, so that only the turn tells them apart, and no image is augmented more than twice
+    for a stage.
     """
 
     Config = UniConHAConfig
     family = "contrastive"
     paper = Paper(
-        "Unilaterally Aggregated Contrastive Learning with Hierarchical Augmentation for Anomaly Detection",
+        "Unilaterally Aggregated Contrastive Learning "
+        "with Hierarchical Augmentation for Anomaly Detection",
         2023,
         "arXiv:2308.10155, ICCV 2023",
         source="S362",
@@ -89,11 +95,10 @@ class UniConHA(Objective[UniConHAConfig]):
         stages = len(config.strengths)
         if not isinstance(encoder, PyramidEncoder) or len(encoder.stage_dims) < stages:
             raise ConfigError(
-                f"objective.name=unicon_ha with {stages} strengths needs an encoder of {stages} stages, such as "
-                "encoder.name=resnet18; or give fewer strengths"
+                f"objective.name=unicon_ha with {stages} strengths needs an encoder of {stages} "
+                "stages, such as encoder.name=resnet18; or give fewer strengths"
             )
-        # The last stage is looked at through the encoder's own pooling, so that all of the encoder
-        # is trained.
+        # The last stage uses the encoder's own pooling, so that all of the encoder is trained.
         widths = (*encoder.stage_dims[-stages:-1], encoder.embed_dim)
         self.projectors = nn.ModuleList([mlp(width, config.projector) for width in widths])
 
@@ -104,41 +109,35 @@ class UniConHA(Objective[UniConHAConfig]):
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         # Any distinct turns of 1 to 3 quarters, the same for all views of a sample.
-        turns = (
-            keyed_uniform(batch.index, progress, QUARTERS - 1).argsort(1)[:, : self.config.outliers]
-            + 1
-        )
-        seen = [
+        config = self.config
+        drawn = keyed_uniform(batch.index, progress, QUARTERS - 1).argsort(1)
+        turns = drawn[:, : config.outliers] + 1
+        images = [
             image
             for view in batch.global_views
             for image in (view.data, *(quarter_turned(view.data, turn) for turn in turns.unbind(1)))
         ]
-        maps, pooled = cast(PyramidEncoder, self.encoder).stage_maps(torch.cat(seen))
+        maps, pooled = cast(PyramidEncoder, self.encoder).stage_maps(torch.cat(images))
         stages = [*(stage.mean((2, 3)) for stage in maps[-len(self.projectors) : -1]), pooled]
-        inlier = torch.arange(len(batch) * (1 + self.config.outliers), device=pooled.device) < len(
-            batch
-        )
+        places = torch.arange(len(batch) * (1 + config.outliers), device=pooled.device)
+        inlier = places < len(batch)
+        temperature = value_of(config.temperature, progress.step, progress.total_steps)
         losses = []
         for i, (features, projector) in enumerate(zip(stages, self.projectors, strict=True)):
-            z_a, z_b = projector(
-                torch.cat(features.chunk(len(stages) * 2)[2 * i : 2 * i + 2])
-            ).chunk(2)
-            losses.append(
-                unicon(
-                    z_a,
-                    z_b,
-                    inlier=inlier,
-                    temperature=value_of(
-                        self.config.temperature, progress.step, progress.total_steps
-                    ),
-                    weight_temperature=self.config.weight_temperature
-                    if i == len(stages) - 1
-                    else None,
-                    inlier_keys=inlier.repeat(self.comm.world),
-                    **self.gathered(z_a, z_b),
-                )
+            own_views = features.chunk(len(stages) * 2)[2 * i : 2 * i + 2]
+            z_a, z_b = projector(torch.cat(own_views)).chunk(2)
+            is_last = i == len(stages) - 1
+            loss = unicon(
+                z_a,
+                z_b,
+                inlier=inlier,
+                temperature=temperature,
+                weight_temperature=config.weight_temperature if is_last else None,
+                inlier_keys=inlier.repeat(self.comm.world),
+                **self.gathered(z_a, z_b),
             )
+            losses.append(loss)
         terms = {f"stage_{i}": loss.detach() for i, loss in enumerate(losses)}
         of_stages = torch.stack(losses)
-        weights = self.config.stage_weights or [1 / len(losses)] * len(losses)
+        weights = config.stage_weights or [1 / len(losses)] * len(losses)
         return {"loss": (of_stages * of_stages.new_tensor(weights)).sum(), **terms}

@@ -1,5 +1,7 @@
-"""UniSiam: SimSiam's alignment and a uniformity with one logarithm, for few-shot transfer (Lu et
-al. 2022)."""
+"""UniSiam: SimSiam's alignment and a uniformity with one logarithm, for few-shot transfer.
+
+Lu et al. 2022.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from manta.schedules import value_of
 
 
 class UniSiamConfig(ObjectiveConfig):
-    """Uniform siamese networks."""
+    """Settings of UniSiam (uniform siamese networks)."""
 
     name: Literal["unisiam"] = "unisiam"
     temperature: Temperature = Field(2.0, description="of the cosines in the uniformity term")
@@ -37,11 +39,10 @@ class UniSiamConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("unisiam")
 class UniSiam(Objective[UniSiamConfig]):
-    """Negative cosine of predictions and stopped projections, plus the uniformity of all ranks'
-    projections.
+    """Negative cosine of predictions and stopped projections, plus uniformity over all ranks.
 
-    The uniformity term has gradients on both sides of each pair. The authors' distillation from a
-    larger network is an objective of its own here.
+    The uniformity term of the projections has gradients on both sides of each pair. The authors'
+    distillation from a larger network is an objective of its own here.
     """
 
     Config = UniSiamConfig

@@ -17,7 +17,7 @@ from manta.objectives._parts import mlp
 
 
 class VICRegConfig(ObjectiveConfig):
-    """Variance-invariance-covariance regularisation."""
+    """Settings of VICReg (variance-invariance-covariance regularisation)."""
 
     name: Literal["vicreg"] = "vicreg"
     invariance: float = Field(25.0, ge=0, description="weight of the distance of the views")
@@ -46,9 +46,8 @@ class VICReg(Objective[VICRegConfig]):
 
     def __init__(self, config: VICRegConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(
-            encoder.embed_dim, config.projector, bias=False
-        )  # no term sees a shift
+        # No term depends on a shift, so the last layer has no bias.
+        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)
 
     @property
     def needs(self) -> ViewNeeds:

@@ -1,5 +1,7 @@
-"""W-MSE: views agree in a space in which the batch is white, so that they cannot all be one
-(Ermolov et al. 2021)."""
+"""W-MSE: views agree in a space in which the batch is white, so that they cannot collapse.
+
+Ermolov et al. 2021.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,13 @@ from manta.objectives._parts import mlp
 
 
 class WMSEConfig(ObjectiveConfig):
-    """Whitening mean squared error."""
+    """Settings of W-MSE (whitening mean squared error)."""
 
     name: Literal["w_mse"] = "w_mse"
     sub_batch: int = Field(
         128,
         ge=2,
-        description="samples that are whitened together; twice the projector's `out`, as in the paper",
+        description="samples whitened together; twice the projector's `out`, as in the paper",
     )
     partitions: int = Field(
         1, ge=1, description="random partitions into sub-batches whose losses are averaged"
@@ -36,8 +38,8 @@ class WMSEConfig(ObjectiveConfig):
         1e-3,
         ge=0,
         le=1,
-        description="of each covariance towards the identity times its mean variance; 0 in the paper, for sub-batches "
-        "above the projector's `out` only",
+        description="of each covariance towards the identity times its mean variance; 0 in the "
+        "paper, for sub-batches above the projector's `out` only",
     )
     projector: HeadConfig = Field(
         HeadConfig(hidden=512, out=64, layers=2),
@@ -47,13 +49,12 @@ class WMSEConfig(ObjectiveConfig):
 
 @OBJECTIVES.register("w_mse")
 class WMSE(Objective[WMSEConfig]):
-    """The whitened projections of two views, in sub-batches of the global batch drawn anew at each
-    step.
+    """The distance of two views' whitened projections, in sub-batches drawn anew at each step.
 
-    Embeddings of any scale are whitened alike, so that to shrink them all gains nothing. With no
-    shrinkage neither does giving up a dimension; with it, one that falls far below that share of
-    the mean variance no longer counts. A batch that sub_batch does not divide gives sub-batches
-    that are a little larger.
+    Sub-batches are of the global batch. Embeddings of any scale are whitened alike, so that to
+    shrink them all gains nothing. With no shrinkage neither does giving up a dimension; with it,
+    one that falls far below that share of the mean variance no longer counts. A batch that
+    sub_batch does not divide gives sub-batches that are a little larger.
     """
 
     Config = WMSEConfig
@@ -65,9 +66,8 @@ class WMSE(Objective[WMSEConfig]):
 
     def __init__(self, config: WMSEConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        self.projector = mlp(
-            encoder.embed_dim, config.projector, bias=False
-        )  # whitening removes a shift
+        # Whitening removes a shift, so the last layer has no bias.
+        self.projector = mlp(encoder.embed_dim, config.projector, bias=False)
 
     @property
     def needs(self) -> ViewNeeds:

@@ -1,8 +1,7 @@
-"""Every random number of a step's views, drawn for the global batch on the CPU and turned into what
-kernels take.
+"""The random numbers of a step's views, turned into arguments of the kernels.
 
-A rank takes its rows of the numbers, so that a sample's views do not depend on how many ranks there
-are.
+All numbers are drawn for the global batch on the CPU. A rank takes its rows of them, so that a
+sample's views do not depend on how many ranks there are.
 """
 
 from __future__ import annotations
@@ -20,37 +19,35 @@ from manta.views.config import ViewSpec
 ASPECT = (3 / 4, 4 / 3)
 """Width over height of a crop, as in Inception and every method since."""
 BLUR_SIGMA = (0.1, 2.0)
-"""Pixels, as in SimCLR."""
+"""Range of the blur's standard deviation in pixels, as in SimCLR."""
 LUMA = (0.299, 0.587, 0.114)
-_NUMBERS = 18  # uniform numbers that one view of one sample takes
+"""Weights of RGB in grey (ITU-R BT.601)."""
+_NUMBERS = 18  # uniform numbers for one view of one sample
 
 _GREY = torch.tensor([LUMA] * 3, dtype=torch.float64)
 _EYE = torch.eye(3, dtype=torch.float64)
 _YIQ = torch.tensor([LUMA, (0.596, -0.274, -0.322), (0.211, -0.523, 0.312)], dtype=torch.float64)
-_QUARTER = torch.tensor(
-    [[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64
-)  # (I, Q) by 90 degrees, red to green
+# Turns (I, Q) by 90 degrees, red to green.
+_QUARTER = torch.tensor([[0, 0, 0], [0, 0, 1], [0, -1, 0]], dtype=torch.float64)
 _HUE_QUARTER = torch.linalg.inv(_YIQ) @ _QUARTER @ _YIQ
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Parameters of V views of B samples: float64 on the CPU as drawn, float32 where the images
-    are.
+    """Parameters of V views of B samples: float64 on the CPU as drawn, float32 on a device.
 
     Attributes:
-        box: `[V, B, 4]`, left, top, right, bottom in source pixels; whole numbers.
+        box: `[V, B, 4]`, left, top, right, bottom in source pixels; integers.
         flip: `[V, B]` bool.
         sigma: `[V, B]` of the blur in pixels of the view; 0 for none.
         solarize: `[V, B]` bool.
-        colour: `[V, B, 3, 3]`, what maps a pixel's deviation from the mean colour.
-        shift: `[V, B, 3, 3]`, what, times the mean colour, is added to `colour @ pixel`.
-        transform: `[V, B, 12]`, what was done as numbers of the order of 1: left, top, width and
-            height of the crop as fractions of the source, flip, blur over its largest, solarize,
-            brightness, contrast and saturation less 1, hue in turns, grayscale. Not in it are the
-            order of the four colour operations, and the reference and the
-            area of `batch_style`: whoever is given it alone cannot tell views apart that differ in
-                these.
+        colour: `[V, B, 3, 3]`, the map of a pixel's deviation from the mean colour.
+        shift: `[V, B, 3, 3]`; its product with the mean colour is added to `colour @ pixel`.
+        transform: `[V, B, 12]`, the transformation in numbers of the order of 1: left, top, width
+            and height of the crop as fractions of the source, flip, blur over its largest,
+            solarize, brightness, contrast and saturation less 1, hue in turns, grayscale. It leaves
+            out the order of the four colour operations, and the reference and the area of
+            `batch_style`: views that differ only in these have the same numbers.
     """
 
     box: Tensor
@@ -62,22 +59,15 @@ class Draws:
     transform: Tensor
 
     def to(self, device: torch.device) -> Draws:
-        """In float32 on `device`, by one transfer that the host does not wait for."""
-        parts = [
-            self.box,
-            self.flip,
-            self.sigma,
-            self.solarize,
-            self.colour.flatten(2),
-            self.shift.flatten(2),
-        ]
-        parts.append(self.transform)
+        """Return the parameters in float32 on `device`, by one transfer without waiting for it."""
+        scalars = [self.box, self.flip, self.sigma, self.solarize]
+        parts = [*scalars, self.colour.flatten(2), self.shift.flatten(2), self.transform]
         packed = torch.cat([part.float().reshape(*part.shape[:2], -1) for part in parts], dim=-1)
+        # Only pinned memory is copied without the host waiting.
         packed = packed.pin_memory() if device.type == "cuda" else packed
-        there = packed.to(device, non_blocking=True)
-        box, flip, sigma, solarize, colour, shift, transform = torch.split(
-            there, [4, 1, 1, 1, 9, 9, 12], dim=-1
-        )
+        moved = packed.to(device, non_blocking=True)
+        widths = [4, 1, 1, 1, 9, 9, 12]
+        box, flip, sigma, solarize, colour, shift, transform = torch.split(moved, widths, dim=-1)
         return Draws(
             box=box,
             flip=flip.squeeze(-1) > 0,
@@ -90,7 +80,7 @@ class Draws:
 
 
 def generator(seed: int, step: int, *purpose: int) -> torch.Generator:
-    """The stream of random numbers of one step; another one for each `purpose`."""
+    """Return the random number stream of one step; each `purpose` has a stream of its own."""
     state = int(np.random.SeedSequence([seed, step, *purpose]).generate_state(1, np.uint64)[0])
     return torch.Generator().manual_seed(state)
 
@@ -103,14 +93,14 @@ def draw(
     global_batch: int,
     stream: torch.Generator,
 ) -> Draws:
-    """Parameters of `rows` of the global batch, for sources of `(height, width)` pixels.
+    """Draw the parameters of `rows` of the global batch, for sources of `(height, width)` pixels.
 
-    In float64, to be rounded last, so that they are the same bits whichever rows are asked for:
-    vectorised functions differ in a last bit between the rows of a full vector and the rest.
+    Everything is computed in float64 and rounded last, so that the bits do not depend on which rows
+    are drawn: vectorised functions differ in a last bit between the rows of a full vector and the
+    rest.
     """
-    u = torch.rand(_NUMBERS, len(specs), global_batch, generator=stream, dtype=torch.float64)[
-        ..., rows
-    ]
+    shape = (_NUMBERS, len(specs), global_batch)
+    u = torch.rand(shape, generator=stream, dtype=torch.float64)[..., rows]
     area, aspect, left, top, flip, jittered, grey, blurred, sigma, solarize = u[:10]
     box = crop_boxes(area, aspect, left, top, crop=_column(specs, "crop"), source=source)
 
@@ -123,9 +113,8 @@ def draw(
     grey = grey < _column(specs, "grayscale")
     colour, mean_colour = colour_maps(factors, u[14:18].argsort(0), grey)
 
-    sigma = torch.lerp(
-        torch.full_like(sigma, BLUR_SIGMA[0]), torch.full_like(sigma, BLUR_SIGMA[1]), sigma
-    )
+    least, largest = (torch.full_like(sigma, bound) for bound in BLUR_SIGMA)
+    sigma = torch.lerp(least, largest, sigma)
     sigma = torch.where(blurred < _column(specs, "blur"), sigma, 0.0)
     flip, solarize = flip < _column(specs, "flip"), solarize < _column(specs, "solarize")
     (height, width), (x, y, right, bottom) = source, box.unbind(-1)
@@ -151,7 +140,7 @@ def draw_masks(
     stream: torch.Generator,
     device: torch.device,
 ) -> Tensor:
-    """`[B, tokens]` bool with exactly `hidden` True in every row, every such set equally likely."""
+    """Draw `[B, tokens]` bool with `hidden` True in every row, every such set equally likely."""
     order = torch.rand(global_batch, tokens, generator=stream)[rows]
     order = (order.pin_memory() if device.type == "cuda" else order).to(device, non_blocking=True)
     chosen = order.argsort(dim=1, stable=True)[:, :hidden]
@@ -167,13 +156,14 @@ def crop_boxes(
     crop: Tensor,
     source: tuple[int, int],
 ) -> Tensor:
-    """`[..., 4]` boxes of whole pixels inside a `(height, width)` source, from uniform numbers in
-    [0, 1).
+    """Return `[..., 4]` boxes of whole pixels inside a `(height, width)` source.
 
-    The area is uniform in `crop` (a pair of bounds); the aspect is log-uniform over those of
-    `ASPECT` with which that area fits. torchvision draws again until both fit, and so gets large
-    crops more rarely than it was asked for. A source so long that no such aspect fits gets the
-    nearest that does.
+    `area`, `aspect`, `left` and `top` are uniform numbers in [0, 1). The area is uniform in `crop`
+    (a pair of bounds); the aspect is log-uniform over those of `ASPECT` with which that area fits.
+    A source so long that no such aspect fits gets the nearest that does.
+
+    Ours: torchvision draws again until both fit, and so gets large crops more rarely than
+    configured.
     """
     height, width = source
     pixels = torch.lerp(crop[0], crop[1], area) * (height * width)
@@ -188,7 +178,7 @@ def crop_boxes(
 
 
 def colour_maps(factors: Tensor, order: Tensor, grey: Tensor) -> tuple[Tensor, Tensor]:
-    """Jitter in a per-sample order, then grayscale, as two linear maps `[..., 3, 3]`.
+    """Compose jitter in a per-sample order, then grayscale, into two linear maps `[..., 3, 3]`.
 
     Brightness, saturation and hue are linear in colour; contrast adds a share of the mean's grey.
     So deviations from the mean colour see one product of matrices, the mean another, and no image
@@ -220,10 +210,10 @@ def colour_maps(factors: Tensor, order: Tensor, grey: Tensor) -> tuple[Tensor, T
 
 
 def hue_rotation(turns: Tensor) -> Tensor:
-    """`[..., 1, 1]` turns to `[..., 3, 3]`: rotates the chroma plane of YIQ and keeps the luma, as
-    DALI does.
+    """Return the `[..., 3, 3]` rotations of YIQ's chroma plane by `[..., 1, 1]` turns.
 
-    torchvision shifts the hue of HSV instead, which is not linear and keeps the largest channel.
+    They keep the luma, as DALI does. torchvision shifts the hue of HSV instead, which is not linear
+    and keeps the largest channel.
     """
     angle = 2 * math.pi * turns
     rotation: Tensor = _GREY + angle.cos() * (_EYE - _GREY) + angle.sin() * _HUE_QUARTER
@@ -231,6 +221,6 @@ def hue_rotation(turns: Tensor) -> Tensor:
 
 
 def _column(specs: Sequence[ViewSpec], name: str) -> Tensor:
-    """`[V, 1]` of a number of the specs, `[n, V, 1]` of a tuple of n numbers."""
+    """Return `[V, 1]` of a number of the specs, or `[n, V, 1]` of a tuple of n numbers."""
     values = torch.tensor([getattr(spec, name) for spec in specs], dtype=torch.float64)
     return values.movedim(-1, 0).unsqueeze(-1) if values.ndim == 2 else values.unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""From a canonical uint8 batch to the views of an objective."""
+"""The view pipeline: from a canonical uint8 batch to the views of an objective."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from manta.views.kernels import recolour, resample, solarize
 
 
 class Views:
-    """The view pipeline of a run. Everything happens on the device of the images, in float32, and
-    waits for nothing.
+    """The view pipeline of a run.
+
+    Everything happens on the device of the images, in float32, without waiting for the device.
 
     Args:
         config: the user's.
@@ -47,7 +48,7 @@ class Views:
         rows: slice | None = None,
         global_batch: int,
     ) -> Batch:
-        """The views of this rank's part of the global batch.
+        """Make the views of this rank's part of the global batch.
 
         Args:
             images: `[B, 3, H, W]` uint8.
@@ -62,10 +63,11 @@ class Views:
                 f"{len(images)} images are not rows {rows.start}:{rows.stop} of {global_batch}"
             )
         device, (height, width) = images.device, images.shape[-2:]
-        stream = generator(seed, step)
-        draws = draw(
-            self.specs, source=(height, width), rows=rows, global_batch=global_batch, stream=stream
-        ).to(device)
+        stream, source_size = generator(seed, step), (height, width)
+        drawn = draw(
+            self.specs, source=source_size, rows=rows, global_batch=global_batch, stream=stream
+        )
+        draws = drawn.to(device)
         views = []
         with torch.autocast(device.type, enabled=False):
             pixels = images.float().div_(255)
@@ -77,6 +79,7 @@ class Views:
                 data = recolour(data, draws.colour[i], draws.shift[i])
                 if spec.solarize > 0:
                     data = solarize(data, draws.solarize[i])
+                # Masks follow in the same stream, so the order of the views is part of a run.
                 mask = self._mask(spec, rows, global_batch, stream, device)
                 facts = (draws.box[i], draws.flip[i], mask, draws.transform[i])
                 views.append(View(self._normalise(data), spec.role, *facts))
@@ -84,8 +87,7 @@ class Views:
 
     @torch.no_grad()
     def plain(self, images: Tensor) -> Tensor:
-        """`[B, 3, H, W]` uint8 to what the encoder takes when it is evaluated: resized and
-        normalised."""
+        """Resize and normalise `[B, 3, H, W]` uint8, as the encoder takes images for evaluation."""
         pixels = images.float().div_(255)
         size = (self.image_size, self.image_size)
         if pixels.shape[-2:] != size:
@@ -93,12 +95,12 @@ class Views:
         return self._normalise(pixels)
 
     def denormalise(self, data: Tensor) -> Tensor:
-        """`[B, 3, h, w]` of a view back to colours in [0, 1], to be looked at."""
+        """Return a view's `[B, 3, h, w]` as colours in [0, 1], for display."""
         mean, std = self._constants(data.device)
         return (data.float() * std + mean).clamp_(0, 1)
 
     def _styles(self, pixels: Tensor, seed: int, step: int) -> list[Style | None]:
-        """Of each view, from random numbers that nothing else draws from."""
+        """Draw the style of each view, from a random stream of its own."""
         if not any(spec.batch_style > 0 for spec in self.specs):
             return [None] * len(self.specs)
         return draw_styles(self.specs, pixels, generator(seed, step, STYLE))
@@ -108,12 +110,13 @@ class Views:
         return pixels.sub_(mean).div_(std)
 
     def _constants(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation, `[3, 1, 1]`; kept, since the host waits for a copy to a
-        device."""
+        """Return mean and standard deviation, `[3, 1, 1]`.
+
+        They are kept per device, since the host waits for a copy to a device.
+        """
         if device not in self._on_device:
-            mean, std = (
-                torch.tensor(values).view(3, 1, 1).to(device) for values in (self.mean, self.std)
-            )
+            values = (self.mean, self.std)
+            mean, std = (torch.tensor(value).view(3, 1, 1).to(device) for value in values)
             self._on_device[device] = mean, std
         return self._on_device[device]
 
@@ -125,6 +128,7 @@ class Views:
         stream: torch.Generator,
         device: torch.device,
     ) -> Tensor | None:
+        """Draw the hidden tokens of a view, or return None if the objective masks nothing."""
         if self.needs.mask_ratio is None or self.needs.mask_grid is None:
             return None
         # Local views have as many fewer tokens along a side as they have fewer pixels.

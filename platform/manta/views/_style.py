@@ -1,9 +1,8 @@
-"""Batch style standardisation (Scalbert et al. 2024, S206): all images of a batch in the style of
-one of them.
+"""Batch style standardisation: all images of a batch in the style of one of them.
 
-The style of an image is the amplitude of its low frequencies, the content their phase and the rest.
-The batch takes the style of one of its images, drawn for each view by itself: of B images, two
-views have one with probability 1 / B.
+Scalbert et al. 2024, S206. The style of an image is the amplitude of its low frequencies, the
+content their phase and the rest. The batch takes the style of one of its images, drawn for each
+view by itself: of B images, two views have the same one with probability 1 / B.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from torch import Tensor
 from manta.views.config import ViewSpec
 
 STYLE = 1
-"""The purpose of the stream of random numbers that styles are drawn from."""
+"""Purpose of the random number stream of the styles."""
 
 
 class Style(NamedTuple):
-    """What a view's batch takes.
+    """The style of a view's batch.
 
     Attributes:
         reference: `[3, H, W]`, the image whose style it is.
@@ -37,10 +36,10 @@ class Style(NamedTuple):
 def draw_styles(
     specs: Sequence[ViewSpec], pixels: Tensor, stream: torch.Generator
 ) -> list[Style | None]:
-    """A style for each view, or None for views that keep their own.
+    """Draw a style for each view, or None for views that keep their own.
 
-    Every rank draws the same image of the batch that all ranks' `pixels: [B, 3, H, W]` make, and
-    whoever has it sends it. With gradient accumulation that is the batch of one micro-step.
+    Every rank draws the same image of the batch that all ranks' `pixels: [B, 3, H, W]` form, and
+    the rank that has it sends it. With gradient accumulation that is the batch of one micro-step.
     """
     uniform = torch.rand(3, len(specs), generator=stream, dtype=torch.float64).T.tolist()
     ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
@@ -52,23 +51,25 @@ def draw_styles(
             references[i] = pixels[row]
     if ranks > 1:
         dist.all_reduce(references)
-    return [
-        Style(reference, spec.style_area[0] + share * (spec.style_area[1] - spec.style_area[0]))
-        if wanted < spec.batch_style
-        else None
-        for spec, reference, (wanted, _, share) in zip(specs, references, uniform, strict=True)
-    ]
+    styles: list[Style | None] = []
+    for spec, reference, (coin, _, share) in zip(specs, references, uniform, strict=True):
+        least, largest = spec.style_area
+        style = Style(reference, least + share * (largest - least))
+        styles.append(style if coin < spec.batch_style else None)
+    return styles
 
 
 def restyle(images: Tensor, reference: Tensor, area: float) -> Tensor:
-    """`[B, 3, H, W]` in 0..1 with the reference's amplitudes in the centred part of the spectrum
-    that has `area`."""
+    """Return `[B, 3, H, W]` in 0..1 with the reference's amplitudes at low frequencies.
+
+    These are the centred part of the spectrum that has `area`.
+    """
     height, width = images.shape[-2:]
     half = math.sqrt(area) / 2
     rows = torch.fft.fftfreq(height, device=images.device).abs() <= half
     columns = torch.fft.rfftfreq(width, device=images.device) <= half
-    spectrum, wanted = torch.fft.rfft2(images), torch.fft.rfft2(reference).abs()
-    styled = torch.polar(wanted.expand_as(spectrum).contiguous(), spectrum.angle())
-    chosen = torch.where(rows[:, None] & columns, styled, spectrum)
-    images = torch.fft.irfft2(chosen, s=(height, width))
+    spectrum, amplitude = torch.fft.rfft2(images), torch.fft.rfft2(reference).abs()
+    styled = torch.polar(amplitude.expand_as(spectrum).contiguous(), spectrum.angle())
+    mixed = torch.where(rows[:, None] & columns, styled, spectrum)
+    images = torch.fft.irfft2(mixed, s=(height, width))
     return images.clamp_(0, 1)

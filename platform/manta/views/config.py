@@ -1,5 +1,4 @@
-"""What the views of a sample look like: presets from papers, overrides, and one strength over all
-of it."""
+"""Settings of the views: presets from papers, overrides, and one strength over all of them."""
 
 from __future__ import annotations
 
@@ -14,10 +13,9 @@ from manta.errors import ConfigError, did_you_mean
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 UNBLURRED_SIZE = 64
-"""Views of images up to this side are not blurred unless asked: SimCLR leaves blur out on CIFAR-10
-(appendix B.9)."""
+"""Largest side that is not blurred by default: SimCLR has no blur on CIFAR-10 (appendix B.9)."""
 SMALLEST_CROP = 0.02
-"""Fraction of the image below which `strength` shrinks no crop."""
+"""Least area, as a fraction of the image, to which `strength` shrinks crops."""
 
 _T = TypeVar("_T")
 Range = tuple[float, float]
@@ -51,20 +49,21 @@ class ViewSpec:
     style_area: Range = (0.02, 1.0)
 
     def scaled(self, strength: float) -> ViewSpec:
-        """This view at `strength`: 1 leaves it, 0 is the plain resize, above 1 is harder.
+        """Return this view at `strength`: 1 leaves it, 0 is the plain resize, above 1 is harder.
 
         Magnitudes and the probabilities of grayscale, blur, solarize and batch style grow with it
-        up to what they can be; the largest crop and the flip change only below 1, since neither a
-        hidden whole nor a constant flip is "harder".
+        up to their limits. The largest crop and the flip change only below 1: cropping everything
+        away or always flipping is not a stronger augmentation.
         """
         if strength == 1:
             return self
         gentle = min(strength, 1.0)
         low, high = self.crop
+        smallest = max(1 - (1 - low) * strength, min(low, SMALLEST_CROP))
         brightness, contrast, saturation, hue = (amount * strength for amount in self.jitter)
         return replace(
             self,
-            crop=(max(1 - (1 - low) * strength, min(low, SMALLEST_CROP)), 1 - (1 - high) * gentle),
+            crop=(smallest, 1 - (1 - high) * gentle),
             flip=self.flip * gentle,
             jitter=(brightness, contrast, saturation, min(hue, 0.5)),
             grayscale=min(self.grayscale * strength, 1.0),
@@ -130,8 +129,10 @@ Amount = Annotated[float, Field(ge=0)]
 
 
 class ViewsConfig(BaseModel):
-    """Augmentation. None leaves a value to the preset; `strength` scales preset and overrides
-    alike."""
+    """Settings of the augmentation.
+
+    None leaves a value to the preset; `strength` scales preset and overrides alike.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -172,8 +173,7 @@ class ViewsConfig(BaseModel):
     batch_style: Probability = Field(
         0.0,
         description="probability that a view gives all images of its batch the style of one of "
-        "them (Scalbert et al. "
-        "2024): for features that do not depend on where an image comes from",
+        "them (Scalbert et al. 2024): for features that do not depend on where an image comes from",
     )
     batch_style_area: tuple[Area, Area] = Field(
         (0.02, 1.0),
@@ -197,32 +197,31 @@ class ViewsConfig(BaseModel):
 
 
 def specify(config: ViewsConfig, needs: ViewNeeds, *, image_size: int) -> tuple[ViewSpec, ...]:
-    """One spec per view that the objective needs, globals first: preset, then overrides, then
-    strength.
+    """Return one spec for each view that the objective needs, globals first.
+
+    Each is the preset, then overrides, then strength.
 
     Raises:
-        ConfigError: the objective asks for a preset that does not exist.
+        ConfigError: the objective names a preset that does not exist.
     """
     name = needs.preset if config.preset == "auto" else config.preset
     if name not in PRESETS:
         raise ConfigError(f"views.preset: no preset is named {name!r}{did_you_mean(name, PRESETS)}")
     preset = PRESETS[name]
-    views = [
-        replace(preset.views[i % len(preset.views)], size=image_size)
-        for i in range(needs.global_views)
-    ]
+    chosen = [preset.views[i % len(preset.views)] for i in range(needs.global_views)]
+    views = [replace(view, size=image_size) for view in chosen]
     local_size = config.local_size or _local_size(image_size)
     views += [replace(preset.local, size=local_size)] * needs.local_views
     strengths = [config.strength * share for share in needs.strengths or (1.0,)]
-    return tuple(
-        _overridden(view, config, image_size).scaled(
-            strengths[i % len(strengths) if view.role == "global" else 0]
-        )
-        for i, view in enumerate(views)
-    )
+    specs = []
+    for i, view in enumerate(views):
+        strength = strengths[i % len(strengths) if view.role == "global" else 0]
+        specs.append(_overridden(view, config, image_size).scaled(strength))
+    return tuple(specs)
 
 
 def _overridden(view: ViewSpec, config: ViewsConfig, image_size: int) -> ViewSpec:
+    """Return the view with the overrides of `config`."""
     crop = config.crop_scale if view.role == "global" else config.local_crop_scale
     preset_blur = view.blur if image_size > UNBLURRED_SIZE else 0.0
     return replace(
@@ -230,7 +229,7 @@ def _overridden(view: ViewSpec, config: ViewsConfig, image_size: int) -> ViewSpe
         crop=_or(crop, view.crop),
         flip=_or(config.flip, view.flip),
         jitter=_or(config.jitter, view.jitter),
-        # An override of the amounts alone must show: a preset without jitter has probability 0.
+        # An override of only the amounts must show: a preset without jitter has probability 0.
         jitter_prob=_or(config.jitter_prob, view.jitter_prob or (0.8 if config.jitter else 0.0)),
         grayscale=_or(config.grayscale, view.grayscale),
         blur=_or(config.blur, preset_blur),
@@ -245,8 +244,10 @@ def _or(override: _T | None, preset: _T) -> _T:
 
 
 def _local_size(image_size: int) -> int:
-    """DINO's 96 for 224; half of a small image, so that the eighths that are its patches tile
-    it."""
-    return (
-        max(image_size // 2, 1) if image_size <= 96 else max(round(image_size * 3 / 7 / 16), 1) * 16
-    )
+    """Return DINO's 96 for 224, scaled to a multiple of 16; half of an image of up to 96 px.
+
+    Half, so that patches of an eighth of the image tile the view.
+    """
+    if image_size <= 96:
+        return max(image_size // 2, 1)
+    return max(round(image_size * 3 / 7 / 16), 1) * 16

@@ -1,4 +1,4 @@
-"""The pixel work, a few batched matrix products for any augmentation.
+"""The pixel operations: a few batched matrix products for any augmentation.
 
 Cropping, antialiased resizing, flipping and blurring are linear and separable: each sample has one
 matrix for its rows and one for its columns. Everything between is linear in colour: each sample has
@@ -20,8 +20,8 @@ def resample(
     Args:
         box: `[B, 4]` left, top, right, bottom in source pixels.
         flip: `[B]` bool, mirrors the columns.
-        sigma: `[B]` standard deviation of the blur in pixels of the result, 0 for none; or None for
-            none at all.
+        sigma: `[B]` standard deviation of the blur in pixels of the result, 0 for none; or None if
+            no sample is blurred.
     """
     left, top, right, bottom = box.unbind(1)
     height, width = images.shape[-2:]
@@ -37,11 +37,10 @@ def resample(
 def triangle_matrix(
     start: Tensor, stop: Tensor, flip: Tensor | None, *, size: int, source: int
 ) -> Tensor:
-    """`[B, size, source]`: resizes `[start, stop)` of a line of pixels by an antialiasing triangle
-    filter.
+    """Return `[B, size, source]` that resize `[start, stop)` of a line by a triangle filter.
 
-    The filter is as wide as a result's pixel, and at least two source pixels; rows sum to 1. Pixels
-    outside of the crop do not count, as if it had been cut out first.
+    The filter is antialiasing: as wide as a result's pixel, and at least two source pixels; rows
+    sum to 1. Pixels outside of the crop do not count, as if it had been cut out first.
     """
     scale = (stop - start) / size
     reach = scale.clamp(min=1).unsqueeze(1)
@@ -58,8 +57,10 @@ def triangle_matrix(
 
 
 def gaussian_matrix(sigma: Tensor, *, size: int) -> Tensor:
-    """`[B, size, size]`: blurs a line of pixels. Rows sum to 1, at the borders too; the identity
-    where sigma is 0."""
+    """Return `[B, size, size]` that blur a line of pixels.
+
+    Rows sum to 1, at the borders too; it is the identity where sigma is 0.
+    """
     pixel = torch.arange(size, device=sigma.device, dtype=sigma.dtype)
     squared = (pixel.unsqueeze(1) - pixel).square_()
     # The floor of sigma leaves the centre's weight alone.
@@ -71,7 +72,7 @@ def gaussian_matrix(sigma: Tensor, *, size: int) -> Tensor:
 
 
 def recolour(images: Tensor, colour: Tensor, shift: Tensor) -> Tensor:
-    """`colour @ pixel + shift @ mean colour`, clamped to [0, 1] once.
+    """Return `colour @ pixel + shift @ mean colour`, clamped to [0, 1] once.
 
     torchvision clamps after each operation, which loses what a later one would have brought back
     into range.
@@ -81,8 +82,10 @@ def recolour(images: Tensor, colour: Tensor, shift: Tensor) -> Tensor:
 
 
 def solarize(images: Tensor, where: Tensor) -> Tensor:
-    """Inverts what is at least half bright, in place, in the samples of `where: [B]` bool; values
-    are in [0, 1]."""
+    """Invert in place what is at least half bright, in the samples of `where: [B]` bool.
+
+    Values are in [0, 1].
+    """
     # min(p, 1 - p) is the inversion; min(p, 2 - p) changes nothing.
     mirror = torch.where(where, 1.0, 2.0)[:, None, None, None]
     return torch.minimum(images, mirror - images, out=images)
