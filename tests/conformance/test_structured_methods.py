@@ -225,7 +225,7 @@ def test_pals_oracle_is_listed_among_what_takes_labels() -> None:
         for entry in entries("objectives")
         if entry["labels"] != "none"
     }
-    assert labelled == {"pal": "asked for, from a column that is named"}
+    assert labelled == {"pal": "optional, from a column that is named"}
 
 
 # UniCon-HA

@@ -76,10 +76,12 @@ def _levels(scheduled: float | Schedule) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class LevelsWithin:
-    """A validator: every value that a number or a schedule can take is in a range.
+    """A validator that keeps every value of a number or a schedule in a range.
 
     Attributes:
-        range: in words, for `manta describe`.
+        range: the range, for `manta describe`.
+        words: the range in an error's sentence.
+        holds: whether one value is in the range.
     """
 
     range: str

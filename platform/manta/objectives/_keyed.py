@@ -24,10 +24,8 @@ def keyed_uniform(index: Tensor, progress: Progress, count: int, *, salt: int = 
     Args:
         salt: separates draws of the same step for different purposes.
     """
-    state = mix(mix(mix(torch.tensor(progress.seed) + GOLDEN) + progress.step) + salt).to(
-        index.device
-    )
-    rows = mix(state + index.unsqueeze(1) * GOLDEN)
+    state = mix(mix(mix(torch.tensor(progress.seed) + GOLDEN) + progress.step) + salt)
+    rows = mix(state.to(index.device) + index.unsqueeze(1) * GOLDEN)
     bits = mix(rows + torch.arange(1, count + 1, device=index.device) * GOLDEN)
     return ((bits & _LOWER_53).double() + 0.5) / (1 << 53)
 
