@@ -7,11 +7,13 @@ from typing import Any
 
 import typer
 
-from manta.commands import describe, judge, models, pretrain, tools, tune  # noqa: F401 (each registers its commands)
+from manta.commands import describe, evaluate, models, pretrain, tools, tune
 from manta.commands.app import app
 from manta.errors import MantaError
 from manta.printing import console, print_error
 
+# Each registers its commands when it is imported.
+MODULES = (describe, evaluate, models, pretrain, tools, tune)
 INTERRUPTED = 130
 # In the order in which a newcomer meets them.
 ORDER = (

@@ -20,8 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from manta.commands import judge, models, pretrain, tools, tune  # noqa: F401 (each registers its commands)
-from manta.commands.app import app
+from manta.cli import app
 from manta.errors import MantaError
 
 TINY = [

@@ -27,9 +27,9 @@ def tune(
     overrides: Overrides = (),
     progress: bool = True,
 ) -> Study:
-    """Search for the configuration that suits the data, with labels or without, and return the
-    study.
+    """Search for the configuration that suits the data, and return the study.
 
+    It works with labels or without; without, name the metric to trust (`study.metric=rankme`).
     Trial 0 is the recipe itself; the others vary what the space names, and the bad ones are stopped
     early. A study that was killed goes on with `resume=True` and runs no trial twice.
 

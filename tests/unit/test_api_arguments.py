@@ -1,0 +1,106 @@
+"""Recipes, overrides and models as users write them in a call."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import manta
+from manta.api.arguments import model_word, override_words, recipe_path, space_path
+from manta.api.run_result import Run
+from manta.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ROOT / "jobs/recipes/digits.yaml"
+
+
+def test_a_mapping_becomes_words_dotted_or_nested():
+    tree = {"train.epochs": 3, "objective": {"name": "byol", "momentum": 0.9}, "data": {}}
+    assert override_words(tree) == [
+        "train.epochs=3",
+        'objective.name="byol"',
+        "objective.momentum=0.9",
+        "data={}",
+    ]
+
+
+def test_values_of_python_are_values_of_a_recipe():
+    tree = {
+        "a": None,
+        "b": True,
+        "c": [1, "x"],
+        "d": Path("photos"),
+        "e": np.float32(0.5),
+        "f": np.arange(2),
+    }
+    values = [yaml.safe_load(word.partition("=")[2]) for word in override_words(tree)]
+    assert values == [None, True, [1, "x"], "photos", 0.5, [0, 1]]
+
+
+def test_data_comes_after_the_overrides():
+    assert override_words(["data.source=a", "train.epochs=1"], Path("b")) == [
+        "data.source=a",
+        "train.epochs=1",
+        'data.source="b"',
+    ]
+
+
+def test_one_word_alone_is_refused():
+    with pytest.raises(ConfigError, match=r"a list of words: \['train.epochs=1'\]"):
+        override_words("train.epochs=1")
+
+
+def test_what_no_recipe_can_hold_is_refused():
+    with pytest.raises(ConfigError, match=r"override 'train.epochs' is a object, which no recipe"):
+        override_words({"train.epochs": object()})
+
+
+def test_a_recipe_is_loaded_by_path_by_name_or_as_it_is():
+    by_path = manta.load_recipe(DIGITS, {"train.epochs": 2})
+    by_name = manta.load_recipe("digits", ["train.epochs=2"])
+    assert by_path == by_name
+    assert by_name.train.epochs == 2
+    assert manta.load_recipe(by_name) is by_name
+    changed = manta.load_recipe(by_name, {"train": {"batch_size": 64}}, data="other")
+    assert (changed.train.epochs, changed.train.batch_size) == (2, 64)
+    assert changed.data.source == "other"
+
+
+def test_another_objective_brings_its_own_settings_and_that_is_said(capfd):
+    experiment = manta.load_recipe("digits", {"objective.name": "barlow_twins"})
+    assert experiment.objective.name == "barlow_twins"
+    assert "objective" in capfd.readouterr().err
+    manta.load_recipe("digits", {"objective.name": "barlow_twins"}, progress=False)
+    assert capfd.readouterr().err == ""
+
+
+def test_an_experiment_is_changed_as_its_recipe_is():
+    base = manta.load_recipe("digits")
+    overrides = {"objective.name": "vicreg", "optimizer.lr": 0.01}
+    changed = manta.load_recipe(base, overrides, progress=False)
+    assert changed.objective == manta.load_recipe("digits", overrides, progress=False).objective
+    assert changed.optimizer.lr == 0.01
+
+
+def test_names_that_ship_and_paths_are_told_apart(tmp_path):
+    assert recipe_path("digits").read_text() == DIGITS.read_text()
+    assert recipe_path("own.yaml") == Path("own.yaml")
+    assert space_path("temperature").name == "temperature.yaml"
+    assert space_path(tmp_path) == tmp_path
+
+
+def test_an_unknown_recipe_is_one_line():
+    with pytest.raises(ConfigError, match=r"no recipe at .*nonsense.yaml"):
+        manta.load_recipe("nonsense")
+
+
+def test_a_run_is_named_as_short_as_its_place_allows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run("one", str(tmp_path / "manta-runs/one"), "finished", {}, {})
+    assert model_word(run, "manta-runs") == "one"
+    assert model_word(run, "elsewhere") == str(tmp_path / "manta-runs/one")
+    assert model_word("timm:resnet18", "manta-runs") == "timm:resnet18"
+    assert model_word(Path("saved"), "manta-runs") == "saved"
