@@ -20,6 +20,7 @@ from manta.errors import MantaError
 if TYPE_CHECKING:
     from manta.api.arguments import load_recipe
     from manta.api.decorators import evaluator, objective
+    from manta.api.description import Description, describe
     from manta.api.embeddings import Embeddings, embed, explore
     from manta.api.evaluating import compare, evaluate
     from manta.api.evaluation_result import Comparison, Evaluation
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Comparison",
+    "Description",
     "Embeddings",
     "Evaluation",
     "Experiment",
@@ -57,6 +59,7 @@ __all__ = [
     "Study",
     "__version__",
     "compare",
+    "describe",
     "embed",
     "estimate",
     "evaluate",
@@ -86,6 +89,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "manta.api.arguments": ("load_recipe",),
     "manta.api.decorators": ("evaluator", "objective"),
+    "manta.api.description": ("Description", "describe"),
     "manta.api.embeddings": ("Embeddings", "embed", "explore"),
     "manta.api.evaluating": ("compare", "evaluate"),
     "manta.api.evaluation_result": ("Comparison", "Evaluation"),

@@ -13,6 +13,7 @@ import manta
 
 NAMES = [
     "Comparison",
+    "Description",
     "Embeddings",
     "Evaluation",
     "Experiment",
@@ -25,6 +26,7 @@ NAMES = [
     "Study",
     "__version__",
     "compare",
+    "describe",
     "embed",
     "estimate",
     "evaluate",

@@ -196,6 +196,14 @@ def test_lists_have_names_rows_and_a_table():
         objectives["nonsense"]
 
 
+def test_a_description_has_a_row_a_setting():
+    described = manta.describe("objective", "dcl")
+    assert described.table.loc["objective.temperature", "type"].startswith("number")
+    assert "objective.temperature" in repr(described)
+    assert "Decoupled Contrastive Learning" in described._repr_html_()
+    assert "study.metric" in manta.describe("section", "study").table.index
+
+
 def test_text_and_html_leave_out_what_is_not_there_and_escape():
     rows = [("a", 1), ("b", None), ("c", "<x>")]
     assert as_text("T", rows) == "T\n  a            1\n  c            <x>"

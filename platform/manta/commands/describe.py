@@ -38,30 +38,18 @@ def describe(
 
     - `manta describe section optimizer`
     """
+    import manta
     from manta.config import describable
 
     if name is None:
         names = describable(kind)
         if kind == "section":
-            names.append({"name": "study", "about": _study()["about"]})
+            about = manta.describe("section", "study").facts["about"]
+            names.append({"name": "study", "about": about})
         _print_json(names) if as_json else _print_names(names)
         return
-    facts = _facts(kind, name)
+    facts = manta.describe(kind, name).facts
     _print_json(facts) if as_json else _print_facts(facts)
-
-
-def _facts(kind: str, name: str) -> dict[str, Any]:
-    from manta.config import describe
-
-    return _study() if (kind, name) == ("section", "study") else describe(kind, name)
-
-
-def _study() -> dict[str, Any]:
-    """Return the facts of the section that search spaces have and recipes have not."""
-    from manta.config import describe_section
-    from manta.tuning.study.settings import StudySettings
-
-    return describe_section("study", StudySettings, "manta tune SPACE --recipe RECIPE")
 
 
 def _print_json(value: Any) -> None:
