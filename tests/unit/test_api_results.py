@@ -198,7 +198,7 @@ def test_lists_have_names_rows_and_a_table():
 
 def test_a_description_has_a_row_a_setting():
     described = manta.describe("objective", "dcl")
-    assert described.table.loc["objective.temperature", "type"].startswith("number")
+    assert described.table.loc["objective.temperature", "type"].startswith("float")
     assert "objective.temperature" in repr(described)
     assert "Decoupled Contrastive Learning" in described._repr_html_()
     assert "study.metric" in manta.describe("section", "study").table.index

@@ -67,6 +67,7 @@ def test_the_decorator_registers_and_returns_the_class():
     assert manta.objective("odd")(Odd) is Odd
     assert recipe(objective={"name": "odd"}).objective == OddConfig(power=2.0)
     assert manta.list_objectives()["odd"]["paper"] is None
+    assert manta.describe("objective", "odd").table.loc["objective.power", "default"] == 2.0
     assert manta.evaluator("size")(Size) is Size
     evaluators = [{"name": "size"}]
     assert recipe(evaluation={"evaluators": evaluators}).evaluation.evaluators == [SizeConfig()]

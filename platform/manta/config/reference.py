@@ -63,11 +63,12 @@ def paragraph(component: Any) -> str:
 def _objective(name: str) -> dict[str, Any]:
     kind = OBJECTIVES[name]
     rows = field_rows(kind.Config, "objective", {"name": name})
+    paper = getattr(kind, "paper", None)  # a user's own method may come from none
     return {
         "about": paragraph(kind),
         "text": _text(kind),
-        "paper": asdict(kind.paper),
-        "family": kind.family,
+        "paper": None if paper is None else asdict(paper),
+        "family": getattr(kind, "family", None),
         "views": kind.views,
         "keeps": list(kind.keeps),
         "labels": kind.labels,
