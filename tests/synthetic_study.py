@@ -65,7 +65,7 @@ def make_study(
         sampler="random",
         scheduler="asha",
         seed=seed,
-        asked=trials,
+        planned=trials,
         trials=records,
         study_run_id="5d41402abc4b2a76b9719d911017c592",
         labelled=labelled,

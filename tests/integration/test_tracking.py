@@ -16,12 +16,12 @@ import pytest
 from tracking_server import Server
 
 from manta.errors import RunError, TrackingError
+from manta.metric_log import read_metrics
 from manta.tracking import (
     Dataset,
     MetricLog,
     SystemSampler,
     Tracker,
-    read_metrics,
 )
 
 

@@ -215,7 +215,7 @@ def test_the_best_is_the_best_of_the_whole_trials_and_the_front_of_those_that_no
         "sampler": "",
         "scheduler": "",
     }
-    facts |= {"seed": 0, "asked": 4, "study_run_id": None, "labelled": False, "fidelity": 9}
+    facts |= {"seed": 0, "planned": 4, "study_run_id": None, "labelled": False, "fidelity": 9}
     record = StudyRecord(
         metrics=["alpha_req_gap", "images_per_second"], modes=["min", "max"], trials=trials, **facts
     )

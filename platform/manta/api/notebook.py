@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any
 
-from manta.progress import POLL_SECONDS, describe_metrics, read_new_metrics, trial_line
+from manta.bars import POLL_SECONDS, describe_metrics, read_new_metrics, trial_line
 
 REDRAW_SECONDS = 0.2
 

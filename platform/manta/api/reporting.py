@@ -58,7 +58,7 @@ def reporting(progress: bool) -> Iterator[Reporter]:
         with notebook.bars() as bars:
             yield Reporter(say, bars.ingest, bars.embed, bars.training, bars.study)
         return
-    from manta.progress import embed_bar, ingest_bar, study_bar, training_bar
+    from manta.bars import embed_bar, ingest_bar, study_bar, training_bar
 
     with ExitStack() as stack:
         ingest = stack.enter_context(ingest_bar(console))

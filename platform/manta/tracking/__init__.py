@@ -2,7 +2,6 @@
 that costs a second."""
 
 from manta.tracking.evaluations import exact_version, record_evaluation
-from manta.tracking.journal import Record, read_metrics
 from manta.tracking.metrics import MetricLog
 from manta.tracking.promotion import Evidence, Judge, Judged, promote
 from manta.tracking.registry import RegisteredModel, download_model, log_model, register_logged
@@ -15,7 +14,6 @@ __all__ = [
     "Judge",
     "Judged",
     "MetricLog",
-    "Record",
     "RegisteredModel",
     "SystemSampler",
     "Tracker",
@@ -23,7 +21,6 @@ __all__ = [
     "exact_version",
     "log_model",
     "promote",
-    "read_metrics",
     "record_evaluation",
     "register_logged",
 ]

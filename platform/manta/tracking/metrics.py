@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from manta.errors import RunError
+from manta.metric_log import SYSTEM, append, read_metrics
 from manta.secrets import without_secrets
 from manta.tracking import journal
 from manta.tracking._client import connect, explain, metric_name, prepare
-from manta.tracking.journal import SYSTEM, Shipped, read_metrics
+from manta.tracking.journal import Shipped
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -92,7 +93,7 @@ class MetricLog:
             try:
                 for start in range(0, len(names), POINTS_A_REQUEST):
                     part = names[start : start + POINTS_A_REQUEST]
-                    journal.append(self._file, step, {name: fresh[name] for name in part})
+                    append(self._file, step, {name: fresh[name] for name in part})
             except OSError as error:
                 _log.warning(
                     "metrics of step %d are lost: %s cannot be written: %s", step, self.path, error

@@ -1,10 +1,9 @@
-"""Reading a run's folder. Every piece may be missing: a run can end before it writes it."""
+"""What a run left in its folder. Every piece may be missing: a run can end before it writes it."""
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +13,11 @@ import numpy as np
 import yaml
 
 from manta.errors import RunError
+from manta.metric_log import MetricRecord, read_metrics
 from manta.report.parts.samples import Array, Samples
+
+_ANY_OF = ("run.json", "experiment.yaml", "metrics.jsonl")
+"""A folder with one of these is a run's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What a run left behind.
+    """A run as its page reads it.
 
     Attributes:
         config: resolved configuration as plain data, `config_text` the same as written.
@@ -54,7 +57,7 @@ class RunRecord:
     views: dict[str, Array]
 
     def setting(self, path: str) -> Any:
-        """A configuration value by dotted path, or None."""
+        """Return a configuration value by dotted path, or None."""
         value: Any = self.config
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
@@ -62,27 +65,26 @@ class RunRecord:
 
     @property
     def name(self) -> str:
+        """The name that the run was given, or that of its folder."""
         return str(self.run.get("name") or self.path.name)
 
 
 def read(run_dir: Path) -> RunRecord:
-    """Everything in a run's folder that can be read.
+    """Return everything in a run's folder that can be read.
 
     Raises:
         RunError: the folder does not exist, or holds no run.
     """
     if not run_dir.is_dir():
         raise RunError(f"no run at {run_dir}; `ls {run_dir.parent}` shows the runs that exist")
-    if not any(
-        (run_dir / name).exists() for name in ("run.json", "experiment.yaml", "metrics.jsonl")
-    ):
+    if not any((run_dir / name).exists() for name in _ANY_OF):
         raise RunError(f"{run_dir} holds no run (no run.json, experiment.yaml or metrics.jsonl)")
     config_text = _text(run_dir / "experiment.yaml")
     try:
         config = yaml.safe_load(config_text)
     except yaml.YAMLError:
         config = None
-    records = list(_records(run_dir / "metrics.jsonl"))
+    records = _records(run_dir / "metrics.jsonl")
     return RunRecord(
         path=run_dir,
         config=config if isinstance(config, dict) else {},
@@ -111,42 +113,36 @@ def _mapping(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    for line in _text(path).splitlines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:  # a killed process leaves half a line
-            continue
-        if isinstance(record, dict) and isinstance(record.get("step"), int):
-            yield record
+def _records(path: Path) -> list[MetricRecord]:
+    try:
+        return list(read_metrics(path))
+    except OSError:
+        return []
 
 
-def _curves(records: list[dict[str, Any]]) -> dict[str, Curve]:
+def _curves(records: list[MetricRecord]) -> dict[str, Curve]:
+    """Return each metric over the steps; where a resume repeated a step, its last value counts."""
     points: dict[str, dict[int, float]] = {}
     for record in records:
-        for name, value in (record.get("metrics") or {}).items():
-            if isinstance(value, int | float):
-                points.setdefault(name, {})[record["step"]] = float(
-                    value
-                )  # after a resume the last one wins
+        for name, value in record.metrics.items():
+            points.setdefault(name, {})[record.step] = value
     curves = {}
     for name, by_step in points.items():
         steps = sorted(by_step)
-        curves[name] = Curve(
-            np.array(steps, dtype=np.int64), np.array([by_step[step] for step in steps])
-        )
+        values = np.array([by_step[step] for step in steps])
+        curves[name] = Curve(np.array(steps, dtype=np.int64), values)
     return curves
 
 
-def _seconds(records: list[dict[str, Any]]) -> float | None:
-    """Time between records of advancing steps: the pause before a resumed attempt is not the
-    run's."""
-    timed = [record for record in records if isinstance(record.get("time"), int | float)]
-    if len(timed) < 2:
+def _seconds(records: list[MetricRecord]) -> float | None:
+    """Return the time between records of advancing steps, or None with fewer than two records.
+
+    The pause before a resumed attempt is not the run's.
+    """
+    if len(records) < 2:
         return None
-    return float(
-        sum(max(b["time"] - a["time"], 0.0) for a, b in pairwise(timed) if b["step"] >= a["step"])
-    )
+    pairs = [(a, b) for a, b in pairwise(records) if b.step >= a.step]
+    return sum(max(b.time - a.time, 0.0) for a, b in pairs)
 
 
 def _arrays(path: Path) -> dict[str, Array]:

@@ -11,13 +11,13 @@ from plotly.graph_objects import Figure
 from manta.report.parts.charts import chart_of, paired_up, plot_script, plotly_library
 from manta.report.parts.template import render
 from manta.report.study import summary
-from manta.report.study.summary import StudyLike
+from manta.report.study.record import StudyRecord
 from manta.secrets import without_secrets
 
 
 def write_study_page(
     folder: Path,
-    record: StudyLike,
+    record: StudyRecord,
     figures: Mapping[str, Figure | str],
     importances: Mapping[str, float],
     taus: Mapping[str, float | None],
@@ -48,7 +48,7 @@ def write_study_page(
 
 def _context(
     folder: str,
-    record: StudyLike,
+    record: StudyRecord,
     figures: Mapping[str, Figure | str],
     importances: Mapping[str, float],
     taus: Mapping[str, float | None],

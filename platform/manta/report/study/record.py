@@ -42,11 +42,11 @@ class StudyRecord:
     """A study and its trials.
 
     Attributes:
-        metrics, modes: what is optimised, first first.
+        metrics, modes: what is optimised, the most important first.
         unit: of the resource that trials spend.
         space: file name of the search space.
         recipe: the resolved experiment that the space varies.
-        asked: trials asked for.
+        planned: trials that the search is to run.
         labelled: whether the data have labels.
         fidelity: the resource of a whole trial.
     """
@@ -60,7 +60,7 @@ class StudyRecord:
     sampler: str
     scheduler: str
     seed: int
-    asked: int
+    planned: int
     trials: list[TrialRecord]
     study_run_id: str | None
     labelled: bool

@@ -6,10 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
 from manta.report.parts import words
 from manta.report.parts.facts import Fact
+from manta.report.study.record import StudyRecord, TrialRecord
 from manta.secrets import without_secrets
 
 AGREES, ROUGHLY = 0.6, 0.3
@@ -18,70 +19,7 @@ _FEW = 10
 _CHIPS = {"complete": "good", "failed": "bad"}
 
 
-class TrialLike(Protocol):
-    """One trial; `manta.report.study.record.TrialRecord` says what the fields mean."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def params(self) -> Mapping[str, Any]: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def value(self) -> float | None: ...
-    @property
-    def values(self) -> Mapping[str, float]: ...
-    @property
-    def epochs(self) -> float: ...
-    @property
-    def seconds(self) -> float: ...
-    @property
-    def run_id(self) -> str | None: ...
-    @property
-    def reason(self) -> str | None: ...
-
-
-class StudyLike(Protocol):
-    """A study; `manta.report.study.record.StudyRecord` is one. This package stands below tuning and
-    cannot import it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def metrics(self) -> Sequence[str]: ...
-    @property
-    def modes(self) -> Sequence[str]: ...
-    @property
-    def unit(self) -> str: ...
-    @property
-    def space(self) -> str: ...
-    @property
-    def recipe(self) -> Mapping[str, Any]: ...
-    @property
-    def sampler(self) -> str: ...
-    @property
-    def scheduler(self) -> str: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def asked(self) -> int: ...
-    @property
-    def trials(self) -> Sequence[TrialLike]: ...
-    @property
-    def study_run_id(self) -> str | None: ...
-    @property
-    def labelled(self) -> bool: ...
-    @property
-    def fidelity(self) -> float: ...
-    @property
-    def best(self) -> TrialLike | None: ...
-    @property
-    def default(self) -> TrialLike | None: ...
-    @property
-    def front(self) -> Sequence[TrialLike]: ...
-
-
-def headline(study: StudyLike) -> dict[str, Any] | None:
+def headline(study: StudyRecord) -> dict[str, Any] | None:
     """The best configuration against the recipe's own, by the first metric; None before a trial has
     finished."""
     best, default = study.best, study.default
@@ -104,7 +42,7 @@ def headline(study: StudyLike) -> dict[str, Any] | None:
     }
 
 
-def _against(study: StudyLike, gain: float | None) -> str:
+def _against(study: StudyRecord, gain: float | None) -> str:
     """What the change is a change from."""
     default = study.default
     if gain is not None and gain <= 0:
@@ -117,15 +55,15 @@ def _against(study: StudyLike, gain: float | None) -> str:
     return f"The recipe's own configuration (trial 0) was {default.state} after {_epochs(default.epochs)}{so_far}."
 
 
-def state(study: StudyLike) -> tuple[str, str]:
+def state(study: StudyRecord) -> tuple[str, str]:
     """The chip beside the name: its class, its words."""
     ended = sum(trial.state not in ("waiting", "running") for trial in study.trials)
-    if ended >= study.asked:
+    if ended >= study.planned:
         return "good", f"{ended} trials"
-    return "plain", f"{ended} of {study.asked} trials"
+    return "plain", f"{ended} of {study.planned} trials"
 
 
-def facts(study: StudyLike) -> list[Fact]:
+def facts(study: StudyRecord) -> list[Fact]:
     counts = Counter(trial.state for trial in study.trials)
     spent, whole = sum(trial.epochs for trial in study.trials), whole_epochs(study)
     seconds = sum(trial.seconds for trial in study.trials)
@@ -157,7 +95,7 @@ def facts(study: StudyLike) -> list[Fact]:
     return [fact for fact in known if fact.value]
 
 
-def whole_epochs(study: StudyLike) -> float | None:
+def whole_epochs(study: StudyRecord) -> float | None:
     """Epochs if every started trial had its full budget; None where that is not known."""
     started = sum(trial.state != "waiting" for trial in study.trials)
     if study.unit == "epochs":
@@ -166,7 +104,7 @@ def whole_epochs(study: StudyLike) -> float | None:
     return median(complete) * started if complete else None
 
 
-def changes(study: StudyLike, importances: Mapping[str, float]) -> list[dict[str, str]]:
+def changes(study: StudyRecord, importances: Mapping[str, float]) -> list[dict[str, str]]:
     """One row a parameter that the best trial has otherwise than the recipe; the important ones
     first."""
     if study.best is None:
@@ -187,7 +125,7 @@ def changes(study: StudyLike, importances: Mapping[str, float]) -> list[dict[str
     return sorted(rows, key=lambda row: -importances.get(row["path"], 0.0))
 
 
-def _own(study: StudyLike, path: str) -> Any:
+def _own(study: StudyRecord, path: str) -> Any:
     """The recipe's value; a dash where it has none, as for a parameter of another objective."""
     if study.default is not None and path in study.default.params:
         return study.default.params[path]
@@ -199,7 +137,7 @@ def _own(study: StudyLike, path: str) -> Any:
     return value
 
 
-def trial_table(study: StudyLike, trials: Sequence[TrialLike]) -> dict[str, Any]:
+def trial_table(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """Columns, and rows of cells `{text, key}`; `key` is what a column is sorted by."""
     names = words.short_paths(path for trial in trials for path in trial.params)
     paths = list(dict.fromkeys(path for trial in trials for path in trial.params))
@@ -244,7 +182,7 @@ def _cell(text: str, key: Any) -> dict[str, Any]:
     return {"text": text, "key": "" if missing else str(key), "chip": None, "why": None}
 
 
-def _parameter(trial: TrialLike, path: str) -> dict[str, Any]:
+def _parameter(trial: TrialRecord, path: str) -> dict[str, Any]:
     return (
         _cell(words.setting(trial.params[path]), trial.params[path])
         if path in trial.params
@@ -252,7 +190,7 @@ def _parameter(trial: TrialLike, path: str) -> dict[str, Any]:
     )
 
 
-def failures(study: StudyLike) -> list[dict[str, str]]:
+def failures(study: StudyRecord) -> list[dict[str, str]]:
     return [
         {
             "number": str(trial.number),
@@ -299,7 +237,7 @@ def _meaning(name: str, tau: float | None) -> str:
     return f"On your data, {name} ranked the trials against kNN {told}; choosing by it would choose bad encoders."
 
 
-def few_compared(study: StudyLike) -> str:
+def few_compared(study: StudyRecord) -> str:
     """A caution for taus of a handful of trials."""
     ended = sum(trial.state == "complete" for trial in study.trials)
     return (
@@ -317,7 +255,7 @@ def _epochs(value: float) -> str:
     return f"{value:.4g} epoch{'' if value == 1 else 's'}"
 
 
-def _metrics(study: StudyLike) -> tuple[str, str]:
+def _metrics(study: StudyRecord) -> tuple[str, str]:
     """The first metric, and what is said of it and the others."""
     told = {"max": "more is better", "min": "less is better"}
     first, *others = [

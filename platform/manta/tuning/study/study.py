@@ -126,7 +126,7 @@ class Study:
             sampler=self.settings.sampling,
             scheduler=self.settings.scheduler.name,
             seed=self.settings.seed,
-            asked=self.settings.trials,
+            planned=self.settings.trials,
             trials=trials,
             study_run_id=self.saved["study_run_id"],
             labelled=self.saved["labelled"],

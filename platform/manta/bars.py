@@ -1,23 +1,25 @@
-"""Bars for long work, drawn on standard error."""
+"""Progress bars of long work, drawn on standard error."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from manta.metric_log import read_metrics
 
 POLL_SECONDS = 0.5
 
 
 @contextlib.contextmanager
 def ingest_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A callback `(rows, quarantined)` that draws a counter from its first call on."""
+    """Yield a callback `(rows, quarantined)` that draws a counter from its first call on."""
     bar = Progress(
         TextColumn("ingest"),
         TextColumn("{task.completed:,.0f} images"),
@@ -39,7 +41,10 @@ def ingest_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 
 def training_bar(console: Console) -> Callable[[Any, int], Callable[[], None]]:
-    """For `RunRequest.watch_folder`: follows a local run's metrics file with a bar."""
+    """Return what `RunRequest.watch_folder` takes: it follows a local run's metrics with a bar.
+
+    It is called with the run's folder and its steps, and returns what ends the bar.
+    """
 
     def watch(folder: Any, steps: int) -> Callable[[], None]:
         if not folder.is_local:
@@ -59,7 +64,8 @@ def training_bar(console: Console) -> Callable[[Any, int], Callable[[], None]]:
     return watch
 
 
-def _follow(console: Console, path: Any, steps: int, done: threading.Event) -> None:
+def _follow(console: Console, path: Path, steps: int, done: threading.Event) -> None:
+    """Draw a bar from what is logged at `path` until `done` is set, what came last included."""
     bar = Progress(
         TextColumn("train"),
         BarColumn(),
@@ -73,34 +79,32 @@ def _follow(console: Console, path: Any, steps: int, done: threading.Event) -> N
     shown: dict[str, float] = {}
     offset = 0
     with bar:
-        while not done.wait(POLL_SECONDS):
+        ended = False
+        while not ended:
+            ended = done.wait(POLL_SECONDS)
             offset = read_new_metrics(path, offset, shown)
             if shown:
                 bar.update(task, completed=shown["step"], numbers=describe_metrics(shown))
 
 
-def read_new_metrics(path: Any, offset: int, shown: dict[str, float]) -> int:
-    """Merge the lines after `offset` into `shown`; returns the new offset. A resume may have cut
-    the file."""
+def read_new_metrics(path: Path, offset: int, shown: dict[str, float]) -> int:
+    """Merge what was logged after byte `offset` into `shown`, with `step`; return the new offset.
+
+    A resume may have cut the file: it is then read from its beginning. There may be no file yet.
+    """
     try:
-        size = path.stat().st_size
-        if size < offset:
+        if path.stat().st_size < offset:
             offset = 0
-        with path.open("rb") as file:
-            file.seek(offset)
-            data = file.read()
+        for record in read_metrics(path, offset=offset):
+            shown.update(record.metrics, step=record.step)
+            offset = record.end
     except OSError:
-        return offset
-    whole = data[: data.rfind(b"\n") + 1]
-    for line in whole.splitlines():
-        with contextlib.suppress(json.JSONDecodeError, KeyError):
-            entry = json.loads(line)
-            shown["step"] = entry["step"]
-            shown.update(entry["metrics"])
-    return offset + len(whole)
+        pass
+    return offset
 
 
 def describe_metrics(shown: dict[str, float]) -> str:
+    """Return the numbers that a bar has room for: `loss 0.250  kNN 0.500  812 images/s`."""
     parts = [
         ("loss", "loss {:.3f}"),
         ("knn_top1", "kNN {:.3f}"),
@@ -111,8 +115,10 @@ def describe_metrics(shown: dict[str, float]) -> str:
 
 @contextlib.contextmanager
 def embed_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """A callback `(rows done, rows)` that draws a bar with rows/s and the time left from its first
-    call on."""
+    """Yield a callback `(rows done, rows)` that draws a bar from its first call on.
+
+    With it stand rows/s, of what was done since the first call, and the time left.
+    """
     bar = Progress(
         TextColumn("embed"),
         BarColumn(),
@@ -123,20 +129,18 @@ def embed_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
         transient=True,
     )
     task = bar.add_task("embed", total=None, rate="")
-    begun: list[tuple[float, int]] = []
+    first: tuple[float, int] | None = None
 
     def update(done: int, rows: int) -> None:
-        begun.append((time.monotonic(), done))
-        seconds, new = (
-            time.monotonic() - begun[0][0],
-            done - begun[0][1],
-        )  # rows of an earlier start took no time
-        bar.update(
-            task, completed=done, total=rows, rate=f"{new / seconds:,.0f} rows/s" if new else ""
-        )
+        nonlocal first
+        now = monotonic()
+        # Rows of an earlier start took no time in this one.
+        first = first or (now, done)
+        seconds, new = now - first[0], done - first[1]
+        rate = f"{new / seconds:,.0f} rows/s" if new and seconds else ""
+        bar.update(task, completed=done, total=rows, rate=rate)
         if console.is_terminal and not bar.live.is_started:
             bar.start()
-        del begun[1:]
 
     try:
         yield update
@@ -146,8 +150,10 @@ def embed_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
 
 @contextlib.contextmanager
 def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
-    """For `StudyRequest.watch`: a line for each trial, above a bar with the best so far and the
-    time left."""
+    """Yield what `StudyRequest.watch` takes: it prints a line for each trial that ended.
+
+    Below the lines stands a bar with the best so far and the time left.
+    """
     bar = Progress(
         TextColumn("trials"),
         BarColumn(),
@@ -178,11 +184,13 @@ def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
 
 
 def trial_line(trial: Any) -> str:
-    value = "" if trial.value is None else f"{trial.value:.4g}"
-    given = " ".join(f"{key}={_short(value)}" for key, value in trial.params.items())
+    """Return a trial in one line: its state, value, budget, parameters, and why it failed."""
     name = f"trial {trial.number}" + (" (recipe)" if trial.default else "")
-    text = f"{name:<17} {trial.state:<8} {value:<7} {trial.epochs:>5.3g} epochs {trial.seconds:>5.0f} s  {given}"
-    return f"{text}  {trial.reason}" if trial.state == "failed" else text
+    value = "" if trial.value is None else f"{trial.value:.4g}"
+    spent = f"{trial.epochs:>5.3g} epochs {trial.seconds:>5.0f} s"
+    params = " ".join(f"{path}={_short(drawn)}" for path, drawn in trial.params.items())
+    line = f"{name:<17} {trial.state:<8} {value:<7} {spent}  {params}"
+    return f"{line}  {trial.reason}" if trial.state == "failed" else line
 
 
 def _short(value: Any) -> str:
@@ -190,6 +198,6 @@ def _short(value: Any) -> str:
 
 
 def _end(bar: Progress) -> None:
-    """Rich prints an empty line for a bar that was never drawn."""
+    """Stop a bar. Rich would print an empty line for one that was never drawn."""
     if bar.live.is_started:
         bar.stop()
