@@ -17,9 +17,18 @@ from manta.evaluators._base import (
     missing_input,
 )
 from manta.evaluators._intervals import Gain, interval, paired_gain
+from manta.evaluators._lookup import (
+    DescribedMetric,
+    declared_metrics,
+    describe_evaluator,
+    describe_metric,
+)
+from manta.evaluators._metrics import UNTRAINED, Metric
 
 __all__ = [
     "EVALUATORS",
+    "UNTRAINED",
+    "DescribedMetric",
     "EncoderAccess",
     "EncoderEvaluator",
     "EncoderEvaluatorConfig",
@@ -28,9 +37,13 @@ __all__ = [
     "Features",
     "Gain",
     "LabelledImages",
+    "Metric",
     "Scores",
     "build",
     "counted",
+    "declared_metrics",
+    "describe_evaluator",
+    "describe_metric",
     "evaluate_all",
     "interval",
     "means",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from manta.encoders import Encoder
+from manta.evaluators._metrics import Metric
 from manta.registry import Registry
 
 
@@ -124,11 +125,17 @@ class Evaluator(ABC, Generic[C]):
     Numbers are fractions or plain numbers; accuracies lie in 0..1.
 
     Attributes:
+        title: what people call it; empty: its registry name.
+        about: a sentence on what it shows.
+        metrics: its numbers, by name or pattern.
         needs_labels: without labels it gives nothing.
         counts_queries: some of its numbers are given as one score per query, whatever the data.
     """
 
     Config: ClassVar[type[EvaluatorConfig]]
+    title: ClassVar[str] = ""
+    about: ClassVar[str] = ""
+    metrics: ClassVar[Mapping[str, Metric]] = {}
     needs_labels: ClassVar[bool] = False
     counts_queries: ClassVar[bool] = False
 

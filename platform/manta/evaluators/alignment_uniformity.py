@@ -20,6 +20,7 @@ from manta.evaluators._base import (
     Scores,
     subsample,
 )
+from manta.evaluators._metrics import Metric
 from manta.functional.geometry import alignment, hypersphere_uniformity
 
 
@@ -44,11 +45,33 @@ class AlignmentUniformityConfig(EvaluatorConfig):
     seed: int = Field(0, ge=0, description="of the draw of rows")
 
 
+METRICS = {
+    "alignment": Metric(
+        "Alignment",
+        "Distance between views of the same image; 0 is none.",
+        better="lower",
+        health=True,
+    ),
+    "uniformity": Metric(
+        "Uniformity",
+        "How unevenly images cover the sphere; 0 is all alike.",
+        better="lower",
+        health=True,
+    ),
+}
+
+
 @EVALUATORS.register("alignment_uniformity")
 class AlignmentUniformity(Evaluator[AlignmentUniformityConfig]):
     """`alignment` of augmented views of some query rows, and `uniformity` of query rows."""
 
     Config = AlignmentUniformityConfig
+    title = "Alignment and uniformity"
+    about = (
+        "How near augmented views of an image are, and how evenly images cover the sphere. Only the "
+        "two together say something: features that collapsed are perfectly aligned."
+    )
+    metrics = METRICS
 
     def required_views(self) -> tuple[int, int]:
         return self.config.pairs, self.config.views

@@ -14,6 +14,7 @@ from manta.evaluators._base import (
     Scores,
     subsample,
 )
+from manta.evaluators._metrics import Metric
 from manta.functional.spectrum import LEAST_POINTS, alpha_req
 
 
@@ -35,11 +36,31 @@ class AlphaReQConfig(EvaluatorConfig):
         return self
 
 
+METRICS = {
+    "alpha_req": Metric(
+        "Decay of the spectrum (α-ReQ)",
+        "Exponent of the power law of variance.",
+        better="near 1",
+        health=True,
+        optimised_as="alpha_req_gap",
+    ),
+    "alpha_req_gap": Metric(
+        "Distance of the decay from 1",
+        "How far the exponent is from 1.",
+        better="lower",
+        worst=10.0,
+    ),
+}
+
+
 @EVALUATORS.register("alpha_req")
 class AlphaReQ(Evaluator[AlphaReQConfig]):
     """`alpha_req`, best near 1, and its distance from 1 as `alpha_req_gap`."""
 
     Config = AlphaReQConfig
+    title = "Decay of the spectrum"
+    about = "How fast the variance falls from the first direction to the later ones."
+    metrics = METRICS
 
     def evaluate(self, features: Features) -> Scores:
         config = self.config

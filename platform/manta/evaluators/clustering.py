@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 
 Algorithm = Literal["kmeans", "ward", "hdbscan"]
 Points = NDArray[np.float64]
@@ -46,6 +47,47 @@ class ClusteringConfig(EvaluatorConfig):
     seed: int = Field(0, ge=0, description="of the draw of rows and of k-means")
 
 
+TITLES = {"kmeans": "k-means", "ward": "Ward's", "hdbscan": "HDBSCAN"}
+"""What people call the algorithms."""
+
+
+def _metrics(algorithm: str, title: str) -> dict[str, Metric]:
+    """Return the numbers of one algorithm."""
+    return {
+        f"clustering_{algorithm}_ami": Metric(
+            f"{title} clusters, mutual information",
+            "Agreement with the classes, adjusted: 0 is chance, 1 is the classes.",
+            short=f"{title}, AMI",
+            better="higher",
+        ),
+        f"clustering_{algorithm}_ari": Metric(
+            f"{title} clusters, Rand index",
+            "Pairs on which clusters and classes agree, adjusted: 0 is chance, 1 is the classes.",
+            short=f"{title}, ARI",
+            better="higher",
+        ),
+        f"clustering_{algorithm}_silhouette": Metric(
+            f"{title} clusters, silhouette",
+            "−1 to 1; how clearly groups are apart.",
+            short=title,
+            better="higher",
+            health=True,
+        ),
+    }
+
+
+METRICS = {
+    name: metric
+    for algorithm, title in TITLES.items()
+    for name, metric in _metrics(algorithm, title).items()
+} | {
+    "clustering_hdbscan_clusters": Metric("Clusters that HDBSCAN found", "Their number."),
+    "clustering_hdbscan_noise": Metric(
+        "Images in none of HDBSCAN's clusters", "Their share.", kind="fraction"
+    ),
+}
+
+
 @EVALUATORS.register("clustering")
 class Clustering(Evaluator[ClusteringConfig]):
     """`clustering_<algorithm>_ami` and `_ari`, or `_silhouette` without labels; of HDBSCAN
@@ -56,6 +98,9 @@ class Clustering(Evaluator[ClusteringConfig]):
     """
 
     Config = ClusteringConfig
+    title = "Clusters"
+    about = "Whether groups that are found without labels are the classes."
+    metrics = METRICS
 
     def evaluate(self, features: Features) -> Scores:
         config = self.config

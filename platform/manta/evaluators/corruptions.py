@@ -25,6 +25,7 @@ from manta.evaluators._base import (
     Scores,
 )
 from manta.evaluators._corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from manta.evaluators._metrics import Metric
 from manta.evaluators.knn import KNN, KNNConfig
 
 
@@ -55,6 +56,41 @@ class CorruptionsConfig(EncoderEvaluatorConfig):
         return names
 
 
+METRICS = {
+    "corruptions_top1": Metric(
+        "kNN accuracy, corrupted",
+        "Over kinds and severities.",
+        short="kNN, corrupted",
+        better="higher",
+        kind="fraction",
+    ),
+    "corruptions_clean_top1": Metric(
+        "kNN accuracy, clean",
+        "The same rows.",
+        short="kNN, clean",
+        better="higher",
+        kind="fraction",
+    ),
+    "corruptions_severity{severity:d}_top1": Metric(
+        "Severity {severity}",
+        "Mean over the kinds.",
+        short="{severity}",
+        better="higher",
+        kind="fraction",
+        one_of_many=True,
+    ),
+} | {
+    f"corruptions_{name}_top1": Metric(
+        (name[0].upper() + name[1:]).replace("_", " ").replace("Jpeg", "JPEG"),
+        "Mean over five severities.",
+        better="higher",
+        kind="fraction",
+        one_of_many=True,
+    )
+    for name in CORRUPTIONS
+}
+
+
 @EVALUATORS.register("corruptions")
 class Corruptions(EncoderEvaluator[CorruptionsConfig]):
     """`corruptions_top1`, the mean; the mean of each corruption, `corruptions_<name>_top1`, and of
@@ -62,6 +98,9 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
     as they are."""
 
     Config = CorruptionsConfig
+    title = "Corrupted images"
+    about = "Whether nearest neighbours are still right when images are noisy or blurred."
+    metrics = METRICS
     needs_labels = True
 
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:

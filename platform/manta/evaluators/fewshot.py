@@ -32,6 +32,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 from manta.functional.transport import sinkhorn
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,21 @@ class FewShotConfig(EvaluatorConfig):
     seed: int = Field(0, ge=0, description="of the draw of episodes")
 
 
+HEADS = {"proto": "nearest prototype", "tuned": "tuned head", "opta": "optimal transport"}
+"""Classifiers, and what people call them."""
+
+METRICS = {
+    f"fewshot{{k:d}}_{head}": Metric(
+        f"{{k}}-shot accuracy, {title}",
+        "Mean over episodes with {k} labelled of each class.",
+        short=f"{{k}}-shot, {title}",
+        better="higher",
+        kind="fraction",
+    )
+    for head, title in HEADS.items()
+}
+
+
 @EVALUATORS.register("fewshot")
 class FewShot(Evaluator[FewShotConfig]):
     """`fewshot<k>_proto`, `_tuned` and `_opta` for k shots: the accuracies of episodes, which are
@@ -74,6 +90,12 @@ class FewShot(Evaluator[FewShotConfig]):
     """
 
     Config = FewShotConfig
+    title = "Few-shot episodes"
+    about = (
+        "Small tasks of a few classes, each with one or a few labelled images. Chance is one in the "
+        "number of classes, so these do not compare with the other accuracies."
+    )
+    metrics = METRICS
     needs_labels = True
     counts_queries = True
 
@@ -90,7 +112,7 @@ class FewShot(Evaluator[FewShotConfig]):
         scores: dict[str, list[Tensor]] = {
             f"fewshot{k}_{kind}": []
             for k in self.config.shots
-            for kind in ("proto", "tuned", "opta")
+            for kind in HEADS
         }
         if drawn is not None and bool(bank.isfinite().all()) and bool(queries.isfinite().all()):
             parts = (torch.split(part.to(bank.device), TOGETHER) for part in drawn)

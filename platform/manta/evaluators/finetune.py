@@ -33,6 +33,7 @@ from manta.evaluators._base import (
     Features,
     Scores,
 )
+from manta.evaluators._metrics import Metric
 from manta.schedules import Cosine
 from manta.views.kernels import resample
 
@@ -85,11 +86,32 @@ class FinetuneConfig(EncoderEvaluatorConfig):
         return self
 
 
+METRICS = {
+    "finetune_{percent:g}pct_top1": Metric(
+        "Fine-tuned on {percent}% of the labels",
+        "Images that the fine-tuned encoder names correctly.",
+        short="Fine-tuned, {percent}%",
+        better="higher",
+        kind="fraction",
+    ),
+    "finetune_{shots:d}shot_top1": Metric(
+        "Fine-tuned on {shots} of each class",
+        "Images that the fine-tuned encoder names correctly.",
+        short="Fine-tuned, {shots}-shot",
+        better="higher",
+        kind="fraction",
+    ),
+}
+
+
 @EVALUATORS.register("finetune")
 class Finetune(EncoderEvaluator[FinetuneConfig]):
     """`finetune_<percent>pct_top1` of each fraction, and `finetune_<shots>shot_top1`."""
 
     Config = FinetuneConfig
+    title = "Fine-tuning with few labels"
+    about = "The whole encoder is trained on with a small part of the labels."
+    metrics = METRICS
     needs_labels = True
 
     @torch.inference_mode(False)  # training needs gradients, whatever mode its caller is in

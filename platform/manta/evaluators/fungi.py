@@ -37,6 +37,7 @@ from manta.evaluators._base import (
     Scores,
 )
 from manta.evaluators._layers import find
+from manta.evaluators._metrics import Metric
 from manta.evaluators.knn import KNN, KNNConfig
 
 Loss = Literal["kl", "dino", "simclr"]
@@ -80,12 +81,39 @@ class FungiConfig(EncoderEvaluatorConfig):
     seed: int = Field(0, ge=0, description="of heads, signs and negatives")
 
 
+METRICS = {
+    "fungi_top1": Metric(
+        "kNN accuracy with gradients",
+        "Features and gradients.",
+        short="kNN, gradients",
+        better="higher",
+        kind="fraction",
+    ),
+    "fungi_plain_top1": Metric(
+        "kNN accuracy without them",
+        "The same rows.",
+        short="kNN, no gradients",
+        better="higher",
+        kind="fraction",
+    ),
+    "fungi_gain": Metric(
+        "What gradients add", "The difference of the two.", better="higher", kind="fraction"
+    ),
+}
+
+
 @EVALUATORS.register("fungi")
 class Fungi(EncoderEvaluator[FungiConfig]):
     """`fungi_top1` with the gradients, `fungi_plain_top1` of the same rows without them, and
     `fungi_gain`."""
 
     Config = FungiConfig
+    title = "Gradients as features"
+    about = (
+        "What the gradients of self-supervised losses add to the features, for nearest neighbours "
+        "(FUNGI)."
+    )
+    metrics = METRICS
     needs_labels = True
 
     @torch.inference_mode(False)  # there would be no gradients in it

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 
 _log = logging.getLogger(__name__)
 
@@ -42,12 +43,51 @@ class KNNConfig(EvaluatorConfig):
         return (self.k,) if isinstance(self.k, int) else tuple(dict.fromkeys(self.k))
 
 
+METRICS = {
+    "knn_top1": Metric(
+        "kNN top-1 accuracy",
+        "Images whose neighbours' vote names the class.",
+        short="kNN",
+        better="higher",
+        kind="fraction",
+        worst=0.0,
+    ),
+    "knn_top5": Metric(
+        "kNN top-5 accuracy",
+        "The class is among the five with most votes.",
+        short="kNN, top 5",
+        better="higher",
+        kind="fraction",
+    ),
+    "knn{k:d}_top1": Metric(
+        "kNN top-1 accuracy, k = {k}",
+        "With k = {k}.",
+        short="kNN, k = {k}",
+        better="higher",
+        kind="fraction",
+    ),
+    "knn{k:d}_top5": Metric(
+        "kNN top-5 accuracy, k = {k}",
+        "With k = {k}.",
+        short="kNN, top 5, k = {k}",
+        better="higher",
+        kind="fraction",
+    ),
+}
+
+
 @EVALUATORS.register("knn")
 class KNN(Evaluator[KNNConfig]):
     """`knn_top1`, and `knn_top5` where there are more than five classes; `knn<k>_top1` and `_top5`
     of further k."""
 
     Config = KNNConfig
+    title = "Nearest neighbours (kNN)"
+    about = (
+        "Each image is given the class of most of its nearest neighbours. Nothing is trained, so it "
+        "shows what the features hold by themselves."
+    )
+    metrics = METRICS
     needs_labels = True
     counts_queries = True
 

@@ -31,6 +31,7 @@ from manta.evaluators._base import (
     Scores,
 )
 from manta.evaluators._layers import LayerReader
+from manta.evaluators._metrics import Metric
 from manta.evaluators._probe import standardise
 
 
@@ -62,6 +63,39 @@ class LayersConfig(EncoderEvaluatorConfig):
     seed: int = Field(0, ge=0, description="of k-means")
 
 
+METRICS = {
+    "layers_best_top1": Metric(
+        "Best layer's accuracy",
+        "Of the layer that does best on a part of the bank.",
+        short="Best layer",
+        better="higher",
+        kind="fraction",
+    ),
+    "layers_best_depth": Metric("Depth of the best layer", "0 is the first layer, 1 the last."),
+    "layers_{layer}_top1": Metric(
+        "{layer}, accuracy",
+        "A ridge probe of the layer.",
+        short="{layer}",
+        better="higher",
+        kind="fraction",
+        one_of_many=True,
+    ),
+    "layers_{layer}_information": Metric(
+        "{layer}, information",
+        "What clusters of the layer say about the classes: 0 nothing, 1 all.",
+        short="{layer}",
+        better="higher",
+        one_of_many=True,
+    ),
+    "layers_{layer}_cca": Metric(
+        "{layer}, likeness to the last layer",
+        "0 unlike, 1 the same.",
+        short="{layer}",
+        one_of_many=True,
+    ),
+}
+
+
 @EVALUATORS.register("layers")
 class Layers(EncoderEvaluator[LayersConfig]):
     """Of each layer: `layers_<layer>_top1` of a ridge probe, `layers_<layer>_information` about the
@@ -70,6 +104,9 @@ class Layers(EncoderEvaluator[LayersConfig]):
     Without labels `cca` alone."""
 
     Config = LayersConfig
+    title = "Layer by layer"
+    about = "What each layer knows of the classes, and how near it is to the last one."
+    metrics = METRICS
 
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
         config = self.config

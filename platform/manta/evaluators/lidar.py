@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 from manta.functional.spectrum import lidar
 
 
@@ -25,11 +26,26 @@ class LiDARConfig(EvaluatorConfig):
     )
 
 
+METRICS = {
+    "lidar": Metric(
+        "LiDAR rank",
+        "Directions that tell images apart, views aside.",
+        better="higher",
+        kind="factor",
+        health=True,
+        worst=1.0,
+    ),
+}
+
+
 @EVALUATORS.register("lidar")
 class LiDAR(Evaluator[LiDARConfig]):
     """`lidar`, from augmented views of some query rows."""
 
     Config = LiDARConfig
+    title = "LiDAR"
+    about = "How many directions tell images apart in spite of augmentation."
+    metrics = METRICS
 
     def required_views(self) -> tuple[int, int]:
         return self.config.rows, self.config.views

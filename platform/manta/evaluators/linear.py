@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 from manta.evaluators._probe import draw, standardise
 
 
@@ -44,11 +45,29 @@ class LinearConfig(EvaluatorConfig):
     seed: int = Field(0, ge=0, description="of the draw of rows and of their split")
 
 
+METRICS = {
+    "linear_top1": Metric(
+        "Linear probe accuracy",
+        "Images that the classifier names correctly.",
+        short="Linear probe",
+        better="higher",
+        kind="fraction",
+        worst=0.0,
+    ),
+    "linear_l2": Metric(
+        "Penalty of the linear probe", "Chosen on rows that are not scored.", kind="setting"
+    ),
+}
+
+
 @EVALUATORS.register("linear")
 class Linear(Evaluator[LinearConfig]):
     """`linear_top1`, and the strength that was chosen as `linear_l2`."""
 
     Config = LinearConfig
+    title = "Linear probe"
+    about = "A linear classifier learns the classes from frozen features."
+    metrics = METRICS
     needs_labels = True
     counts_queries = True
 

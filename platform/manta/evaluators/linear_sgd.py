@@ -17,6 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 from manta.evaluators._probe import draw, standardise
 from manta.evaluators.linear import answered, logits
 
@@ -47,11 +48,32 @@ class LinearSGDConfig(EvaluatorConfig):
     seed: int = Field(0, ge=0, description="of the draw of rows, of their split and of the batches")
 
 
+METRICS = {
+    "linear_sgd_top1": Metric(
+        "Linear probe (SGD) accuracy",
+        "Images that the classifier names correctly.",
+        short="Linear, SGD",
+        better="higher",
+        kind="fraction",
+        worst=0.0,
+    ),
+    "linear_sgd_lr": Metric(
+        "Learning rate of the probe", "Chosen on rows that are not scored.", kind="setting"
+    ),
+}
+
+
 @EVALUATORS.register("linear_sgd")
 class LinearSGD(Evaluator[LinearSGDConfig]):
     """`linear_sgd_top1`, and the learning rate that was chosen as `linear_sgd_lr`."""
 
     Config = LinearSGDConfig
+    title = "Linear probe by SGD"
+    about = (
+        "The same by the protocol of the literature: SGD with momentum, and the best learning rate "
+        "of a few."
+    )
+    metrics = METRICS
     needs_labels = True
     counts_queries = True
 

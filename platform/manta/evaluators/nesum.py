@@ -14,6 +14,7 @@ from manta.evaluators._base import (
     Scores,
     subsample,
 )
+from manta.evaluators._metrics import Metric
 from manta.functional.geometry import nesum
 
 
@@ -25,12 +26,27 @@ class NESumConfig(EvaluatorConfig):
     seed: int = Field(0, ge=0, description="of the draw of rows")
 
 
+METRICS = {
+    "nesum": Metric(
+        "Shared variance (NESum)",
+        "Dimensions that share the variance.",
+        better="higher",
+        kind="factor",
+        health=True,
+        worst=1.0,
+    ),
+}
+
+
 @EVALUATORS.register("nesum")
 class NESum(Evaluator[NESumConfig]):
     """`nesum`, from 1 where features lie on a line to the number of dimensions where they are
     white."""
 
     Config = NESumConfig
+    title = "Shared variance"
+    about = "How many dimensions share the variance of the features."
+    metrics = METRICS
 
     def evaluate(self, features: Features) -> Scores:
         return {

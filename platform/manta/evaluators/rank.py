@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 from manta.functional.spectrum import feature_std, rankme
 
 
@@ -21,11 +22,32 @@ class RankConfig(EvaluatorConfig):
     )
 
 
+METRICS = {
+    "rankme": Metric(
+        "Effective rank (RankMe)",
+        "How many dimensions the features use; those of random weights fill many too.",
+        better="higher",
+        kind="factor",
+        health=True,
+        worst=1.0,
+    ),
+    "feature_std": Metric(
+        "Spread of features",
+        "1 is even over the sphere, 0 is collapsed.",
+        better="higher",
+        health=True,
+    ),
+}
+
+
 @EVALUATORS.register("rank")
 class Rank(Evaluator[RankConfig]):
     """`rankme` and `feature_std`."""
 
     Config = RankConfig
+    title = "Rank and spread"
+    about = "How many directions the features use, and how evenly they fill the sphere."
+    metrics = METRICS
 
     def evaluate(self, features: Features) -> Scores:
         queries = features.queries[: self.config.rows]

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 
 
 class RetrievalConfig(EvaluatorConfig):
@@ -29,12 +30,33 @@ class RetrievalConfig(EvaluatorConfig):
     )
 
 
+METRICS = {
+    "retrieval_recall{k:d}": Metric(
+        "Recall at {k}",
+        "Images with one of their class among the {k} nearest.",
+        better="higher",
+        kind="fraction",
+    ),
+    "retrieval_map": Metric(
+        "Mean average precision",
+        "How far up the ranking its class stands.",
+        short="mAP",
+        better="higher",
+        kind="fraction",
+        worst=0.0,
+    ),
+}
+
+
 @EVALUATORS.register("retrieval")
 class Retrieval(Evaluator[RetrievalConfig]):
     """`retrieval_recall<k>` for every k and `retrieval_map`. Queries whose class is not in the bank
     are left out."""
 
     Config = RetrievalConfig
+    title = "Retrieval"
+    about = "Whether the most similar images are of the same class."
+    metrics = METRICS
     needs_labels = True
     counts_queries = True
 

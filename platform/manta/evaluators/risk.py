@@ -30,6 +30,7 @@ import torch
 from pydantic import Field
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 from manta.evaluators._probe import draw
 from manta.evaluators.linear import Linear, LinearConfig
 
@@ -63,12 +64,50 @@ class RiskConfig(EvaluatorConfig):
     seed: int = Field(0, ge=0, description="of the draw of rows and of their splits")
 
 
+METRICS = {
+    "risk_approximation": Metric(
+        "Approximation",
+        "What the architecture cannot fit; a setting.",
+        better="lower",
+        kind="fraction",
+    ),
+    "risk_usability": Metric(
+        "Usability",
+        "Classes that a linear probe cannot tell apart.",
+        better="lower",
+        kind="fraction",
+    ),
+    "risk_probe": Metric(
+        "Probe", "What too few labels cost the probe.", better="lower", kind="fraction"
+    ),
+    "risk_encoder": Metric(
+        "Encoder",
+        "What rows that pretraining did not see cost.",
+        better="lower",
+        kind="fraction",
+    ),
+    "risk_total": Metric(
+        "Total error of the probe",
+        "The sum of the four.",
+        better="lower",
+        kind="fraction",
+        worst=1.0,
+    ),
+}
+
+
 @EVALUATORS.register("risk")
 class Risk(Evaluator[RiskConfig]):
     """`risk_approximation`, `risk_usability`, `risk_probe` and `risk_encoder`, and their sum
     `risk_total`."""
 
     Config = RiskConfig
+    title = "Where the probe's errors come from"
+    about = (
+        "The error of a linear probe in four parts, which add up to it. A part below 0 is noise "
+        "between the splits."
+    )
+    metrics = METRICS
     needs_labels = True
 
     @torch.inference_mode(

@@ -35,6 +35,7 @@ from manta.evaluators._base import (
     Features,
     Scores,
 )
+from manta.evaluators._metrics import Metric
 
 BACKGROUND, VOID = 0, 255
 """Values of a mask that are no object: everything else, and what nobody knows, such as VOC's
@@ -65,6 +66,24 @@ class SegmentationConfig(EncoderEvaluatorConfig):
     )
 
 
+METRICS = {
+    "segmentation_iou": Metric(
+        "Intersection over union",
+        "1 where the object is met exactly.",
+        better="higher",
+        kind="fraction",
+    ),
+    "segmentation_threshold": Metric(
+        "Threshold of similarity", "Chosen on every other image.", kind="setting"
+    ),
+    "segmentation_intra": Metric("Likeness within objects", "Mean cosine of patches."),
+    "segmentation_inter": Metric("Likeness to what is outside", "Mean cosine of patches."),
+    "segmentation_overlap": Metric(
+        "Overlap of the two", "0 where they are apart, 1 where they are one.", better="lower"
+    ),
+}
+
+
 @EVALUATORS.register("segmentation")
 class Segmentation(EncoderEvaluator[SegmentationConfig]):
     """`segmentation_iou`, the mean intersection over union, at `segmentation_threshold`;
@@ -73,6 +92,9 @@ class Segmentation(EncoderEvaluator[SegmentationConfig]):
     apart and 1 where they are one."""
 
     Config = SegmentationConfig
+    title = "Zero-shot segmentation"
+    about = "Whether what is like the patch that is pointed at is the object."
+    metrics = METRICS
 
     @torch.no_grad()
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:

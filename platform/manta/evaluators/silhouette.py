@@ -23,6 +23,7 @@ from manta.evaluators._base import (
     Scores,
     subsample,
 )
+from manta.evaluators._metrics import Metric
 
 Points = NDArray[np.float32]
 
@@ -48,11 +49,25 @@ class SilhouetteConfig(EvaluatorConfig):
     seed: int = Field(0, ge=0, description="of the draw of rows and of UMAP")
 
 
+METRICS = {
+    "silhouette": Metric(
+        "Silhouette of clusters",
+        "−1 to 1; how clearly groups are apart.",
+        better="higher",
+        health=True,
+        worst=-1.0,
+    ),
+}
+
+
 @EVALUATORS.register("silhouette")
 class Silhouette(Evaluator[SilhouetteConfig]):
     """`silhouette` of Ward clusters in a UMAP-reduced space, between -1 and 1."""
 
     Config = SilhouetteConfig
+    title = "Clusters after UMAP"
+    about = "How clearly the features fall apart into groups, without labels."
+    metrics = METRICS
 
     def evaluate(self, features: Features) -> Scores:
         from scipy.cluster.hierarchy import cut_tree, ward

@@ -19,6 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._metrics import Metric
 from manta.functional.transferability import log_me, potential_energy_descent
 
 
@@ -37,12 +38,28 @@ class TransferabilityConfig(EvaluatorConfig):
     chunk: int = Field(16_384, ge=1, description="rows at a time, in float64; bounds the memory")
 
 
+METRICS = {
+    "logme": Metric("LogME", "Evidence for the labels, given the features.", better="higher"),
+    "ped": Metric(
+        "LogME after PED",
+        "The same after classes that overlap are pushed apart.",
+        better="higher",
+    ),
+}
+
+
 @EVALUATORS.register("transferability")
 class Transferability(Evaluator[TransferabilityConfig]):
     """`logme` and `ped` of the bank: larger is better, and only differences on the same data mean
     something."""
 
     Config = TransferabilityConfig
+    title = "Transferability"
+    about = (
+        "Whether the labels can be had from the features, without a probe. Only differences on the "
+        "same data mean something."
+    )
+    metrics = METRICS
     needs_labels = True
 
     def evaluate(self, features: Features) -> Scores:
