@@ -60,16 +60,21 @@ def print_metrics(
     note: str = "",
     intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
-    """Trained beside untrained; 95% intervals where they are known."""
+    """Print trained beside untrained, 95% intervals where they are known, and what it is."""
+    from manta.evaluators import UNTRAINED, describe_metric
+
     known = intervals or {}
-    table = Table(
-        "", "trained", *(["95%"] if known else []), "untrained", box=None, header_style="bold"
-    )
+    heads = ["", "trained", *(["95%"] if known else []), "untrained"]
+    table = Table(*heads, box=None, header_style="bold")
+    # Cut, not wrapped, where the terminal is narrow: the number counts.
+    table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
     for name, value in metrics.items():
-        if not name.startswith("random_"):
-            other = metrics.get(f"random_{name}")
+        if not name.startswith(UNTRAINED):
+            other = metrics.get(f"{UNTRAINED}{name}")
             between = [_between(known.get(name))] if known else []
-            table.add_row(name, f"{value:.4g}", *between, "" if other is None else f"{other:.4g}")
+            untrained = "" if other is None else f"{other:.4g}"
+            title = describe_metric(name).about.title
+            table.add_row(name, f"{value:.4g}", *between, untrained, title)
     out.print(table)
     if note:
         out.print(f"[dim]{note}[/]", highlight=False)
@@ -84,16 +89,31 @@ def print_comparison(found: Mapping[str, Any]) -> None:
     out.print(table)
     for model, gains in found["gains"].items():
         for name, gain in gains.items():
-            sure = "better" if gain["low"] > 0 else "worse" if gain["high"] < 0 else "may be chance"
+            bounds = f"[{gain['low']:+.4f}, {gain['high']:+.4f}]"
             out.print(
-                f"{model} against {models[0]}: {name} {gain['gain']:+.4f} [{gain['low']:+.4f}, {gain['high']:+.4f}], "
-                f"{sure}",
+                f"{model} against {models[0]}: {name} {gain['gain']:+.4f} {bounds}, "
+                f"{_conclusion(name, gain)}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
             )
-    note = f"the same {found['query_rows']:,} queries, {found['bank_rows']:,} rows to learn from; 95% intervals, paired"
+    note = (
+        f"the same {found['query_rows']:,} queries, {found['bank_rows']:,} rows to learn from; "
+        "95% intervals, paired"
+    )
     out.print(f"[dim]{note}[/]", highlight=False)
+
+
+def _conclusion(metric: str, gain: Mapping[str, float]) -> str:
+    """Return whether a gain is surely one, by the direction that the metric declares."""
+    from manta.evaluators import describe_metric
+
+    better = describe_metric(metric).about.better
+    if gain["low"] <= 0 <= gain["high"]:
+        return "may be chance"
+    if better not in ("higher", "lower"):
+        return "different"
+    return "better" if (gain["low"] > 0) == (better == "higher") else "worse"
 
 
 def _with_interval(found: Mapping[str, Any], model: str, name: str) -> str:

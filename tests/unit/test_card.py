@@ -54,11 +54,12 @@ def test_it_says_what_the_model_was_made_from_and_how() -> None:
 def test_metrics_stand_beside_the_untrained_encoders_with_their_probes() -> None:
     text = card()
     assert (
-        "On 1,234 images held out of training; probes learnt from 11,111 training images." in text
+        "On 1,234 images held out of training; probes learned from 11,111 training images." in text
     )
-    assert "| knn_top1 | 0.9346 | 0.4 |" in text
-    assert "| rankme | 41.25 |  |" in text
-    assert "| random_knn_top1" not in text
+    assert "| `knn_top1` | 0.9346 | 0.4 | kNN top-1 accuracy | Higher is better. |" in text
+    assert "| `rankme` | 41.25 |  | Effective rank (RankMe) | Higher is better. |" in text
+    assert "| `linear_l2` | 0.01 |  | Penalty of the linear probe | A setting" in text
+    assert "random_knn_top1" not in text
     assert "- knn: k 20, temperature 0.1\n" in text
     assert "- rank: defaults" in text
 

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from manta.evaluators import EVALUATORS
+from manta.evaluators import describe_metric
 from manta.report.evaluation.figures import figures
 from manta.report.evaluation.numbers import change, first, health, numbers
 from manta.report.evaluation.page import write_evaluation
 from manta.report.evaluation.samples import chart, mistakes, neighbours, pictures
-from manta.report.evaluation.words import EVALUATORS as EXPLAINED
-from manta.report.evaluation.words import evaluator_of, meaning
 from manta.report.parts.charts import Chart
 
 BLURS = (
@@ -222,15 +220,6 @@ def drawn(found: dict[str, Any]) -> dict[str, Chart]:
     return {chart.name: chart for chart in charts}
 
 
-def test_every_evaluator_is_explained() -> None:
-    assert set(EVALUATORS) <= set(EXPLAINED)
-    for judge, own in GIVEN.items():
-        assert judge in EXPLAINED
-        for metric in own:
-            assert meaning(metric).note, metric
-            assert evaluator_of(metric) == judge, metric
-
-
 def test_full_page(tmp_path: Path) -> None:
     text = page(full(), tmp_path).text
     assert (
@@ -252,14 +241,14 @@ def test_full_page(tmp_path: Path) -> None:
         in text
     )
     for metric in (name for own in GIVEN.values() for name in own):
-        assert meaning(metric).title in text, metric
+        assert describe_metric(metric).about.title in text, metric
 
 
 def test_nothing_is_claimed_where_intervals_overlap(tmp_path: Path) -> None:
     known = numbers(full())
-    assert known["knn_top1"].verdict == "better"
-    assert known["linear_sgd_top1"].verdict == "open"
-    assert known["rankme"].verdict == "", "it has no interval"
+    assert known["knn_top1"].effect == "better"
+    assert known["linear_sgd_top1"].effect == "open"
+    assert known["rankme"].effect == "", "it has no interval"
     rows = dict(re.findall(r'title="(\w+)">(.*?)</tr>', page(full(), tmp_path).source, re.S))
     assert "may be chance" in rows["linear_sgd_top1"]
     assert "<b>" not in rows["linear_sgd_top1"] + rows["rankme"]
@@ -270,7 +259,7 @@ def test_a_worse_encoder_is_called_so(tmp_path: Path) -> None:
     found = one_evaluator()
     found["metrics"] |= {"random_knn_top1": 0.99}
     found["intervals"] |= {"knn_top1": [0.96, 0.97], "random_knn_top1": [0.98, 0.995]}
-    assert numbers(found)["knn_top1"].verdict == "worse"
+    assert numbers(found)["knn_top1"].effect == "worse"
     assert "−1 point against the untrained" in page(found, tmp_path).text
 
 
@@ -278,7 +267,7 @@ def test_an_interval_without_width_proves_nothing() -> None:
     found = one_evaluator()
     found["metrics"]["random_knn_top5"] = 0.9
     found["intervals"]["random_knn_top5"] = [0.89, 0.91]
-    assert numbers(found)["knn_top5"].verdict == ""
+    assert numbers(found)["knn_top5"].effect == ""
 
 
 def test_half_widths_become_intervals() -> None:
@@ -384,7 +373,7 @@ def test_everything_that_plotly_gets_is_json(tmp_path: Path) -> None:
         raise AssertionError(constant)
 
     assert len(json.loads(plots[1], parse_constant=refuse)) == 10
-    assert numbers(found)["linear_top1"].verdict == ""
+    assert numbers(found)["linear_top1"].effect == ""
     assert first(numbers(found)).name == "linear_top1"
 
 

@@ -12,7 +12,13 @@ from manta.config import Experiment, from_mapping
 from manta.errors import ConfigError
 from manta.evaluators import EVALUATORS
 from manta.evaluators.knn import KNNConfig
-from manta.tuning.study.metrics import METRICS, kendall, metric, metrics_for, with_evaluators
+from manta.tuning.study.metrics import (
+    kendall,
+    metric,
+    metrics_for,
+    study_metrics,
+    with_evaluators,
+)
 
 
 def experiment() -> Experiment:
@@ -31,12 +37,23 @@ def experiment() -> Experiment:
 
 
 def test_every_metric_names_an_evaluator_that_agrees_on_labels() -> None:
-    for one in METRICS.values():
+    for one in study_metrics().values():
         assert math.isfinite(one.worst)
         if one.evaluator is not None:
             assert EVALUATORS[one.evaluator].needs_labels == one.needs_labels
-    assert {one.name for one in METRICS.values() if one.mode == "min"} == {"alpha_req_gap"}
-    assert metric("alpha_req") is METRICS["alpha_req_gap"]
+    assert {one.name for one in study_metrics().values() if one.mode == "min"} == {
+        "alpha_req_gap",
+        "risk_total",
+    }
+    assert metric("alpha_req") == metric("alpha_req_gap")
+    assert metric("alpha_req").worst == 10
+
+
+def test_a_metric_without_a_worst_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"knn_top5 cannot be .* 'knn' declares no worst value"):
+        metric("knn_top5")
+    with pytest.raises(ConfigError, match=r"fewshot5_proto cannot be .* 'fewshot' declares"):
+        metric("fewshot5_proto")
 
 
 @pytest.mark.parametrize("name", ["loss", "train_loss", "val_loss", "loss/invariance"])
@@ -51,7 +68,7 @@ def test_a_loss_is_refused_with_the_reason(name: str) -> None:
 def test_unknown_names_get_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'knn_top1'"):
         metric("knn_top_1")
-    with pytest.raises(ConfigError, match="known: knn_top1, linear_top1, rankme"):
+    with pytest.raises(ConfigError, match="known: alpha_req_gap, knn_top1, lidar, linear_top1"):
         metric("xyz")
 
 
@@ -59,10 +76,11 @@ def test_labels_are_asked_for_only_where_there_are_some() -> None:
     chosen = metrics_for(["knn_top1", "images_per_second"], labelled=True)
     assert [one.name for one in chosen] == ["knn_top1", "images_per_second"]
     with pytest.raises(
-        ConfigError, match=r"knn_top1 needs labels.*use rankme, alpha_req_gap, lidar, silhouette$"
+        ConfigError,
+        match=r"knn_top1 needs labels.*use alpha_req_gap, lidar, nesum, rankme, silhouette$",
     ):
         metrics_for(["rankme", "knn_top1"], labelled=False)
-    assert metrics_for(["rankme", "lidar"], labelled=False) == [METRICS["rankme"], METRICS["lidar"]]
+    assert metrics_for(["rankme", "lidar"], labelled=False) == [metric("rankme"), metric("lidar")]
     with pytest.raises(ConfigError, match="alpha_req_gap is named twice"):
         metrics_for(["alpha_req", "alpha_req_gap"], labelled=True)
     with pytest.raises(ConfigError, match="needs a metric"):

@@ -156,8 +156,8 @@ def test_results_stand_with_their_settings(run: Path) -> None:
         for row in groups["rank"]["rows"]
     }
     assert rows == {
-        "Effective rank": ("11.2", "58.7", "× 5.24"),
-        "Feature spread": ("0.22", "0.91", "× 4.14"),
+        "Effective rank (RankMe)": ("11.2", "58.7", "× 5.24"),
+        "Spread of features": ("0.22", "0.91", "+0.69"),
     }
 
 
@@ -223,7 +223,7 @@ def test_unlabelled_run(tmp_path: Path) -> None:
     text = Page(write_report(folder)).text
     found = headline(read(folder))
     assert found is not None
-    assert (found.title, found.change, found.bar) == ("Effective rank", "× 5.24", None)
+    assert (found.title, found.change, found.bar) == ("Effective rank (RankMe)", "× 5.24", None)
     assert "The data have no labels" in text
     assert "same label" not in text
     assert "Colours are labels" not in text
@@ -430,7 +430,7 @@ def test_colours_tell_labels_apart() -> None:
     ("trained", "untrained", "metric", "words"),
     [
         (0.62, 0.41, "knn_top1", "+21 points"),
-        (0.40, 0.41, "knn_top1", "−1 points"),
+        (0.40, 0.41, "knn_top1", "−1 point"),
         (0.41, 0.41, "knn_top1", "0 points"),
         (48.0, 12.0, "rankme", "× 4"),
         (float("nan"), 0.4, "knn_top1", ""),

@@ -153,8 +153,8 @@ def test_agreement_states_tau_and_turns_what_is_better_small(made: Made) -> None
         "Metrics without labels against kNN"
     ]
     assert [title.text for title in figure.layout.annotations] == [
-        "Effective rank: tau −0.31",
-        "Spectrum's decay from 1: tau 1.00",
+        "Effective rank (RankMe): tau −0.31",
+        "Distance of the decay from 1: tau 1.00",
     ]
     assert (figure.layout.xaxis.autorange, figure.layout.xaxis2.autorange) == (True, "reversed")
     points = sum(len(trace.x) for trace in figure.data if trace.xaxis == "x")

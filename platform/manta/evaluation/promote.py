@@ -9,7 +9,7 @@ from torch import Tensor
 
 from manta.errors import ConfigError, DataError
 from manta.evaluation.session import EvaluationSession, Observer
-from manta.evaluators import EVALUATORS, Evaluator, Features, build, counted
+from manta.evaluators import EVALUATORS, Evaluator, Features, build, counted, describe_metric
 from manta.models.find import model_folder
 from manta.runs.store import default_store
 from manta.tracking import Evidence, Judged, Tracker, promote
@@ -92,14 +92,14 @@ def _evaluate(
 
 def _evaluator(metric: str) -> Evaluator[Any]:
     """Return the evaluator that gives `metric`, with its defaults: the same for every model."""
-    named = [name for name in EVALUATORS if metric.startswith(name)]
-    kind = EVALUATORS[max(named, key=len)] if named else None
-    if kind is None or not kind.counts_queries:
+    described = describe_metric(metric)
+    kind = EVALUATORS[described.evaluator] if described.evaluator else None
+    if kind is None or not kind.counts_queries or described.about.better != "higher":
         raise ConfigError(
             f"{metric!r} is not counted by queries; promote by an accuracy, "
             "such as knn_top1 or linear_top1"
         )
-    return build(kind.Config.model_validate({"name": max(named, key=len)}))
+    return build(kind.Config.model_validate({"name": described.evaluator}))
 
 
 def _answers(evaluator: Evaluator[Any], features: Features, metric: str, model: str) -> Tensor:

@@ -23,11 +23,12 @@ from manta.evaluators._lookup import (
     describe_evaluator,
     describe_metric,
 )
-from manta.evaluators._metrics import UNTRAINED, Metric
+from manta.evaluators._metrics import UNTRAINED, Better, Kind, Metric
 
 __all__ = [
     "EVALUATORS",
     "UNTRAINED",
+    "Better",
     "DescribedMetric",
     "EncoderAccess",
     "EncoderEvaluator",
@@ -36,6 +37,7 @@ __all__ = [
     "EvaluatorConfig",
     "Features",
     "Gain",
+    "Kind",
     "LabelledImages",
     "Metric",
     "Scores",

@@ -110,9 +110,7 @@ class FewShot(Evaluator[FewShotConfig]):
         )
         drawn = self._draw(labels.cpu(), truth.cpu())
         scores: dict[str, list[Tensor]] = {
-            f"fewshot{k}_{kind}": []
-            for k in self.config.shots
-            for kind in HEADS
+            f"fewshot{k}_{kind}": [] for k in self.config.shots for kind in HEADS
         }
         if drawn is not None and bool(bank.isfinite().all()) and bool(queries.isfinite().all()):
             parts = (torch.split(part.to(bank.device), TOGETHER) for part in drawn)

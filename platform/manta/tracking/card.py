@@ -1,4 +1,4 @@
-"""A model's card: what it was made from and how, what it can do, and what is not known of it."""
+"""Model cards: what a model was made from and how, what it can do, and what is not known."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from manta.config import Experiment
 from manta.objectives import OBJECTIVES, Paper
 from manta.secrets import without_secrets
 
-BASELINE = "random_"
-"""Before the name of a metric: of the encoder as it was before training."""
-
 
 def model_card(
     experiment: Experiment, run: Mapping[str, Any], evaluation: Mapping[str, Any]
 ) -> str:
-    """Markdown.
+    """Return a model's card in Markdown.
 
     Args:
         run: the run's `run.json`; what it does not say is left out.
@@ -24,8 +21,9 @@ def model_card(
     """
     sections = [
         f"# {run['name']}: {experiment.encoder.name} by {experiment.objective.name}",
-        "An image encoder that was pretrained without labels: uint8 images `[N, H, W, 3]` of any size in, float32 "
-        "features `[N, D]` out. Its preprocessing is inside: the central square, resized to "
+        "An image encoder that was pretrained without labels: uint8 images `[N, H, W, 3]` of any "
+        "size in, float32 features `[N, D]` out. Its preprocessing is inside: the central square, "
+        "resized to "
         f"{experiment.data.image_size} px and normalised.",
         _table(("", ""), _facts(experiment, run)),
         "## Measured",
@@ -68,27 +66,40 @@ def _measured(evaluation: Mapping[str, Any]) -> Iterator[str]:
         yield "Nothing was measured in the run."
         return
     yield (
-        f"On {evaluation['query_rows']:,} images held out of training; probes learnt from {evaluation['bank_rows']:,} "
-        "training images. Accuracies are fractions of 1."
+        f"On {evaluation['query_rows']:,} images held out of training; probes learned from "
+        f"{evaluation['bank_rows']:,} training images. Accuracies are fractions of 1."
     )
     settings: Mapping[str, Any] = evaluation.get("settings", {})
-    trained = [name for name in metrics if not name.startswith(BASELINE)]
+    trained = [name for name in metrics if not name.startswith(UNTRAINED)]
     rows = [
-        (name, _number(metrics[name]), _number(metrics.get(BASELINE + name))) for name in trained
+        (
+            f"`{name}`",
+            _number(metrics[name]),
+            _number(metrics.get(UNTRAINED + name)),
+            describe_metric(name).about.title,
+            describe_metric(name).about.direction,
+        )
+        for name in trained
     ]
-    yield _table(("metric", "trained", "untrained"), rows)
+    yield _table(("metric", "trained", "untrained", "what it is", ""), rows)
     yield "Settings of the evaluators:"
     yield "\n".join(f"- {name}: {_settings(values)}" for name, values in settings.items())
 
 
 def _limits(experiment: Experiment, evaluation: Mapping[str, Any]) -> Iterator[str]:
     size = experiment.data.image_size
-    yield f"Trained on images of {size} px: larger ones are shrunk to it, and what is finer is lost."
+    yield f"Trained on images of {size} px: larger ones are shrunk to it, and finer detail is lost."
     if evaluation.get("metrics"):
-        yield "Measured on images of the training source, by one run of one seed; `manta evaluate` tries other data."
+        yield (
+            "Measured on images of the training source, by one run of one seed; `manta evaluate` "
+            "tries other data."
+        )
     if not evaluation.get("labelled", True):
         yield "The data have no labels: no accuracy is known."
-    yield "Pretrained without labels: a task needs a probe or fine-tuning, and its own evaluation, before use."
+    yield (
+        "Pretrained without labels: a task needs a probe or fine-tuning, and its own evaluation, "
+        "before use."
+    )
     yield "Manta knows neither the licence of the data nor whom or what they leave out."
 
 

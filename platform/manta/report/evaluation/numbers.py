@@ -1,5 +1,4 @@
-"""The numbers of an evaluation: trained beside untrained, with intervals, and what may be said of
-their difference."""
+"""Numbers of an evaluation: trained beside untrained, with intervals and their difference."""
 
 from __future__ import annotations
 
@@ -8,22 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from manta.report.evaluation.words import Meaning, evaluator_of, evaluator_title, meaning
+from manta.evaluators import UNTRAINED, Kind, Metric, describe_evaluator, describe_metric
 from manta.report.parts import words as words
 from manta.report.parts.facts import Fact
 from manta.secrets import without_secrets
 
 Interval = tuple[float, float]
-Verdict = Literal["better", "worse", "open", ""]
-UNTRAINED = "random_"
+Effect = Literal["better", "worse", "open", ""]
 _FEW = 6
-_PREFERRED = ("knn_top1", "linear_top1", "linear_sgd_top1")
-_LABEL_FREE = ("rankme", "lidar", "nesum", "silhouette")
+"""Numbers of a kind that are shown without folding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A metric's value and the untrained encoder's, each with its 95% interval where it is known.
+    """Metric's value and the untrained encoder's, each with its 95% interval where it is known.
 
     Attributes:
         value: NaN where it could not be had.
@@ -37,38 +34,35 @@ class Number:
     untrained_interval: Interval | None = None
 
     @property
-    def meaning(self) -> Meaning:
-        return meaning(self.name)
+    def meaning(self) -> Metric:
+        """The metric's declaration."""
+        return describe_metric(self.name).about
 
     @property
     def finite(self) -> bool:
+        """Whether the value could be had."""
         return math.isfinite(self.value)
 
     @property
-    def verdict(self) -> Verdict:
+    def effect(self) -> Effect:
         """Whether training made it better or worse: only where both intervals are known and apart.
-        "open" where they overlap; empty where nothing can be said."""
-        mine, other = self.interval, self.untrained_interval
-        if (
-            mine is None
-            or other is None
-            or self.untrained is None
-            or self.meaning.better not in ("higher", "lower")
-        ):
+
+        "open" where they overlap; empty where nothing can be said.
+        """
+        mine, other, better = self.interval, self.untrained_interval, self.meaning.better
+        if mine is None or other is None or self.untrained is None:
+            return ""
+        if better not in ("higher", "lower"):
             return ""
         if not (self.finite and math.isfinite(self.untrained)):
             return ""
         if mine[0] <= other[1] and other[0] <= mine[1]:
             return "open"
-        return (
-            "better"
-            if (self.value > self.untrained) == (self.meaning.better == "higher")
-            else "worse"
-        )
+        return "better" if (self.value > self.untrained) == (better == "higher") else "worse"
 
 
 def numbers(found: Mapping[str, Any]) -> dict[str, Number]:
-    """Every metric by name, in the order of the data."""
+    """Return every metric by name, in the order of the data."""
     values = {str(name): _float(value) for name, value in (found.get("metrics") or {}).items()}
     known = found.get("intervals") or {}
     intervals = {name: _interval(values, known, name) for name in values}
@@ -86,52 +80,37 @@ def numbers(found: Mapping[str, Any]) -> dict[str, Number]:
     }
 
 
-def shown(value: float | None, kind: str) -> str:
-    """A value as text; the dash is for what is not there."""
-    text = words.number(value, "accuracy" if kind == "fraction" else "")
+def shown(value: float | None, kind: Kind) -> str:
+    """Return a value as text; a dash for what is not there."""
+    text = words.formatted(value, fraction=kind == "fraction")
     return f"−{text[1:]}" if text.startswith("-") else text
 
 
 def between(interval: Interval | None) -> str:
+    """Return an interval as text; empty for None."""
     return "" if interval is None else " to ".join(shown(end, "fraction") for end in interval)
 
 
 def change(number: Number) -> str:
-    """What training did: points of a hundred, a factor, or a difference."""
-    value, untrained, kind = number.value, number.untrained, number.meaning.kind
-    if untrained is None or kind == "setting" or not (number.finite and math.isfinite(untrained)):
-        return ""
-    if kind == "fraction":
-        points = words.signed(100 * (value - untrained))
-        return f"{points} point{'' if points in ('+1', '−1') else 's'}"
-    if kind == "factor" and value > 0 and untrained > 0:
-        return f"× {value / untrained:.3g}"
-    difference = float(f"{value - untrained:.2g}")
-    return (
-        f"{'−' if difference < 0 else '+' if difference > 0 else ''}{words.number(abs(difference))}"
-    )
+    """Return what training did: points of a hundred, a factor, or a difference."""
+    return words.difference(number.value, number.untrained, number.meaning.kind)
 
 
 def first(known: Mapping[str, Number]) -> Number | None:
-    """The number to remember: an accuracy, or without labels a rank; None where nothing could be
-    had."""
-    finite = {
-        name: number
-        for name, number in known.items()
-        if number.finite and number.meaning.kind != "setting"
-    }
-    accuracies = [
-        name
-        for name, number in finite.items()
-        if name.endswith("_top1") and not number.meaning.one_of_many
-    ]
-    ordered = [*_PREFERRED, *accuracies, *_LABEL_FREE, *finite]
-    return next((finite[name] for name in ordered if name in finite), None)
+    """Return the number to remember: an accuracy, or without labels a rank.
+
+    None where nothing could be had.
+    """
+    finite = [name for name, number in known.items() if number.finite]
+    name = words.most_telling(finite)
+    return None if name is None else known[name]
 
 
 def headline(known: Mapping[str, Number]) -> dict[str, Any] | None:
-    """The first number, as the template takes it; ends of the bar are in hundredths of its
-    length."""
+    """Return the first number as the template takes it.
+
+    Ends of the bar are in hundredths of its length.
+    """
     number = first(known)
     if number is None:
         return None
@@ -139,44 +118,44 @@ def headline(known: Mapping[str, Number]) -> dict[str, Any] | None:
     return {
         "title": number.meaning.title,
         **_in_words(number),
-        "claims": number.untrained is None or number.verdict in ("better", "worse"),
+        "claims": number.untrained is None or number.effect in ("better", "worse"),
         "direction": number.meaning.direction,
         "bar": _bar(number) if unit else None,
     }
 
 
 def groups(found: Mapping[str, Any], known: Mapping[str, Number]) -> list[dict[str, Any]]:
-    """One group an evaluator: what it is, every number it gave, and its settings."""
+    """Return one group per evaluator: what it is, every number it gave, and its settings."""
     stated: Mapping[str, Any] = found.get("evaluators") or {}
-    owner = {name: judge for judge, one in stated.items() for name in (one.get("metrics") or [])}
+    owners = {name: owner for owner, one in stated.items() for name in (one.get("metrics") or [])}
     rows: dict[str, list[Number]] = {}
     for name, number in known.items():
-        rows.setdefault(str(owner.get(name) or evaluator_of(name)), []).append(number)
-    made = []
-    for judge, own in rows.items():
-        title, note = evaluator_title(judge)
-        many = [number for number in own if number.meaning.one_of_many]
-        folded = many if len(many) > _FEW else []
-        made.append(
-            {
-                "name": judge,
-                "title": title[:1].upper() + title[1:],
-                "note": note,
-                "rows": _rows([number for number in own if number not in folded]),
-                "folded": _rows(folded),
-                "settings": _settings((stated.get(judge) or {}).get("settings")),
-            }
-        )
-    return made
+        owner = owners.get(name) or describe_metric(name).evaluator or "other numbers"
+        rows.setdefault(str(owner), []).append(number)
+    return [_group(name, own, stated.get(name) or {}) for name, own in rows.items()]
+
+
+def _group(evaluator: str, own: list[Number], stated: Mapping[str, Any]) -> dict[str, Any]:
+    title, note = describe_evaluator(evaluator)
+    many = [number for number in own if number.meaning.one_of_many]
+    folded = many if len(many) > _FEW else []
+    return {
+        "name": evaluator,
+        "title": title[:1].upper() + title[1:],
+        "note": note,
+        "rows": _rows([number for number in own if number not in folded]),
+        "folded": _rows(folded),
+        "settings": _settings(stated.get("settings")),
+    }
 
 
 def health(known: Mapping[str, Number]) -> list[dict[str, Any]]:
-    """Numbers that need no labels."""
+    """Return rows of the numbers that need no labels."""
     return _rows([number for number in known.values() if number.meaning.health], notes=True)
 
 
 def facts(found: Mapping[str, Any]) -> list[Fact]:
-    """What was measured on what; what is not known is left out."""
+    """Return what was measured on what; what is not known is left out."""
     model: Mapping[str, Any] = found.get("model") or {}
     rest = {key: value for key, value in model.items() if key not in ("encoder", "weights")}
     queries, bank = found.get("query_rows"), found.get("bank_rows")
@@ -200,23 +179,23 @@ def facts(found: Mapping[str, Any]) -> list[Fact]:
 
 
 def _rows(own: list[Number], *, notes: bool = False) -> list[dict[str, Any]]:
-    """Rows of a table. A sentence that the row before has as well is not told again, unless
-    `notes`."""
-    made: list[dict[str, Any]] = []
+    """Return rows of a table. A sentence stands in the first row that has it, or with `notes` in
+    all."""
+    rows: list[dict[str, Any]] = []
     told: set[str] = set()
     for number in own:
-        what = number.meaning
-        note = " ".join(filter(None, (what.note, what.direction)))
-        made.append(
+        metric = number.meaning
+        note = " ".join(filter(None, (metric.note, metric.direction)))
+        rows.append(
             {
                 "name": number.name,
-                "title": what.title,
+                "title": metric.title,
                 "note": note if notes or note not in told else "",
                 **_in_words(number),
             }
         )
         told.add(note)
-    return made
+    return rows
 
 
 def _bar(number: Number) -> dict[str, float | None]:
@@ -238,13 +217,15 @@ def _settings(config: Any) -> dict[str, str]:
 
 
 def _float(value: Any) -> float:
-    """What JSON may hold for a number: None and text count as NaN."""
+    """Return a number of a JSON; None and text count as NaN."""
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _interval(values: Mapping[str, float], known: Mapping[str, Any], name: str) -> Interval | None:
-    """As stated, or around the value where half of it is a number `_ci95` of its own. One without
-    width says nothing: the bootstrap has it where all queries came out alike."""
+    """Return the stated interval, or one around the value by its half width `<name>_ci95`.
+
+    One without width says nothing: the bootstrap gives it where all queries came out alike.
+    """
     stated = known.get(name)
     if stated is not None:
         low, high = (_float(end) for end in stated)
@@ -268,7 +249,7 @@ def _count(value: Any) -> str:
 
 
 def _in_words(number: Number) -> dict[str, Any]:
-    """A number, the untrained encoder's and what lies between, as templates take them."""
+    """Return a number, the untrained encoder's and their difference, as templates take them."""
     kind = number.meaning.kind
     return {
         "value": shown(number.value, kind),
@@ -276,5 +257,5 @@ def _in_words(number: Number) -> dict[str, Any]:
         "untrained": "" if number.untrained is None else shown(number.untrained, kind),
         "untrained_interval": between(number.untrained_interval),
         "change": change(number),
-        "verdict": number.verdict,
+        "effect": number.effect,
     }

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from manta.evaluators import describe_evaluator
 from manta.report.evaluation import numbers as said
 from manta.report.evaluation import samples as looked_at
 from manta.report.evaluation.figures import figures
-from manta.report.evaluation.words import evaluator_title
 from manta.report.parts.charts import plot_script, plotly_library
 from manta.report.parts.template import render
 from manta.secrets import without_secrets
@@ -60,7 +60,7 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
         "health": said.health(known),
         "groups": said.groups(found, known),
         "skipped": {
-            evaluator_title(str(k))[0]: str(v) for k, v in (found.get("skipped") or {}).items()
+            describe_evaluator(str(k))[0]: str(v) for k, v in (found.get("skipped") or {}).items()
         },
         "map": looked_at.chart(pictures) if pictures else None,
         "neighbours": looked_at.neighbours(pictures) if pictures else None,

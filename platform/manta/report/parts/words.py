@@ -1,24 +1,22 @@
-"""Numbers and states in plain words."""
+"""Numbers, metrics and states in plain words."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
-TITLES = {
-    "knn_top1": "kNN top-1 accuracy",
-    "knn_top5": "kNN top-5 accuracy",
-    "linear_top1": "Linear probe top-1 accuracy",
-    "linear_top5": "Linear probe top-5 accuracy",
-    "rankme": "Effective rank",
-    "feature_std": "Feature spread",
-    "alpha_req": "Decay of the spectrum",
-    "alpha_req_gap": "Spectrum's decay from 1",
-    "lidar": "LiDAR rank",
-    "silhouette": "Silhouette of clusters",
+if TYPE_CHECKING:
+    from manta.evaluators import DescribedMetric, Kind
+
+UNTRAINED = "random_"
+"""Prefix of the untrained encoder's metrics: `manta.evaluators.UNTRAINED`, without PyTorch."""
+
+HEADLINES = ("knn_top1", "linear_top1")
+"""Metrics that a page opens with where they are known."""
+
+LOGGED = {
     "feature_rank": "Effective rank in a training batch",
     "loss": "Loss",
     "lr": "Learning rate",
@@ -27,15 +25,7 @@ TITLES = {
     "images_per_second": "Images per second",
     "input_wait_fraction": "Fraction of time waiting for input",
 }
-
-NOTES = {
-    "rankme": "RankMe: how many dimensions the features use",
-    "alpha_req": "alpha-ReQ: best near 1",
-    "alpha_req_gap": "alpha-ReQ: how far the decay is from 1",
-    "lidar": "how many directions tell augmented samples apart",
-    "silhouette": "in a UMAP of the features",
-    "feature_std": "1 is even over the sphere, 0 is collapsed",
-}
+"""Titles of what training logs. What evaluators measure, they describe themselves."""
 
 STATES = {
     "finished": ("good", "finished"),
@@ -50,62 +40,109 @@ STATES = {
 _DIAGNOSES = [
     (
         ("finite", "nan", "inf", "diverge"),
-        "A loss or gradient was no longer a finite number. What usually helps: a smaller optimizer.lr, a longer "
-        "warm-up, train.clip=1.0, or train.precision=float32.",
+        "A loss or gradient was no longer a finite number. What usually helps: a smaller "
+        "optimizer.lr, a longer warm-up, train.clip=1.0, or train.precision=float32.",
     ),
     (
         ("collapse", "rank", "std"),
-        "The features collapsed: every image was given nearly the same vector, so there was nothing left to learn. "
-        "What usually helps: a smaller optimizer.lr, a larger train.batch_size, stronger views, or for a momentum "
-        "teacher a momentum closer to 1.",
+        "The features collapsed: every image was given nearly the same vector, so there was "
+        "nothing left to learn. What usually helps: a smaller optimizer.lr, a larger "
+        "train.batch_size, stronger views, or for a momentum teacher a momentum closer to 1.",
     ),
 ]
 
 
+def about(metric: str) -> DescribedMetric:
+    """Return what a metric is: see `manta.evaluators.describe_metric`."""
+    # Imported here: it takes PyTorch along, a second that pages without metrics need not spend.
+    from manta.evaluators import describe_metric
+
+    return describe_metric(metric)
+
+
 def title(metric: str) -> str:
-    """A metric's name for people; names that are not known stand as they are."""
-    known = TITLES.get(metric)
-    return known or metric.removeprefix("schedule/").removeprefix("loss/").replace("_", " ")
+    """Return a metric's name for people; the end of an unknown name stands as it is."""
+    if metric in LOGGED:
+        return LOGGED[metric]
+    described = about(metric)
+    if described.declared:
+        return described.about.title + (", untrained" if described.untrained else "")
+    return metric.removeprefix("schedule/").removeprefix("loss/").replace("_", " ")
 
 
 def is_fraction(metric: str) -> bool:
-    """Whether differences are told in points of a hundred: accuracies."""
-    return bool(re.search(r"(_top\d+|accuracy|_map|_nmi|_ari)$", metric))
+    """Whether differences are told in points of a hundred, as those of accuracies."""
+    return about(metric).about.kind == "fraction"
 
 
 def number(value: float | None, metric: str = "") -> str:
-    """Three decimals for a fraction, else about three significant digits."""
+    """Return a metric's value as text: three decimals for fractions, else three digits."""
+    return formatted(value, fraction=bool(metric) and is_fraction(metric))
+
+
+def formatted(value: float | None, *, fraction: bool = False) -> str:
+    """Return three decimals for a fraction, else about three significant digits."""
     if value is None:
         return "–"
     if not math.isfinite(value):
         return "not finite"
-    if is_fraction(metric):
+    if fraction:
         return f"{value:.3f}"
     if value == int(value) and abs(value) < 1e6:
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def change(trained: float | None, untrained: float | None, metric: str) -> str:
-    """What training did to a metric: points for fractions, a factor otherwise."""
-    if (
-        trained is None
-        or untrained is None
-        or not (math.isfinite(trained) and math.isfinite(untrained))
-    ):
+def change(value: float | None, reference: float | None, metric: str) -> str:
+    """Return how far a metric is from `reference`, by its kind; by a factor if undeclared."""
+    described = about(metric)
+    known = described.declared or described.about.kind == "fraction"
+    return difference(value, reference, described.about.kind if known else "factor")
+
+
+def difference(value: float | None, reference: float | None, kind: Kind) -> str:
+    """Return points of a hundred for fractions, a factor, or a difference.
+
+    Empty for settings, and where either value is missing or not finite.
+    """
+    if value is None or reference is None or kind == "setting":
         return ""
-    if is_fraction(metric):
-        return f"{signed(100 * (trained - untrained))} points"
-    return f"× {trained / untrained:.3g}" if untrained > 0 else signed(trained - untrained)
+    if not (math.isfinite(value) and math.isfinite(reference)):
+        return ""
+    if kind == "fraction":
+        points = signed(100 * (value - reference))
+        return f"{points} point{'' if points in ('+1', '−1') else 's'}"
+    if kind == "factor" and value > 0 and reference > 0:
+        return f"× {value / reference:.3g}"
+    rounded = float(f"{value - reference:.2g}")
+    sign = "−" if rounded < 0 else "+" if rounded > 0 else ""
+    return f"{sign}{formatted(abs(rounded))}"
+
+
+def most_telling(metrics: Sequence[str]) -> str | None:
+    """Return the metric that a page opens with: an accuracy, or else a rank of the features.
+
+    None where there is none but settings.
+    """
+    described = {name: about(name).about for name in metrics}
+    scores = [name for name, one in described.items() if one.kind != "setting"]
+    ranked = [
+        *(name for name in HEADLINES if name in described),
+        *(name for name in scores if name.endswith("_top1") and not described[name].one_of_many),
+        *(name for name in scores if described[name].health and described[name].kind == "factor"),
+        *scores,
+    ]
+    return next(iter(ranked), None)
 
 
 def signed(value: float) -> str:
-    """One decimal with a typographic sign; `21.0` is `+21`."""
+    """Return one decimal with a typographic sign; `21.0` is `+21`."""
     text = f"{abs(value):.1f}".removesuffix(".0")
     return text if float(text) == 0 else f"{'+' if value > 0 else '−'}{text}"
 
 
 def duration(seconds: float | None) -> str:
+    """Return a time in seconds, minutes or hours; empty for None."""
     if seconds is None:
         return ""
     if seconds < 90:
@@ -115,23 +152,23 @@ def duration(seconds: float | None) -> str:
 
 
 def count(value: Any) -> str:
-    """Millions as `4.9 M`, thousands grouped."""
+    """Return millions as `4.9 M`, and thousands grouped."""
     if not isinstance(value, int | float):
         return "–"
     return f"{value / 1e6:.3g} M" if value >= 1e6 else f"{int(value):,}"
 
 
 def explain(diagnosis: str | None) -> str:
-    """What a diagnosis means and what usually helps."""
-    words = (diagnosis or "").lower()
+    """Return what a diagnosis means and what usually helps; empty where that is not known."""
+    text = (diagnosis or "").lower()
     for keys, meaning in _DIAGNOSES:
-        if any(key in words for key in keys):
+        if any(key in text for key in keys):
             return meaning
     return ""
 
 
 def setting(value: Any) -> str:
-    """A configuration value in a table; numbers that a search drew keep four significant digits."""
+    """Return a configuration value for a table; floats keep four significant digits."""
     if isinstance(value, list | tuple):
         return " ".join(map(setting, value))
     if value is None or isinstance(value, bool):
@@ -140,8 +177,10 @@ def setting(value: Any) -> str:
 
 
 def short_paths(paths: Iterable[str], longest: int = 24) -> dict[str, str]:
-    """Dotted path -> its last two parts, or as many as tell it from the others; cut at the front
-    beyond `longest`."""
+    """Return for each dotted path its last two parts, or as many as tell it from the others.
+
+    What is longer than `longest` is cut at the front.
+    """
     parts = {path: path.split(".") for path in sorted(set(paths))}
     short: dict[str, str] = {}
     for kept in range(2, 1 + max(2, *map(len, parts.values()), 0)):

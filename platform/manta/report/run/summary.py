@@ -1,5 +1,4 @@
-"""The words and numbers at the top of a page: what was run, what came out, what is missing and
-why."""
+"""Words and numbers of a run's page: what was run, what came out, what is missing and why."""
 
 from __future__ import annotations
 
@@ -13,15 +12,14 @@ from manta.report.parts.facts import Fact
 from manta.report.run.record import RunRecord
 from manta.secrets import without_secrets
 
-# Metrics whose name does not begin with the name of the evaluator that gives them.
-_EVALUATOR_OF = {"rankme": "rank", "feature_std": "rank"}
-_PREFERRED = ("knn_top1", "linear_top1", "rankme")
-
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """The one number to remember. `low` and `high` are its ends as percentages of a bar, for
-    fractions only."""
+    """Number to remember of a run.
+
+    Attributes:
+        bar: for fractions, the ends of the change in percent of a bar's length.
+    """
 
     title: str
     trained: str
@@ -32,13 +30,14 @@ class Headline:
 
 
 def headline(run: RunRecord) -> Headline | None:
-    """The metric by which the run selects, or the best known one that was measured."""
+    """Return the metric by which the run selects, or else the most telling one."""
     numbers = _numbers(run)
     selected = run.setting("evaluation.select")
-    metric = next((m for m in (selected, *_PREFERRED) if m in numbers), None)
+    own = [name for name in numbers if not name.startswith(words.UNTRAINED)]
+    metric = selected if selected in own else words.most_telling(own)
     if metric is None:
         return None
-    trained, untrained = numbers[metric], numbers.get(f"random_{metric}")
+    trained, untrained = numbers[metric], numbers.get(f"{words.UNTRAINED}{metric}")
     bar = None
     if words.is_fraction(metric) and untrained is not None:
         bar = (100 * min(trained, untrained), 100 * max(trained, untrained))
@@ -47,13 +46,13 @@ def headline(run: RunRecord) -> Headline | None:
         trained=words.number(trained, metric),
         untrained="" if untrained is None else words.number(untrained, metric),
         change=words.change(trained, untrained, metric),
-        better=untrained is not None and trained > untrained,
+        better=_is_better(metric, trained, untrained),
         bar=bar,
     )
 
 
 def callout(run: RunRecord) -> dict[str, str] | None:
-    """What went wrong, in plain words; None for a run that finished or is under way."""
+    """Return what went wrong, in plain words; None for a run that finished or is under way."""
     status = str(run.run.get("status", "")).lower()
     diagnosis = str(run.run.get("diagnosis") or "")
     if not run.run:
@@ -79,7 +78,7 @@ def callout(run: RunRecord) -> dict[str, str] | None:
 
 
 def facts(run: RunRecord) -> list[Fact]:
-    """What describes the run; what is not known is left out."""
+    """Return what describes the run; what is not known is left out."""
     setting, stated = run.setting, run.run
     rate, wait = _middle(run, "images_per_second"), _middle(run, "input_wait_fraction")
     source = without_secrets(_word(setting("data.source") or stated.get("dataset")))
@@ -111,22 +110,22 @@ def facts(run: RunRecord) -> list[Fact]:
 
 
 def results(run: RunRecord) -> list[dict[str, Any]]:
-    """One group an evaluator: its rows of metrics and, beneath, the settings that they were
-    measured with."""
+    """Return one group per evaluator: its metrics, and the settings they were measured with."""
     numbers = _numbers(run)
     settings: dict[str, Any] = run.evaluation.get("settings") or {}
     groups: dict[str, list[dict[str, str | bool]]] = {}
     for metric, value in numbers.items():
-        if metric.startswith("random_"):
+        if metric.startswith(words.UNTRAINED):
             continue
-        untrained = numbers.get(f"random_{metric}")
+        untrained = numbers.get(f"{words.UNTRAINED}{metric}")
+        described = words.about(metric)
         row: dict[str, str | bool] = {
             "title": words.title(metric),
-            "note": words.NOTES.get(metric, ""),
+            "note": described.about.note,
             "trained": words.number(value, metric),
             "untrained": words.number(untrained, metric),
             "change": words.change(value, untrained, metric),
-            "better": words.is_fraction(metric) and untrained is not None and value > untrained,
+            "better": described.about.kind == "fraction" and _is_better(metric, value, untrained),
         }
         groups.setdefault(_evaluator(metric, settings), []).append(row)
     return [
@@ -135,8 +134,16 @@ def results(run: RunRecord) -> list[dict[str, Any]]:
     ]
 
 
+def _is_better(metric: str, trained: float, untrained: float | None) -> bool:
+    """Whether training moved a metric the way that its declaration calls better."""
+    if untrained is None:
+        return False
+    lower = words.about(metric).about.better == "lower"
+    return trained < untrained if lower else trained > untrained
+
+
 def measured_on(run: RunRecord) -> str:
-    """Which images the final numbers come from."""
+    """Return a sentence on which images the final numbers come from."""
     queries, bank, step = (run.evaluation.get(key) for key in ("query_rows", "bank_rows", "step"))
     parts = [
         f"Measured on {queries:,} images held out of training" if isinstance(queries, int) else "",
@@ -154,7 +161,7 @@ def measured_on(run: RunRecord) -> str:
 
 
 def why_missing(run: RunRecord) -> dict[str, str]:
-    """For each section of the page: why it may be empty."""
+    """Return for each section of the page why it may be empty."""
     status = str(run.run.get("status", "")).lower()
     ended = (
         "this run ended before that"
@@ -165,34 +172,45 @@ def why_missing(run: RunRecord) -> dict[str, str]:
     labels = run.evaluation and not run.evaluation.get("labelled", True)
     return {
         "evaluation": f"evaluation.json is written after the last step; {ended}.",
-        "labels": "The data have no labels, so accuracies cannot be measured: rank and spread tell whether the "
-        "features are healthy."
+        "labels": "The data have no labels, so accuracies cannot be measured: rank and spread "
+        "tell whether the features are healthy."
         if labels
         else "",
         "curves": f"metrics.jsonl holds no numbers; {ended}.",
         "samples": f"artifacts/samples.npz is written at the end, from held-out images; {ended}.",
         "views": f"artifacts/views.npz is written at the start of training; {ended}.",
-        "model": f"A model is registered at the end of a run; {ended}, or tracking.register_model is off.",
+        "model": f"A model is registered at the end of a run; {ended}, or tracking.register_model "
+        "is off.",
         "config": "experiment.yaml is missing or cannot be read.",
     }
 
 
 def _numbers(run: RunRecord) -> dict[str, float]:
-    """The final evaluation; without one, the last values measured during training."""
+    """Return the final evaluation; without one, the last values measured during training."""
     stated = run.evaluation.get("metrics")
     if stated:
         return {
             name: float(value) for name, value in stated.items() if isinstance(value, int | float)
         }
     measured = {
-        n for n in run.curves if words.is_fraction(n) or n.removeprefix("random_") in _EVALUATOR_OF
+        name
+        for name in run.curves
+        if words.about(name).declared or (words.is_fraction(name) and name not in words.LOGGED)
     }
     return {name: float(run.curves[name].values[-1]) for name in sorted(measured)}
 
 
 def _evaluator(metric: str, settings: dict[str, Any]) -> str:
+    """Return the evaluator that gives a metric.
+
+    Of an undeclared metric, such as one of a package that is not installed here, the evaluator of
+    the run with whose name it begins.
+    """
+    described = words.about(metric)
+    if described.declared:
+        return described.evaluator
     named = [name for name in settings if metric.startswith(name)]
-    return max(named, key=len) if named else _EVALUATOR_OF.get(metric, metric.split("_")[0])
+    return max(named, key=len) if named else described.evaluator or metric.split("_")[0]
 
 
 def _settings(config: Any) -> str:
@@ -216,7 +234,7 @@ def _plain(value: Any) -> str:
 
 
 def _middle(run: RunRecord, metric: str) -> float | None:
-    """A curve's median, which start-up does not move."""
+    """Return a curve's median, which start-up does not move."""
     curve = run.curves.get(metric)
     finite = np.array([]) if curve is None else curve.values[np.isfinite(curve.values)]
     return float(np.median(finite)) if len(finite) else None

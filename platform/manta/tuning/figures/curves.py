@@ -12,7 +12,7 @@ from manta.report.parts.charts import grid
 from manta.report.parts.palette import LIGHT
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.tuning.figures.optuna_copy import NotDrawn
-from manta.tuning.study.metrics import METRICS
+from manta.tuning.study.metrics import study_metrics
 
 REFERENCE = "knn_top1"
 _, BEST, RECIPE, _RUNNING, _ = LIGHT.series
@@ -123,7 +123,7 @@ def agreement(record: StudyRecord, taus: Mapping[str, float | None]) -> go.Figur
                 row=row,
                 col=column,
             )
-        known = METRICS.get(name)
+        known = study_metrics().get(name)
         towards = "reversed" if known is not None and known.mode == "min" else True
         figure.update_xaxes(title=words.title(name), autorange=towards, row=row, col=column)
         if column == 1:

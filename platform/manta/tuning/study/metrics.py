@@ -1,4 +1,4 @@
-"""What a study may optimise, with labels and without."""
+"""Metrics that a study may optimise, with labels and without."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Literal
 
 from manta.config import Experiment, from_mapping
 from manta.errors import ConfigError, did_you_mean
+from manta.evaluators import EVALUATORS, EncoderEvaluator, declared_metrics, describe_metric
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """A number that says which of two trials is better.
+class StudyMetric:
+    """Number by which a study tells which of two trials is better.
 
     Attributes:
         name: as evaluations and logs call it.
-        evaluator: that measures it; None where training itself does.
-        worst: what a trial without a number counts as.
-        about: one line for people.
+        evaluator: registry name of the evaluator that measures it; None where training itself does.
+        worst: what a trial without the number counts as.
     """
 
     name: str
@@ -27,7 +27,6 @@ class Metric:
     evaluator: str | None
     needs_labels: bool
     worst: float
-    about: str
 
     @property
     def sign(self) -> int:
@@ -35,75 +34,59 @@ class Metric:
         return 1 if self.mode == "max" else -1
 
 
-METRICS = {
-    one.name: one
-    for one in (
-        Metric(
-            "knn_top1", "max", "knn", True, 0.0, "accuracy of k nearest neighbours on held-out rows"
-        ),
-        Metric(
-            "linear_top1", "max", "linear", True, 0.0, "accuracy of a linear probe on held-out rows"
-        ),
-        Metric("rankme", "max", "rank", False, 1.0, "RankMe: how many dimensions the features use"),
-        Metric(
-            "alpha_req_gap",
-            "min",
-            "alpha_req",
-            False,
-            10.0,
-            "alpha-ReQ: how far the spectrum's decay is from 1",
-        ),
-        Metric(
-            "lidar",
-            "max",
-            "lidar",
-            False,
-            1.0,
-            "LiDAR: how many directions tell augmented samples apart",
-        ),
-        Metric(
-            "silhouette",
-            "max",
-            "silhouette",
-            False,
-            -1.0,
-            "silhouette of clusters in a UMAP of the features",
-        ),
-        Metric(
-            "images_per_second",
-            "max",
-            None,
-            False,
-            0.0,
-            "training speed; for a study of several metrics",
-        ),
-    )
-}
 REFERENCE = "knn_top1"
-"""What metrics without labels are compared with."""
-ALIASES = {"alpha_req": "alpha_req_gap"}
-"""alpha-ReQ itself is best neither large nor small, but near 1."""
+"""Metric that those without labels are compared with."""
+
+SPEED = StudyMetric("images_per_second", "max", None, needs_labels=False, worst=0.0)
+"""Training speed; for a study of several metrics."""
 
 
-def metric(name: str) -> Metric:
-    """The metric of a name, or of another name for it.
+def study_metrics() -> dict[str, StudyMetric]:
+    """Return all metrics that a study may optimise, by name.
+
+    These are the metrics of a fixed name whose evaluator declares a direction and a worst value,
+    and the training speed. Evaluators of the encoder itself run only after training, so a study has
+    nothing of theirs to compare on the way.
+    """
+    metrics = {}
+    for evaluator, name, declared in declared_metrics():
+        kind = EVALUATORS[evaluator]
+        if declared.worst is None or declared.better not in ("higher", "lower"):
+            continue
+        if not issubclass(kind, EncoderEvaluator):
+            mode: Literal["max", "min"] = "max" if declared.better == "higher" else "min"
+            labels = kind.needs_labels
+            metrics[name] = StudyMetric(name, mode, evaluator, labels, declared.worst)
+    return metrics | {SPEED.name: SPEED}
+
+
+def metric(name: str) -> StudyMetric:
+    """Return the metric of a name, or the one that a study optimises in its place.
 
     Raises:
-        ConfigError: there is none; for losses with the reason.
+        ConfigError: there is none; for losses, settings and others with the reason.
     """
-    known = METRICS.get(ALIASES.get(name, name))
-    if known is not None:
-        return known
+    metrics = study_metrics()
+    described = describe_metric(name)
+    optimised = described.about.optimised_as or name
+    if optimised in metrics:
+        return metrics[optimised]
     if name == "loss" or name.startswith("loss/") or name.endswith(("_loss", "/loss")):
         raise ConfigError(
-            f"{name} cannot be a study's metric: under another temperature or objective it is on another scale, and a "
-            f"lower loss often means a worse encoder; use {_choice(True)}, or without labels {_choice(False)}"
+            f"{name} cannot be a study's metric: under another temperature or objective it is on "
+            "another scale, and a lower loss often means a worse encoder; "
+            f"use {_choice(True)}, or without labels {_choice(False)}"
         )
-    raise ConfigError(f"no metric is named {name!r}{did_you_mean(name, [*METRICS, *ALIASES])}")
+    if described.declared:
+        raise ConfigError(
+            f"{name} cannot be a study's metric: evaluator {described.evaluator!r} declares no "
+            f"worst value for it; use {_choice(True)}, or without labels {_choice(False)}"
+        )
+    raise ConfigError(f"no metric is named {name!r}{did_you_mean(name, metrics)}")
 
 
-def metrics_for(names: Sequence[str], labelled: bool) -> list[Metric]:
-    """The metrics of a study, first first.
+def metrics_for(names: Sequence[str], labelled: bool) -> list[StudyMetric]:
+    """Return the metrics of a study; the first is primary.
 
     Raises:
         ConfigError: none or one twice, one that does not exist, or one that needs labels where
@@ -111,7 +94,7 @@ def metrics_for(names: Sequence[str], labelled: bool) -> list[Metric]:
     """
     chosen = [metric(name) for name in names]
     if not chosen:
-        raise ConfigError(f"a study needs a metric; one of {', '.join(METRICS)}")
+        raise ConfigError(f"a study needs a metric; one of {', '.join(study_metrics())}")
     for place, one in enumerate(chosen):
         if one in chosen[:place]:
             raise ConfigError(f"the metric {one.name} is named twice; leave one out")
@@ -123,14 +106,14 @@ def metrics_for(names: Sequence[str], labelled: bool) -> list[Metric]:
 
 
 def with_evaluators(
-    experiment: Experiment, metrics: Sequence[Metric], *, every: float | None
+    experiment: Experiment, metrics: Sequence[StudyMetric], *, every: float | None
 ) -> Experiment:
-    """The experiment with those evaluators that the metrics need, every `every` epochs; None: only
-    at the end.
+    """Return the experiment with just the evaluators that the metrics need.
 
-    The recipe's own settings of an evaluator are kept. Checkpoints are selected by the first metric
-    of which larger is better; where there is none, by what the recipe says, which is then not
-    measured, so that the newest is the best.
+    They run every `every` epochs; None: only at the end. The recipe's own settings of an evaluator
+    are kept. The best checkpoint is selected by the first metric of which larger is better;
+    otherwise by what the recipe says, which is then not measured, so that the newest checkpoint
+    counts as the best.
     """
     tree = experiment.model_dump(mode="json")
     own = {entry["name"]: entry for entry in tree["evaluation"]["evaluators"]}
@@ -145,17 +128,17 @@ def with_evaluators(
 
 
 def kendall(trials: Sequence[Mapping[str, float]], reference: str) -> dict[str, float]:
-    """Kendall's tau-b between `reference` and every metric that judges encoders without labels,
-    over the trials with both: 1 where the metric ranks trials as the reference does, whether larger
-    or smaller is better.
+    """Return Kendall's tau-b between `reference` and every metric that needs no labels.
 
-    Absent are metrics of fewer than three such trials, or without a difference between them.
+    It is taken over the trials with both numbers, and is 1 where the metric ranks trials as the
+    reference does, whether larger or smaller is better. Absent are metrics of fewer than three such
+    trials, or without a difference between them.
     """
     from scipy.stats import kendalltau
 
     truth = metric(reference)
-    found: dict[str, float] = {}
-    for one in METRICS.values():
+    taus: dict[str, float] = {}
+    for one in study_metrics().values():
         if one.needs_labels or one.evaluator is None or one == truth:
             continue
         both = [
@@ -166,14 +149,14 @@ def kendall(trials: Sequence[Mapping[str, float]], reference: str) -> dict[str, 
             continue
         tau = float(kendalltau(*zip(*pairs, strict=True)).statistic)
         if math.isfinite(tau):
-            found[one.name] = one.sign * truth.sign * tau
-    return found
+            taus[one.name] = one.sign * truth.sign * tau
+    return taus
 
 
 def _choice(labelled: bool) -> str:
-    """Names of the metrics that judge encoders, with labels or without."""
+    """Return the names of the metrics that evaluate encoders, with labels or without."""
     return ", ".join(
         one.name
-        for one in METRICS.values()
+        for one in study_metrics().values()
         if one.evaluator is not None and one.needs_labels == labelled
     )

@@ -25,7 +25,7 @@ from manta.runs.store import IngestProgress, Notify, git_commit, require_compone
 from manta.secrets import is_masked, without_secrets
 from manta.tracking import Dataset, Tracker
 from manta.tuning.space.read import Space, parse_space
-from manta.tuning.study.metrics import Metric, metrics_for
+from manta.tuning.study.metrics import StudyMetric, metrics_for
 from manta.tuning.study.settings import StudySettings, settings_from
 from manta.tuning.study.standing import Watch
 from manta.tuning.study.storage import ATTRIBUTE, open_storage
@@ -72,7 +72,7 @@ class Study:
     space: Space
     settings: StudySettings
     recipe: Experiment
-    metrics: list[Metric]
+    metrics: list[StudyMetric]
     saved: dict[str, Any]
 
     @property

@@ -8,11 +8,11 @@ from optuna.trial import FrozenTrial, TrialState
 from manta.report.study.record import TrialRecord
 from manta.report.study.record import TrialState as State
 from manta.tuning.space.read import Space
-from manta.tuning.study.metrics import Metric
+from manta.tuning.study.metrics import StudyMetric
 from manta.tuning.study.storage import ATTRIBUTE, rejected
 
 
-def records(study: optuna.Study, space: Space, metrics: list[Metric]) -> list[TrialRecord]:
+def records(study: optuna.Study, space: Space, metrics: list[StudyMetric]) -> list[TrialRecord]:
     """Every trial that was asked for, by number."""
     return [
         _record(trial, space, metrics)
@@ -21,7 +21,7 @@ def records(study: optuna.Study, space: Space, metrics: list[Metric]) -> list[Tr
     ]
 
 
-def _record(trial: FrozenTrial, space: Space, metrics: list[Metric]) -> TrialRecord:
+def _record(trial: FrozenTrial, space: Space, metrics: list[StudyMetric]) -> TrialRecord:
     noted = {key.removeprefix(ATTRIBUTE): value for key, value in trial.user_attrs.items()}
     state = _state(trial)
     values = {str(name): float(value) for name, value in noted.get("values", {}).items()}

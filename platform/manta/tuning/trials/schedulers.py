@@ -19,14 +19,14 @@ from ray.tune.schedulers import (
 from manta.errors import ConfigError
 from manta.report.study.record import TrialRecord
 from manta.tuning.space.read import Parameter, Space
-from manta.tuning.study.metrics import Metric
+from manta.tuning.study.metrics import StudyMetric
 from manta.tuning.study.settings import SchedulerConfig
 from manta.tuning.study.storage import REPEATED, RESOURCE
 
 
 def make_scheduler(
     config: SchedulerConfig,
-    metric: Metric,
+    metric: StudyMetric,
     whole: int,
     *,
     space: Space,
@@ -135,7 +135,7 @@ def _of_recipe(trial: Any) -> bool:
     return bool(getattr(trial, "config", {}).get("number") == 0)
 
 
-def _replay(scheduler: TrialScheduler, past: Iterable[TrialRecord], metric: Metric) -> None:
+def _replay(scheduler: TrialScheduler, past: Iterable[TrialRecord], metric: StudyMetric) -> None:
     """Tell a scheduler what it would have heard, as from trials of its own."""
     for trial in past:
         stand_in = _Past(f"past-{trial.number}")

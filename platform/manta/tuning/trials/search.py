@@ -25,7 +25,7 @@ from ray.tune.search.optuna import OptunaSearch
 from manta.config import Experiment
 from manta.errors import ConfigError
 from manta.tuning.space.read import Parameter, Space
-from manta.tuning.study.metrics import Metric
+from manta.tuning.study.metrics import StudyMetric
 from manta.tuning.study.settings import SamplerName
 from manta.tuning.study.storage import (
     ATTRIBUTE,
@@ -57,7 +57,7 @@ class StudySearch(OptunaSearch):
         self,
         space: Space,
         recipe: Experiment,
-        metrics: list[Metric],
+        metrics: list[StudyMetric],
         *,
         study: str,
         storage: optuna.storages.BaseStorage,
