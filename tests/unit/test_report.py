@@ -324,7 +324,7 @@ def test_baseline_stands_in_the_page(run: Path) -> None:
     assert [trace.name for trace in dashed] == [
         "untrained",
         "kNN top-1, untrained 0.732",
-        "Linear probe top-1, untrained 0.821",
+        "Linear probe, untrained 0.821",
     ]
     assert list(dashed[1].y) == [0.7321, 0.7321]
     rank = groups["Health of the features"].charts[0].figure

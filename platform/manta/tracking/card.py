@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from manta.config import Experiment
+from manta.evaluators import UNTRAINED, describe_metric
 from manta.objectives import OBJECTIVES, Paper
 from manta.secrets import without_secrets
 
