@@ -37,6 +37,59 @@ def card(run: dict[str, Any] = RUN, evaluation: dict[str, Any] = EVALUATION) -> 
     return model_card(from_mapping(EXPERIMENT), run, evaluation)
 
 
+WHOLE = """\
+# birds: resnet18 by simclr
+
+An image encoder that was pretrained without labels: uint8 images `[N, H, W, 3]` of any size \
+in, float32 features `[N, D]` out. Its preprocessing is inside: the central square, resized to \
+64 px and normalised.
+
+|  |  |
+| --- | --- |
+| Objective | simclr: A Simple Framework for Contrastive Learning of Visual Representations \
+(2020), arXiv:2002.05709, ICML 2020 |
+| Encoder | resnet18, 11,176,512 parameters, from random weights |
+| Data | s3://me:***@bucket/birds, 12,345 images, digest `d1ge57` |
+| Budget | 12.5 epochs, 1,205 steps, batches of 128, seed 3 |
+| Run | `0123abc`, 2026-05-05T10:00:00+00:00 |
+| Code | `fedcba9` |
+
+## Measured
+
+On 1,234 images held out of training; probes learned from 11,111 training images. Accuracies \
+are fractions of 1.
+
+| metric | trained | untrained | what it is |  |
+| --- | --- | --- | --- | --- |
+| `knn_top1` | 0.9346 | 0.4 | kNN top-1 accuracy | Higher is better. |
+| `rankme` | 41.25 |  | Effective rank (RankMe) | Higher is better. |
+| `linear_l2` | 0.01 |  | Penalty of the linear probe | A setting that was chosen, not a score. |
+
+Settings of the evaluators:
+
+- knn: k 20, temperature 0.1
+- rank: defaults
+
+## Limits
+
+- Trained on images of 64 px: larger ones are shrunk to it, and finer detail is lost.
+- Measured on images of the training source, by one run of one seed; `manta evaluate` tries \
+other data.
+- Pretrained without labels: a task needs a probe or fine-tuning, and its own evaluation, \
+before use.
+- Manta knows neither the licence of the data nor whom or what they leave out.
+"""
+
+
+def test_the_whole_card() -> None:
+    assert card() == WHOLE
+
+
+def test_a_card_without_settings_has_no_empty_list() -> None:
+    text = card(evaluation=EVALUATION | {"settings": {}})
+    assert "not a score. |\n\n## Limits" in text
+
+
 def test_it_says_what_the_model_was_made_from_and_how() -> None:
     text = card()
     assert text.startswith("# birds: resnet18 by simclr\n")

@@ -11,11 +11,19 @@ from manta.tracking.metrics import MetricLog
 
 
 class SystemSampler:
-    """Samples into a `MetricLog` from a daemon thread while its context is open.
+    """Sampler of the machine's load into a `MetricLog`, by a daemon thread while it is open.
 
     `system/cpu` and `system/gpu` are fractions of all CPUs and of the GPU in use;
-    `system/rss_bytes` is this process's memory, `system/memory` and `system/gpu_memory` fractions
-    of the machine's and the GPU's.
+    `system/rss_bytes` is this process's memory, `system/memory` and `system/gpu_memory` are
+    fractions of the machine's and the GPU's.
+
+    MLflow's own `SystemMetricsMonitor` takes a run id and needs no fluent API, but it sends to the
+    server alone, with step numbers of its own: what it measures while a server is away is lost,
+    is not in the run's `metrics.jsonl`, and cannot be put beside the step of training. It also
+    has no number for the memory of this process, which is how a leak shows.
+
+    Args:
+        every: seconds between samples.
     """
 
     def __init__(self, log: MetricLog, *, every: float = 10.0) -> None:
@@ -40,6 +48,7 @@ class SystemSampler:
         self._thread.join(timeout=5)
 
     def sample(self) -> dict[str, float]:
+        """Return the numbers of this moment by name."""
         numbers = {
             "system/cpu": psutil.cpu_percent() / 100,
             "system/memory": psutil.virtual_memory().percent / 100,
@@ -53,7 +62,8 @@ class SystemSampler:
 
 
 def _gpu() -> dict[str, float]:
-    """Of the first visible CUDA device; nothing where there is none or its driver does not tell."""
+    """Return numbers of the first visible CUDA device; none where there is none, or its driver
+    does not tell."""
     import torch
 
     if not torch.cuda.is_available():

@@ -160,13 +160,6 @@ class Tracker:
         with self._asking(f"upload {path}"):
             self.client.log_artifacts(run_id, str(path), folder)
 
-    def run_url(self, run_id: str) -> str | None:
-        """The run's page; None for a store that no server is in front of (`mlflow ui` puts one
-        there)."""
-        if not self.uri.startswith(("http://", "https://")):
-            return None
-        return f"{without_secrets(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
-
     def _asking(self, doing: str) -> AbstractContextManager[None]:
         _ = self.client  # a store that cannot be opened says so itself
         return refusals(doing, self.uri)
