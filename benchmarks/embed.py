@@ -177,7 +177,10 @@ def memory(scratch: Path) -> None:
 def large(folder: Path) -> float:
     """MiB that a process has held at most when it has embedded every chunk, one after the other, as
     an actor does."""
-    from manta.serving.embed import LEAST_CHUNK, Embedder, Job, Pool, open_dataset
+    from manta.data import open_dataset
+    from manta.serving.embed import LEAST_CHUNK
+    from manta.serving.embedder import Embedder
+    from manta.serving.job import Job, Pool
 
     manifest = open_dataset(str(folder / "data"))
     files = {path.name: path.read_bytes() for path in (folder.parent / "small").iterdir()}

@@ -14,8 +14,9 @@ from manta.data import ingest, open_dataset
 from manta.errors import DataError
 from manta.files import Place
 from manta.report.explore import write_explorer
-from manta.serving._parts import Batch, part_name, write_part
-from manta.serving.embed import MANIFEST, Job
+from manta.serving._parts import EmbeddedRows, part_name, write_part
+from manta.serving.embeddings import MANIFEST
+from manta.serving.job import Job
 
 QUESTION = (
     """(() => {
@@ -47,7 +48,7 @@ def embeddings(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> st
         write_part(
             Place(str(out)) / part_name(number),
             vectors.shape[1],
-            [Batch(rows, paths, vectors[rows], [])],
+            [EmbeddedRows(rows, paths, vectors[rows], [])],
         )
     job = Job("pixels", "", manifest.location, manifest.digest, manifest.rows, 600)
     (out / MANIFEST).write_text(

@@ -28,8 +28,10 @@ from manta.evaluation.rows import SplitRows
 from manta.files import Place
 from manta.serving import ExportedEncoder, _parts, save_encoder
 from manta.serving import embed as module
-from manta.serving._parts import Batch, row_groups, write_part
-from manta.serving.embed import Pool, embed, read_embeddings, read_manifest
+from manta.serving._parts import EmbeddedRows, row_groups, write_part
+from manta.serving.embed import embed
+from manta.serving.embeddings import read_embeddings, read_manifest
+from manta.serving.job import Pool
 
 CHUNK = 64
 SLOW = f"""
@@ -150,11 +152,13 @@ def test_a_part_is_written_by_row_groups_and_appears_whole(
     vectors = np.random.default_rng(0).standard_normal((350, 8)).astype(np.float32)
     drawn: list[int] = []
 
-    def batches(stop: int) -> Iterator[Batch]:
+    def batches(stop: int) -> Iterator[EmbeddedRows]:
         for start in range(0, stop, 50):
             rows = np.arange(start, start + 50)
             drawn.append(start)
-            yield Batch(rows, [str(row) for row in rows], vectors[rows], [(1000 + start, "p", "r")])
+            yield EmbeddedRows(
+                rows, [str(row) for row in rows], vectors[rows], [(1000 + start, "p", "r")]
+            )
             assert not list(tmp_path.glob("part-*"))
         if stop < 350:
             raise OSError("the disk is gone")

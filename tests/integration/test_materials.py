@@ -28,8 +28,9 @@ from manta.objectives import ClusterMaterial
 from manta.runs.folder import RunFolder
 from manta.runs.materials import local_paths, reuse
 from manta.serving import ExportedEncoder, save_encoder
-from manta.serving._parts import Batch, part_name, write_part
-from manta.serving.embed import EmbedReport, Pool, embed, weights_of
+from manta.serving._parts import EmbeddedRows, part_name, write_part
+from manta.serving.embed import EmbedReport, embed, weights_of
+from manta.serving.job import Pool
 from manta.tracking import Tracker
 
 
@@ -69,7 +70,7 @@ def write_features(folder: Path, index: np.ndarray, vectors: np.ndarray) -> str:
     """As `embed` leaves them, in seven parts."""
     folder.mkdir()
     for number, rows in enumerate(np.array_split(index, 7)):
-        batch = Batch(rows, [""] * len(rows), vectors[rows], [])
+        batch = EmbeddedRows(rows, [""] * len(rows), vectors[rows], [])
         write_part(Place.of(folder) / part_name(number), vectors.shape[1], [batch])
     return str(folder)
 

@@ -46,7 +46,7 @@ class Embeddings:
             DataError: there are none that are finished.
         """
         from manta.files import Place
-        from manta.serving.embed import read_manifest
+        from manta.serving.embeddings import read_manifest
 
         place = os.fspath(folder)
         facts = read_manifest(place)
@@ -61,7 +61,7 @@ class Embeddings:
         """
         import numpy as np
 
-        from manta.serving.embed import read_embeddings
+        from manta.serving.embeddings import read_embeddings
 
         parts = [
             part["embedding"].combine_chunks().values.to_numpy().reshape(-1, self.width)
@@ -80,7 +80,7 @@ class Embeddings:
         """
         import pyarrow as pa
 
-        from manta.serving.embed import read_embeddings
+        from manta.serving.embeddings import read_embeddings
 
         frame: pd.DataFrame = pa.concat_tables(read_embeddings(self.folder)).to_pandas()
         return frame

@@ -12,7 +12,7 @@ from manta.data.arrays import RowIndexes
 from manta.data.cache import DecodedCache
 from manta.data.decode import BadImage, decode, verify
 from manta.data.holdout import Holdout, Split
-from manta.data.ingest import IngestReport, ingest, prepare, prepared
+from manta.data.ingest import IngestProgress, IngestReport, ingest, prepare, prepared
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
 from manta.data.plan import Plan, Segment
 from manta.data.sources import SOURCES, Sample, Source, open_source
@@ -24,6 +24,7 @@ __all__ = [
     "BadImage",
     "DecodedCache",
     "Holdout",
+    "IngestProgress",
     "IngestReport",
     "LabelledBatch",
     "Limits",

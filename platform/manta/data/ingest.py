@@ -34,7 +34,7 @@ from manta.data.sources import Source, open_source
 from manta.errors import DataError
 from manta.files import Place
 
-Progress = Callable[[int, int], None]
+IngestProgress = Callable[[int, int], None]
 _WRITES_AT_ONCE = 4
 _LIST_CPUS = _WRITE_CPUS = 0.25
 
@@ -63,7 +63,7 @@ def ingest(
     *,
     max_side: int | None = 512,
     limits: Limits | None = None,
-    progress: Progress | None = None,
+    progress: IngestProgress | None = None,
 ) -> IngestReport:
     """Makes the dataset `out` of `source`, or finishes it.
 
@@ -108,7 +108,7 @@ def ingest(
 def prepare(
     source: str | os.PathLike[str],
     cache_dir: str | os.PathLike[str],
-    progress: Progress | None = None,
+    progress: IngestProgress | None = None,
 ) -> str:
     """The location of the dataset for `source`: itself if it is one, else its ingest under
     `cache_dir`."""
@@ -143,7 +143,7 @@ class _Job:
     out: Place
     limits: Limits
     done: list[Written]
-    progress: Progress | None
+    progress: IngestProgress | None
     waiting: list[tuple[Any, int]] = field(
         default_factory=list
     )  # (block, row of it) of parcels not yet in a shard

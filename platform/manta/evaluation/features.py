@@ -6,7 +6,7 @@ They are computed once by a pool of actors, and kept by the content of weights a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +15,11 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from manta.data import Manifest
+from manta.data import Manifest, RowIndexes
 from manta.data.read import decode_rows, read_labels, read_rows
 from manta.errors import DataError
 from manta.evaluation.augmented import VIEW_BATCH, Augment, augmentation, chosen_rows, embed_views
@@ -28,14 +27,14 @@ from manta.evaluation.rows import SplitRows, decoded, read_alone
 from manta.evaluators import EncoderAccess, Features
 from manta.files import Place
 from manta.serving import ExportedEncoder
-from manta.serving.embed import Pool, embed, read_embeddings, weights_of
+from manta.serving.embed import EmbedProgress, embed, weights_of
+from manta.serving.embeddings import read_embeddings
+from manta.serving.job import Pool
 from manta.views import ViewsConfig
 
 FEATURES_VERSION = 1
 """Version of what this code makes of a saved encoder and an image; with a new one, nothing that was
 kept is read."""
-Indexes = npt.NDArray[np.int64]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class FeatureStore:
 
     root: str
     pool: Pool
-    progress: Progress = lambda _done, _rows: None
+    progress: EmbedProgress = lambda _done, _rows: None
 
     def features(
         self,
@@ -84,7 +83,7 @@ class FeatureStore:
         )
 
     def _both(
-        self, folder: Path, weights: str, splits: Sequence[tuple[Manifest, Indexes]]
+        self, folder: Path, weights: str, splits: Sequence[tuple[Manifest, RowIndexes]]
     ) -> list[_Embedded]:
         """Embed bank and queries: by one job where both are of one dataset."""
         (manifest, bank), (other, queries) = splits
@@ -93,7 +92,9 @@ class FeatureStore:
         together = self._embedded(folder, weights, manifest, np.union1d(bank, queries))
         return [together.part(bank), together.part(queries)]
 
-    def _embedded(self, folder: Path, weights: str, manifest: Manifest, rows: Indexes) -> _Embedded:
+    def _embedded(
+        self, folder: Path, weights: str, manifest: Manifest, rows: RowIndexes
+    ) -> _Embedded:
         """Return the embeddings of some rows, from the folder where they are kept."""
         out = f"{self._folder(weights, manifest)}/{_selection(rows)}.parquet"
         report = embed(
@@ -127,7 +128,7 @@ class FeatureStore:
         weights: str,
         exported: ExportedEncoder,
         queries: SplitRows,
-        readable: Indexes,
+        readable: RowIndexes,
         views: tuple[int, int],
     ) -> Tensor:
         """Return `[n, V, D]` of readable rows.
@@ -171,11 +172,11 @@ class _Embedded:
         labels: `[N]`, or None.
     """
 
-    index: Indexes
+    index: RowIndexes
     vectors: Tensor
     labels: Tensor | None
 
-    def part(self, rows: Indexes) -> _Embedded:
+    def part(self, rows: RowIndexes) -> _Embedded:
         """Return the part that holds `rows`."""
         here = torch.from_numpy(np.flatnonzero(np.isin(self.index, rows, assume_unique=True)))
         return _Embedded(
@@ -185,13 +186,13 @@ class _Embedded:
         )
 
 
-def _selection(rows: Indexes) -> str:
+def _selection(rows: RowIndexes) -> str:
     """Return a name for a selection of rows."""
     return hashlib.sha256(rows.tobytes()).hexdigest()[:16]
 
 
 def _embed_views(
-    exported: ExportedEncoder, manifest: Manifest, rows: Indexes, views: int
+    exported: ExportedEncoder, manifest: Manifest, rows: RowIndexes, views: int
 ) -> Tensor:
     """Return `[n, views, D]` of augmented views of some rows."""
     size, device = exported.preprocess.resize, default_device()

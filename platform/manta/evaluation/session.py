@@ -9,7 +9,7 @@ from typing import Any
 
 from manta.cluster import connect
 from manta.config import EvaluationConfig
-from manta.data import Holdout, Manifest, open_dataset, prepare
+from manta.data import Holdout, IngestProgress, Manifest, open_dataset, prepare
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
@@ -28,9 +28,9 @@ from manta.evaluators import (
 )
 from manta.models.actors import cluster_pool
 from manta.runs.folder import RunFolder, default_cache
-from manta.runs.store import IngestProgress, Notify
+from manta.runs.store import Notify
 from manta.serving import load_exported, save_weights
-from manta.serving.embed import Progress
+from manta.serving.embed import EmbedProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Observer:
 
     notify: Notify = lambda _message: None
     ingest: IngestProgress | None = None
-    embed: Progress = lambda _done, _rows: None
+    embed: EmbedProgress = lambda _done, _rows: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,9 @@ from manta.models.find import model_folder
 from manta.objectives import ClusterMaterial, ColumnMaterial, ModelMaterial
 from manta.runs.folder import RunFolder
 from manta.runs.materials import FOLDER, INDEX, model_here, required
-from manta.serving.embed import Pool, embed, part_groups, parts_of
+from manta.serving.embed import embed
+from manta.serving.embeddings import part_groups, parts_of
+from manta.serving.job import Pool
 from manta.tracking import Tracker
 
 FIT_ROWS = 200_000

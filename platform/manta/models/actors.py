@@ -7,7 +7,7 @@ import os
 import ray
 
 from manta.errors import ResourceError
-from manta.serving.embed import Pool
+from manta.serving.job import Pool
 
 
 def cluster_pool(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from manta.cluster import connect
-from manta.data import prepare
+from manta.data import IngestProgress, prepare
 from manta.models.actors import cluster_pool
 from manta.models.find import model_folder
 from manta.runs.folder import default_cache
-from manta.runs.store import IngestProgress, default_store
-from manta.serving.embed import EmbedReport, Progress, embed
+from manta.runs.store import default_store
+from manta.serving.embed import EmbedProgress, EmbedReport, embed
 from manta.tracking import Tracker
 
 
@@ -28,7 +28,7 @@ def embed_data(
     gpus: float | None = None,
     notify: Callable[[str], None] = lambda _message: None,
     ingest_progress: IngestProgress | None = None,
-    progress: Progress = lambda _done, _rows: None,
+    progress: EmbedProgress = lambda _done, _rows: None,
 ) -> EmbedReport:
     """Embed `data` by `model` (as `model_folder` takes it) into the folder `out`.
 

@@ -18,7 +18,7 @@ from manta.report.parts.embedding import neighbours, normalise, project, trouble
 from manta.report.parts.images import data_uri, sheet
 from manta.report.parts.palette import label_colour
 from manta.report.parts.template import render
-from manta.serving.embed import part_table, parts_of, read_manifest
+from manta.serving.embeddings import part_table, parts_of, read_manifest
 
 IMAGES = 2_000
 """Rows shown at most, drawn from all parts of the data."""

@@ -19,7 +19,6 @@ from manta.runs.folder import RunFolder
 from manta.runs.lease import status
 
 Notify = Callable[[str], None]
-IngestProgress = Callable[[int, int], None]
 
 
 def default_store(runs: str) -> str:

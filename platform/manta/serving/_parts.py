@@ -22,8 +22,8 @@ Aside = list[tuple[int, str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Rows of a part: numbers `[B]`, paths, `[B, D]` embeddings; and those that do not decode."""
+class EmbeddedRows:
+    """Rows of a part: numbers `[B]`, paths, `[B, D]` vectors; and those that do not decode."""
 
     index: npt.NDArray[np.int64]
     paths: list[str]
@@ -33,7 +33,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """What a part says of itself: rows that it holds, width of an embedding, rows that do not
+    """Facts in a part's own metadata: rows that it holds, width of an embedding, rows that do not
     decode."""
 
     rows: int
@@ -46,16 +46,16 @@ def part_name(number: int) -> str:
 
 
 def numbers_in(place: Place) -> list[int]:
-    """The parts that are there, ascending."""
+    """Return the numbers of the parts that are there, ascending."""
     names = [name for name, _ in place.entries()] if place.exists() else []
     return sorted(
         int(name[5:13]) for name in names if name.startswith("part-") and name.endswith(".parquet")
     )
 
 
-def write_part(place: Place, width: int, batches: Iterable[Batch]) -> None:
-    """`index: int64, path: string, embedding: fixed_size_list<float>[width]`, of batches as they
-    come."""
+def write_part(place: Place, width: int, batches: Iterable[EmbeddedRows]) -> None:
+    """Write batches as they come: `index: int64, path: string, embedding:
+    fixed_size_list<float>[width]`."""
     width = max(width, 1)
     schema = pa.schema(
         [
@@ -77,29 +77,28 @@ def write_part(place: Place, width: int, batches: Iterable[Batch]) -> None:
 
 
 def read_footer(place: Place, number: int) -> Footer | None:
-    """Of a part of the folder `place`; None if it is not there."""
+    """Return the facts of a part of the folder `place`; None if it is not there."""
     try:
         with (place / part_name(number)).open() as file:
-            found = pq.read_metadata(file)
+            metadata = pq.read_metadata(file)
     except FileNotFoundError:
         return None
-    width = found.schema.to_arrow_schema().field("embedding").type.list_size
-    return Footer(
-        found.num_rows, width, [tuple(row) for row in json.loads(found.metadata[b"unreadable"])]
-    )
+    width = metadata.schema.to_arrow_schema().field("embedding").type.list_size
+    aside: Aside = [tuple(row) for row in json.loads(metadata.metadata[b"unreadable"])]
+    return Footer(metadata.num_rows, width, aside)
 
 
 def row_groups(place: Place, number: int, columns: list[str]) -> Iterator[pa.Table]:
-    """Of a part of the folder `place`, in order."""
+    """Yield the row groups of a part of the folder `place`, in order."""
     with (place / part_name(number)).open() as file:
         opened = pq.ParquetFile(file)
         for group in range(opened.num_row_groups):
             yield opened.read_row_group(group, columns=columns)
 
 
-def _groups(batches: Iterable[Batch], rows: int) -> Iterator[list[Batch]]:
-    """Batches together until they have as many rows."""
-    held: list[Batch] = []
+def _groups(batches: Iterable[EmbeddedRows], rows: int) -> Iterator[list[EmbeddedRows]]:
+    """Yield consecutive batches together, so many that they have `rows` rows."""
+    held: list[EmbeddedRows] = []
     for batch in batches:
         held.append(batch)
         if sum(len(one.index) for one in held) >= rows:
@@ -109,7 +108,7 @@ def _groups(batches: Iterable[Batch], rows: int) -> Iterator[list[Batch]]:
         yield held
 
 
-def _columns(batch: Batch, schema: pa.Schema) -> pa.RecordBatch:
+def _columns(batch: EmbeddedRows, schema: pa.Schema) -> pa.RecordBatch:
     width = schema.field("embedding").type.list_size
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(batch.vectors.reshape(-1)), width)
     return pa.record_batch(

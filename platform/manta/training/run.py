@@ -16,14 +16,14 @@ from manta import encoders, errors, objectives
 from manta.batch import DataFacts
 from manta.cluster import connect, interruptible, start_ahead
 from manta.config import Experiment
-from manta.data import Manifest, open_dataset, prepare
+from manta.data import IngestProgress, Manifest, open_dataset, prepare
 from manta.errors import MantaError, RunError, TrackingError, TrainingStopped
 from manta.materials.make import provide
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import RunFolder, default_cache
 from manta.runs.lease import Lease, status
 from manta.runs.materials import required
-from manta.runs.store import IngestProgress, Notify, default_store, git_commit, load_experiment
+from manta.runs.store import Notify, default_store, git_commit, load_experiment
 from manta.tracking import Dataset, Tracker
 from manta.tracking.tracker import Status
 from manta.training.components import own_components

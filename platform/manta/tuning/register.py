@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from manta.config import Experiment
+from manta.data import IngestProgress
 from manta.errors import RunError, TrackingError
 from manta.models.register import register_run
 from manta.report.study.record import StudyRecord
 from manta.runs.folder import RunFolder
-from manta.runs.store import IngestProgress, Notify, load_experiment
+from manta.runs.store import Notify, load_experiment
 from manta.tracking import Tracker
 from manta.training.run import RunRequest, train
 from manta.tuning.publish import winner

@@ -14,7 +14,7 @@ from manta.files import Place
 from manta.registry import Registry
 
 T = TypeVar("T")
-Unit = Any
+WorkUnit = Any
 """A piece of work of one read task: small, picklable, meaningful to its own adapter."""
 
 FILES_PER_UNIT = 256
@@ -55,11 +55,11 @@ class Source(ABC):
         """How surely the location is of this kind: 0 no, 1 if nobody knows better, 2 yes."""
 
     @abstractmethod
-    def units(self) -> Iterator[Unit]:
+    def units(self) -> Iterator[WorkUnit]:
         """Units in a stable order, listed while they are asked for."""
 
     @abstractmethod
-    def read(self, unit: Unit) -> Iterator[Sample]:
+    def read(self, unit: WorkUnit) -> Iterator[Sample]:
         """Samples of a unit in a stable order. What cannot be read is a Sample with a reason, not
         an exception."""
 

@@ -17,11 +17,11 @@ import optuna
 import yaml
 
 from manta.config import Experiment, from_mapping
-from manta.data import Manifest
+from manta.data import IngestProgress, Manifest
 from manta.errors import ConfigError, RunError
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.folder import RunFolder
-from manta.runs.store import IngestProgress, Notify, git_commit, require_components
+from manta.runs.store import Notify, git_commit, require_components
 from manta.secrets import is_masked, without_secrets
 from manta.tracking import Dataset, Tracker
 from manta.tuning.space.read import Space, parse_space

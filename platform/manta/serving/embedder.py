@@ -1,0 +1,135 @@
+"""The actor that embeds: it reads, decodes and embeds a chunk of rows, and writes its part."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from manta.data import open_dataset
+from manta.data.arrays import Images, RowIndexes
+from manta.data.decode import BadImage, decode
+from manta.data.read import read_rows
+from manta.files import Place
+from manta.memory import keep_freed_memory
+from manta.serving._parts import Aside, EmbeddedRows, part_name, write_part
+from manta.serving.job import Job, Pool
+
+
+class Embedder:
+    """Actor: chunk numbers in, parts written, row counts out.
+
+    Args:
+        stored: the encoder's files and the selected rows (None: all), each as it is or in the
+            object store.
+        out: URL of the folder of embeddings.
+    """
+
+    def __init__(self, stored: tuple[Any, Any], out: str, job: Job, pool: Pool) -> None:
+        import ray
+        import torch
+
+        torch.set_num_threads(pool.threads)
+        keep_freed_memory()  # each batch asks for the activations of the one before
+        self.job, self.pool, self.place = job, pool, Place(out)
+        self.manifest = open_dataset(job.dataset)
+        self.device = torch.device("cuda" if pool.gpus and torch.cuda.is_available() else "cpu")
+        files, rows = (ray.get(one) if isinstance(one, ray.ObjectRef) else one for one in stored)
+        self.rows: RowIndexes | None = rows
+        self.features, self.size = load_features(files, job.layer)
+        self.features.to(self.device, memory_format=torch.channels_last)
+        self.decoders = ThreadPoolExecutor(pool.threads, thread_name_prefix="decode")
+        self.reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+
+    def __call__(self, batch: dict[str, npt.NDArray[np.int64]]) -> dict[str, list[int]]:
+        return {"rows": [self.write(int(number)) for number in batch["chunk"]]}
+
+    def write(self, number: int) -> int:
+        """Embed and write a chunk; return its rows, the unreadable ones included."""
+        here = self.job.rows_of(number)
+        rows = np.asarray(here) if self.rows is None else self.rows[here.start : here.stop]
+        write_part(self.place / part_name(number), self.features.width, self._batches(rows))
+        return len(rows)
+
+    def _batches(self, rows: RowIndexes) -> Iterator[EmbeddedRows]:
+        starts = range(0, len(rows), self.pool.batch)
+        cuts = [rows[start : start + self.pool.batch] for start in starts]
+        upcoming = self.reader.submit(self._read, cuts[0])
+        for cut in range(len(cuts)):
+            read = upcoming.result()
+            if cut + 1 < len(cuts):  # decoded while the encoder works
+                upcoming = self.reader.submit(self._read, cuts[cut + 1])
+            yield EmbeddedRows(read.index, read.paths, self._embed(read.images), read.aside)
+
+    def _read(self, rows: RowIndexes) -> _Decoded:
+        encoded = read_rows(self.manifest, rows, paths=True)
+        paths = encoded.paths or []
+        images = np.empty((len(rows), 3, self.size, self.size), dtype=np.uint8)
+
+        def decode_into(place: int) -> str | None:
+            """Fill in an image, or return why it cannot be decoded."""
+            try:
+                images[place] = decode(encoded.data[place], self.size).transpose(2, 0, 1)
+            except BadImage as error:
+                return str(error)
+            return None
+
+        reasons = list(self.decoders.map(decode_into, range(len(rows))))
+        good = [place for place, reason in enumerate(reasons) if reason is None]
+        aside = [
+            (int(rows[place]), paths[place], reason)
+            for place, reason in enumerate(reasons)
+            if reason is not None
+        ]
+        kept = images if len(good) == len(rows) else images[good]
+        return _Decoded(rows[good], [paths[place] for place in good], kept, aside)
+
+    def _embed(self, images: Images) -> npt.NDArray[np.float32]:
+        """Return `[N, D]` features of `[N, 3, s, s]` pixels."""
+        import torch
+
+        if not len(images):
+            return np.empty((0, self.features.width), dtype=np.float32)
+        tensor = torch.from_numpy(images).to(self.device, non_blocking=True)
+        lower = self.job.precision == "bf16"
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=lower),
+        ):
+            features: npt.NDArray[np.float32] = self.features(tensor).float().cpu().numpy()
+        return features
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """Rows that decode, and those that do not."""
+
+    index: RowIndexes
+    paths: list[str]
+    images: Images
+    aside: Aside
+
+
+def load_features(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]:
+    """Return the module from decoded images to features, and the side that images are decoded to.
+
+    Args:
+        files: of a saved encoder, by name.
+
+    Raises:
+        ConfigError: the encoder has no such layer.
+    """
+    from manta.serving._layers import FeatureReader
+    from manta.serving.export import load_exported
+
+    with tempfile.TemporaryDirectory(prefix="manta-encoder-") as scratch:
+        for name, data in files.items():
+            (Path(scratch) / name).write_bytes(data)
+        exported = load_exported(scratch)
+    return FeatureReader(exported, layer), exported.preprocess.resize
