@@ -60,7 +60,7 @@ def test_figures_are_drawn_and_the_map_answers(tmp_path: Path, page: Path) -> No
       return {plots: plots.length, drawn: plots.filter((plot) => plot.querySelector(".cartesianlayer path")).length,
         bars: document.querySelectorAll("#figure-accuracies .point path").length,
         whiskers: document.querySelectorAll("#figure-accuracies .xerror").length,
-        lines: document.querySelectorAll("#figure-fewshot .scatterlayer .js-line").length,
+        lines: document.querySelectorAll("#figure-fewshot-shots .scatterlayer .js-line").length,
         hover: document.querySelector("#figure-accuracies .hovertext").textContent,
         wrong: marks.map((colour) => colour === marks.find((one, row) => SHEET.labels[row].includes("taken for"))),
         restored: before.join() === again.join(), caption: document.querySelector("#peek span").textContent,

@@ -30,6 +30,16 @@ def test_every_evaluator_explains_itself(name: str) -> None:
         assert metric.worst is None or metric.better in ("higher", "lower")
 
 
+@pytest.mark.parametrize("name", list(EVALUATORS))
+def test_metrics_and_figures_name_each_other(name: str) -> None:
+    kind = EVALUATORS[name]
+    assert {metric.figure for metric in kind.metrics.values()} - {""} == set(kind.figures)
+    for figure in kind.figures.values():
+        assert figure.kind != "curves" or figure.axis
+        assert not figure.level or (describe_metric(figure.level).declared and figure.level_note)
+        assert not figure.total or figure.total in kind.metrics
+
+
 @pytest.mark.parametrize(
     ("evaluator", "metric"), [(name, one) for name, own in GIVEN.items() for one in own]
 )

@@ -279,7 +279,8 @@ def test_half_widths_become_intervals() -> None:
 def test_figures_hold_the_numbers() -> None:
     plots = drawn(full())
     wanted = (
-        "accuracies neighbours fewshot finetune-pct retrieval layers risk severities kinds clusters"
+        "accuracies neighbours fewshot-shots finetune-fractions clustering-agreement risk-parts "
+        "retrieval-recall layers-layers corruptions-severities corruptions-kinds"
     )
     assert list(plots) == wanted.split()
     assert len([chart for chart in plots.values() if not chart.wide]) % 2 == 0
@@ -290,28 +291,28 @@ def test_figures_hold_the_numbers() -> None:
     assert bars.error_x.arrayminus[place] == pytest.approx(0.03)
     top1 = plots["neighbours"].figure.data[0]
     assert (top1.x, top1.y) == (("1", "20", "100"), (0.58, 0.612, 0.601))
-    layers = plots["layers"].figure
+    layers = plots["layers-layers"].figure
     cca = next(trace for trace in layers.data if trace.name == "likeness to the last")
     assert cca.x == LAYERS[:-1]
     assert layers.layout.xaxis.categoryarray == LAYERS
-    severities = plots["severities"].figure.data[0]
+    severities = plots["corruptions-severities"].figure.data[0]
     assert severities.x == ("0 (clean)", "1", "2", "3", "4", "5")
     assert severities.y[0] == 0.62
-    kinds = plots["kinds"].figure.data[0]
+    kinds = plots["corruptions-kinds"].figure.data[0]
     assert list(kinds.x) == sorted(kinds.x, reverse=True)
     assert len(kinds.x) == len(BLURS)
-    parts = {bar.name: bar.x[1] for bar in plots["risk"].figure.data}
+    parts = {bar.name: bar.x[1] for bar in plots["risk-parts"].figure.data}
     assert sum(parts.values()) == pytest.approx(0.308)
 
 
 def test_levels_to_compare_with_are_drawn() -> None:
     plots = drawn(full())
-    (linear,) = plots["finetune-pct"].figure.layout.shapes
+    (linear,) = plots["finetune-fractions"].figure.layout.shapes
     assert (linear.y0, linear.y1) == (0.655, 0.655)
-    assert "the linear probe with all labels, 0.655" in plots["finetune-pct"].caption
-    (clean,) = plots["kinds"].figure.layout.shapes
+    assert "the linear probe with all labels, 0.655" in plots["finetune-fractions"].caption
+    (clean,) = plots["corruptions-kinds"].figure.layout.shapes
     assert (clean.x0, clean.x1) == (0.62, 0.62)
-    assert plots["kinds"].figure.layout.xaxis.range == pytest.approx((0, 1.04 * 0.62))
+    assert plots["corruptions-kinds"].figure.layout.xaxis.range == pytest.approx((0, 1.04 * 0.62))
 
 
 def test_k_is_clipped_as_the_evaluator_clips_it() -> None:
@@ -332,7 +333,7 @@ def test_one_evaluator(tmp_path: Path) -> None:
 def test_without_labels_the_rank_is_first(tmp_path: Path) -> None:
     found = unlabelled()
     told = page(found, tmp_path)
-    assert list(drawn(found)) == ["layers"]
+    assert list(drawn(found)) == ["layers-layers"]
     assert "Effective rank (RankMe) 10.4 → 31.2 × 3 against the untrained encoder" in told.text
     assert "The data have no labels, so there are no accuracies." in told.text
     assert "Linear probe it needs labels" in told.text

@@ -20,7 +20,7 @@ from typing import Literal
 
 import torch
 
-from manta.evaluators import EVALUATORS, Evaluator, EvaluatorConfig, Metric
+from manta.evaluators import EVALUATORS, Evaluator, EvaluatorConfig, Metric, MetricFigure
 
 
 class CentroidConfig(EvaluatorConfig):
@@ -40,7 +40,17 @@ class Centroid(Evaluator[CentroidConfig]):
         "centroid_top1": Metric(
             "Class mean accuracy", "Nearest mean.", better="higher", kind="fraction", worst=0.0
         ),
-        "centroid_radius{q:d}": Metric("Radius, {q}%", "Of all classes.", better="lower"),
+        "centroid_radius{q:d}": Metric(
+            "Radius, {q}%",
+            "Of all classes.",
+            better="lower",
+            figure="radii",
+            at="{q}%",
+            line="radius",
+        ),
+    }
+    figures = {
+        "radii": MetricFigure("Radii of classes", "How wide.", axis="share of the rows"),
     }
     needs_labels = True
     counts_queries = True
@@ -52,7 +62,7 @@ class Centroid(Evaluator[CentroidConfig]):
         nearest, rows = distances.min(1)
         return {
             "centroid_top1": classes[rows] == features.query_labels,
-            "centroid_radius50": float(nearest.quantile(0.5)),
+            **{f"centroid_radius{q}": float(nearest.quantile(q / 100)) for q in (50, 100)},
         }
 '''
 
@@ -156,7 +166,7 @@ def test_its_numbers_are_right(seen: tuple[Path, dict[str, Any]]) -> None:
     metrics = seen[1]["metrics"]
     assert metrics["centroid_top1"] == 0.75
     # Distances to the nearest mean, (0, 1) or (9, 1): 0, 1, 1, 3.
-    assert metrics["centroid_radius50"] == 1.0
+    assert (metrics["centroid_radius50"], metrics["centroid_radius100"]) == (1.0, 3.0)
 
 
 def test_a_study_optimises_it(seen: tuple[Path, dict[str, Any]]) -> None:
@@ -178,6 +188,12 @@ def test_the_evaluation_page_explains_it(seen: tuple[Path, dict[str, Any]]) -> N
     assert "Nearest class mean" in text
     assert "Whether classes are balls." in text
     assert "Of all classes. Lower is better." in text
+
+
+def test_the_evaluation_page_draws_its_figure(seen: tuple[Path, dict[str, Any]]) -> None:
+    text = (seen[0] / "evaluation.html").read_text()
+    assert 'id="figure-centroid-radii"' in text
+    assert "Radii of classes" in text
 
 
 def test_the_card_and_the_console_know_it(seen: tuple[Path, dict[str, Any]]) -> None:

@@ -23,7 +23,7 @@ from manta.evaluators._lookup import (
     describe_evaluator,
     describe_metric,
 )
-from manta.evaluators._metrics import UNTRAINED, Better, Kind, Metric
+from manta.evaluators._metrics import UNTRAINED, Better, Kind, Metric, MetricFigure
 
 __all__ = [
     "EVALUATORS",
@@ -40,6 +40,7 @@ __all__ = [
     "Kind",
     "LabelledImages",
     "Metric",
+    "MetricFigure",
     "Scores",
     "build",
     "counted",

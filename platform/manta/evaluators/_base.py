@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from manta.encoders import Encoder
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import Metric, MetricFigure
 from manta.registry import Registry
 
 
@@ -128,6 +128,7 @@ class Evaluator(ABC, Generic[C]):
         title: what people call it; empty: its registry name.
         about: a sentence on what it shows.
         metrics: its numbers, by name or pattern.
+        figures: what a page draws of them, by the key that `Metric.figure` names.
         needs_labels: without labels it gives nothing.
         counts_queries: some of its numbers are given as one score per query, whatever the data.
     """
@@ -136,6 +137,7 @@ class Evaluator(ABC, Generic[C]):
     title: ClassVar[str] = ""
     about: ClassVar[str] = ""
     metrics: ClassVar[Mapping[str, Metric]] = {}
+    figures: ClassVar[Mapping[str, MetricFigure]] = {}
     needs_labels: ClassVar[bool] = False
     counts_queries: ClassVar[bool] = False
 

@@ -47,6 +47,9 @@ class Metric:
         worst: what a trial without the number counts as in a study, which may then optimise it;
             None: no study optimises it.
         optimised_as: name of the metric that a study optimises in its place.
+        figure: the evaluator's `MetricFigure` that shows it, by its key; empty: none.
+        at: its label in that figure, such as "{k}"; empty: `short`.
+        line: the line of curves that it is a point of.
     """
 
     title: str
@@ -58,6 +61,9 @@ class Metric:
     one_of_many: bool = False
     worst: float | None = None
     optimised_as: str = ""
+    figure: str = ""
+    at: str = ""
+    line: str = ""
 
     @property
     def direction(self) -> str:
@@ -78,7 +84,36 @@ class Metric:
             title=self.title.format(**texts),
             note=self.note.format(**texts),
             short=(self.short or self.title).format(**texts),
+            at=(self.at or self.short or self.title).format(**texts),
+            line=self.line.format(**texts),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MetricFigure:
+    """Declaration of a figure that the page of an evaluation draws of an evaluator's numbers.
+
+    Attributes:
+        title: above the figure.
+        caption: a sentence or two beneath the title.
+        kind: "curves" over labels, "bars" beside each other, or "stack": parts of a whole.
+        axis: of curves, what the labels are.
+        fewest: numbers below which nothing is drawn.
+        zero: whether the values of curves begin at 0.
+        level: metric whose value a dotted line shows.
+        level_note: what that line is, after "The dotted line is".
+        total: of a stack, the metric that is the sum of its parts.
+    """
+
+    title: str
+    caption: str
+    kind: Literal["curves", "bars", "stack"] = "curves"
+    axis: str = ""
+    fewest: int = 2
+    zero: bool = False
+    level: str = ""
+    level_note: str = ""
+    total: str = ""
 
 
 def matched(pattern: str, name: str) -> dict[str, str] | None:

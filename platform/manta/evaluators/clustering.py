@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import Metric, MetricFigure
 
 Algorithm = Literal["kmeans", "ward", "hdbscan"]
 Points = NDArray[np.float64]
@@ -59,12 +59,14 @@ def _metrics(algorithm: str, title: str) -> dict[str, Metric]:
             "Agreement with the classes, adjusted: 0 is chance, 1 is the classes.",
             short=f"{title}, AMI",
             better="higher",
+            figure="agreement",
         ),
         f"clustering_{algorithm}_ari": Metric(
             f"{title} clusters, Rand index",
             "Pairs on which clusters and classes agree, adjusted: 0 is chance, 1 is the classes.",
             short=f"{title}, ARI",
             better="higher",
+            figure="agreement",
         ),
         f"clustering_{algorithm}_silhouette": Metric(
             f"{title} clusters, silhouette",
@@ -72,6 +74,7 @@ def _metrics(algorithm: str, title: str) -> dict[str, Metric]:
             short=title,
             better="higher",
             health=True,
+            figure="agreement",
         ),
     }
 
@@ -84,6 +87,16 @@ METRICS = {
     "clustering_hdbscan_clusters": Metric("Clusters that HDBSCAN found", "Their number."),
     "clustering_hdbscan_noise": Metric(
         "Images in none of HDBSCAN's clusters", "Their share.", kind="fraction"
+    ),
+}
+
+
+FIGURES = {
+    "agreement": MetricFigure(
+        "Clusters",
+        "Groups that are found without labels. Agreement with the classes is 0 by chance and 1 for "
+        "the classes themselves; a silhouette is 1 far apart and 0 touching.",
+        kind="bars",
     ),
 }
 
@@ -101,6 +114,7 @@ class Clustering(Evaluator[ClusteringConfig]):
     title = "Clusters"
     about = "Whether groups that are found without labels are the classes."
     metrics = METRICS
+    figures = FIGURES
 
     def evaluate(self, features: Features) -> Scores:
         config = self.config

@@ -25,7 +25,7 @@ from manta.evaluators._base import (
     Scores,
 )
 from manta.evaluators._corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import Metric, MetricFigure
 from manta.evaluators.knn import KNN, KNNConfig
 
 
@@ -70,6 +70,9 @@ METRICS = {
         short="kNN, clean",
         better="higher",
         kind="fraction",
+        figure="severities",
+        at="0 (clean)",
+        line="kNN accuracy",
     ),
     "corruptions_severity{severity:d}_top1": Metric(
         "Severity {severity}",
@@ -78,6 +81,8 @@ METRICS = {
         better="higher",
         kind="fraction",
         one_of_many=True,
+        figure="severities",
+        line="kNN accuracy",
     ),
 } | {
     f"corruptions_{name}_top1": Metric(
@@ -86,8 +91,26 @@ METRICS = {
         better="higher",
         kind="fraction",
         one_of_many=True,
+        figure="kinds",
     )
     for name in CORRUPTIONS
+}
+
+
+FIGURES = {
+    "severities": MetricFigure(
+        "Accuracy over how badly images are corrupted",
+        "kNN accuracy, mean over all kinds of corruption.",
+        axis="severity",
+        zero=True,
+    ),
+    "kinds": MetricFigure(
+        "Accuracy by kind of corruption",
+        "kNN accuracy, mean over five severities.",
+        kind="bars",
+        level="corruptions_clean_top1",
+        level_note="the same images clean",
+    ),
 }
 
 
@@ -101,6 +124,7 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
     title = "Corrupted images"
     about = "Whether nearest neighbours are still right when images are noisy or blurred."
     metrics = METRICS
+    figures = FIGURES
     needs_labels = True
 
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:

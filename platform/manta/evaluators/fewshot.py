@@ -32,7 +32,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import Metric, MetricFigure
 from manta.functional.transport import sinkhorn
 
 _log = logging.getLogger(__name__)
@@ -76,8 +76,22 @@ METRICS = {
         short=f"{{k}}-shot, {title}",
         better="higher",
         kind="fraction",
+        figure="shots",
+        at="{k}",
+        line=title,
     )
     for head, title in HEADS.items()
+}
+
+
+FIGURES = {
+    "shots": MetricFigure(
+        "With a few labels, encoder frozen",
+        "Accuracy in small tasks of a few classes, over how many images of each class have a "
+        "label.",
+        axis="labelled images of each class",
+        fewest=1,
+    ),
 }
 
 
@@ -96,6 +110,7 @@ class FewShot(Evaluator[FewShotConfig]):
         "number of classes, so these do not compare with the other accuracies."
     )
     metrics = METRICS
+    figures = FIGURES
     needs_labels = True
     counts_queries = True
 

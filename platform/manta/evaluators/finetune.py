@@ -33,7 +33,7 @@ from manta.evaluators._base import (
     Features,
     Scores,
 )
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import Metric, MetricFigure
 from manta.schedules import Cosine
 from manta.views.kernels import resample
 
@@ -93,6 +93,9 @@ METRICS = {
         short="Fine-tuned, {percent}%",
         better="higher",
         kind="fraction",
+        figure="fractions",
+        at="{percent}%",
+        line="fine-tuned",
     ),
     "finetune_{shots:d}shot_top1": Metric(
         "Fine-tuned on {shots} of each class",
@@ -100,7 +103,25 @@ METRICS = {
         short="Fine-tuned, {shots}-shot",
         better="higher",
         kind="fraction",
+        figure="shots",
+        at="{shots}",
+        line="fine-tuned",
     ),
+}
+
+
+FIGURES = {
+    key: MetricFigure(
+        title,
+        "The whole encoder is trained on with these labels alone.",
+        axis=axis,
+        level="linear_top1",
+        level_note="the linear probe with all labels",
+    )
+    for key, title, axis in (
+        ("fractions", "Fine-tuned with a part of the labels", "of the labels"),
+        ("shots", "Fine-tuned with a few images of each class", "labelled images of each class"),
+    )
 }
 
 
@@ -112,6 +133,7 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
     title = "Fine-tuning with few labels"
     about = "The whole encoder is trained on with a small part of the labels."
     metrics = METRICS
+    figures = FIGURES
     needs_labels = True
 
     @torch.inference_mode(False)  # training needs gradients, whatever mode its caller is in

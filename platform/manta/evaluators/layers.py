@@ -31,7 +31,7 @@ from manta.evaluators._base import (
     Scores,
 )
 from manta.evaluators._layers import LayerReader
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import Metric, MetricFigure
 from manta.evaluators._probe import standardise
 
 
@@ -79,6 +79,8 @@ METRICS = {
         better="higher",
         kind="fraction",
         one_of_many=True,
+        figure="layers",
+        line="accuracy of a probe",
     ),
     "layers_{layer}_information": Metric(
         "{layer}, information",
@@ -86,12 +88,26 @@ METRICS = {
         short="{layer}",
         better="higher",
         one_of_many=True,
+        figure="layers",
+        line="information on the classes",
     ),
     "layers_{layer}_cca": Metric(
         "{layer}, likeness to the last layer",
         "0 unlike, 1 the same.",
         short="{layer}",
         one_of_many=True,
+        figure="layers",
+        line="likeness to the last",
+    ),
+}
+
+
+FIGURES = {
+    "layers": MetricFigure(
+        "Layer by layer",
+        "From the first layer to the last, between 0 and 1.",
+        axis="layer",
+        zero=True,
     ),
 }
 
@@ -107,6 +123,7 @@ class Layers(EncoderEvaluator[LayersConfig]):
     title = "Layer by layer"
     about = "What each layer knows of the classes, and how near it is to the last one."
     metrics = METRICS
+    figures = FIGURES
 
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
         config = self.config

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import Metric, MetricFigure
 
 
 class RetrievalConfig(EvaluatorConfig):
@@ -36,6 +36,9 @@ METRICS = {
         "Images with one of their class among the {k} nearest.",
         better="higher",
         kind="fraction",
+        figure="recall",
+        at="{k}",
+        line="recall",
     ),
     "retrieval_map": Metric(
         "Mean average precision",
@@ -44,6 +47,15 @@ METRICS = {
         better="higher",
         kind="fraction",
         worst=0.0,
+    ),
+}
+
+
+FIGURES = {
+    "recall": MetricFigure(
+        "Recall over what is looked at",
+        "Share of images with at least one of their class among the nearest.",
+        axis="nearest images",
     ),
 }
 
@@ -57,6 +69,7 @@ class Retrieval(Evaluator[RetrievalConfig]):
     title = "Retrieval"
     about = "Whether the most similar images are of the same class."
     metrics = METRICS
+    figures = FIGURES
     needs_labels = True
     counts_queries = True
 

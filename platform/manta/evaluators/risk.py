@@ -30,7 +30,7 @@ import torch
 from pydantic import Field
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import Metric, MetricFigure
 from manta.evaluators._probe import draw
 from manta.evaluators.linear import Linear, LinearConfig
 
@@ -70,21 +70,28 @@ METRICS = {
         "What the architecture cannot fit; a setting.",
         better="lower",
         kind="fraction",
+        figure="parts",
     ),
     "risk_usability": Metric(
         "Usability",
         "Classes that a linear probe cannot tell apart.",
         better="lower",
         kind="fraction",
+        figure="parts",
     ),
     "risk_probe": Metric(
-        "Probe", "What too few labels cost the probe.", better="lower", kind="fraction"
+        "Probe",
+        "What too few labels cost the probe.",
+        better="lower",
+        kind="fraction",
+        figure="parts",
     ),
     "risk_encoder": Metric(
         "Encoder",
         "What rows that pretraining did not see cost.",
         better="lower",
         kind="fraction",
+        figure="parts",
     ),
     "risk_total": Metric(
         "Total error of the probe",
@@ -92,6 +99,17 @@ METRICS = {
         better="lower",
         kind="fraction",
         worst=1.0,
+    ),
+}
+
+
+FIGURES = {
+    "parts": MetricFigure(
+        "Where the probe's errors come from",
+        "The share of wrong answers of a linear probe, in the parts that it is made of; short is "
+        "good.",
+        kind="stack",
+        total="risk_total",
     ),
 }
 
@@ -108,6 +126,7 @@ class Risk(Evaluator[RiskConfig]):
         "between the splits."
     )
     metrics = METRICS
+    figures = FIGURES
     needs_labels = True
 
     @torch.inference_mode(
