@@ -10,7 +10,7 @@ POSTGRES := ls /usr/lib/postgresql/*/bin/postgres $$(command -v postgres) >/dev/
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint types chromium postgres bench package clean
+.PHONY: help setup demo test test-docs test-long docs lint types chromium postgres bench package clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -40,6 +40,12 @@ test: lint types chromium postgres ## lint, types, import contract, tests (a qua
 test-long: setup ## tests that kill, interrupt and wait (a quarter of an hour more)
 	$(PYTEST) -m long tests/integration
 
+test-docs: setup ## README and every tutorial, followed to the letter; the site (about six minutes)
+	$(PYTEST) --dist loadgroup tests/docs
+
+docs: setup ## the documentation's site, in build/site: python -m http.server --directory build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file docs/site/mkdocs.yml
+
 chromium: # the report page is tested in a real browser
 	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
@@ -51,8 +57,8 @@ postgres: # studies are tested in a real database
 	  || echo "NOTE: no PostgreSQL and no right to install it: test_postgres.py and test_promotion.py are not run (Debian: apt-get install postgresql)"
 
 lint: setup ## ruff and the import contract
-	$(BIN)/ruff check platform jobs tests benchmarks
-	$(BIN)/ruff format --check platform jobs tests benchmarks
+	$(BIN)/ruff check platform jobs tests benchmarks docs
+	$(BIN)/ruff format --check platform jobs tests benchmarks docs
 	$(BIN)/lint-imports
 
 types: setup ## mypy, strict

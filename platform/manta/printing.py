@@ -51,7 +51,7 @@ def print_checks(found: Iterable[Check]) -> None:
     """The doctor's findings."""
     table = Table("", "check", "found", "mend", box=None, header_style="bold")
     for check in found:
-        table.add_row(_MARKS[check.status], check.name, check.found, check.mend or "")
+        table.add_row(_MARKS[check.status], check.name, escape(check.found), escape(check.mend))
     out.print(table)
 
 
