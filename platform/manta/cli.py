@@ -1,4 +1,4 @@
-"""The command line. Thin: parse, call one function, print."""
+"""The command line: each command parses its words, calls one function of `manta`, and prints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ app.registered_commands.sort(
 
 
 def main() -> None:
-    """Entry point: a user's error is one line and exit status 2, or the error's own."""
+    """Run the command line; a user's error is one line, and exit status 2 or the error's own."""
     try:
         code = app(standalone_mode=False)  # typer returns the code of an Exit, and 130 for Ctrl-C
         if code == INTERRUPTED:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _kept(words: list[str]) -> list[str]:
-    """What an interrupted command leaves, and how to go on."""
+    """Return what an interrupted command leaves, and how to go on."""
     again = "the same command with --name and --resume goes on"
     hints = {
         "train": f"the last checkpoint is kept: {again}",
@@ -56,6 +56,7 @@ def _kept(words: list[str]) -> list[str]:
 
 
 def _usage_errors() -> Any:
+    """Return what typer raises for wrong words; newer versions of it bring a click of their own."""
     import click
 
     try:

@@ -1,1 +1,1 @@
-"""The commands, by what they are about; `manta.cli` runs them."""
+"""The commands, one file a subject; `manta.cli` runs them."""

@@ -1,4 +1,4 @@
-"""The application, and what commands share."""
+"""The application, and options and helpers that several commands have."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Pretrain image encoders without labels, find the settings that suit your data, and hand on the best one.\n\n"
-    "First `manta doctor`: is this machine ready? Then `manta train digits --name first`: two minutes on two cores, no "
+    help="Pretrain image encoders without labels, find the settings that suit your data, and "
+    "hand on the best one.\n\n"
+    "First `manta doctor`: is this machine ready? Then `manta train digits --name first`: two "
+    "minutes on two cores, no "
     "download; its page is `manta-runs/first/report.html`. Then your own: `manta train dcl-cifar10 "
     "data.source=./photos --dry-run` says what it would take.\n\n"
     "A wrong word is answered in one line, with status 2. `manta COMMAND --help` shows examples.",

@@ -13,17 +13,20 @@ from manta.printing import out, print_comparison, print_metrics, print_rows
 Evaluators = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
-        help="Names with commas (`manta list evaluators`), or all; with the run's settings or their defaults. By "
+        help="Names with commas (`manta list evaluators`), or all; with the run's settings or "
+        "their defaults. By "
         "default the run's own, or kNN, linear probe and rank."
     ),
 ]
 
 
 def split_names(names: str | None) -> list[str] | None:
+    """Return names that are separated by commas."""
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    """Return the numbers of an option, which are separated by commas."""
     try:
         return None if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -38,7 +41,8 @@ def evaluate(
         str,
         typer.Argument(
             help="A run's name or folder, a checkpoint's folder, a registered model "
-            "(models:/manta-dcl-resnet10t@candidate), a saved encoder's folder, or a timm model with its pretrained "
+            "(models:/manta-dcl-resnet10t@candidate), a saved encoder's folder, or a timm model "
+            "with its pretrained "
             "weights (timm:resnet18)."
         ),
     ],
@@ -52,7 +56,8 @@ def evaluate(
     bank: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Labelled data that kNN and the linear probe learn from, such as a training split; by default 9 in 10 "
+            help="Labelled data that kNN and the linear probe learn from, such as a training "
+            "split; by default 9 in 10 "
             "rows of --data, and the others are scored."
         ),
     ] = None,
@@ -60,7 +65,8 @@ def evaluate(
     size: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            help="Pixels that images are resized to; by default as in pretraining. Transformers take their own only."
+            help="Pixels that images are resized to; by default as in pretraining. Transformers "
+            "take their own only."
         ),
     ] = None,
     mean: Annotated[
@@ -76,7 +82,8 @@ def evaluate(
         Optional[str],  # noqa: UP045
         typer.Option(
             "--out",
-            help="Folder for evaluation.html; by default evaluations/MODEL-on-DATA (-from-BANK) beside the runs.",
+            help="Folder for evaluation.html; by default evaluations/MODEL-on-DATA (-from-BANK) "
+            "beside the runs.",
         ),
     ] = None,
     runs: Runs = "manta-runs",

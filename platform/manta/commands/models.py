@@ -1,4 +1,4 @@
-"""What becomes of a model: `manta register`, `promote`, `export`, `embed` and `explore`."""
+"""`manta register`, `promote`, `export`, `embed` and `explore`: what is done with a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from manta.printing import out
 Model = Annotated[
     str,
     typer.Argument(
-        help="A registered model (models:/NAME@candidate), a run's name or folder, a saved encoder's folder, or a timm "
+        help="A registered model (models:/NAME@candidate), a run's name or folder, a saved "
+        "encoder's folder, or a timm "
         "model with its pretrained weights (timm:resnet18)."
     ),
 ]
@@ -149,7 +150,8 @@ def embed(
     layer: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="A layer's output, averaged over positions, such as layer3; by default the embedding."
+            help="A layer's output, averaged over positions, such as layer3; by default the "
+            "embedding."
         ),
     ] = None,
     batch: Annotated[
@@ -220,7 +222,8 @@ def explore(
     page: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            help="The page to write; by default beside the embeddings, or here if those are on a store."
+            help="The page to write; by default beside the embeddings, or here if those are on a "
+            "store."
         ),
     ] = None,
     images: Annotated[

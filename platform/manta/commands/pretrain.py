@@ -17,7 +17,8 @@ def ingest(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder of images (sub-folders are classes), Parquet files, WebDataset tars, a list of files (.txt, "
+            help="A folder of images (sub-folders are classes), Parquet files, WebDataset tars, "
+            "a list of files (.txt, "
             ".csv), or 'digits'. Patterns in quotes ('data/*.parquet') and URLs work too."
         ),
     ],
@@ -27,7 +28,8 @@ def ingest(
     max_side: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
-            help="Shrink images whose shorter side has more pixels than this, as JPEG; 0 keeps all as they are."
+            help="Shrink images whose shorter side has more pixels than this, as JPEG; 0 keeps "
+            "all as they are."
         ),
     ] = 512,
     summary: Summary = None,
@@ -84,7 +86,8 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print every setting with its value, the steps and the memory it takes; start nothing.",
+            help="Print every setting with its value, the steps and the memory it takes; start "
+            "nothing.",
         ),
     ] = False,
     runs: Runs = "manta-runs",

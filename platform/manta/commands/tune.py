@@ -20,7 +20,8 @@ def tune(
     overrides: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
-            help="Changes: of the recipe (data.source=./photos), or of the study (study.metric=rankme)."
+            help="Changes: of the recipe (data.source=./photos), or of the study "
+            "(study.metric=rankme)."
         ),
     ] = None,
     name: Annotated[
