@@ -1,18 +1,16 @@
-"""One run of benchmarks/objectives.py in a process of its own, and the file that remembers what is
-done."""
+"""Runs of benchmarks/objectives.py, each in a process of its own."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from _objectives_job import Job, Record, Store
 
 from manta.config import Experiment, from_mapping
 from manta.errors import TrainingStopped
@@ -20,102 +18,7 @@ from manta.training.images import Shared
 
 PEAK, NOW = "VmHWM", "VmRSS"
 SHOWN = 300
-"""Characters of a reason that are kept."""
-STARTS = ("untrained", "settled")
-"""Encoders of random weights: as they are built, and with BatchNorm's statistics of plain images of
-the bank, which are worth points by themselves. The latter is nothing where there is no
-BatchNorm."""
-Record = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a process is told.
-
-    Attributes:
-        name: of the objective, or one of `STARTS`.
-        experiment: as plain data.
-        dataset: location of the ingested dataset, and its digest.
-        folder: that the run may use and that is removed afterwards.
-        threads: of torch.
-        keep: where the trained encoder is saved; None: nowhere.
-        teacher: saved encoder that must be there first.
-    """
-
-    name: str
-    experiment: dict[str, Any]
-    dataset: str
-    digest: str
-    folder: str
-    threads: int = 1
-    keep: str | None = None
-    teacher: str | None = None
-
-    @property
-    def trains(self) -> bool:
-        return self.name not in STARTS
-
-    @property
-    def key(self) -> str:
-        """Equal keys give equal numbers: of the data and of what decides the training, or the
-        encoder's start."""
-        experiment = from_mapping(self.experiment)
-        if self.trains:
-            return f"{self.digest[:12]}-{experiment.fingerprint()}"
-        start = [
-            experiment.encoder.model_dump(mode="json"),
-            experiment.train.seed,
-            experiment.data.limit,
-        ]
-        return f"{self.digest[:12]}-{self.name}-{hashlib.sha256(json.dumps(start).encode()).hexdigest()[:12]}"
-
-    def facts(self) -> Record:
-        """What a line of the file says of the job."""
-        experiment = from_mapping(self.experiment)
-        train = experiment.train
-        said = {
-            "objective": self.name,
-            "seed": train.seed,
-            "epochs": train.epochs if self.trains else 0,
-        }
-        return said | {
-            "limit": experiment.data.limit,
-            "batch": train.batch_size,
-            "temperature": getattr(experiment.objective, "temperature", None),
-            "encoder": encoder_words(experiment),
-            "key": self.key,
-            "threads": self.threads,
-        }
-
-
-def encoder_words(experiment: Experiment) -> str:
-    """The encoder's name and what distinguishes it from others of that name."""
-    config = experiment.encoder
-    return " ".join([config.name, *(f"{key}={value}" for key, value in config.args.items())])
-
-
-class Store:
-    """`runs.jsonl`: a line for each run that ended. The last line of a key counts; what failed is
-    tried again."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "runs.jsonl"
-
-    def records(self) -> dict[str, Record]:
-        """By key; a line that a kill tore is passed over."""
-        found: dict[str, Record] = {}
-        for line in self.path.read_text().splitlines() if self.path.exists() else []:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            found[record["key"]] = record
-        return found
-
-    def add(self, record: Record) -> None:
-        torn = self.path.exists() and not self.path.read_bytes().endswith(b"\n")
-        with self.path.open("a") as file:
-            file.write(("\n" if torn else "") + json.dumps(record) + "\n")
+"""Length of an error's text in a record, in characters."""
 
 
 def perform(
@@ -126,8 +29,10 @@ def perform(
     concurrent: int,
     say: Callable[[str], None],
 ) -> None:
-    """Run what the store does not have, `concurrent` at a time, each in a fresh process, in the
-    order of `jobs`."""
+    """Run the jobs that the store does not have, in their order.
+
+    `concurrent` of them run at a time, each in a fresh process.
+    """
     import ray
 
     done = store.records()
@@ -139,11 +44,10 @@ def perform(
     images = ray.put(shared)
     running: dict[Any, Job] = {}
     while todo or running:
-        ready = [
-            job for job in todo if job.teacher is None or Path(job.teacher, "manta.json").exists()
-        ]
+        ready = [job for job in todo if _has_teacher(job)]
         if not ready and not running:
-            ready = list(todo)  # their teacher failed, and each says so
+            # Their teacher failed: each run fails, and its record says why.
+            ready = list(todo)
         for job in ready[: concurrent - len(running)]:
             todo.remove(job)
             running[task.remote(job, images)] = job
@@ -161,8 +65,12 @@ def perform(
         say(f"{ended:>4}/{total} {_line(record)}   about {left:.0f} minutes left")
 
 
+def _has_teacher(job: Job) -> bool:
+    return job.teacher is None or Path(job.teacher, "manta.json").exists()
+
+
 def run(job: Job, shared: Shared) -> Record:
-    """Train and measure, in this process. What goes wrong is in the record."""
+    """Train and measure in this process; return the record, with the reason if it failed."""
     import torch
 
     start = time.monotonic()
@@ -170,15 +78,16 @@ def run(job: Job, shared: Shared) -> Record:
     experiment = from_mapping(job.experiment)
     try:
         if job.trains:
-            found = _train(job, experiment, shared)
+            record = _train(job, experiment, shared)
         else:
-            found = _untrained(experiment, shared, settle=job.name == "settled")
+            record = _untrained(experiment, shared, recalibrate=job.name == "settled")
     except Exception as error:
-        found = {"failed": _short(error)}
-    return found | {"seconds": round(time.monotonic() - start, 1)}
+        record = {"failed": _short(error)}
+    return record | {"seconds": round(time.monotonic() - start, 1)}
 
 
 def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
+    """Train as a trial does, and return what it measured."""
     import ray
 
     from manta.runs.folder import RunFolder
@@ -188,7 +97,7 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     from manta.training.task import Task
 
     class Untracked(Worker):
-        """Its curves are nobody's business here, and a client of MLflow would count as memory."""
+        """A worker without a log: a client of MLflow would count as the run's memory."""
 
         def _open_log(self) -> None:
             return None
@@ -196,9 +105,8 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     folder = RunFolder(job.folder)
     lease = Lease.take(folder)
     before = time.monotonic()
-    if wanted(
-        experiment
-    ):  # in another process: what an autoencoder leaves behind is not the training's
+    if wanted(experiment):
+        # In another process, so that an autoencoder's memory does not count as the training's.
         ray.get(ray.remote(num_cpus=1, max_calls=1, max_retries=0)(_provide).remote(job, shared))
     materials = time.monotonic() - before
     base = _forget_peak()
@@ -220,7 +128,7 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     try:
         for _ in worker.train():
             pass
-    except TrainingStopped as error:  # what it had learnt until then is measured
+    except TrainingStopped as error:  # the encoder is measured as it was then
         stopped = f"{error.diagnosis} at step {worker.done}: {error}"
     peak = _memory(PEAK)
     encoder = worker.step.objective.exported
@@ -240,7 +148,7 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
 
 
 def _provide(job: Job, shared: Shared) -> None:
-    """What the objective needs before its first step, into the run's folder."""
+    """Prepare the objective's materials in the run's folder."""
     import torch
 
     from manta.materials.make import provide
@@ -248,27 +156,26 @@ def _provide(job: Job, shared: Shared) -> None:
     from manta.tracking import Tracker
 
     torch.set_num_threads(job.threads)
-    tracker = Tracker(
-        runs_dir=job.folder
-    )  # opened only by what asks the registry for a model: nothing does
+    # Never opened: only a model from the registry needs the server, and no job names one.
+    tracker = Tracker(runs_dir=job.folder)
     experiment, folder = from_mapping(job.experiment), RunFolder(job.folder)
     provide(
         experiment, shared.manifest, folder, tracker, runs=job.folder, notify=lambda _said: None
     )
 
 
-def _untrained(experiment: Experiment, shared: Shared, *, settle: bool) -> Record:
+def _untrained(experiment: Experiment, shared: Shared, *, recalibrate: bool) -> Record:
     from manta.runs.build import seed_everything, untrained_encoder
 
     seed_everything(experiment.train.seed)
     encoder = untrained_encoder(experiment)
-    if settle and not _settle(encoder, experiment, shared):
+    if recalibrate and not _recalibrate(encoder, experiment, shared):
         return {"metrics": {}}
     return {"metrics": _measure(encoder, experiment, shared)}
 
 
-def _settle(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
-    """As runs do it to the untrained encoder; False where there is no BatchNorm."""
+def _recalibrate(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
+    """Recalibrate BatchNorm as runs do for the untrained encoder; return False if it has none."""
     from manta.batch import ViewNeeds
     from manta.evaluation import untrained
     from manta.evaluation.rows import SplitRows
@@ -276,15 +183,14 @@ def _settle(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
     from manta.views import Views
 
     prepare = Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain
-    rows = SplitRows(
-        shared.manifest, plan_of(experiment, shared.manifest).holdout, "bank", untrained.ROWS
-    )
+    holdout = plan_of(experiment, shared.manifest).holdout
+    rows = SplitRows(shared.manifest, holdout, "bank", untrained.ROWS)
     images = (batch.images for batch in shared.read(rows, rank=0, world=1))
     return untrained.recalibrate_batchnorm(encoder, images, prepare)
 
 
 def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, float]:
-    """The recipe's evaluators, on all held-out rows with all others as the bank."""
+    """Return the metrics of the recipe's evaluators, of all held-out rows against all others."""
     import torch
 
     from manta.batch import ViewNeeds
@@ -307,7 +213,7 @@ def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, 
 
 
 def _save(encoder: Any, experiment: Experiment, folder: Path) -> None:
-    """Whole or not at all: what waits for it looks for the folder."""
+    """Save the encoder atomically, since jobs that need it wait for the folder."""
     from manta.models.restore import export
     from manta.serving import save_encoder
 
@@ -325,11 +231,15 @@ def _is_done(job: Job, record: Record | None) -> bool:
 
 
 def _forget_peak() -> float | None:
-    """Start to measure the peak anew; returns the MiB in use now."""
+    """Reset the process's memory peak; return the MiB in use now.
+
+    None where the kernel cannot reset it.
+    """
     import manta.serving.export
     import manta.training.loop
-    import manta.views  # noqa: F401 (what a run imports is not what it needs)
+    import manta.views  # noqa: F401
 
+    # The imports above come first: what libraries take is not the run's memory.
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -338,30 +248,30 @@ def _forget_peak() -> float | None:
 
 
 def _memory(what: str) -> float | None:
-    """MiB of this process, as the kernel counts them; None where it is not Linux."""
+    """Return MiB of this process, as the kernel counts them; None where it is not Linux."""
     try:
-        found = re.search(
-            rf"^{what}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE
-        )
+        status = Path("/proc/self/status").read_text()
     except OSError:
         return None
-    return int(found[1]) / 1024 if found else None
+    match = re.search(rf"^{what}:\s+(\d+) kB", status, re.MULTILINE)
+    return int(match[1]) / 1024 if match else None
 
 
 def _short(error: Exception) -> str:
+    """Return the error's type and message on one line of limited length."""
     error = getattr(error, "cause", None) or error  # Ray's own message is a trace
     text = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _line(record: Record) -> str:
+    """Return the line that is printed for a record."""
     head = f"{record['objective']:<18} seed {record['seed']} batch {record['batch']:<4}"
     if record.get("failed"):
         return f"{head} failed: {record['failed']}"
     metrics = record["metrics"]
     knn, rank = metrics.get("knn_top1", float("nan")), metrics.get("rankme", float("nan"))
-    speed = (
-        f" {record['images_per_second']:.0f} images/s" if record.get("images_per_second") else ""
-    )
+    rate = record.get("images_per_second")
+    speed = f" {rate:.0f} images/s" if rate else ""
     stopped = f" stopped: {record['stopped']}" if record.get("stopped") else ""
     return f"{head} kNN {knn:.3f} RankMe {rank:6.1f}{speed} {record['seconds']:.0f} s{stopped}"

@@ -1,4 +1,4 @@
-"""What an objective's loss adds to a step, beside SimCLR's with the same views and encoders.
+"""The cost that an objective's loss adds to a step, beside SimCLR's with equal views and encoders.
 
 A step is forward, backward, clipping, the optimizer and what follows it, on images of noise whose
 views are made beforehand. Its time has two parts. *Encoders*: every call of every encoder that the
@@ -46,7 +46,8 @@ WHY = {
     "mae": "the decoder, over all patches, beside an encoder that sees a quarter of them",
     "mixed_barlow": "a wide projector, twice",
     "mochi": "the hardest of a queue for each query, and 160 mixtures of them",
-    "mokd": "four heads of prototypes and as many of the teachers, two of them transformers; two encoders' optimizer",
+    "mokd": "four heads of prototypes and as many of the teachers, two of them transformers; two "
+    "encoders' optimizer",
     "mugs": "three heads, a transformer over groups of neighbours, and the teacher's",
     "pal": "a wide projector",
     "pirl": "a head on nine patches, and memories drawn from a table",
@@ -58,8 +59,7 @@ WHY = {
     "vicreg": "a projector 1,024 wide, its optimizer and its covariances",
     "w_mse": "a Cholesky factor and a triangular solve for each sub-batch",
 }
-"""What in an objective's mechanism, not in its code, takes time; said where it is over the
-limit."""
+"""The part of an objective's mechanism that takes time, shown where it is over the limit."""
 
 
 @dataclass
@@ -71,6 +71,7 @@ class Encoders:
     busy: bool = False
 
     def watch(self, objective: Any) -> None:
+        """Time every call of every encoder of the objective."""
         from manta.encoders import Encoder
 
         for module in objective.modules():
@@ -80,8 +81,10 @@ class Encoders:
                         setattr(module, name, self._timed(getattr(module, name)))
 
     def backward(self) -> None:
-        """Of what the loss asked of the encoders; the last call first, since it may have used what
-        others gave."""
+        """Run the encoders' part of the backward pass, which the cuts left out.
+
+        The last call comes first, since it may have used the outputs of others.
+        """
         import torch
 
         start = time.perf_counter()
@@ -98,23 +101,23 @@ class Encoders:
                 return call(*args, **options)
             self.busy, start = True, time.perf_counter()
             try:
-                found = call(*args, **options)
+                output = call(*args, **options)
             finally:
                 self.busy = False
                 self.seconds += time.perf_counter() - start
             self.cuts.append([])
-            return self._cut(found)
+            return self._cut(output)
 
         return timed
 
-    def _cut(self, found: Any) -> Any:
-        """What a call gave, a tensor or several of one graph, as leaves of another."""
-        if isinstance(found, (list, tuple)):
-            return type(found)(self._cut(one) for one in found)
-        if not found.requires_grad:
-            return found
-        leaf = found.detach().requires_grad_()
-        self.cuts[-1].append((found, leaf))
+    def _cut(self, output: Any) -> Any:
+        """Return a call's tensor or tensors as leaves of another graph."""
+        if isinstance(output, (list, tuple)):
+            return type(output)(self._cut(one) for one in output)
+        if not output.requires_grad:
+            return output
+        leaf = output.detach().requires_grad_()
+        self.cuts[-1].append((output, leaf))
         return leaf
 
 
@@ -138,21 +141,18 @@ class Stepper:
         self.clock.watch(self.step.objective)
         fill(self.step.objective)
         images = torch.randint(0, 256, (self.batch, 3, SIZE, SIZE), dtype=torch.uint8)
-        made = self.step.views(
-            images, torch.arange(self.batch), seed=0, step=0, global_batch=self.batch
-        )
-        layout = self.step.memory_format
+        index, layout = torch.arange(self.batch), self.step.memory_format
+        views = self.step.views(images, index, seed=0, step=0, global_batch=self.batch)
         self.views = [
-            replace(view, data=view.data.contiguous(memory_format=layout)) for view in made
+            replace(view, data=view.data.contiguous(memory_format=layout)) for view in views
         ]
         self.number = LATE
 
     def turn(self, steps: int) -> tuple[float, float]:
-        """Mean seconds of a step, in encoders and in all else."""
-        taken = [self._one() for _ in range(steps)]
-        return statistics.mean(each[0] for each in taken), statistics.mean(
-            each[1] for each in taken
-        )
+        """Return the mean seconds of a step, in encoders and in all else."""
+        times = [self._one() for _ in range(steps)]
+        encoders, rest = zip(*times, strict=True)
+        return statistics.mean(encoders), statistics.mean(rest)
 
     def _one(self) -> tuple[float, float]:
         import torch
@@ -169,13 +169,13 @@ class Stepper:
         step.optimizer.step()
         step.optimizer.zero_grad(set_to_none=True)
         step.objective.after_step(progress)
-        whole = time.perf_counter() - start
+        seconds = time.perf_counter() - start
         self.number += 1
-        return clock.seconds, whole - clock.seconds
+        return clock.seconds, seconds - clock.seconds
 
 
 def fill(objective: Any) -> None:
-    """Queues as they are when a run has filled them."""
+    """Fill the queues as a run would have filled them."""
     import torch
     import torch.nn.functional as F
 
@@ -186,8 +186,7 @@ def fill(objective: Any) -> None:
 
 
 def materials(experiment: Any, encoder: Any, folder: Path) -> dict[str, Path]:
-    """What an objective is given before training, with random contents: they do not change the time
-    of a step."""
+    """Return the objective's materials with random contents, which do not change a step's time."""
     import numpy as np
 
     from manta.models.restore import export
@@ -215,8 +214,10 @@ def materials(experiment: Any, encoder: Any, folder: Path) -> dict[str, Path]:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step of an objective, and of SimCLR's on the same kind of encoder in the same
-    minutes."""
+    """Seconds of a step of an objective and of SimCLR's on the same kind of encoder.
+
+    Both are measured in the same minutes.
+    """
 
     name: str
     encoders: float
@@ -226,11 +227,12 @@ class Cost:
 
     @property
     def added(self) -> float:
+        """Return the added part of a step, as the module describes it."""
         return (self.rest - self.simclr_rest) / (self.encoders + self.simclr_rest)
 
 
 def measure(name: str, batch: int) -> Cost:
-    """Objective and SimCLR in turns."""
+    """Measure objective and SimCLR in turns; return medians."""
     with tempfile.TemporaryDirectory() as scratch:
         own = Stepper(experiment_of(name, batch), Path(scratch))
         simclr = Stepper(
@@ -245,7 +247,7 @@ def measure(name: str, batch: int) -> Cost:
 
 
 def experiment_of(name: str, batch: int, *, encoder: Any = None) -> Any:
-    """The recipe, at a batch size, on another encoder if one is given."""
+    """Load the recipe, at a batch size, and on another encoder if one is given."""
     from manta.config import load
 
     words = ["data.source=unused", f"train.batch_size={batch}"]
@@ -264,7 +266,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def step_table(names: list[str], *, batch: int) -> str:
-    """Markdown: what is above the limit first, then what adds most."""
+    """Return the table in Markdown: what is above the limit first, then what adds most."""
     from manta.memory import keep_freed_memory
 
     keep_freed_memory()
@@ -280,17 +282,19 @@ def step_table(names: list[str], *, batch: int) -> str:
     ]
     notes = [
         "",
-        f"A step of batch {batch} at 32 px with {THREADS} threads, each on its recipe's encoder. *Added* is what head, "
-        "loss,",
-        "optimizer and averages (the rest) take more than SimCLR's, as a part of a SimCLR step with the same calls of",
-        "encoders. What those calls cost is the column before the last: more views, a teacher, or cheaper encoders.",
-        "SimCLR's own line is SimCLR against itself: what it is off 0 is the noise of the measurement.",
+        f"A step of batch {batch} at 32 px with {THREADS} threads, each on its recipe's encoder.",
+        "*Added* is what head, loss, optimizer and averages (the rest) take more than SimCLR's, as",
+        "a part of a SimCLR step with the same calls of encoders. The cost of those calls is the",
+        "column before the last: more views, a teacher, or cheaper encoders. SimCLR's own line is",
+        "SimCLR against itself: its distance from 0 is the noise of the measurement.",
     ]
     return "\n".join([*head, *(f"| `{cost.name}` {row(cost)}" for cost in costs), *notes])
 
 
 def row(cost: Cost) -> str:
+    """Return the table's row of a cost."""
     why = WHY.get(cost.name, "over the limit") if cost.added > LIMIT else ""
     share = cost.encoders / cost.simclr_encoders
-    cells = (1000 * cost.rest, 1000 * cost.simclr_rest, 1000 * cost.encoders)
-    return f"| {cost.added:+.0%} | {' | '.join(f'{cell:.0f}' for cell in cells)} | {share:.1f} | {why} |"
+    seconds = (cost.rest, cost.simclr_rest, cost.encoders)
+    cells = " | ".join(f"{1000 * each:.0f}" for each in seconds)
+    return f"| {cost.added:+.0%} | {cells} | {share:.1f} | {why} |"

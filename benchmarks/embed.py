@@ -1,14 +1,14 @@
-"""What embedding costs: `manta embed` against a plain PyTorch loop; memory as rows grow; kNN
-against scikit-learn.
+"""Costs of embedding: `manta embed` against a PyTorch loop, memory, and kNN against scikit-learn.
 
     python benchmarks/embed.py [--part rate|memory|knn] [--rounds 3]
 
-rate    rows/s of the job, once its actor embeds, against a DataLoader with one worker over the same JPEG files, same
-        encoder (resnet18 at 64 px), same batch and number of torch threads, in turns
+rate    rows/s of the job, once its actor embeds, against a DataLoader with one worker over the same
+        JPEG files, same encoder (resnet18 at 64 px), same batch and number of torch threads, in
+        turns
 memory  the largest resident size of the actor over 10,000 and over 200,000 rows of 32 px
-knn     50,000 x 50,000 features of 512 numbers, k = 200, ten classes: Manta's evaluator against scikit-learn's brute
-        force on a part of the queries (its time grows with their number), and the memory that Manta
-        adds
+knn     50,000 x 50,000 features of 512 numbers, k = 200, ten classes: Manta's evaluator against
+        scikit-learn's brute force on a part of the queries (its time grows with their number), and
+        the memory that Manta adds
 
 Images are drawn, so nothing is downloaded.
 """
@@ -40,38 +40,36 @@ def main() -> None:
     parser.add_argument("--inner", nargs=2, help=argparse.SUPPRESS)
     words = parser.parse_args()
     if words.inner:
-        print(
-            json.dumps(
-                {"loop": loop, "job": job, "large": large}[words.inner[0]](Path(words.inner[1]))
-            )
-        )
+        name, folder = words.inner
+        measurement = {"loop": loop, "job": job, "large": large}[name]
+        print(json.dumps(measurement(Path(folder))))
         return
     with tempfile.TemporaryDirectory() as scratch:
-        for part in words.part or ("rate", "memory", "knn"):
-            {
-                "rate": lambda: rate(Path(scratch), words.rounds),
-                "memory": lambda: memory(Path(scratch)),
-                "knn": knn,
-            }[part]()
+        parts = {
+            "rate": lambda: rate(Path(scratch), words.rounds),
+            "memory": lambda: memory(Path(scratch)),
+            "knn": knn,
+        }
+        for part in words.part or parts:
+            parts[part]()
 
 
 def rate(scratch: Path, rounds: int) -> None:
-    """Print medians of both, and their ratio."""
+    """Print the medians of both, and their ratio."""
     draw(scratch / "images", ROWS, SIDE)
     save_encoder(scratch / "encoder", "resnet18", SIDE)
-    found: dict[str, list[float]] = {"loop": [], "job": []}
+    rates: dict[str, list[float]] = {"loop": [], "job": []}
     for _ in range(rounds):
-        for name in found:
-            found[name].append(inner(name, scratch))
-    middle = {name: statistics.median(values) for name, values in found.items()}
-    print(
-        f"rows/s, medians of {rounds}: PyTorch loop {middle['loop']:.0f}, manta embed {middle['job']:.0f}"
-    )
-    print(f"all: {found}")
-    print(f"manta / loop {middle['job'] / middle['loop']:.2f} (wanted at least 1.0)")
+        for name in rates:
+            rates[name].append(inner(name, scratch))
+    own, theirs = statistics.median(rates["job"]), statistics.median(rates["loop"])
+    print(f"rows/s, medians of {rounds}: PyTorch loop {theirs:.0f}, manta embed {own:.0f}")
+    print(f"all: {rates}")
+    print(f"manta / loop {own / theirs:.2f} (target: at least 1.0)")
 
 
 def inner(name: str, scratch: Path) -> float:
+    """Run one measurement in a process of its own; return its number."""
     done = subprocess.run(
         [sys.executable, __file__, "--inner", name, str(scratch)],
         capture_output=True,
@@ -84,7 +82,7 @@ def inner(name: str, scratch: Path) -> float:
 
 
 def loop(scratch: Path) -> float:
-    """A DataLoader over the files and a model in a loop, as a user would write it."""
+    """Return rows/s of a DataLoader and a model in a loop, as a user would write them."""
     import numpy as np
     import torch
     from PIL import Image
@@ -101,19 +99,17 @@ def loop(scratch: Path) -> float:
             return len(paths)
 
         def __getitem__(self, number: int) -> torch.Tensor:
-            return torch.from_numpy(np.array(Image.open(paths[number]).convert("RGB"))).permute(
-                2, 0, 1
-            )
+            pixels = np.array(Image.open(paths[number]).convert("RGB"))
+            return torch.from_numpy(pixels).permute(2, 0, 1)
 
+    loader = torch.utils.data.DataLoader(Images(), BATCH, num_workers=1)
     vectors, start, seen = [], 0.0, 0
     with torch.inference_mode():
-        for number, images in enumerate(
-            torch.utils.data.DataLoader(Images(), BATCH, num_workers=1)
-        ):
-            ready = ((images.float() / 255 - mean) / std).contiguous(
-                memory_format=torch.channels_last
-            )
-            vectors.append(exported.encoder.embed(ready))
+        for number, images in enumerate(loader):
+            normalised = (images.float() / 255 - mean) / std
+            normalised = normalised.contiguous(memory_format=torch.channels_last)
+            vectors.append(exported.encoder.embed(normalised))
+            # The first two batches are the start, as the first part of the job is.
             if number == 1:
                 start = time.perf_counter()
             elif number > 1:
@@ -124,8 +120,10 @@ def loop(scratch: Path) -> float:
 
 
 def job(scratch: Path) -> float:
-    """From the first part to the last: the actor's start is not counted, as the loop's imports are
-    not."""
+    """Return rows/s of `manta embed`, from the first part to the last.
+
+    The actor's start is not counted, as the loop's imports are not.
+    """
     import shutil
 
     import manta.serving.embed as module
@@ -158,25 +156,22 @@ def memory(scratch: Path) -> None:
         folder = scratch / f"rows-{rows}"
         folder.mkdir()
         draw_table(folder / "drawn.parquet", rows)
-        ingest = [
-            sys.executable,
-            "-m",
-            "manta.cli",
-            "ingest",
-            str(folder / "drawn.parquet"),
-            str(folder / "data"),
-        ]
-        subprocess.run(ingest, check=True, capture_output=True)
+        command = [sys.executable, "-m", "manta.cli", "ingest"]
+        places = [str(folder / "drawn.parquet"), str(folder / "data")]
+        subprocess.run([*command, *places], check=True, capture_output=True)
         peaks.append(inner("large", folder))
     few, many = peaks
     print(
-        f"peak resident size of the actor: {few:.0f} MiB at 10,000 rows, {many:.0f} MiB at 200,000 ({many / few:.2f})"
+        f"peak resident size of the actor: {few:.0f} MiB at 10,000 rows, "
+        f"{many:.0f} MiB at 200,000 ({many / few:.2f})"
     )
 
 
 def large(folder: Path) -> float:
-    """MiB that a process has held at most when it has embedded every chunk, one after the other, as
-    an actor does."""
+    """Return the MiB that a process has held at most after embedding every chunk.
+
+    Chunks come one after the other, as in an actor.
+    """
     from manta.data import open_dataset
     from manta.serving.embed import LEAST_CHUNK
     from manta.serving.embedder import Embedder
@@ -190,16 +185,13 @@ def large(folder: Path) -> float:
     for chunk in range(-(-manifest.rows // LEAST_CHUNK)):
         actor.write(chunk)
     # Not getrusage: its maximum is the parent's too, which has drawn the rows.
-    (peak,) = [
-        line
-        for line in Path("/proc/self/status").read_text().splitlines()
-        if line.startswith("VmHWM")
-    ]
+    status = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = [line for line in status if line.startswith("VmHWM")]
     return int(peak.split()[1]) / 1024
 
 
 def knn() -> None:
-    """Print seconds of both and memory."""
+    """Print seconds of both, and memory."""
     import numpy as np
     import torch
     from sklearn.neighbors import KNeighborsClassifier
@@ -223,14 +215,16 @@ def knn() -> None:
     theirs = KNeighborsClassifier(k, algorithm="brute", metric="cosine", n_jobs=THREADS)
     theirs.fit(bank.numpy(), labels[:count].numpy())
     start = time.perf_counter()
-    found = theirs.predict(queries[:part].numpy())
-    whole = (time.perf_counter() - start) * count / part
-    agreed = float(np.mean(found == labels[count : count + part].numpy()))
+    predictions = theirs.predict(queries[:part].numpy())
+    their_seconds = (time.perf_counter() - start) * count / part
+    accuracy = float(np.mean(predictions == labels[count : count + part].numpy()))
     print(
-        f"kNN 50k x 50k: manta {seconds:.1f} s and {added:.0f} MiB more; scikit-learn {whole:.0f} s (by {part} queries)"
+        f"kNN 50k x 50k: manta {seconds:.1f} s and {added:.0f} MiB more; "
+        f"scikit-learn {their_seconds:.0f} s (by {part} queries)"
     )
     print(
-        f"ratio {whole / seconds:.1f}; accuracy {mine:.4f}, scikit-learn's unweighted {agreed:.4f} on the part"
+        f"ratio {their_seconds / seconds:.1f}; accuracy {mine:.4f}, "
+        f"scikit-learn's unweighted {accuracy:.4f} on the part"
     )
 
 
@@ -243,11 +237,8 @@ def save_encoder(folder: Path, name: str, side: int) -> None:
 
     torch.manual_seed(0)
     config = EncoderConfig(name=name)
-    save(
-        ExportedEncoder(build(config, image_size=side), side, (0.5,) * 3, (0.25,) * 3),
-        folder,
-        config=config,
-    )
+    encoder = build(config, image_size=side)
+    save(ExportedEncoder(encoder, side, (0.5,) * 3, (0.25,) * 3), folder, config=config)
 
 
 def picture(number: int, side: int) -> bytes:
@@ -256,9 +247,8 @@ def picture(number: int, side: int) -> bytes:
 
     small = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC).save(
-        buffer, "JPEG", quality=90
-    )
+    image = Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC)
+    image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
@@ -269,7 +259,7 @@ def draw(folder: Path, count: int, side: int) -> None:
 
 
 def draw_table(path: Path, count: int) -> None:
-    """Few distinct pictures, many rows."""
+    """Write few distinct pictures as many rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -47,38 +47,37 @@ def main() -> None:
 
 
 def compare(data: str, rounds: int, scratch: Path) -> None:
-    found: dict[str, list[float]] = {}
+    """Run all parts in turns, and print medians and ratios."""
+    rates: dict[str, list[float]] = {}
     firsts, waits = [], []
     for number in range(rounds):
         for precision in ("bf16", "float32"):
-            found.setdefault(f"limit {precision}", []).append(part("limit", data, precision))
+            rates.setdefault(f"limit {precision}", []).append(part("limit", data, precision))
             summary = manta(data, precision, scratch, f"{precision}-{number}")
-            found.setdefault(f"manta {precision}", []).append(summary["images_per_second"])
+            rates.setdefault(f"manta {precision}", []).append(summary["images_per_second"])
             waits.append(summary["input_wait_fraction"])
             if number:  # the first run ingests
                 firsts.append(summary["first_step_seconds"])
-        found.setdefault("lightly float32", []).append(part("lightly", data, "float32"))
-    middle = {name: statistics.median(values) for name, values in found.items()}
+        rates.setdefault("lightly float32", []).append(part("lightly", data, "float32"))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
     print(f"{ENCODER}, {SIZE} px, batch {BATCH}, {THREADS} threads, medians of {rounds}")
-    for name, values in found.items():
-        print(
-            f"  {name:<16} {middle[name]:7.0f} images/s   ({', '.join(f'{v:.0f}' for v in values)})"
-        )
+    for name, values in rates.items():
+        every = ", ".join(f"{value:.0f}" for value in values)
+        print(f"  {name:<16} {medians[name]:7.0f} images/s   ({every})")
     for precision, floor in (("bf16", 1.6), ("float32", 1.25)):
-        manta_rate = middle[f"manta {precision}"]
-        print(
-            f"manta / limit    {precision:<8} {manta_rate / middle[f'limit {precision}']:.2f}   (wanted 0.85)"
+        rate = medians[f"manta {precision}"]
+        of_limit, of_lightly = (
+            rate / medians[f"limit {precision}"],
+            rate / medians["lightly float32"],
         )
-        print(
-            f"manta / lightly  {precision:<8} {manta_rate / middle['lightly float32']:.2f}   (wanted {floor})"
-        )
-    first = statistics.median(firsts) if firsts else float("nan")
-    print(
-        f"waiting for input {statistics.median(waits):.1%}; first step after {first:.1f} s (wanted 20)"
-    )
+        print(f"manta / limit    {precision:<8} {of_limit:.2f}   (target 0.85)")
+        print(f"manta / lightly  {precision:<8} {of_lightly:.2f}   (target {floor})")
+    first, wait = statistics.median(firsts or [float("nan")]), statistics.median(waits)
+    print(f"waiting for input {wait:.1%}; first step after {first:.1f} s (target 20)")
 
 
 def part(name: str, data: str, precision: str) -> float:
+    """Run one part in a process of its own; return its images per second."""
     command = [sys.executable, __file__, "--part", name, "--precision", precision, "--data", data]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -87,13 +86,20 @@ def part(name: str, data: str, precision: str) -> float:
 
 
 def manta(data: str, precision: str, scratch: Path, name: str) -> dict[str, float]:
+    """Run a training command; return its summary."""
     summary = scratch / "summary.json"
-    command = [
-        sys.executable, "-m", "manta.cli", "train", str(RECIPE), f"data.source={data}", "data.limit=16000",
-        f"train.precision={precision}", "train.epochs=1", "evaluation.evaluators=[{name: rank}]",
-        "evaluation.bank_rows=256", "evaluation.query_rows=256", "tracking.register_model=false",
-        "--name", name, "--runs", str(scratch / "runs"), "--summary", str(summary),
-    ]  # fmt: skip
+    changes = [
+        f"data.source={data}",
+        "data.limit=16000",
+        f"train.precision={precision}",
+        "train.epochs=1",
+        "evaluation.evaluators=[{name: rank}]",
+        "evaluation.bank_rows=256",
+        "evaluation.query_rows=256",
+        "tracking.register_model=false",
+    ]
+    options = ["--name", name, "--runs", str(scratch / "runs"), "--summary", str(summary)]
+    command = [sys.executable, "-m", "manta.cli", "train", str(RECIPE), *changes, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"manta failed:\n{done.stdout}\n{done.stderr}")
@@ -101,6 +107,7 @@ def manta(data: str, precision: str, scratch: Path, name: str) -> dict[str, floa
 
 
 def limit(precision: str) -> float:
+    """Return the images per second of training steps on one batch in memory."""
     import torch
 
     from manta import encoders, objectives
@@ -127,6 +134,7 @@ def limit(precision: str) -> float:
 
 
 def lightly(data: str) -> float:
+    """Return the images per second of lightly's SimCLR loop."""
     import numpy as np
     import timm
     import torch
@@ -174,22 +182,22 @@ def lightly(data: str) -> float:
 
 
 def image_bytes(data: str, count: int) -> list[bytes]:
+    """Return the encoded bytes of the first `count` images."""
     import glob
 
     import pyarrow.parquet as pq
 
-    found: list[bytes] = []
+    images: list[bytes] = []
     for path in sorted(glob.glob(data)):
-        found += [
-            row["bytes"] for row in pq.read_table(path, columns=["image"])["image"].to_pylist()
-        ]
-        if len(found) >= count:
+        rows = pq.read_table(path, columns=["image"])["image"].to_pylist()
+        images += [row["bytes"] for row in rows]
+        if len(images) >= count:
             break
-    return found[:count]
+    return images[:count]
 
 
 def draw(folder: Path, count: int = 16_000) -> str:
-    """JPEGs of coloured noise blobs."""
+    """Write a Parquet file of JPEGs of coloured noise blobs; return its path."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,16 +1,16 @@
-"""What tuning costs: epochs to the same kNN, overhead of a trial, memory of trials that share the
-data.
+"""Costs of tuning: epochs to the same kNN, overhead of a trial, memory of trials that share data.
 
     python benchmarks/tune.py [--seeds 5] [--part epochs|overhead|memory]
 
-epochs    TPE with ASHA against random search without stopping: epochs spent until a trial reaches a kNN, over several
-          seeds. The kNN is what one in twenty of all seeds' random configurations reaches; and,
-          since few draws make that of one seed a matter of luck, only beside it what random search
-          of the same seed reached at its end. The recipe's own trial is paid by both, and counts
-          for neither.
+epochs    TPE with ASHA against random search without stopping: epochs spent until a trial reaches a
+          kNN, over several seeds. The kNN is what one in twenty of all seeds' random configurations
+          reaches; and, since few draws make that of one seed a matter of luck, only beside it what
+          random search of the same seed reached at its end. The recipe's own trial is paid by both,
+          and counts for neither.
 overhead  one trial at a time with one worker: wall time from the end of one trial to the end of the
           next, less its training steps and its evaluations.
-memory    object store and private memory that ten processes add when they read the decoded data, against one.
+memory    object store and private memory that ten processes add when they read the decoded data,
+          against one.
 
 The first two run on scikit-learn's digits, the last on 50,000 drawn images of 32 px, all in Ray
 clusters of their own.
@@ -24,6 +24,7 @@ import re
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
@@ -49,21 +50,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "space.yaml").write_text(SPACE)
-        for part in words.part or ("memory", "overhead", "epochs"):
-            {
-                "epochs": lambda: epochs(folder, words.seeds),
-                "overhead": lambda: overhead(folder),
-                "memory": memory,
-            }[part]()
+        parts = {
+            "memory": memory,
+            "overhead": lambda: overhead(folder),
+            "epochs": lambda: epochs(folder, words.seeds),
+        }
+        for part in words.part or parts:
+            parts[part]()
 
 
-def study(folder: Path, name: str, **changes: object) -> tuple[object, object]:
-    """The record of a study, and its Optuna trials."""
+def study(folder: Path, name: str, **changes: Any) -> tuple[Any, Any]:
+    """Run a study; return it, and its record."""
     from manta.config import load
     from manta.tuning.study.study import StudyRequest
     from manta.tuning.trials.driver import search
 
-    recipe = load(RECIPE, [*QUICK, *changes.pop("recipe", ["data.limit=900"])])  # type: ignore[misc]
+    recipe = load(RECIPE, [*QUICK, *changes.pop("recipe", ["data.limit=900"])])
     request = StudyRequest(
         folder / "space.yaml", recipe, str(folder / "runs"), name=name, changes={**changes}
     )
@@ -72,55 +74,51 @@ def study(folder: Path, name: str, **changes: object) -> tuple[object, object]:
 
 def epochs(folder: Path, seeds: int) -> None:
     """Print epochs to the target for each seed, and the median ratio."""
-    held: dict[str, object] = {
+    shared: dict[str, Any] = {
         "compare": [],
         "scheduler.max": WHOLE,
         "recipe": ["evaluation.holdout=0.3"],
     }
     randoms, ashas = [], []
     for seed in range(seeds):
-        common = {**held, "seed": seed}
-        randoms.append(
-            study(
-                folder, f"random-{seed}", sampler="random", trials=RANDOM_TRIALS, **common, **_off()
-            )[1]
-        )
-        ashas.append(study(folder, f"asha-{seed}", sampler="tpe", trials=ASHA_TRIALS, **common)[1])
-        print(
-            f"seed {seed}: best kNN of random {max(drawn(randoms[-1])):.3f}, of tpe+asha {max(drawn(ashas[-1])):.3f}"
-        )
+        common = {**shared, "seed": seed}
+        random_changes = {"sampler": "random", "trials": RANDOM_TRIALS, **common, **_off()}
+        asha_changes = {"sampler": "tpe", "trials": ASHA_TRIALS, **common}
+        randoms.append(study(folder, f"random-{seed}", **random_changes)[1])
+        ashas.append(study(folder, f"asha-{seed}", **asha_changes)[1])
+        best, best_asha = max(drawn(randoms[-1])), max(drawn(ashas[-1]))
+        print(f"seed {seed}: best kNN of random {best:.3f}, of tpe+asha {best_asha:.3f}")
     pooled = sorted((value for record in randoms for value in drawn(record)), reverse=True)
+    one_in_many = pooled[len(pooled) // ONE_IN - 1]
     targets = {
-        f"what one in {ONE_IN} random configurations reaches": [pooled[len(pooled) // ONE_IN - 1]]
-        * seeds,
-        "what random search of the same seed ended with": [
-            max(drawn(record)) for record in randoms
-        ],
+        f"what one in {ONE_IN} random configurations reaches": [one_in_many] * seeds,
+        "what random search of the same seed ended with": [max(drawn(each)) for each in randoms],
     }
-    for words, wanted in targets.items():
+    for words, values in targets.items():
         ratios = []
-        for seed, (random, asha, target) in enumerate(zip(randoms, ashas, wanted, strict=True)):
+        for seed, (random, asha, target) in enumerate(zip(randoms, ashas, values, strict=True)):
             spent = {"random": until(random, target), "tpe+asha": until(asha, target)}
             # A search that never got there has spent at least all it had: too kind to random,
             # impossible for the other.
             base = spent["random"] or sum(trial.epochs for trial in random.trials)
             ratios.append(spent["tpe+asha"] / base if spent["tpe+asha"] else float("inf"))
             print(f"seed {seed}: target kNN {target:.3f}, epochs {spent}, ratio {ratios[-1]:.2f}")
-        print(
-            f"epochs to {words}, TPE+ASHA / random: median {statistics.median(ratios):.2f} (wanted at most 0.5)"
-        )
+        median = statistics.median(ratios)
+        print(f"epochs to {words}, TPE+ASHA / random: median {median:.2f} (target: at most 0.5)")
 
 
-def drawn(record: object) -> list[float]:
-    """Values of the whole trials that a sampler proposed."""
-    return [trial.value for trial in record.complete if not trial.default]  # type: ignore[attr-defined]
+def drawn(record: Any) -> list[float]:
+    """Return the values of complete trials that a sampler proposed."""
+    return [trial.value for trial in record.complete if not trial.default]
 
 
-def until(record: object, target: float) -> float | None:
-    """Epochs of all trials up to the first that reaches the target, the recipe's own too, which
-    cannot be that one."""
+def until(record: Any, target: float) -> float | None:
+    """Return the epochs of all trials up to the first that reaches the target.
+
+    The recipe's own trial is paid too, but cannot be that first one.
+    """
     spent = 0.0
-    for trial in record.trials:  # type: ignore[attr-defined]
+    for trial in record.trials:
         good = [resource for resource, value in sorted(trial.rungs.items()) if value >= target]
         if good and not trial.default:
             return spent + good[0]
@@ -130,27 +128,24 @@ def until(record: object, target: float) -> float | None:
 
 def overhead(folder: Path) -> None:
     """Print the median over trials after the first."""
-    found, record = study(
+    finished, record = study(
         folder,
         "overhead",
         sampler="random",
         trials=8,
         **{"resources.concurrent": 1, "scheduler.max": 1},
         **_off(),
-    )  # type: ignore[misc]
-    trials = [trial for trial in found.load().trials if trial.number]
-    ends = [trial.datetime_complete for trial in found.load().trials]
+    )
+    trials = [trial for trial in finished.load().trials if trial.number]
+    ends = [trial.datetime_complete for trial in finished.load().trials]
     rest = []
     for before, trial in zip(ends, trials, strict=False):
         noted = trial.user_attrs
         wall = (trial.datetime_complete - before).total_seconds()
         rest.append(wall - noted["manta.training_seconds"] - noted["manta.evaluation_seconds"])
-    print(
-        f"overhead of a trial: median {statistics.median(rest):.2f} s, all {[round(value, 2) for value in rest]}"
-    )
-    print(
-        "(wanted at most 1.5 s; the first step of a trial, which warms up, counts as overhead here)"
-    )
+    median, every = statistics.median(rest), [round(value, 2) for value in rest]
+    print(f"overhead of a trial: median {median:.2f} s, all {every}")
+    print("(target: at most 1.5 s; the first step of a trial, a warm-up, counts as overhead here)")
     assert len(record.complete) == 8
 
 
@@ -170,63 +165,64 @@ def memory() -> None:
         added = {count: _added(ray, recipe, dataset, count) for count in (1, 10)}
     one, ten = (stored + private for stored, private in (added[1], added[10]))
     print(
-        f"memory for data (object store, private): one trial {added[1]} MiB, ten {added[10]} MiB, {ten / one:.2f} times"
+        f"memory for data (object store, private): one trial {added[1]} MiB, "
+        f"ten {added[10]} MiB, {ten / one:.2f} times"
     )
-    print(
-        "(wanted at most 1.3: the object store, and what each process adds while it reads an epoch)"
-    )
+    print("(target: at most 1.3: the object store, and what a process adds as it reads an epoch)")
 
 
-def _added(ray: object, recipe: object, dataset: str, count: int) -> tuple[int, int]:
+def _added(ray: Any, recipe: Any, dataset: str, count: int) -> tuple[int, int]:
+    """Return MiB that `count` readers add, in the object store and in private memory."""
     from manta.training.images import Shared
 
     before = _stored()
-    shared = Shared.decode(recipe, dataset, bank=500, queries=200)  # type: ignore[arg-type]
+    shared = Shared.decode(recipe, dataset, bank=500, queries=200)
     shared.cache.wait()
-    actor = ray.remote(num_cpus=1)(_Reader)  # type: ignore[attr-defined]
+    actor = ray.remote(num_cpus=1)(_Reader)
     readers = [actor.remote() for _ in range(count)]
-    # What libraries import and allocate when a first batch is read is not the data's: a few rows
-    # show them.
-    few = recipe.model_copy(update={"data": recipe.data.model_copy(update={"limit": FEW})})  # type: ignore[attr-defined]
-    taste = Shared.decode(few, dataset, bank=10, queries=10)
-    ray.get([reader.read.remote(few, taste) for reader in readers])  # type: ignore[attr-defined]
-    private = sum(ray.get([reader.read.remote(recipe, shared) for reader in readers]))  # type: ignore[attr-defined]
+    # Read a few rows first, so that what libraries import and allocate then is not counted.
+    data = recipe.data.model_copy(update={"limit": FEW})
+    few = recipe.model_copy(update={"data": data})
+    first_rows = Shared.decode(few, dataset, bank=10, queries=10)
+    ray.get([reader.read.remote(few, first_rows) for reader in readers])
+    private = sum(ray.get([reader.read.remote(recipe, shared) for reader in readers]))
     stored = _stored() - before
     for reader in readers:
-        ray.kill(reader)  # type: ignore[attr-defined]
+        ray.kill(reader)
     return round(stored), round(private)
 
 
 def _stored() -> float:
-    """MiB in the object store."""
+    """Return the MiB in the object store."""
     from ray._private.internal_api import memory_summary
 
-    found = re.search(r"Plasma memory usage (\d+) MiB", memory_summary(stats_only=True))
-    if found is None:
-        raise SystemExit("Ray's memory summary has changed; mend this benchmark")
-    return float(found[1])
+    match = re.search(r"Plasma memory usage (\d+) MiB", memory_summary(stats_only=True))
+    if match is None:
+        raise SystemExit("Ray's memory summary has changed; correct this benchmark")
+    return float(match[1])
 
 
 class _Reader:
     """A process that reads an epoch, as a trial does."""
 
-    def read(self, recipe: object, shared: object) -> float:
-        """MiB of private memory that reading adds at its end."""
+    def read(self, recipe: Any, shared: Any) -> float:
+        """Return the MiB of private memory that reading an epoch adds at its end."""
         import psutil
 
         import manta.training.loop  # noqa: F401
         from manta.runs.build import plan_of
 
         before = psutil.Process().memory_full_info().uss
-        plan = plan_of(recipe, shared.manifest)  # type: ignore[arg-type, attr-defined]
-        for batch in shared.batches(plan, rank=0, world=1, start=0, stop=plan.steps_per_epoch):  # type: ignore[attr-defined]
+        plan = plan_of(recipe, shared.manifest)
+        steps = plan.steps_per_epoch
+        for batch in shared.batches(plan, rank=0, world=1, start=0, stop=steps):
             last = batch
         after = psutil.Process().memory_full_info().uss
         del last
         return (after - before) / 2**20
 
 
-def _off() -> dict[str, object]:
+def _off() -> dict[str, Any]:
     return {"scheduler.name": "none"}
 
 

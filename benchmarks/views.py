@@ -1,10 +1,9 @@
-"""Views of a batch by Manta against torchvision v2 transforms applied sample by sample, on the same
-tensors.
+"""Time of a batch's views by Manta, against torchvision v2 transforms sample by sample.
 
     python benchmarks/views.py [--threads 2] [--repeats 5]
 
-Both take decoded uint8 images in memory and give normalised float32 views. Prints milliseconds per
-batch (the best of several) and how many times as long torchvision takes.
+Both take the same decoded uint8 images in memory and give normalised float32 views. Prints
+milliseconds per batch (the best of several) and how many times as long torchvision takes.
 """
 
 from __future__ import annotations
@@ -24,8 +23,10 @@ SETTINGS = ((32, 32, 256), (256, 224, 32))  # side of the source and of a global
 
 
 def torchvision_transform(spec: ViewSpec, views: Views) -> v2.Compose:
-    """What `spec` says, in torchvision's words. Its kernel for the blur is SimCLR's tenth of the
-    image."""
+    """Return `spec` as torchvision transforms.
+
+    The kernel of the blur is SimCLR's tenth of the image.
+    """
     kernel = spec.size // 10 | 1
     return v2.Compose(
         [
@@ -42,7 +43,7 @@ def torchvision_transform(spec: ViewSpec, views: Views) -> v2.Compose:
 
 
 def milliseconds(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
-    """The best time of each, run in turn so that a busy machine is busy for all."""
+    """Return the best time of each, run in turn so that a busy machine is busy for all."""
     best = [float("inf")] * len(runs)
     for _ in range(repeats + 1):
         for i, run in enumerate(runs):
@@ -60,9 +61,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(
-        f"{'preset':<10} {'px':>4} {'batch':>6} {'views':>6} {'manta ms':>9} {'torchvision ms':>15} {'ratio':>6}"
-    )
+    head = f"{'preset':<10} {'px':>4} {'batch':>6} {'views':>6}"
+    print(f"{head} {'manta ms':>9} {'torchvision ms':>15} {'ratio':>6}")
     for source, size, batch in SETTINGS:
         images = torch.randint(0, 256, (batch, 3, source, source), dtype=torch.uint8)
         index = torch.arange(batch)
@@ -81,10 +81,8 @@ def main() -> None:
                     torch.stack([transform(image) for image in images])
 
             ours, theirs = milliseconds([manta, torchvision], options.repeats)
-            count = len(views.specs)
-            print(
-                f"{preset:<10} {size:>4} {batch:>6} {count:>6} {ours:>9.1f} {theirs:>15.1f} {theirs / ours:>6.1f}"
-            )
+            setting = f"{preset:<10} {size:>4} {batch:>6} {len(views.specs):>6}"
+            print(f"{setting} {ours:>9.1f} {theirs:>15.1f} {theirs / ours:>6.1f}")
 
 
 if __name__ == "__main__":
