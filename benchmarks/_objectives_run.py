@@ -92,7 +92,7 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
 
     from manta.runs.folder import RunFolder
     from manta.runs.lease import Lease
-    from manta.runs.materials import wanted
+    from manta.runs.materials import required
     from manta.training.loop import Worker
     from manta.training.task import Task
 
@@ -105,7 +105,7 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     folder = RunFolder(job.folder)
     lease = Lease.take(folder)
     before = time.monotonic()
-    if wanted(experiment):
+    if required(experiment):
         # In another process, so that an autoencoder's memory does not count as the training's.
         ray.get(ray.remote(num_cpus=1, max_calls=1, max_retries=0)(_provide).remote(job, shared))
     materials = time.monotonic() - before

@@ -191,11 +191,11 @@ def materials(experiment: Any, encoder: Any, folder: Path) -> dict[str, Path]:
 
     from manta.models.restore import export
     from manta.objectives import ClusterMaterial, ModelMaterial
-    from manta.runs.materials import wanted
+    from manta.runs.materials import required
     from manta.serving import save_encoder
 
     found = {}
-    for name, material in wanted(experiment).items():
+    for name, material in required(experiment).items():
         if isinstance(material, ModelMaterial):
             found[name] = save_encoder(
                 export(experiment, encoder), folder / name, config=experiment.encoder
