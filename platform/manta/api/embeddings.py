@@ -149,6 +149,7 @@ def embed(
         ResourceError: a process wants more GPUs than there are.
         RunError: there is no such model.
     """
+    from manta.models.actors import PoolRequest
     from manta.models.embed import embed_data
 
     with reporting(progress) as reporter:
@@ -159,10 +160,7 @@ def embed(
             runs=os.fspath(runs),
             layer=layer,
             precision=precision,
-            batch=batch,
-            actors=actors,
-            most_actors=max_actors,
-            gpus=gpus,
+            pool=PoolRequest(batch, actors, max_actors, gpus),
             notify=reporter.notify,
             ingest_progress=reporter.ingest,
             progress=reporter.embed,

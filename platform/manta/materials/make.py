@@ -29,7 +29,7 @@ from manta.data.read import read_labels
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import ConfigError, DataError
 from manta.files import Place, copy_file
-from manta.models.actors import cluster_pool
+from manta.models.actors import PoolRequest, cluster_pool
 from manta.models.find import model_folder
 from manta.objectives import ClusterMaterial, ColumnMaterial, ModelMaterial
 from manta.runs.folder import RunFolder
@@ -176,7 +176,7 @@ def _features(material: ClusterMaterial, source: _Source, name: str) -> str:
 
 def _pool() -> Pool:
     pool, free = cluster_pool(), ray.available_resources().get("GPU", 0.0)
-    return fitting(pool, free) or cluster_pool(gpus=0.0)
+    return fitting(pool, free) or cluster_pool(PoolRequest(gpus=0.0))
 
 
 def fitting(pool: Pool, free: float) -> Pool | None:

@@ -44,23 +44,27 @@ def export_to(
         raise ConfigError(f"{beside} exists; choose another place for the export, or remove it")
     notify(f"exporting {model} as {format}")
     with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
-        found = export_model(folder, format, out)
+        written = export_model(folder, format, out)
     result: dict[str, Any] = {
         "model": model,
-        "path": str(found.path),
-        "format": found.format,
-        "error": found.error,
-        "tolerance": found.tolerance,
+        "path": str(written.path),
+        "format": written.format,
+        "error": written.error,
+        "tolerance": written.tolerance,
     }
     if heads:
-        path = found.path / HEADS if found.path.is_dir() else beside
+        path = written.path / HEADS if written.path.is_dir() else beside
         safetensors.torch.save_file(weights, path, metadata=about)
         result |= {"heads_path": str(path), "heads": sorted(weights)}
     return result
 
 
 def _heads(model: str, runs: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The weights, and what they are of."""
+    """Return the weights by name, and what they are of.
+
+    Raises:
+        ConfigError: `model` is an encoder alone.
+    """
     run = run_folder(model, runs)
     if run is None:
         raise ConfigError(

@@ -24,8 +24,8 @@ CHECKPOINT = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")
 
 @contextmanager
 def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
-    """The folder of the saved encoder that `model` names; gone when the block ends, unless it is
-    the user's own.
+    """Yield the folder of the saved encoder that `model` names; gone when the block ends, unless
+    it is the user's own.
 
     Args:
         model: `models:/name@alias` or `models:/name/version`; a folder that
@@ -74,7 +74,11 @@ def _from_run(model: str, runs: str, folder: Path) -> Path:
 
 
 def _from_timm(name: str, folder: Path) -> Path:
-    """With the image size and normalisation that timm states for the weights."""
+    """Save timm's model with the image size and normalisation that timm states for its weights.
+
+    Raises:
+        RunError: the weights could not be loaded.
+    """
     import timm
 
     config = EncoderConfig(name=name, pretrained=True)
@@ -86,7 +90,7 @@ def _from_timm(name: str, folder: Path) -> Path:
     except (OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
-            f"timm's weights of {name!r} cannot be had ({reason}); is the model hub reachable?"
+            f"could not load timm's weights of {name!r} ({reason}); is the model hub reachable?"
         ) from None
     exported = ExportedEncoder(encoder, size, mean, std)
     return save_encoder(
@@ -95,7 +99,7 @@ def _from_timm(name: str, folder: Path) -> Path:
 
 
 def run_folder(model: str, runs: str) -> RunFolder | None:
-    """The run that `model` names, or one of whose checkpoints it is; None where it names something
+    """Return the run that `model` names, itself or by a checkpoint; None where it names something
     else.
 
     Raises:
@@ -109,7 +113,7 @@ def run_folder(model: str, runs: str) -> RunFolder | None:
 
 
 def checkpoint_of(model: str, run: RunFolder) -> CheckpointManifest:
-    """The checkpoint that `model` names, or the run's newest.
+    """Return the checkpoint that `model` names, or the run's newest.
 
     Raises:
         RunError: it is not there.
@@ -118,7 +122,8 @@ def checkpoint_of(model: str, run: RunFolder) -> CheckpointManifest:
     if (named := CHECKPOINT.fullmatch(model)) is None:
         if (newest := checkpoints.latest()) is None:
             raise RunError(
-                f"run {run.name!r} has no checkpoint yet; go on with it by `manta train ... --resume`"
+                f"run {run.name!r} has no checkpoint yet; go on with it by "
+                "`manta train ... --resume`"
             )
         return newest
     steps = {manifest.step: manifest for manifest in checkpoints.committed()}

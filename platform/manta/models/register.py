@@ -14,8 +14,7 @@ from manta.tracking import RegisteredModel, Tracker, log_model, register_logged
 def register_run(
     run: str, name: str, *, runs: str = "manta-runs", notify: Notify = lambda _message: None
 ) -> RegisteredModel:
-    """Register the encoder of a finished run as `name`, with its card, and give it the alias
-    `candidate`.
+    """Register the encoder of a finished run as `name`, with its card and the alias `candidate`.
 
     What the run has logged already is not logged again.
 
@@ -26,26 +25,27 @@ def register_run(
     folder = find_run(runs, run)
     if (state := status(folder)) != "finished":
         raise RunError(
-            f"run {folder.name!r} is {state}; let it end, or go on with it by `manta train ... --resume`"
+            f"run {folder.name!r} is {state}; let it end, or go on with it by "
+            "`manta train ... --resume`"
         )
-    facts = folder.read_json("run.json")
-    tracker = Tracker(
-        experiment=load_experiment(folder).tracking.experiment, runs_dir=default_store(runs)
-    )
-    tags = {key: f"{value:.6g}" for key, value in evaluation_of(folder).get("metrics", {}).items()}
-    card = card_of(folder)
+    run_record = folder.read_json("run.json")
+    experiment = load_experiment(folder)
+    tracker = Tracker(experiment=experiment.tracking.experiment, runs_dir=default_store(runs))
+    metrics = evaluation_of(folder).get("metrics", {})
+    tags = {name: f"{value:.6g}" for name, value in metrics.items()}
+    card = card_of(folder, experiment)
     notify(f"registering {folder.name} as {name}")
-    registered = register_logged(tracker, facts["run_id"], name=name, tags=tags, card=card)
+    registered = register_logged(tracker, run_record["run_id"], name=name, tags=tags, card=card)
     if registered is not None:
         return registered
     with model_folder(folder.url, tracker, runs) as saved:
         return log_model(
             tracker,
-            facts["run_id"],
+            run_record["run_id"],
             load_exported(saved),
             name=name,
             encoder_folder=saved,
-            step=facts.get("steps", 0),
+            step=run_record.get("steps", 0),
             tags=tags,
             card=card,
         )

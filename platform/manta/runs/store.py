@@ -1,4 +1,4 @@
-"""Finding runs, and reading what they were started with."""
+"""Runs by name, and what they were started with."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ Notify = Callable[[str], None]
 
 
 def default_store(runs: str) -> str:
-    """Where MLflow keeps runs when no server is named: beside a local runs folder."""
+    """Return where MLflow keeps runs when no server is named: beside a local runs folder."""
     folder = RunFolder(runs)
     return folder.url if folder.is_local else os.path.abspath("manta-runs")
 
 
 def find_run(runs: str, name: str) -> RunFolder:
-    """
+    """Return the run of this name in `runs`, or the run in the folder `name`.
+
     Raises:
-        RunError: there is no such run.
+        RunError: there is no such run; the message lists those that there are.
     """
     for candidate in (RunFolder(f"{runs.rstrip('/')}/{name}"), RunFolder(name)):
         if candidate.exists("run.json") and candidate.exists("experiment.yaml"):
             return candidate
     entries = {entry: RunFolder(f"{runs}/{entry}") for entry in RunFolder(runs).list()}
-    known = [
+    there = [
         f"{entry} ({status(folder)})"
         for entry, folder in entries.items()
         if folder.exists("run.json")
     ]
-    hint = f"runs here: {', '.join(known[-8:])}" if known else f"{runs} holds no runs yet"
+    hint = f"runs here: {', '.join(there[-8:])}" if there else f"{runs} holds no runs yet"
     raise RunError(f"no run named {name!r} in {runs}; {hint}")
 
 
@@ -79,15 +80,20 @@ def require_components(tree: Mapping[str, Any], owner: str) -> None:
 
 
 def git_commit() -> str | None:
+    """Return the commit of the working directory; None outside of a repository."""
     try:
-        found = subprocess.run(
+        answer = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip()
+    return answer.stdout.strip()
 
 
 def write_summary(summary: dict[str, Any], path: str | Path) -> None:
-    """As JSON; NaN is not JSON, so it becomes null."""
+    """Write a result as JSON.
+
+    Raises:
+        ValueError: it holds a NaN, which JSON has no word for.
+    """
     Path(path).write_text(json.dumps(summary, indent=2, allow_nan=False, default=str) + "\n")

@@ -141,7 +141,7 @@ def _register(
             encoder_folder=saved.folder,
             step=result["steps"],
             tags={name: f"{value:.6g}" for name, value in result["metrics"].items()},
-            card=card_of(folder),
+            card=card_of(folder, experiment),
         )
     return registered.uri
 

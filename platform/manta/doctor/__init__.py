@@ -1,0 +1,68 @@
+"""What is wrong with this machine, and how to mend it. Looks only: starts nothing, writes
+nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from manta.doctor.check import Check, one_line
+from manta.doctor.machine import cores, device, disk, memory, shared_memory
+from manta.doctor.services import ray_session, tracking
+from manta.doctor.software import package, python, ray, source_tree, torch_pair
+from manta.extras import describe_extras
+
+__all__ = [
+    "Check",
+    "checks",
+    "cores",
+    "device",
+    "disk",
+    "memory",
+    "package",
+    "python",
+    "ray",
+    "ray_session",
+    "shared_memory",
+    "source_tree",
+    "torch_pair",
+    "tracking",
+]
+
+
+def checks(runs: str | Path = "manta-runs") -> list[Check]:
+    """Return a check of everything that must be right for a run, most fundamental first.
+
+    Args:
+        runs: the folder that runs live under.
+    """
+    # Of a bucket, only what is kept on this machine can be looked at.
+    folder = Path("manta-runs" if "://" in str(runs) else runs)
+    looks: list[tuple[str, Callable[[], Check]]] = [
+        ("source tree", source_tree),
+        ("Python", python),
+        ("torch", torch_pair),
+        ("timm", lambda: package("timm", ">=1.0.20")),
+        ("Ray", ray),
+        ("MLflow", lambda: package("mlflow", ">=3.17,<3.18")),
+        ("Optuna", lambda: package("optuna", ">=5,<6")),
+        ("extras", lambda: Check("extras", "ok", describe_extras())),
+        ("device", device),
+        ("cores", cores),
+        ("memory", memory),
+        ("disk", lambda: disk(folder)),
+        ("shared memory", shared_memory),
+        ("tracking store", lambda: tracking(folder)),
+        ("Ray session", ray_session),
+    ]
+    return [_guarded(name, look) for name, look in looks]
+
+
+def _guarded(name: str, look: Callable[[], Check]) -> Check:
+    """Return what `look` finds; where it fails, that is the finding."""
+    try:
+        return look()
+    # A broken machine breaks in ways not foreseen, and the rest is still worth knowing.
+    except Exception as error:
+        reason = f"cannot be looked at: {one_line(error)}"
+        return Check(name, "bad", reason, "read the error; the other rows still hold")

@@ -1,0 +1,40 @@
+"""One finding of the doctor, and small helpers of those who look."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+Status = Literal["ok", "warn", "bad"]
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at: what was found and, unless all is well, one line that mends it."""
+
+    name: str
+    status: Status
+    found: str
+    mend: str = ""
+
+
+def installed_version(name: str) -> str:
+    """Return the version of an installed distribution, or "missing"."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def nearest_existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists."""
+    path = path.resolve()
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def one_line(error: Exception) -> str:
+    """Return the kind and the text of an error in one short line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"

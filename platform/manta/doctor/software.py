@@ -1,0 +1,70 @@
+"""Checks of the software: the checkout, Python and the packages that runs need."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from manta.doctor.check import Check, installed_version, one_line
+
+
+def source_tree(package_folder: Path = Path(__file__).parents[1]) -> Check:
+    """Check that nothing shadows the standard library's `platform`: then even `import torch`
+    fails."""
+    name, stray = "source tree", package_folder.parent / "__init__.py"
+    if stray.exists():
+        return Check(
+            name, "bad", f"{stray} exists and shadows the module `platform`", f"rm {stray}"
+        )
+    return Check(name, "ok", str(package_folder))
+
+
+def python() -> Check:
+    """Check the version of Python."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] <= (3, 12):
+        return Check("Python", "ok", found)
+    return Check(
+        "Python",
+        "bad",
+        found,
+        "make the environment with Python 3.11 or 3.12: python3.12 -m venv .venv",
+    )
+
+
+def torch_pair() -> Check:
+    """Check that torchvision was built for this torch; else it fails at import, and timm with it."""
+    found = f"torch {installed_version('torch')}, torchvision {installed_version('torchvision')}"
+    try:
+        torch = import_module("torch")
+        boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+        import_module("torchvision").ops.nms(boxes, torch.ones(1), 0.5)
+    except Exception as error:
+        mend = "pip install --force-reinstall torch torchvision (both from one index, so that they match)"
+        return Check("torch", "bad", f"{found}: {one_line(error)}", mend)
+    return Check("torch", "ok", found)
+
+
+def package(name: str, wanted: str) -> Check:
+    """Check an installed distribution against a version specifier."""
+    from packaging.specifiers import SpecifierSet
+
+    title = {"mlflow": "MLflow", "optuna": "Optuna", "ray": "Ray"}.get(name, name)
+    found = installed_version(name)
+    if found == "missing":
+        return Check(title, "bad", "not installed", f"pip install '{name}{wanted}'")
+    if found not in SpecifierSet(wanted):
+        return Check(title, "bad", f"{found}, needs {wanted}", f"pip install '{name}{wanted}'")
+    return Check(title, "ok", found)
+
+
+def ray() -> Check:
+    """Check Ray, with the parts that its dashboard needs."""
+    check = package("ray", "==2.60.*")
+    extras = [module for module in ("aiohttp_cors", "opencensus") if find_spec(module) is None]
+    if check.status == "ok" and extras:
+        found = f"{check.found} without its dashboard ({', '.join(extras)} missing): stopped trials keep their resources"
+        return Check("Ray", "bad", found, "pip install 'ray[default,train,tune,data]==2.60.0'")
+    return check
