@@ -165,12 +165,12 @@ def study_bar(console: Console) -> Iterator[Callable[[Any], None]]:
     )
     task = bar.add_task("trials", total=None, best="")
 
-    def update(standing: Any) -> None:
-        trial, best = standing.trial, standing.best
+    def update(progress: Any) -> None:
+        trial, best = progress.trial, progress.best
         bar.update(
             task,
-            completed=standing.done,
-            total=standing.asked,
+            completed=progress.done,
+            total=progress.trials,
             best="" if best is None else f"best {best.value:.4g} in trial {best.number}",
         )
         if not bar.live.is_started:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -16,8 +15,9 @@ from manta.config import from_mapping
 from manta.errors import ConfigError
 from manta.tuning.space.read import read_space
 from manta.tuning.study.metrics import metric
-from manta.tuning.study.storage import RESOURCE, open_storage
-from manta.tuning.trials.search import StudySearch
+from manta.tuning.study.rung_result import RESOURCE
+from manta.tuning.study.storage import open_storage
+from manta.tuning.trials.search import SearchPlan, StudySearch
 
 SPACE = "space:\n  objective.temperature: {type: float, low: 0.05, high: 1.0, log: true}\n"
 
@@ -51,10 +51,8 @@ def searcher(storage: RDBStorage, folder: Path) -> StudySearch:
     file = folder / "space.yaml"
     file.write_text(SPACE)
     space = read_space(file, recipe)[0]
-    chosen: Any = {"sampler": "tpe", "seed": 0, "asked": 8, "whole": 3}
-    return StudySearch(
-        space, recipe, [metric("knn_top1")], study="shared", storage=storage, **chosen
-    )
+    plan = SearchPlan("shared", storage, sampler="tpe", seed=0, trials=8, whole=3)
+    return StudySearch(space, recipe, [metric("knn_top1")], plan)
 
 
 def test_a_study_lives_in_postgres(opened: Callable[[], RDBStorage], tmp_path: Path) -> None:

@@ -13,11 +13,14 @@ from optuna.trial import TrialState
 
 from manta.config import Experiment, from_mapping
 from manta.errors import ConfigError
+from manta.report.study.record import TrialRecord
 from manta.tuning.space.read import Space, read_space
 from manta.tuning.study.metrics import metric
-from manta.tuning.study.storage import RESOURCE, open_storage
-from manta.tuning.study.trial_records import records
-from manta.tuning.trials.search import StudySearch, cause_of_death
+from manta.tuning.study.rung_result import RESOURCE
+from manta.tuning.study.storage import Outcome, open_storage
+from manta.tuning.study.trial_records import trial_records
+from manta.tuning.trials.outcomes import TrialWriter
+from manta.tuning.trials.search import SearchPlan, StudySearch
 
 WHOLE = 9
 SPACE = """
@@ -46,7 +49,7 @@ def searcher(
     space: Space | None = None,
     *,
     sampler: Any = "tpe",
-    asked: int = 30,
+    trials: int = 30,
     seed: int = 0,
     names: tuple[str, ...] = ("knn_top1",),
 ) -> StudySearch:
@@ -54,12 +57,14 @@ def searcher(
         space or space_of(folder, recipe),
         recipe,
         [metric(name) for name in names],
-        study="s",
-        storage=open_storage(f"sqlite:///{folder / 'study.db'}"),
-        sampler=sampler,
-        seed=seed,
-        asked=asked,
-        whole=WHOLE,
+        SearchPlan(
+            study="s",
+            storage=open_storage(f"sqlite:///{folder / 'study.db'}"),
+            sampler=sampler,
+            seed=seed,
+            trials=trials,
+            whole=WHOLE,
+        ),
     )
 
 
@@ -89,6 +94,10 @@ def run(
     return seen
 
 
+def records_of(search: StudySearch) -> list[TrialRecord]:
+    return trial_records(search.study, search.space, search.metrics)
+
+
 def temperature(config: dict[str, Any]) -> float:
     return 0.2 if config["drawn"] is None else float(config["drawn"]["objective.temperature"])
 
@@ -106,7 +115,7 @@ def test_trial_0_is_the_recipe_and_the_sampler_knows_its_place(
     assert first["number"] == 0
     assert search.space.apply(recipe, first["drawn"] or {}).fingerprint() == recipe.fingerprint()
     assert search.study.trials[0].params == {"objective.temperature": 0.2, "views.strength": 1.0}
-    assert records(search.study, search.space, search.metrics)[0].default
+    assert records_of(search)[0].default
 
 
 def test_a_recipe_outside_of_the_space_runs_as_it_is_and_misleads_no_sampler(
@@ -119,7 +128,7 @@ def test_a_recipe_outside_of_the_space_runs_as_it_is_and_misleads_no_sampler(
     (first,) = run(search, lambda _config: result(WHOLE, knn_top1=0.7), 1)
     assert first["drawn"] is None
     assert search.study.trials[0].state == TrialState.FAIL
-    (record,) = records(search.study, search.space, search.metrics)
+    (record,) = records_of(search)
     assert (record.state, record.value, record.params) == ("complete", 0.7, {})
 
 
@@ -131,7 +140,7 @@ def test_a_stopped_trial_is_pruned_with_every_rung(tmp_path: Path, recipe: Exper
     (trial,) = search.study.trials
     assert trial.state == TrialState.PRUNED
     assert trial.intermediate_values == {1: 0.3, 3: 0.4}
-    (record,) = records(search.study, search.space, search.metrics)
+    (record,) = records_of(search)
     assert (record.state, record.value, record.rungs) == ("pruned", 0.4, {1.0: 0.3, 3.0: 0.4})
     assert record.reason == "stopped at 3 of 9: others did better"
     assert (record.run_id, record.epochs, record.seconds) == ("abc", 3.0, 2.0)
@@ -158,7 +167,7 @@ def test_a_failed_trial_is_over_and_never_the_best(
     )
     assert bad.constraints["trains"] > 0
     assert search.study.best_trial.number == good.number
-    record = records(search.study, search.space, search.metrics)[1]
+    record = records_of(search)[1]
     assert (record.state, record.value, record.reason) == ("failed", None, reason)
 
 
@@ -167,7 +176,7 @@ def test_the_sampler_leaves_a_region_that_fails(
     tmp_path: Path, recipe: Experiment, sampler: str
 ) -> None:
     """Half of the space crashes; told nothing, a sampler goes on drawing there."""
-    search = searcher(tmp_path, recipe, sampler=sampler, asked=40)
+    search = searcher(tmp_path, recipe, sampler=sampler, trials=40)
 
     def crashes_below(config: dict[str, Any]) -> dict[str, Any]:
         if temperature(config) < 0.22:
@@ -184,7 +193,7 @@ def test_the_sampler_leaves_a_region_that_fails(
 
 
 def test_tpe_finds_the_peak(tmp_path: Path, recipe: Experiment) -> None:
-    search = searcher(tmp_path, recipe, asked=40)
+    search = searcher(tmp_path, recipe, trials=40)
     late = [temperature(config) for config in run(search, peaked, 40)[25:]]
     assert sum(0.07 < value < 0.14 for value in late) >= 7, "by chance 3.5 of 15 would be"
 
@@ -197,19 +206,19 @@ def test_a_reopened_study_draws_what_it_would_have_drawn(
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     for folder in (whole, halves):
         folder.mkdir()
-    expected = run(searcher(whole, recipe, sampler=sampler, asked=14), peaked, 14)
-    found = run(searcher(halves, recipe, sampler=sampler, asked=14), peaked, 7)
-    found += run(searcher(halves, recipe, sampler=sampler, asked=14), peaked, 7)
+    expected = run(searcher(whole, recipe, sampler=sampler, trials=14), peaked, 14)
+    found = run(searcher(halves, recipe, sampler=sampler, trials=14), peaked, 7)
+    found += run(searcher(halves, recipe, sampler=sampler, trials=14), peaked, 7)
     assert found == expected
 
 
 def test_a_reopened_study_goes_on_with_what_was_running_then_with_new_trials(
     tmp_path: Path, recipe: Experiment
 ) -> None:
-    first = searcher(tmp_path, recipe, asked=4)
+    first = searcher(tmp_path, recipe, trials=4)
     run(first, peaked, 1)
     left = [first.suggest("b"), first.suggest("c")]
-    again = searcher(tmp_path, recipe, asked=4)
+    again = searcher(tmp_path, recipe, trials=4)
     assert again.left == 3
     resumed = run(again, peaked, 3)
     assert resumed[:2] == left
@@ -217,7 +226,7 @@ def test_a_reopened_study_goes_on_with_what_was_running_then_with_new_trials(
     assert again.left == 0
     assert again.suggest("over") == "FINISHED"
     assert [trial.state for trial in again.study.trials] == [TrialState.COMPLETE] * 4
-    assert sum(record.default for record in records(again.study, again.space, again.metrics)) == 1
+    assert sum(record.default for record in records_of(again)) == 1
 
 
 class Killed(Exception):
@@ -240,27 +249,28 @@ def test_a_trial_half_told_is_told_and_not_run_again(
     state: str,
     value: float | None,
     constrained: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The driver dies before or after it wrote the trial's constraint, which Optuna never changes
     again."""
 
-    class Dies(StudySearch):
-        def _tell(self, trial: Any, outcome: Any) -> None:
-            if constrained:
-                trial.set_constraint("trains", 1.0 if outcome.state == "failed" else 0.0)
-            raise Killed
+    def dies(self: TrialWriter, trial: Any, outcome: Outcome, result: Any) -> None:
+        if constrained:
+            trial.set_constraint("trains", 1.0 if outcome.state == "failed" else 0.0)
+        raise Killed
 
-    first = searcher(tmp_path, recipe, asked=3)
+    first = searcher(tmp_path, recipe, trials=3)
     run(first, lambda _config: result(WHOLE, knn_top1=0.2), 1)
-    first.__class__ = Dies
     first.suggest("b")
-    with pytest.raises(Killed):
-        first.on_trial_complete("b", ending)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrialWriter, "_tell", dies)
+        with pytest.raises(Killed):
+            first.on_trial_complete("b", ending)
     assert first.study.trials[1].state == TrialState.RUNNING
 
-    again = searcher(tmp_path, recipe, asked=3)
+    again = searcher(tmp_path, recipe, trials=3)
     assert again.left == 1
-    record = records(again.study, again.space, again.metrics)[1]
+    record = records_of(again)[1]
     assert (record.state, record.value) == (state, value)
     (trial,) = again.study.trials[1:]
     assert trial.state == (TrialState.PRUNED if state == "pruned" else TrialState.COMPLETE)
@@ -274,7 +284,7 @@ def test_a_trial_half_told_is_told_and_not_run_again(
 def test_what_a_constraint_refuses_is_not_a_trial(tmp_path: Path, recipe: Experiment) -> None:
     text = SPACE + "constraints:\n  - views.strength < objective.temperature * 4\n"
     search = searcher(
-        tmp_path, recipe, space_of(tmp_path, recipe, text), sampler="random", asked=12
+        tmp_path, recipe, space_of(tmp_path, recipe, text), sampler="random", trials=12
     )
     run(search, peaked, 1)  # the recipe itself breaks it, and runs
     seen = run(search, peaked, 11)
@@ -283,7 +293,7 @@ def test_what_a_constraint_refuses_is_not_a_trial(tmp_path: Path, recipe: Experi
         for config in seen
     )
     assert len(search.study.trials) > 12
-    assert len(records(search.study, search.space, search.metrics)) == 12
+    assert len(records_of(search)) == 12
     assert search.left == 0
 
 
@@ -299,7 +309,7 @@ def test_a_constraint_that_nothing_holds_is_an_error_that_names_it(
 
 def test_several_metrics_give_a_front(tmp_path: Path, recipe: Experiment) -> None:
     search = searcher(
-        tmp_path, recipe, sampler="nsga2", asked=12, names=("knn_top1", "images_per_second")
+        tmp_path, recipe, sampler="nsga2", trials=12, names=("knn_top1", "images_per_second")
     )
 
     def judge(config: dict[str, Any]) -> dict[str, Any]:
@@ -317,10 +327,3 @@ def test_a_storage_that_cannot_be_opened_is_one_line_without_its_password() -> N
         open_storage("postgresql://me:secret@127.0.0.1:1/none")
     assert "secret" not in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_the_cause_of_death_is_one_line() -> None:
-    from ray.exceptions import RayActorError
-
-    assert "killed" in cause_of_death(RayActorError())
-    assert cause_of_death(None) == "its process is gone"

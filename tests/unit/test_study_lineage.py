@@ -16,10 +16,12 @@ from manta.runs.checkpoint import Checkpoints, new_manifest, snapshot
 from manta.runs.folder import RunFolder
 from manta.tuning.figures.pbt_schedule import best_path, schedule_figure
 from manta.tuning.space.read import read_space
+from manta.tuning.study.creation import new_folder
+from manta.tuning.study.folders import trials_folder
 from manta.tuning.study.metrics import metric
+from manta.tuning.study.rung_result import RungResult
 from manta.tuning.study.settings import StudySettings
-from manta.tuning.study.study import Study, StudyRequest, new_folder
-from manta.tuning.trials.driver import _trials
+from manta.tuning.study.study import Study, StudyRequest
 from manta.tuning.trials.resume import RUNGS, TAKEN, Drawn, Start, resumed, taken_over
 
 OLD, NEW = {"lr": 0.1}, {"lr": 0.3}
@@ -30,15 +32,22 @@ def fingerprint(drawn: Drawn) -> str:
     return str(drawn)
 
 
-def rung(step: int, drawn: dict[str, float], by: str = "own") -> dict[str, Any]:
-    return {
-        "step": step,
-        "epochs": step / 10,
-        "seconds": step * 2.0,
-        "drawn": drawn,
-        "run_id": by,
-        "values": {},
-    }
+def rung(
+    step: int, drawn: dict[str, float], by: str = "own", values: dict[str, float] | None = None
+) -> RungResult:
+    return RungResult(
+        step // 10,
+        step,
+        epochs=step / 10,
+        seconds=step * 2.0,
+        drawn=drawn,
+        run_id=by,
+        values=values or {},
+    )
+
+
+def plain(rungs: list[RungResult]) -> list[dict[str, Any]]:
+    return [one.to_plain() for one in rungs]
 
 
 def save(folder: RunFolder, step: int, drawn: dict[str, float]) -> None:
@@ -58,11 +67,14 @@ def save(folder: RunFolder, step: int, drawn: dict[str, float]) -> None:
     checkpoints.wait()
 
 
+COPIED = [rung(10, {"lr": 0.25}, by="donor")]
+
+
 @pytest.fixture
 def own(tmp_path: Path) -> RunFolder:
     """A trial with two rungs and a checkpoint of each."""
     folder = RunFolder(tmp_path / "0001")
-    folder.write_json([rung(10, OLD), rung(20, OLD)], RUNGS)
+    folder.write_json(plain([rung(10, OLD), rung(20, OLD)]), RUNGS)
     save(folder, 10, OLD)
     save(folder, 20, OLD)
     return folder
@@ -76,7 +88,7 @@ def donor(tmp_path: Path) -> RunFolder:
 
 
 def pointer(donor: RunFolder) -> dict[str, Any]:
-    return {"folder": donor.url, "step": 10, "results": [rung(10, {"lr": 0.25}, by="donor")]}
+    return {"folder": donor.url, "step": 10, "results": plain(COPIED)}
 
 
 def steps(folder: RunFolder) -> list[int]:
@@ -104,7 +116,7 @@ def test_a_copy_survives_a_kill_before_its_first_checkpoint(
     assert origin(live) == (donor.url, 10)
     assert (live.drawn, live.results, live.past, live.seconds) == (
         NEW,
-        pointer(donor)["results"],
+        COPIED,
         [],
         40.0,
     )
@@ -135,7 +147,7 @@ def test_a_copy_goes_on_from_its_own_checkpoint(
     save(own, 20, NEW)
     rungs = [*copied, rung(20, NEW)]
     if reported:
-        own.write_json(rungs, RUNGS)
+        own.write_json(plain(rungs), RUNGS)
     start = resumed(own, OLD, fingerprint)
     assert (start.source, start.drawn) == (None, NEW)
     assert (start.results, start.past) == (([], rungs) if reported else (copied, []))
@@ -151,7 +163,7 @@ def test_where_the_copied_checkpoint_is_gone_a_resume_takes_the_own(
         taken_over(own, pointer(donor), NEW)
 
 
-def study_of(folder: Path, rungs: list[dict[str, Any]]) -> tuple[Study, Any]:
+def study_of(folder: Path, rungs: list[RungResult]) -> tuple[Study, Any]:
     """A study with one whole trial of such rungs."""
     (folder / "space.yaml").write_text(SPACE)
     recipe = from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl"}})
@@ -160,15 +172,13 @@ def study_of(folder: Path, rungs: list[dict[str, Any]]) -> tuple[Study, Any]:
     study = Study(
         RunFolder(folder / "s"), space, StudySettings(), recipe, [metric("knn_top1")], saved
     )
-    study.folder.write_json(rungs, "trials", "0000", RUNGS)
+    study.folder.write_json(plain(rungs), "trials", "0000", RUNGS)
     return study, study.record([TrialRecord(0, {"optimizer.lr": 0.02}, "complete", value=0.8)])
 
 
 def test_the_schedule_that_pbt_found(tmp_path: Path) -> None:
     values = zip((10, 20, 30), (0.1, 0.1, 0.02), (0.5, 0.6, 0.8), strict=True)
-    rungs = [
-        rung(step, {"optimizer.lr": lr}) | {"values": {"knn_top1": knn}} for step, lr, knn in values
-    ]
+    rungs = [rung(step, {"optimizer.lr": lr}, values={"knn_top1": knn}) for step, lr, knn in values]
     study, record = study_of(tmp_path, rungs)
     found = best_path(study, record)
     assert found == {
@@ -202,4 +212,4 @@ def test_a_study_in_a_bucket_has_its_trials_there_and_its_database_elsewhere(
     with pytest.raises(RunError, match="needs a database that is not a file in it"):
         new_folder(request, None)
     folder = new_folder(request, "postgresql://me@host/db")
-    assert _trials(folder).url == "memory:///bucket/runs/s/trials"
+    assert trials_folder(folder).url == "memory:///bucket/runs/s/trials"

@@ -10,10 +10,11 @@ from manta.config import Experiment, from_mapping
 from manta.errors import ConfigError
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.tuning.space.read import Space
+from manta.tuning.study.creation import merged, whole_of
 from manta.tuning.study.metrics import metric
+from manta.tuning.study.rung_result import REPEATED, RESOURCE
 from manta.tuning.study.settings import settings_from
-from manta.tuning.study.storage import REPEATED, RESOURCE
-from manta.tuning.study.study import changes_from, merged, whole_of
+from manta.tuning.study.study import changes_from
 from manta.tuning.trials.schedulers import make_scheduler
 
 

@@ -7,9 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 from manta.config import Experiment, from_mapping
+from manta.config.named import field_default, model_at, rename
 from manta.errors import ConfigError
-from manta.objectives import OBJECTIVES
-from manta.schedules import SCHEDULES
 
 ABSENT = object()
 """What `lookup` returns where there is nothing."""
@@ -39,39 +38,30 @@ def lookup(tree: Mapping[str, Any], path: str) -> Any:
 
 
 def _put(tree: dict[str, Any], path: str, value: Any) -> None:
-    """Set the value at a path; another name drops what belonged to the old component."""
+    """Set the value at a path; another name brings its own defaults (`manta.config.named`)."""
     *above, key = path.split(".")
     section: Any = tree
-    for depth, part in enumerate(above, start=1):
+    for depth, part in enumerate(above):
+        prefix = ".".join(above[: depth + 1])
         if part not in section:
-            raise ConfigError(f"{'.'.join(above[:depth])}: no such key")
+            section[part] = _default(tree, above[:depth], part, prefix)
         section = section[part]
         if not isinstance(section, dict):
-            raise ConfigError(_not_a_section(path, ".".join(above[:depth]), section))
+            raise ConfigError(_not_a_section(path, prefix, section))
     if key == "name":
         if not isinstance(value, str):
             raise ConfigError(f"{path}: must be a name, not {value!r}")
-        if value != section.get("name"):
-            _forget(section, above, value)
+        rename(tree, above, value)
     section[key] = value
 
 
-def _forget(section: dict[str, Any], above: list[str], name: str) -> None:
-    """Replace what belonged to the section's old component by the new one's defaults."""
-    fresh: Any = None
-    if above == ["objective"]:
-        fresh = OBJECTIVES[name].Config
-    elif len(above) > 1 and section.get("name") in SCHEDULES:
-        fresh = SCHEDULES.get(name)
-    else:
-        # An encoder or an optimizer: `args` were for the old one; the other keys suit any.
-        if "args" in section:
-            section["args"] = {}
-        return
-    section.clear()
-    if fresh is not None:
-        # Not validated yet: a field without a default may be set next.
-        section.update(fresh.model_construct(name=name).model_dump(mode="json", warnings=False))
+def _default(tree: dict[str, Any], above: list[str], key: str, prefix: str) -> Any:
+    """Return the default of a field that a new name has, and that is not written out."""
+    model = model_at(tree, above)
+    field = None if model is None else model.model_fields.get(key)
+    if field is None:
+        raise ConfigError(f"{prefix}: no such key")
+    return field_default(field)
 
 
 def _not_a_section(path: str, prefix: str, value: Any) -> str:

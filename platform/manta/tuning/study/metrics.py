@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from manta.config import Experiment, from_mapping
+from manta.config import Experiment
 from manta.errors import ConfigError, did_you_mean
 from manta.evaluators import EVALUATORS, EncoderEvaluator, declared_metrics, describe_metric
 
@@ -115,16 +115,20 @@ def with_evaluators(
     otherwise by what the recipe says, which is then not measured, so that the newest checkpoint
     counts as the best.
     """
-    tree = experiment.model_dump(mode="json")
-    own = {entry["name"]: entry for entry in tree["evaluation"]["evaluators"]}
+    own = {config.name: config for config in experiment.evaluation.evaluators}
     measured = [one for one in metrics if one.evaluator is not None]
-    names = dict.fromkeys(one.evaluator for one in measured)
-    tree["evaluation"]["evaluators"] = [
-        own.get(name, {"name": name}) | {"every": every} for name in names
-    ]
+    evaluators = []
+    for name in dict.fromkeys(one.evaluator for one in measured if one.evaluator is not None):
+        config = own[name] if name in own else EVALUATORS[name].Config(name=name)
+        # Validated again, since not every evaluator may run during training. The experiment as a
+        # whole is not: nothing else depends on its evaluators.
+        settings = config.model_dump() | {"every": every}
+        evaluators.append(type(config).model_validate(settings))
     select = next((one.name for one in measured if one.mode == "max"), experiment.evaluation.select)
-    tree["evaluation"]["select"] = select
-    return from_mapping(tree)
+    evaluation = experiment.evaluation.model_copy(
+        update={"evaluators": evaluators, "select": select}
+    )
+    return experiment.model_copy(update={"evaluation": evaluation})
 
 
 def kendall(trials: Sequence[Mapping[str, float]], reference: str) -> dict[str, float]:

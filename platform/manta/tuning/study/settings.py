@@ -1,4 +1,4 @@
-"""The settings of a study: the `study` section of a search-space file."""
+"""Settings of a study: the `study` section of a search-space file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ class _Section(BaseModel):
 
 
 class SchedulerConfig(_Section):
-    """Who stops early. A trial is evaluated every `min` of the resource; `max` is a whole trial."""
+    """Which trials are stopped early.
+
+    A trial is evaluated every `min` of the resource; `max` is a whole trial.
+    """
 
     name: SchedulerName = "asha"
     unit: Unit = Field("epochs", description="of the resource that trials spend")
@@ -32,8 +35,8 @@ class SchedulerConfig(_Section):
     reduction: float = Field(3, gt=1, description="ASHA: one in so many goes on at each rung")
 
 
-class TrialResources(_Section):
-    """What a trial takes. `resources.workers` of the recipe says how many workers it has."""
+class ResourceSettings(_Section):
+    """What a trial takes; `resources.workers` of the recipe says how many workers it has."""
 
     concurrent: int | None = Field(None, ge=1, description="trials at a time; None: as many as fit")
     cpus: float = Field(1.0, gt=0, description="logical CPUs of a worker")
@@ -49,16 +52,19 @@ class StudySettings(_Section):
     """How a space is searched."""
 
     metric: list[str] = Field(
-        default=["knn_top1"], min_length=1, description="what is optimised, first first"
+        default=["knn_top1"],
+        min_length=1,
+        description="what is optimised, the most important first",
     )
     trials: int = Field(32, ge=1)
     seed: int = Field(0, ge=0)
     sampler: SamplerName | None = Field(None, description="None: tpe, or nsga2 for several metrics")
     scheduler: SchedulerConfig = SchedulerConfig()
-    resources: TrialResources = TrialResources()
+    resources: ResourceSettings = ResourceSettings()
     compare: list[str] = Field(
         default=["rankme", "alpha_req_gap", "lidar", "silhouette"],
-        description="metrics without labels that whole trials on labelled data end with, to be compared with kNN",
+        description="metrics without labels that whole trials on labelled data end with, "
+        "to be compared with kNN",
     )
     storage: str | None = Field(
         None, description="URL of Optuna's database; None: SQLite in the study's folder"
@@ -84,7 +90,7 @@ class StudySettings(_Section):
 
     @property
     def sampling(self) -> SamplerName:
-        """The sampler, decided."""
+        """The sampler that is used where none is named too."""
         if self.scheduler.name == "pbt":
             return "random"  # PBT searches by itself; the sampler draws the first population
         return self.sampler or ("tpe" if len(self.metric) == 1 else "nsga2")
@@ -93,7 +99,8 @@ class StudySettings(_Section):
 def settings_from(
     section: Mapping[str, Any], error_at: Callable[[str, str], ConfigError] | None = None
 ) -> StudySettings:
-    """
+    """Validate a section of settings.
+
     Args:
         error_at: (key, message) -> an error that names the place in a file.
 
@@ -107,10 +114,10 @@ def settings_from(
         path = ".".join(map(str, item["loc"]))
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            known = StudySettings.model_fields if len(item["loc"]) == 1 else ()
-            message = f"no such key{did_you_mean(path, known)}"
+            keys = StudySettings.model_fields if len(item["loc"]) == 1 else ()
+            message = f"no such key{did_you_mean(path, keys)}"
         elif item["type"] != "value_error":
             message = f"{message} (got {item['input']!r})"
-        raise (
-            error_at(path, message) if error_at else ConfigError(f"study.{path}: {message}")
-        ) from None
+        if error_at is not None:
+            raise error_at(path, message) from None
+        raise ConfigError(f"study.{path}: {message}") from None

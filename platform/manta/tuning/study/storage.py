@@ -1,64 +1,64 @@
-"""What a study's database holds, and how it is opened."""
+"""The study's database: how it is opened, and the attributes of trials in it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, Trial
 
 from manta.errors import ConfigError
+from manta.report.study.record import TrialState
 from manta.secrets import without_secrets
 
 ATTRIBUTE = "manta."
-"""Prefix of user attributes: state, reason, run_id, values, epochs, seconds, default."""
+"""Prefix of user attributes: state, reason, run_id, values, rungs, epochs, seconds, default."""
 ENDINGS = ("complete", "pruned", "failed")
-RESOURCE, REPEATED = "resource", "repeated"
-NOTED = (RESOURCE, "epochs", "seconds", "training_seconds", "evaluation_seconds", "run_id")
-"""What a trial's result holds beside its numbers."""
+"""States of a trial that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a trial ended. `values` are all numbers of its last rung."""
+    """How a trial ended.
 
-    state: str
+    Attributes:
+        reason: why it did not come to its end.
+        values: all numbers of its last rung.
+    """
+
+    state: TrialState
     reason: str | None
     values: dict[str, float]
 
 
 def open_storage(url: str) -> optuna.storages.RDBStorage:
-    """
+    """Open a database.
+
     Raises:
-        ConfigError: the database cannot be opened.
+        ConfigError: it cannot be opened.
     """
     try:
         return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
     except ImportError:
         raise ConfigError(
-            f"study.storage={without_secrets(url)} needs a driver; pip install 'manta-ssl[postgres]'"
+            f"study.storage={without_secrets(url)} needs a driver; "
+            "pip install 'manta-ssl[postgres]'"
         ) from None
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = without_secrets(lines[0]) if lines else type(error).__name__
         raise ConfigError(
-            f"study.storage={without_secrets(url)} cannot be opened: {reason}; "
-            "name a database such as postgresql://user@host/name, or leave it away for SQLite"
+            f"study.storage={without_secrets(url)} cannot be opened: {reason}; name a database such as "
+            "postgresql://user@host/name, or leave it away for SQLite"
         ) from None
 
 
+def attributes(trial: FrozenTrial | Trial) -> dict[str, Any]:
+    """Return what Manta keeps of a trial, by attribute without the prefix."""
+    return {key.removeprefix(ATTRIBUTE): value for key, value in trial.user_attrs.items()}
+
+
 def rejected(trial: FrozenTrial) -> bool:
-    """Drawn, but refused by a constraint: not a trial that anyone asked for."""
+    """Return whether a constraint refused what was drawn, so that it is no trial of the study."""
     return bool(trial.user_attrs.get(f"{ATTRIBUTE}state") == "rejected")
-
-
-def numbers(result: Mapping[str, Any]) -> dict[str, float]:
-    """What was measured, out of Tune's flat result."""
-    prefix = "values/"
-    return {
-        key.removeprefix(prefix): float(value)
-        for key, value in result.items()
-        if key.startswith(prefix)
-    }

@@ -1,4 +1,4 @@
-"""From Optuna's trials to records."""
+"""Records of a study's trials, from Optuna's database."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from manta.report.study.record import TrialRecord
 from manta.report.study.record import TrialState as State
 from manta.tuning.space.read import Space
 from manta.tuning.study.metrics import StudyMetric
-from manta.tuning.study.storage import ATTRIBUTE, rejected
+from manta.tuning.study.storage import attributes, rejected
 
 
-def records(study: optuna.Study, space: Space, metrics: list[StudyMetric]) -> list[TrialRecord]:
-    """Every trial that was asked for, by number."""
+def trial_records(
+    study: optuna.Study, space: Space, metrics: list[StudyMetric]
+) -> list[TrialRecord]:
+    """Return every trial of the study by number; draws that a constraint refused are none."""
     return [
         _record(trial, space, metrics)
         for trial in study.get_trials(deepcopy=False)
@@ -22,24 +24,23 @@ def records(study: optuna.Study, space: Space, metrics: list[StudyMetric]) -> li
 
 
 def _record(trial: FrozenTrial, space: Space, metrics: list[StudyMetric]) -> TrialRecord:
-    noted = {key.removeprefix(ATTRIBUTE): value for key, value in trial.user_attrs.items()}
+    kept = attributes(trial)
     state = _state(trial)
-    values = {str(name): float(value) for name, value in noted.get("values", {}).items()}
-    first = values.get(metrics[0].name)
+    values = {str(name): float(value) for name, value in kept.get("values", {}).items()}
+    # A recipe outside of the space draws values that its trial does not use.
+    drawn = {} if kept.get("inside") is False else kept.get("drawn") or trial.params
     return TrialRecord(
         number=trial.number,
-        params={}
-        if noted.get("inside") is False
-        else space.values(noted.get("drawn") or trial.params),
+        params=space.values(drawn),
         state=state,
-        value=None if state == "failed" else first,
+        value=None if state == "failed" else values.get(metrics[0].name),
         values=values,
-        rungs={float(step): value for step, value in noted.get("rungs", {}).items()},
-        epochs=float(noted.get("epochs", 0.0)),
-        seconds=float(noted.get("seconds", 0.0)),
-        run_id=noted.get("run_id"),
-        reason=noted.get("reason"),
-        default=bool(noted.get("default", False)),
+        rungs={float(step): value for step, value in kept.get("rungs", {}).items()},
+        epochs=float(kept.get("epochs", 0.0)),
+        seconds=float(kept.get("seconds", 0.0)),
+        run_id=kept.get("run_id"),
+        reason=kept.get("reason"),
+        default=bool(kept.get("default", False)),
     )
 
 
@@ -48,5 +49,5 @@ def _state(trial: FrozenTrial) -> State:
         return "waiting"
     if not trial.state.is_finished():
         return "running"
-    said: State = trial.user_attrs.get(f"{ATTRIBUTE}state", "failed")
-    return said
+    state: State = attributes(trial).get("state", "failed")
+    return state

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import ray
 
@@ -19,111 +18,166 @@ DRIVER_CPUS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """Of one trial.
+class TrialResources:
+    """What each trial gets.
 
     Attributes:
-        request: what its actor asks Ray for.
+        concurrent: trials at a time.
+        request: what a trial's actor asks Ray for.
+        workers: of each trial.
         cpus, gpus: of each worker.
         threads: torch threads of each worker.
+        memory: bytes that a trial's process may add to what it has at the start; None: no limit.
     """
 
     concurrent: int
-    request: Any
+    request: dict[str, float]
+    workers: int
     cpus: float
     gpus: float
     threads: int
+    memory: int | None
 
 
-def share(settings: StudySettings, recipe: Experiment) -> Share:
-    """Divide the cluster among trials; Ray must be connected.
+@dataclass(frozen=True, slots=True)
+class ClusterResources:
+    """What there is to divide.
+
+    Attributes:
+        cpus, gpus: logical ones of all nodes together.
+        nodes: resources of each live node.
+        cores: of this machine.
+        ours: whether the cluster was started for this study, on this machine alone.
+    """
+
+    cpus: float
+    gpus: float
+    nodes: list[dict[str, float]]
+    cores: int
+    ours: bool
+
+    @classmethod
+    def connected(cls) -> ClusterResources:
+        """Return the cluster to which this process is connected."""
+        total = ray.cluster_resources()
+        return cls(
+            cpus=total.get("CPU", 0.0),
+            gpus=total.get("GPU", 0.0),
+            nodes=[node["Resources"] for node in ray.nodes() if node["Alive"]],
+            cores=os.cpu_count() or 1,
+            ours=not os.environ.get("RAY_ADDRESS"),
+        )
+
+    def places(self, cpus: float, gpus: float) -> int:
+        """Return how many workers fit; one cannot be spread over two nodes."""
+        count = 0
+        for node in self.nodes:
+            here = math.floor(node.get("CPU", 0.0) / cpus)
+            count += min(here, math.floor(node.get("GPU", 0.0) / gpus)) if gpus else here
+        return count
+
+
+def allocate(
+    settings: StudySettings, recipe: Experiment, cluster: ClusterResources
+) -> TrialResources:
+    """Divide the cluster among trials.
 
     Raises:
-        ResourceError: a trial, or as many as are asked for at a time, can never be had. Ray would
-            wait for ever.
-        ConfigError: an autoscaling cluster does not say how many trials it will hold.
+        ResourceError: a trial, or as many at a time as the settings say, can never be had. Ray
+            would wait for ever.
+        ConfigError: an autoscaling cluster does not say how many trials it will hold, or memory is
+            limited for trials of several workers.
     """
-    wanted, workers = settings.resources, recipe.resources.workers
-    have = ray.cluster_resources()
-    cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
-    asked_gpu = recipe.resources.gpu is True or (recipe.resources.gpu == "auto" and gpus > 0)
-    each_gpu = wanted.gpus if wanted.gpus is not None else float(asked_gpu)
-    each = workers * wanted.cpus + (DRIVER_CPUS if workers > 1 else 0.0)
-    fits = min(math.floor((cpus - DECODE_CPUS) / each), _places(wanted.cpus, each_gpu) // workers)
-    if recipe.resources.autoscaling:
-        if wanted.concurrent is None:
-            raise ConfigError(
-                "on an autoscaling cluster study.resources.concurrent must say how many trials run at once"
-            )
-        concurrent = wanted.concurrent
-    else:
-        _check(fits, settings, recipe, f"{cpus:g} logical CPUs and {gpus:g} GPUs", each, each_gpu)
-        # Logical CPUs of a machine started for this study are more than it has: as many trials as
-        # cores.
-        local = (
-            math.inf if os.environ.get("RAY_ADDRESS") else max((os.cpu_count() or 1) // workers, 1)
-        )
-        concurrent = wanted.concurrent or int(min(fits, local, settings.trials))
-    cores = os.cpu_count() or 1
-    threads = recipe.resources.threads_per_worker or max(int(cores / (concurrent * workers)), 1)
-    if os.environ.get("RAY_ADDRESS"):
-        threads = recipe.resources.threads_per_worker or max(int(wanted.cpus), 1)
-    if workers > 1 and wanted.memory_gib is not None:
+    wishes, workers = settings.resources, recipe.resources.workers
+    if workers > 1 and wishes.memory_gib is not None:
         raise ConfigError(
             "study.resources.memory_gib limits trials of one worker; drop it, or resources.workers"
         )
-    if settings.scheduler.name == "pbt" and workers == 1:
-        # No more than these fit at a time; PBT pauses some for others.
-        room = (cpus - DECODE_CPUS) / concurrent
-        return Share(
-            concurrent,
-            {"CPU": max(wanted.cpus, room), "GPU": each_gpu},
-            wanted.cpus,
-            each_gpu,
-            threads,
-        )
+    gpus = _gpus_of_worker(settings, recipe, cluster)
+    concurrent = _concurrent(settings, recipe, cluster, gpus)
+    request = {"CPU": wishes.cpus, "GPU": gpus}
     if workers > 1:
-        return Share(concurrent, {"CPU": DRIVER_CPUS}, wanted.cpus, each_gpu, threads)
-    return Share(concurrent, {"CPU": wanted.cpus, "GPU": each_gpu}, wanted.cpus, each_gpu, threads)
+        # The workers ask for their own.
+        request = {"CPU": DRIVER_CPUS}
+    elif settings.scheduler.name == "pbt":
+        # PBT has all trials at once and pauses some for others. A request of the whole share keeps
+        # more than `concurrent` from running at a time.
+        room = (cluster.cpus - DECODE_CPUS) / concurrent
+        request["CPU"] = max(wishes.cpus, room)
+    return TrialResources(
+        concurrent=concurrent,
+        request=request,
+        workers=workers,
+        cpus=wishes.cpus,
+        gpus=gpus,
+        threads=recipe.resources.threads_per_worker
+        or _threads(wishes.cpus, concurrent * workers, cluster),
+        memory=None if wishes.memory_gib is None else int(wishes.memory_gib * 2**30),
+    )
 
 
-def check_reach(tracking_uri: str) -> None:
-    """
+def check_reach(tracking_uri: str, nodes: int) -> None:
+    """Check that trials on other machines reach the tracking store.
+
     Raises:
-        ResourceError: trials on other machines could not reach the tracking store.
+        ResourceError: they could not.
     """
-    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     if nodes > 1 and tracking_uri.startswith("sqlite"):
         raise ResourceError(
-            f"the cluster has {nodes} nodes, and the tracking store is a file on this one; set MLFLOW_TRACKING_URI to "
-            "a server, and --runs to a URL or a disk that all of them see"
+            f"the cluster has {nodes} nodes, and the tracking store is a file on this one; "
+            "set MLFLOW_TRACKING_URI to a server, and --runs to a URL or a disk that all of them "
+            "see"
         )
 
 
-def _places(cpus: float, gpus: float) -> int:
-    """Workers that the nodes hold: one cannot be spread over two."""
-    found = 0
-    for node in ray.nodes():
-        if node["Alive"]:
-            here = math.floor(node["Resources"].get("CPU", 0.0) / cpus)
-            found += (
-                min(here, math.floor(node["Resources"].get("GPU", 0.0) / gpus)) if gpus else here
+def _gpus_of_worker(
+    settings: StudySettings, recipe: Experiment, cluster: ClusterResources
+) -> float:
+    if settings.resources.gpus is not None:
+        return settings.resources.gpus
+    use = recipe.resources.gpu
+    return float(use is True or (use == "auto" and cluster.gpus > 0))
+
+
+def _concurrent(
+    settings: StudySettings, recipe: Experiment, cluster: ClusterResources, gpus: float
+) -> int:
+    """Return how many trials run at a time.
+
+    Raises:
+        ResourceError, ConfigError: as `allocate`.
+    """
+    wishes, workers = settings.resources, recipe.resources.workers
+    if recipe.resources.autoscaling:
+        if wishes.concurrent is None:
+            raise ConfigError(
+                "on an autoscaling cluster study.resources.concurrent must say how many trials run "
+                "at once"
             )
-    return found
-
-
-def _check(
-    fits: int, settings: StudySettings, recipe: Experiment, have: str, each: float, each_gpu: float
-) -> None:
-    wanted, workers = settings.resources, recipe.resources.workers
-    trial = f"{each:g} logical CPUs" + (f" and {workers * each_gpu:g} GPUs" if each_gpu else "")
+        return wishes.concurrent
+    cpus = workers * wishes.cpus + (DRIVER_CPUS if workers > 1 else 0.0)
+    by_cpus = math.floor((cluster.cpus - DECODE_CPUS) / cpus)
+    fits = min(by_cpus, cluster.places(wishes.cpus, gpus) // workers)
+    trial = f"{cpus:g} logical CPUs" + (f" and {workers * gpus:g} GPUs" if gpus else "")
+    have = f"{cluster.cpus:g} logical CPUs and {cluster.gpus:g} GPUs"
     if fits < 1:
         raise ResourceError(
-            f"a trial needs {trial} (and {DECODE_CPUS:g} CPU is for decoding), but the cluster has {have}; lower "
-            "study.resources.cpus, study.resources.gpus or resources.workers, or set resources.autoscaling=true"
+            f"a trial needs {trial} (and {DECODE_CPUS:g} CPU is for decoding), but the cluster has "
+            f"{have}; lower study.resources.cpus, study.resources.gpus or resources.workers, "
+            "or set resources.autoscaling=true"
         )
-    if wanted.concurrent is not None and wanted.concurrent > fits:
+    if wishes.concurrent is not None and wishes.concurrent > fits:
         raise ResourceError(
-            f"study.resources.concurrent={wanted.concurrent} trials of {trial} do not fit into {have}: {fits} would; "
-            "lower it, or study.resources.cpus"
+            f"study.resources.concurrent={wishes.concurrent} trials of {trial} do not fit into "
+            f"{have}: {fits} would; lower it, or study.resources.cpus"
         )
+    # Logical CPUs of a machine started for this study are more than it has: no more trials than
+    # there are cores.
+    cores = max(cluster.cores // workers, 1) if cluster.ours else fits
+    return wishes.concurrent or min(fits, cores, settings.trials)
+
+
+def _threads(cpus: float, workers: int, cluster: ClusterResources) -> int:
+    """Return torch threads of a worker, of which so many run at a time."""
+    share = cluster.cores / workers if cluster.ours else cpus
+    return max(int(share), 1)

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 
 import optuna
+from ray import tune
 
 from manta.cluster import connect
 from manta.config import Experiment
@@ -26,202 +27,229 @@ from manta.training.images import Shared
 from manta.training.loop import ONLINE_BANK, ONLINE_QUERIES
 from manta.training.run import preflight
 from manta.tuning.space.read import read_space
+from manta.tuning.study.creation import merged, new_folder, open_folder, whole_of
+from manta.tuning.study.folders import trials_folder
 from manta.tuning.study.metrics import REFERENCE, metric, metrics_for
 from manta.tuning.study.settings import settings_from
-from manta.tuning.study.standing import Standing
 from manta.tuning.study.storage import Outcome, open_storage
-from manta.tuning.study.study import Study, StudyRequest, merged, new_folder, open_folder, whole_of
-from manta.tuning.study.trial_records import records
-from manta.tuning.trials.allocate import Share, check_reach, share
-from manta.tuning.trials.closing import Aftercare
-from manta.tuning.trials.search import Obituary, StudySearch
-from manta.tuning.trials.trial import StudyTask, StudyTrial
+from manta.tuning.study.study import Study, StudyRequest
+from manta.tuning.study.study_progress import StudyProgress
+from manta.tuning.study.trial_records import trial_records
+from manta.tuning.trials.allocate import ClusterResources, TrialResources, allocate, check_reach
+from manta.tuning.trials.closing import TrialCloser
+from manta.tuning.trials.failures import FailureCallback
+from manta.tuning.trials.schedulers import make_scheduler
+from manta.tuning.trials.search import SearchPlan, StudySearch
+from manta.tuning.trials.study_task import Budget, StudyTask
+from manta.tuning.trials.trial import StudyTrial
 
-TRIALS = "trials"
 SCRATCH = "tune"
 """Ray Tune's own files, of which nothing is needed afterwards."""
 LOST_PROCESSES = 2
 """How often a trial whose process died is started again, from its last checkpoint."""
+PBT_CHECKPOINTS = 8
+"""What a trial keeps under PBT, which copies a checkpoint that its owner may have left behind."""
 TUNE = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed has no metric
+    # A trial that failed has no metric.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",  # Optuna's database is what a resume reads
+    # A resume reads Optuna's database, not Tune's state.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "3600",
     "RAY_AIR_NEW_OUTPUT": "0",
 }
+"""Environment of Ray Tune."""
+OPEN = ("running", "waiting")
+"""States of a trial that has not ended."""
 
 
 def search(request: StudyRequest) -> tuple[Study, StudyRecord]:
-    """Run a study, or what is left of one, to its last trial.
+    """Run a study, or what is left of one, to its last trial. Returns it and its record.
 
     Raises:
         MantaError: anything that the user can mend.
     """
-    space, section = read_space(request.space, request.recipe)
+    recipe = request.recipe
+    # What a file can say wrong comes first, then what the cluster and the data do not allow. The
+    # study's folder is written after all of that, so that what is refused leaves nothing behind.
+    space, section = read_space(request.space, recipe)
     changes = request.changes or {}
     settings = settings_from(merged(section.values, changes), None if changes else section.error)
-    whole = whole_of(settings, request.recipe)
+    whole = whole_of(settings, recipe)
     folder = new_folder(request, settings.storage)
     request.notify("starting Ray")
-    for key, value in TUNE.items():
-        os.environ.setdefault(key, value)
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # what it says of a failed trial is in the trial's reason
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    _set_up_tune()
     connect()
-    preflight(request.recipe)
-    portion = share(settings, request.recipe)
-    tracker = Tracker(
-        experiment=request.recipe.tracking.experiment, runs_dir=default_store(request.runs)
-    )
-    check_reach(tracker.uri)
-    cache = request.recipe.data.cache_dir or default_cache(request.runs)
-    dataset = prepare(request.recipe.data.source, cache, progress=request.ingest_progress)
+    preflight(recipe)
+    cluster = ClusterResources.connected()
+    resources = allocate(settings, recipe, cluster)
+    tracker = Tracker(experiment=recipe.tracking.experiment, runs_dir=default_store(request.runs))
+    check_reach(tracker.uri, len(cluster.nodes))
+    cache = recipe.data.cache_dir or default_cache(request.runs)
+    dataset = prepare(recipe.data.source, cache, progress=request.ingest_progress)
     manifest = open_dataset(dataset)
-    plan_of(request.recipe, manifest)
-    if settings.scheduler.name == "pbt" and space.default(request.recipe) is None:
+    plan_of(recipe, manifest)  # refuses too few rows
+    if settings.scheduler.name == "pbt" and space.default(recipe) is None:
         raise ConfigError(
-            "study.scheduler=pbt starts from the recipe, and it lies outside of the space: widen that"
+            "study.scheduler=pbt starts from the recipe, and it lies outside of the space: "
+            "widen that"
         )
     metrics = metrics_for(settings.metric, manifest.labelled)
     for name in settings.compare:
-        metric(name)
+        metric(name)  # refuses an unknown name
     saved = open_folder(folder, request, settings, whole, manifest, dataset, tracker)
-    provide(request.recipe, manifest, folder, tracker, runs=request.runs, notify=request.notify)
-    study = Study(folder, space, settings, request.recipe, metrics, saved)
+    provide(recipe, manifest, folder, tracker, runs=request.runs, notify=request.notify)
+    study = Study(folder, space, settings, recipe, metrics, saved)
     with _running(tracker, saved["study_run_id"]):
-        trials = _search(study, request, portion, dataset, tracker)
+        trials = _Search(study, request, resources, dataset, tracker).run()
     return study, study.record(trials)
 
 
-def _search(
-    study: Study, request: StudyRequest, portion: Share, dataset: str, tracker: Tracker
-) -> list[TrialRecord]:
-    """Ray Tune around the trials that are left."""
-    from ray import tune
-
-    from manta.tuning.trials.schedulers import make_scheduler
-
-    settings, whole = study.settings, study.saved["whole"]
-    pbt = settings.scheduler.name == "pbt"
-    aftercare = Aftercare(tracker, _trials(study.folder), keep=pbt)
-    lease = Lease.take(study.folder)
-
-    def known() -> list[TrialRecord]:
-        return records(searcher.study, study.space, study.metrics)
-
-    def ended(number: int, outcome: Outcome) -> None:
-        found = study.record(known())
-        trial = next(trial for trial in found.trials if trial.number == number)
-        aftercare.trial_ended(trial, outcome)
-        done = sum(one.state not in ("running", "waiting") for one in found.trials)
-        request.watch(Standing(trial, done, settings.trials, found.best))
-
-    searcher = StudySearch(
-        study.space,
-        study.recipe,
-        study.metrics,
-        study=study.optuna_name,
-        storage=open_storage(study.storage_url),
-        sampler=settings.sampling,
-        seed=settings.seed,
-        asked=settings.trials,
-        whole=whole,
-        on_end=ended,
-        guard=lambda: lease.verify(at_most_every=1.0),
-    )
-    left = searcher.left
-    ended_before = [trial for trial in known() if trial.state not in ("running", "waiting")]
-    aftercare.settle(ended_before)
-    if left == 0:
-        _close(aftercare, request.notify)
-        return known()
-    past = [trial for trial in ended_before if trial.state != "failed"]
-    first = study.metrics[0]
-    scheduler = make_scheduler(settings.scheduler, first, whole, space=study.space, past=past)
-    task = _task(study, portion, _shared(study.recipe, dataset, request.notify), dataset, tracker)
-    resources = tune.with_resources(tune.with_parameters(StudyTrial, task=task), portion.request)
-    tuner = tune.Tuner(
-        resources,
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=left,
-            max_concurrent_trials=None
-            if pbt
-            else portion.concurrent,  # PBT's population is all of its trials
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name=uuid.uuid4().hex[:8],
-            storage_path=study.folder.url_of(SCRATCH),
-            failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
-            verbose=0,
-            callbacks=[Obituary(searcher)],
-            checkpoint_config=tune.CheckpointConfig(
-                checkpoint_at_end=False
-            ),  # trials have their own
-        ),
-    )
-    request.notify(
-        f"study {study.folder.name!r}: {left} trials to run, {portion.concurrent} at a time, each up to {whole} "
-        f"{settings.scheduler.unit}"
-    )
-    try:
-        tuner.fit()
-    except BaseException:
-        aftercare.interrupted(trial for trial in known() if trial.state == "running")
-        raise
-    finally:
-        _close(aftercare, request.notify)
-        with contextlib.suppress(OSError):
-            study.folder.remove(SCRATCH)
-    return known()
+def _set_up_tune() -> None:
+    for key, value in TUNE.items():
+        os.environ.setdefault(key, value)
+    # What it says of a failed trial is in the trial's reason.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def _close(aftercare: Aftercare, notify: Notify) -> None:
-    if not aftercare.close():
-        where = aftercare.trials.url
-        notify(
-            f"the tracking server misses metrics of trials; they wait in {where}, and --resume sends them"
+class _Search:
+    """Ray Tune around the trials of a study that are left, with what follows each of them."""
+
+    def __init__(
+        self,
+        study: Study,
+        request: StudyRequest,
+        resources: TrialResources,
+        dataset: str,
+        tracker: Tracker,
+    ) -> None:
+        self.study, self.request, self.resources = study, request, resources
+        self.dataset, self.tracker = dataset, tracker
+        self.pbt = study.settings.scheduler.name == "pbt"
+        self.closer = TrialCloser(tracker, trials_folder(study.folder), keep=self.pbt)
+        # Taken before the searcher opens the database: another driver of this study writes no more
+        # once it has noticed, which `guard` sees to.
+        lease = Lease.take(study.folder)
+        settings = study.settings
+        self.searcher = StudySearch(
+            study.space,
+            study.recipe,
+            study.metrics,
+            SearchPlan(
+                study=study.optuna_name,
+                storage=open_storage(study.storage_url),
+                sampler=settings.sampling,
+                seed=settings.seed,
+                trials=settings.trials,
+                whole=study.saved["whole"],
+            ),
+            on_end=self._trial_ended,
+            guard=lambda: lease.verify(at_most_every=1.0),
         )
 
+    def run(self) -> list[TrialRecord]:
+        """Run the trials that are left. Returns all trials of the study."""
+        left = self.searcher.left
+        earlier = [trial for trial in self._records() if trial.state not in OPEN]
+        self.closer.close_earlier(earlier)
+        if left == 0:
+            self._close()
+            return self._records()
+        tuner = self._tuner(left, [trial for trial in earlier if trial.state != "failed"])
+        folder, settings = self.study.folder, self.study.settings
+        whole = f"{self.study.saved['whole']} {settings.scheduler.unit}"
+        self.request.notify(
+            f"study {folder.name!r}: {left} trials to run, {self.resources.concurrent} at a time, "
+            f"each up to {whole}"
+        )
+        try:
+            tuner.fit()
+        except BaseException:
+            # Also where the user interrupts: their runs in MLflow would say RUNNING for ever.
+            self.closer.interrupted(trial for trial in self._records() if trial.state == "running")
+            raise
+        finally:
+            self._close()
+            with contextlib.suppress(OSError):
+                folder.remove(SCRATCH)
+        return self._records()
 
-def _task(
-    study: Study, portion: Share, shared: Shared | None, dataset: str, tracker: Tracker
-) -> StudyTask:
-    config, wanted = study.settings.scheduler, study.settings.resources
-    return StudyTask(
-        name=study.folder.name,
-        components=own_components(study.recipe),
-        recipe=study.recipe.model_dump(mode="json"),
-        space=study.space,
-        dataset=dataset,
-        folder=_trials(study.folder).url,
-        metrics=[metric.name for metric in study.metrics],
-        compare=[REFERENCE, *study.settings.compare] if study.saved["labelled"] else [],
-        unit=config.unit,
-        every=config.min,
-        whole=study.saved["whole"],
-        tracking_uri=tracker.uri,
-        tracking_experiment=tracker.experiment,
-        parent_run=study.saved["study_run_id"],
-        shared=shared,
-        workers=study.recipe.resources.workers,
-        cpus=portion.cpus,
-        gpus=portion.gpus,
-        threads=portion.threads,
-        memory=None if wanted.memory_gib is None else int(wanted.memory_gib * 2**30),
-        keep=8
-        if config.name == "pbt"
-        else 1,  # PBT copies a checkpoint that its owner may have left behind
-    )
+    def _records(self) -> list[TrialRecord]:
+        return trial_records(self.searcher.study, self.study.space, self.study.metrics)
+
+    def _trial_ended(self, number: int, outcome: Outcome) -> None:
+        record = self.study.record(self._records())
+        trial = next(trial for trial in record.trials if trial.number == number)
+        self.closer.trial_ended(trial, outcome)
+        done = sum(one.state not in OPEN for one in record.trials)
+        total = self.study.settings.trials
+        self.request.watch(StudyProgress(trial, done, total, record.best))
+
+    def _tuner(self, left: int, past: list[TrialRecord]) -> tune.Tuner:
+        """Build Tune's driver.
+
+        Args:
+            past: trials with which the scheduler compares those that are left.
+        """
+        study, whole = self.study, self.study.saved["whole"]
+        scheduler = make_scheduler(
+            study.settings.scheduler, study.metrics[0], whole, space=study.space, past=past
+        )
+        trial = tune.with_parameters(StudyTrial, task=self._task())
+        return tune.Tuner(
+            tune.with_resources(trial, self.resources.request),
+            tune_config=tune.TuneConfig(
+                search_alg=self.searcher,
+                scheduler=scheduler,
+                num_samples=left,
+                # PBT's population is all of its trials: their requests limit how many run.
+                max_concurrent_trials=None if self.pbt else self.resources.concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=uuid.uuid4().hex[:8],
+                storage_path=study.folder.url_of(SCRATCH),
+                failure_config=tune.FailureConfig(max_failures=LOST_PROCESSES),
+                verbose=0,
+                callbacks=[FailureCallback(self.searcher.died)],
+                # Trials have checkpoints of their own.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+
+    def _task(self) -> StudyTask:
+        study, scheduler = self.study, self.study.settings.scheduler
+        compare = [REFERENCE, *study.settings.compare] if study.saved["labelled"] else []
+        return StudyTask(
+            study=study.folder,
+            runs=RunFolder(self.request.runs).url,
+            components=own_components(study.recipe),
+            recipe=study.recipe,
+            space=study.space,
+            dataset=self.dataset,
+            metrics=[metric.name for metric in study.metrics],
+            compare=compare,
+            budget=Budget(scheduler.unit, scheduler.min, study.saved["whole"]),
+            tracking_uri=self.tracker.uri,
+            tracking_experiment=self.tracker.experiment,
+            parent_run=study.saved["study_run_id"],
+            shared=_shared(study.recipe, self.dataset, self.request.notify),
+            resources=self.resources,
+            keep=PBT_CHECKPOINTS if self.pbt else 1,
+        )
+
+    def _close(self) -> None:
+        if not self.closer.close():
+            self.request.notify(
+                "the tracking server misses metrics of trials; they wait in "
+                f"{self.closer.trials.url}, and --resume sends them"
+            )
 
 
 def _shared(recipe: Experiment, dataset: str, notify: Notify) -> Shared | None:
-    """Decoded once for all trials, if it fits."""
+    """Decode once for all trials. Returns None if that does not fit."""
     try:
         return Shared.decode(recipe, dataset, bank=ONLINE_BANK, queries=ONLINE_QUERIES)
     except ResourceError:
@@ -231,7 +259,7 @@ def _shared(recipe: Experiment, dataset: str, notify: Notify) -> Shared | None:
 
 @contextlib.contextmanager
 def _running(tracker: Tracker, run_id: str) -> Iterator[None]:
-    """The study's run in MLflow is marked as what becomes of it."""
+    """Mark the study's run in MLflow as running, then as interrupted or failed if it is."""
     with contextlib.suppress(TrackingError):
         tracker.resume(run_id)
     try:
@@ -240,7 +268,3 @@ def _running(tracker: Tracker, run_id: str) -> Iterator[None]:
         with contextlib.suppress(TrackingError):
             tracker.finish(run_id, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
-
-
-def _trials(folder: RunFolder) -> RunFolder:
-    return RunFolder(f"{folder.url}/{TRIALS}")

@@ -1,74 +1,76 @@
-"""A trial with several workers: a Ray Train run that asks after each evaluation whether to go
-on."""
+"""A trial with several workers: a Ray Train run that asks after each evaluation whether to go on."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Generator
-from dataclasses import asdict
 from typing import Any
 
 import ray
 
 from manta.errors import RunError, TrainingStopped
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
+from manta.runs.folder import RunFolder
 from manta.training.images import Shared
 from manta.training.loop import Worker
 from manta.training.task import Rung, Task
+from manta.tuning.trials.allocate import TrialResources
 
 _END = "end"
 
 
 class Gate:
-    """Between rank 0 and the trial: a rung goes one way, leave to go on the other. An actor without
-    a CPU."""
+    """Actor between rank 0 and the trial: rungs go one way, leave to go on the other way.
+
+    It takes no CPU.
+    """
 
     def __init__(self) -> None:
         self.rungs: queue.Queue[Any] = queue.Queue()
         self.answers: queue.Queue[bool] = queue.Queue()
 
     def ask(self, rung: Rung) -> bool:
-        """Called by rank 0: whether to train on. Waits for the trial's answer."""
+        """Return whether to train on, for rank 0. Waits for the trial's answer."""
         self.rungs.put(rung)
         return self.answers.get()
 
     def answer(self, go_on: bool) -> None:
+        """Answer rank 0's question."""
         self.answers.put(go_on)
 
     def next(self) -> Any:
-        """Called by the trial: the next rung, or how the run ended. Waits for it."""
+        """Return the next rung, or how the run ended, for the trial. Waits for it."""
         return self.rungs.get()
 
-    def end(self, how: Any) -> None:
-        self.rungs.put((_END, how))
+    def end(self, reason: Exception | None) -> None:
+        """Tell the trial that the run has ended; None: at its last step."""
+        self.rungs.put((_END, reason))
 
 
 class Group:
-    """The workers of one trial, with the face of one `Worker`.
+    """The workers of one trial, with the interface of one `Worker`.
 
     Stopping goes through the gate: the workers leave their loop, the Ray Train run ends as it would
     at its last step, and everything that it held is free again. A killed Ray Train controller would
     leak its placement group.
     """
 
-    def __init__(
-        self, task: Task, shared: Shared | None, *, workers: int, cpus: float, gpus: float
-    ) -> None:
-        self.task, self.shared = task, shared
-        self.workers, self.cpus, self.gpus = workers, cpus, gpus
+    def __init__(self, task: Task, shared: Shared | None, resources: TrialResources) -> None:
+        self.task, self.shared, self.resources = task, shared, resources
         self._gate: Any = None
         self._thread: threading.Thread | None = None
 
     def train(
         self, source: tuple[Checkpoints, CheckpointManifest] | None = None
     ) -> Generator[Rung]:
-        """As `Worker.train`.
+        """Yield rungs as `Worker.train` does.
 
         Raises:
             TrainingStopped: the watch ended it.
             RunError: a worker failed.
         """
+        # Each of the two sides may wait in `next` or `ask` while the other one calls.
         self._gate = ray.remote(num_cpus=0, max_concurrency=4)(Gate).remote()
         self._thread = threading.Thread(
             target=self._fit, args=(source,), name="manta-group", daemon=True
@@ -87,6 +89,8 @@ class Group:
                 ray.get(self._gate.answer.remote(True))
                 waiting = False
         finally:
+            # The generator is closed at its `yield` where the trial is stopped. The workers must
+            # hear that before the thread is waited for, which ends with them.
             if waiting:
                 ray.get(self._gate.answer.remote(False))
             self._thread.join()
@@ -96,41 +100,40 @@ class Group:
         from ray.train import RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
 
-        place = None if source is None else (source[0].folder.url, source[1].step)
-        config = {
-            "task": asdict(self.task),
-            "shared": self.shared,
-            "gate": self._gate,
-            "source": place,
-        }
-        resources = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        resources = self.resources
+        each = {"CPU": resources.cpus} | ({"GPU": resources.gpus} if resources.gpus else {})
         trainer = TorchTrainer(
             group_loop,
-            train_loop_config=config,
+            train_loop_config={
+                "task": self.task,
+                "shared": self.shared,
+                "gate": self._gate,
+                "source": None if source is None else (source[0].folder.url, source[1].step),
+            },
             scaling_config=ScalingConfig(
-                num_workers=self.workers, use_gpu=self.gpus > 0, resources_per_worker=resources
+                num_workers=resources.workers,
+                use_gpu=resources.gpus > 0,
+                resources_per_worker=each,
             ),
             run_config=RunConfig(
-                name=f"attempt-{self.task.attempt}", storage_path=f"{self.task.folder}/ray"
+                name=f"attempt-{self.task.attempt}",
+                storage_path=RunFolder(self.task.folder).url_of("ray"),
             ),
         )
-        how: Exception | None = None
+        reason: Exception | None = None
         try:
-            found = trainer.fit().return_value
-            if found is not None:
-                how = TrainingStopped(found["message"], diagnosis=found["diagnosis"])
+            diagnosis = trainer.fit().return_value
+            if diagnosis is not None:
+                reason = TrainingStopped(diagnosis["message"], diagnosis=diagnosis["diagnosis"])
         except Exception as error:  # whatever ended the run is the trial's to report
             lines = [line for line in str(error).splitlines() if line.strip()]
-            how = RunError(lines[-1].strip() if lines else type(error).__name__)
-        ray.get(self._gate.end.remote(how))
+            reason = RunError(lines[-1].strip() if lines else type(error).__name__)
+        ray.get(self._gate.end.remote(reason))
 
 
 def group_loop(config: dict[str, Any]) -> dict[str, str] | None:
-    """What each Ray Train worker of a trial runs. Returns the watch's diagnosis, if it ended the
-    trial."""
-    from manta.runs.folder import RunFolder
-
-    worker = Worker(Task(**config["task"]), config["shared"])
+    """Run one Ray Train worker of a trial. Returns the watch's diagnosis, if it ended the trial."""
+    worker = Worker(config["task"], config["shared"])
     source = None
     if config["source"] is not None:
         url, step = config["source"]
@@ -139,6 +142,8 @@ def group_loop(config: dict[str, Any]) -> dict[str, str] | None:
     try:
         with worker.sampling():
             for rung in worker.train(source):
+                # Before the trial hears of the rung: it may then point another trial to this
+                # checkpoint.
                 worker.checkpoints.wait()
                 go_on = ray.get(config["gate"].ask.remote(rung)) if worker.rank == 0 else False
                 if not worker.agreed(go_on):

@@ -20,8 +20,8 @@ from manta.errors import ConfigError
 from manta.report.study.record import TrialRecord
 from manta.tuning.space.read import Parameter, Space
 from manta.tuning.study.metrics import StudyMetric
+from manta.tuning.study.rung_result import REPEATED, RESOURCE
 from manta.tuning.study.settings import SchedulerConfig
-from manta.tuning.study.storage import REPEATED, RESOURCE
 
 
 def make_scheduler(

@@ -9,19 +9,21 @@ from manta.report.study.record import TrialRecord
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Of a study, after a trial.
+class StudyProgress:
+    """How far a study is when a trial has ended.
 
     Attributes:
         trial: the one that ended.
-        done, asked: trials.
+        done: trials that have ended.
+        trials: of the whole study.
         best: so far; None while none is complete.
     """
 
     trial: TrialRecord
     done: int
-    asked: int
+    trials: int
     best: TrialRecord | None
 
 
-Watch = Callable[[Standing], None]
+OnTrialEnd = Callable[[StudyProgress], None]
+"""Called whenever a trial of a study has ended."""
