@@ -21,9 +21,9 @@ from conformance.objective_kit import labels, pictures
 from manta.encoders import EncoderConfig
 from manta.encoders import build as build_encoder
 from manta.encoders.concatenation import Concatenation
+from manta.encoders.layers import LayerReader
 from manta.errors import ConfigError
 from manta.evaluators import build
-from manta.evaluators._layers import LayerReader
 from manta.evaluators.layers import LayersConfig, information, pwcca, ridge
 
 

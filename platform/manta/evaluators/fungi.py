@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from manta.encoders.layers import find_layer
 from manta.errors import ConfigError
 from manta.evaluators._base import (
     EVALUATORS,
@@ -36,7 +37,6 @@ from manta.evaluators._base import (
     Features,
     Scores,
 )
-from manta.evaluators._layers import find
 from manta.evaluators._metrics import Metric
 from manta.evaluators.knn import KNN, KNNConfig
 
@@ -297,7 +297,7 @@ def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
 
 def _tapped(encoder: nn.Module, name: str | None) -> nn.Linear | nn.Conv2d:
     if name is not None:
-        chosen = find(encoder, name)
+        chosen = find_layer(encoder, name)
         if not isinstance(chosen, nn.Linear | nn.Conv2d):
             raise ConfigError(
                 f"fungi.layer: {name!r} is no linear layer and no convolution; choose one that is"

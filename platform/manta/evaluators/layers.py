@@ -22,6 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from manta.encoders.layers import LayerReader
 from manta.evaluators._base import (
     EVALUATORS,
     EncoderAccess,
@@ -30,7 +31,6 @@ from manta.evaluators._base import (
     Features,
     Scores,
 )
-from manta.evaluators._layers import LayerReader
 from manta.evaluators._metrics import Metric, MetricFigure
 from manta.evaluators._probe import standardise
 

@@ -1,0 +1,147 @@
+"""Features from inside an encoder: the outputs of its layers, pooled over positions."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from manta.encoders._protocols import Encoder
+from manta.encoders.concatenation import Concatenation
+from manta.errors import ConfigError
+
+_PART = re.compile(r"parts\.(?P<number>\d+)\.(?P<rest>.+)")
+
+
+def stages(encoder: Encoder) -> list[str]:
+    """Return the names of an encoder's stages or blocks, first to last, as timm lists them.
+
+    Those of a concatenation are its last part's.
+
+    Raises:
+        ConfigError: the encoder is not timm's.
+    """
+    if isinstance(encoder, Concatenation):
+        return stages(cast(Encoder, encoder.parts[-1]))
+    listed = getattr(getattr(encoder, "model", None), "feature_info", None)
+    if not listed:
+        raise ConfigError(
+            "this encoder does not say which layers it has; "
+            "name them by the evaluator's layers=[...]"
+        )
+    return [str(stage["module"]) for stage in listed]
+
+
+def find_layer(encoder: nn.Module, name: str) -> nn.Module:
+    """Return a submodule such as `layer3` or `blocks.5.attn.proj`.
+
+    Of a concatenation `parts.0.layer3` names a layer of one part, `layer3` its last part's. A name
+    for a layer of a concatenation names one of its untrained start too, which is one such part.
+
+    Raises:
+        ConfigError: the encoder has none of that name.
+    """
+    return _located(encoder, name)[1]
+
+
+def _located(encoder: nn.Module, name: str) -> tuple[nn.Module, nn.Module]:
+    """Return the model that has a layer, and the layer."""
+    of_part = _PART.fullmatch(name)
+    if isinstance(encoder, Concatenation):
+        if of_part is None:
+            return _located(encoder.parts[-1], name)
+        if int(of_part["number"]) >= len(encoder.parts):
+            raise ConfigError(
+                f"the encoder has no layer {name!r}; it has {len(encoder.parts)} parts"
+            )
+        return _located(encoder.parts[int(of_part["number"])], of_part["rest"])
+    root: nn.Module = getattr(encoder, "model", encoder)
+    names = [layer for layer, _ in root.named_modules() if layer]
+    if of_part is not None and name not in names:
+        name = of_part["rest"]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3)
+        near = near or [layer for layer in names if "." not in layer]
+        raise ConfigError(f"the encoder has no layer {name!r}; such as {', '.join(near[:8])}")
+    return root, root.get_submodule(name)
+
+
+class LayerReader:
+    """Reader of the pooled outputs of an encoder's layers.
+
+    Args:
+        layers: names of submodules; None: every stage or block that timm lists.
+
+    Raises:
+        ConfigError: the encoder has no such layer.
+    """
+
+    def __init__(self, encoder: Encoder, layers: Sequence[str] | None = None) -> None:
+        self.encoder = encoder
+        names = stages(encoder) if layers is None else layers
+        located = {name: _located(encoder, name) for name in names}
+        self.modules = {name: layer for name, (_, layer) in located.items()}
+        self._channels_last = {
+            name: getattr(model, "output_fmt", None) == "NHWC"
+            for name, (model, _) in located.items()
+        }
+
+    def __call__(self, prepared: Tensor) -> dict[str, Tensor]:
+        """Return `[N, D]` float32 of each layer, by name, without gradients.
+
+        Args:
+            prepared: the encoder's input.
+
+        Raises:
+            ConfigError: a layer takes no part in the embedding.
+        """
+        outputs: dict[str, Tensor] = {}
+        with torch.no_grad(), self._hooks(outputs):
+            self.encoder.embed(prepared)
+        for name in self.modules:
+            if name not in outputs:
+                raise ConfigError(
+                    f"layer {name!r} takes no part in the encoder's embedding; choose another layer"
+                )
+        return {
+            name: pooled(outputs[name], channels_last=self._channels_last[name]).float()
+            for name in self.modules
+        }
+
+    @contextlib.contextmanager
+    def _hooks(self, outputs: dict[str, Tensor]) -> Iterator[None]:
+        def keep(name: str) -> Any:
+            def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+                outputs[name] = output if isinstance(output, Tensor) else output[0]
+
+            return hook
+
+        # Removed after each call, so that an encoder that is trained on carries none.
+        with contextlib.ExitStack() as stack:
+            for name, module in self.modules.items():
+                stack.callback(module.register_forward_hook(keep(name)).remove)
+            yield
+
+
+def pooled(output: Tensor, *, channels_last: bool = False) -> Tensor:
+    """Return `[N, D]`, the mean over positions of a layer's output.
+
+    Args:
+        output: a map `[N, D, h, w]`, or `[N, h, w, D]` as Swin's; tokens `[N, T, D]`, all of them;
+            or `[N, D]`, which stays. Images are square, and so are maps: the two equal sides tell
+            which axis holds the channels, also of a channels-first convolution within a model of
+            the other kind.
+        channels_last: where they are where all three axes are equal, as timm's models say by
+            `output_fmt`.
+    """
+    if output.ndim == 4:
+        _, first, middle, last = output.shape
+        if not first == middle == last:
+            channels_last = first == middle
+        return output.mean((1, 2)) if channels_last else output.mean((2, 3))
+    return output.mean(1) if output.ndim == 3 else output
