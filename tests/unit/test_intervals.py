@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import product
 
@@ -93,6 +94,28 @@ def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
         gain = paired_gain(torch.from_numpy(draw > 0.95), torch.from_numpy(draw < 0.05))
         held += gain.low <= 0 <= gain.high
     assert 0.93 < held / 1000 < 0.97
+
+
+def test_scores_that_are_no_answers_are_resampled() -> None:
+    """The same numbers as by drawing resamples one after the other, from the same seed."""
+    scores = torch.from_numpy(np.random.default_rng(3).random(150))
+    draw = np.random.default_rng(0)
+    means = [float(scores[draw.integers(150, size=150)].mean()) for _ in range(2000)]
+    expected = tuple(np.quantile(means, [0.025, 0.975]))
+    assert interval(scores) == pytest.approx(expected, abs=1e-12)
+    gain = paired_gain(scores, torch.zeros(150, dtype=torch.bool))
+    assert gain == pytest.approx((float(scores.mean()), *expected), abs=1e-12)
+
+
+@pytest.mark.parametrize("scores", [[0.25], [0.25, 0.25, 0.25]])
+def test_scores_that_do_not_vary_have_an_interval_without_width(scores: list[float]) -> None:
+    assert interval(torch.tensor(scores)) == (0.25, 0.25)
+
+
+def test_scores_that_are_not_finite_have_no_interval() -> None:
+    low, high = interval(torch.tensor([0.5, float("nan"), 1.0]))
+    assert math.isnan(low)
+    assert math.isnan(high)
 
 
 def digits() -> Features:

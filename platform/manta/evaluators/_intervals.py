@@ -1,4 +1,4 @@
-"""How far accuracies may be off, from which queries were answered rightly.
+"""Intervals of accuracies and of their differences, from which queries were answered correctly.
 
 The percentile bootstrap (Efron & Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13).
 Where queries are right or wrong it is taken at its limit of infinitely many resamples: one of n
@@ -6,8 +6,8 @@ queries holds wins, losses and the rest in multinomial numbers, so the distribut
 that of one query convolved n times with itself, exact by a Fourier transform, with no seed and no
 resample ever drawn. Scores that are not bool (a precision, a mean over cases) are resampled.
 
-It asks how other queries of the same kind would have come out, not how another training run would
-have. An accuracy of 0 or 1 has an interval of no width, however few the queries.
+An interval says how other queries of the same kind would have come out, not how another training
+run would have. An accuracy of 0 or 1 has an interval of no width, however few the queries.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 LEVEL = 0.95
-"""Of all intervals: a fortieth of the resamples lies on each side."""
-
+"""Confidence of all intervals: a fortieth of the resamples lies on each side."""
 
 RESAMPLES = 2_000
-"""Of scores that are not bool."""
+"""Resamples of scores that are not bool."""
+
+ENTRIES_AT_A_TIME = 1_000_000
+"""Scores that are drawn at a time; bounds the memory."""
 
 
 class Gain(NamedTuple):
-    """A difference of two accuracies, and the interval that it lies in; fractions of 1."""
+    """Difference of two accuracies, and the interval that it lies in; fractions of 1."""
 
     gain: float
     low: float
@@ -36,19 +38,20 @@ class Gain(NamedTuple):
 
 
 def interval(scores: Tensor) -> tuple[float, float]:
-    """The 95% interval of the mean of `scores: [Q]`: bool where they say which queries were
-    answered rightly."""
+    """Return the 95% interval of the mean of `scores: [Q]`.
+
+    Bool scores say which queries were answered correctly.
+    """
     if scores.dtype != torch.bool:
         return _resampled(scores)
     return _quantiles(wins=int(scores.sum()), losses=0, queries=len(scores))
 
 
 def paired_gain(a: Tensor, b: Tensor) -> Gain:
-    """How much better `a: [Q]` does than `b: [Q]` on the same queries; both as `interval` takes
-    them.
+    """Return how much better `a: [Q]` does than `b: [Q]` on the same queries.
 
-    Only the queries on which the two differ move it, so it tells apart what two intervals of
-    accuracies cannot.
+    Both are as `interval` takes them. Only the queries on which the two differ move it, so it tells
+    apart what two intervals of accuracies cannot.
     """
     if a.dtype != torch.bool or b.dtype != torch.bool:
         difference = a.double() - b.double()
@@ -58,21 +61,31 @@ def paired_gain(a: Tensor, b: Tensor) -> Gain:
 
 
 def _resampled(scores: Tensor) -> tuple[float, float]:
-    """Of the mean of `[Q]` numbers; the same at every call."""
+    """Return the bootstrap interval of the mean of `[Q]` numbers, the same at every call."""
+    from scipy.stats import bootstrap
+
     values = scores.double().cpu().numpy()
-    draw = np.random.default_rng(0)
-    means = [
-        float(values[draw.integers(len(values), size=len(values))].mean()) for _ in range(RESAMPLES)
-    ]
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    if len(values) < 2 or not np.isfinite(values).all():
+        return float(values.mean()), float(values.mean())
+    found = bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(ENTRIES_AT_A_TIME // len(values), 1),
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high)
 
 
 def _quantiles(*, wins: int, losses: int, queries: int) -> tuple[float, float]:
-    """Of the mean of resampled queries that count 1 (`wins` of them), -1 (`losses`) or 0 (the
-    others)."""
-    # The chances of sums -queries..queries, and room for a length that transforms fast; indexes
-    # wrap, so [-1] is -1.
+    """Return the exact bootstrap interval of a mean.
+
+    Queries count 1 (`wins` of them), -1 (`losses`) or 0 (the others).
+    """
+    # The probabilities of sums -queries..queries, and room for a length that transforms fast;
+    # indexes wrap, so [-1] is -1.
     one = np.zeros(next_fast_len(2 * queries + 1, real=True))
     one[1], one[-1] = wins / queries, losses / queries
     one[0] = 1 - one[1] - one[-1]
