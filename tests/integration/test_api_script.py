@@ -71,9 +71,18 @@ ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level
 run = manta.train(sys.argv[1], data="digits", name="own", overrides=TINY, progress=False)
 facts = {"metrics": dict(run.metrics), "losses": run.curves["loss"].tolist()}
 facts |= {"ray": ray.is_initialized(), "temperature": run.experiment.objective.temperature}
+study = manta.tune("space.yaml", run, name="search", trials=2, progress=False)
+facts |= {"states": study.table["state"].tolist(), "best": study.metrics["rankme"]}
+facts |= {"study": manta.Study.open("search").metrics, "page": study.page}
 print(json.dumps(facts))
 """
 )
+
+SPACE = """
+study: {metric: rankme}
+space:
+  objective.temperature: {type: float, low: 0.1, high: 1.0, log: true}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +90,7 @@ def finished(tmp_path_factory):
     """The script's folder, and what it printed."""
     folder = tmp_path_factory.mktemp("script")
     (folder / "own.py").write_text(SCRIPT)
+    (folder / "space.yaml").write_text(SPACE)
     done = subprocess.run(
         [sys.executable, "own.py", str(RECIPE)],
         cwd=folder,
@@ -102,6 +112,14 @@ def test_a_method_of_a_script_is_trained_on_a_worker(finished):
     assert facts["metrics"]["size"] > 0
     assert facts["temperature"] == 0.3
     assert facts["ray"], "the session that was there before is left as it is"
+
+
+def test_a_study_varies_a_method_of_a_script(finished):
+    _, done = finished
+    facts = json.loads(done.stdout)
+    assert facts["states"] == ["complete", "complete"]
+    assert facts["study"]["rankme"] == facts["best"] > 1
+    assert Path(facts["page"]).exists()
 
 
 def test_progress_can_be_off(finished):

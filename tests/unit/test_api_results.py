@@ -14,7 +14,7 @@ import manta
 from manta.api.display import as_html, as_text, metric_table
 from manta.errors import DataError, RunError
 from manta.files import Place
-from manta.serving._parts import Batch, part_name, write_part
+from manta.serving._parts import EmbeddedRows, part_name, write_part
 from synthetic_run import STEPS, make_run
 from synthetic_study import make_study
 
@@ -138,7 +138,7 @@ def test_embeddings_are_an_array_and_a_table(tmp_path):
     place = Place.of(tmp_path)
     for number, rows in enumerate((slice(0, 3), slice(3, 4))):
         index = np.arange(4)[rows]
-        batch = Batch(index, [f"{row}.png" for row in index], vectors[rows], [])
+        batch = EmbeddedRows(index, [f"{row}.png" for row in index], vectors[rows], [])
         write_part(place / part_name(number), 3, [batch])
     facts = {"embedded": 4, "width": 3, "unreadable": 1, "model": "first"}
     (tmp_path / "_manifest.json").write_text(json.dumps(facts))

@@ -22,7 +22,7 @@ def list_components(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """What can be named in a recipe or on the command line.
+    """List what can be named in a recipe or on the command line.
 
     Example: `manta list recipes`
     """
