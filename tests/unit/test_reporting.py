@@ -9,6 +9,8 @@ from typing import Any
 
 from manta.api.notebook import CellBar, CellBars, bar_html
 from manta.api.reporting import SILENT, reporting
+from manta.report.study.record import TrialRecord
+from manta.tuning.study.study_progress import StudyProgress
 
 
 class Drawn(CellBar):
@@ -28,7 +30,7 @@ def test_silence_draws_nothing(capfd):
         assert reporter is SILENT
         reporter.notify("starting Ray")
         reporter.embed(1, 2)
-        reporter.study(None)
+        reporter.study(StudyProgress(TrialRecord(0, {}, "complete"), 1, 2, None))
         assert reporter.ingest is reporter.training is None
     assert capfd.readouterr() == ("", "")
 
@@ -77,7 +79,7 @@ def test_a_runs_metrics_are_followed(tmp_path, monkeypatch):
         return drawn[-1]
 
     monkeypatch.setattr("manta.api.notebook.CellBar", make)
-    record = {"step": 3, "metrics": {"loss": 1.5, "images_per_second": 200.0}}
+    record = {"step": 3, "time": 1.79e9, "metrics": {"loss": 1.5, "images_per_second": 200.0}}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(record) + "\n")
     folder: Any = SimpleNamespace(is_local=True, local=tmp_path)
     stop = CellBars().training(folder, 10)
@@ -89,6 +91,19 @@ def test_a_runs_metrics_are_followed(tmp_path, monkeypatch):
     assert drawn[-1].shown[-1] == ""
 
 
+def test_a_trial_is_a_line_and_the_bar_has_the_best(monkeypatch, capfd):
+    monkeypatch.setattr("manta.api.notebook.CellBar", Drawn)
+    trial = TrialRecord(1, {"objective.temperature": 0.25}, "complete", value=0.5, epochs=3.0)
+    bars = CellBars()
+    bars.study(StudyProgress(trial, 2, 4, trial))
+    assert "trial 1" in capfd.readouterr().err
+    bar: Any = bars._study
+    assert '<progress value="2" max="4"></progress> 2 of 4 best 0.5 in trial 1' in bar.shown[0]
+    bars.close()
+    assert bar.shown[-1] == ""
+
+
 def test_a_run_on_a_store_is_not_followed():
-    stop = CellBars().training(SimpleNamespace(is_local=False), 10)
+    folder: Any = SimpleNamespace(is_local=False)
+    stop = CellBars().training(folder, 10)
     assert stop() is None

@@ -7,9 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from manta.bars import POLL_SECONDS, describe_metrics, read_new_metrics, trial_line
+
+if TYPE_CHECKING:
+    from manta.runs.folder import RunFolder
+    from manta.tuning.study.study_progress import StudyProgress
 
 REDRAW_SECONDS = 0.2
 
@@ -71,16 +75,16 @@ class CellBars:
         """Show the rows that were embedded."""
         self._embed.update(done, rows, "rows")
 
-    def study(self, progress: Any) -> None:
+    def study(self, progress: StudyProgress) -> None:
         """Print a line for the trial that ended, and show how many are left."""
         from manta.printing import say
 
         say(trial_line(progress.trial))
         best = progress.best
         note = "" if best is None else f"best {best.value:.4g} in trial {best.number}"
-        self._study.update(progress.done, progress.asked, note)
+        self._study.update(progress.done, progress.trials, note)
 
-    def training(self, folder: Any, steps: int) -> Callable[[], None]:
+    def training(self, folder: RunFolder, steps: int) -> Callable[[], None]:
         """Follow a local run's metrics in a thread; returns what ends that."""
         if not folder.is_local:
             return lambda: None

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from manta.evaluation.session import Observer
+    from manta.runs.folder import RunFolder
+    from manta.tuning.study.study_progress import StudyProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Reporter:
     notify: Callable[[str], None]
     ingest: Callable[[int, int], None] | None
     embed: Callable[[int, int], None]
-    training: Callable[[Any, int], Callable[[], None]] | None
-    study: Callable[[Any], None]
+    training: Callable[[RunFolder, int], Callable[[], None]] | None
+    study: Callable[[StudyProgress], None]
 
     @property
     def observer(self) -> Observer:
