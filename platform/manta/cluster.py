@@ -9,29 +9,30 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlparse
 
 import ray
 
 from manta.errors import ResourceError
 
-if TYPE_CHECKING:  # workers import this module first, and the configuration brings torch
-    pass
-
 DECODE_CPUS = 0.5
 """Logical CPUs of one decode task."""
 SETTINGS = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # `report` and the end of a run wait for a poll (default 2 s)
+    # `report` and the end of a run wait for a poll (default 2 s)
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_enable_worker_prestart": "0",  # idle workers start while training does, on the same cores
+    # Idle workers would start while training does, on the same cores.
+    "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # keep the user's CUDA_VISIBLE_DEVICES in processes without a GPU
+    # Keep the user's CUDA_VISIBLE_DEVICES in processes without a GPU.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 LOCAL_SETTINGS = {
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # a process more, for notices that only clouds give
+    # It is one more process, for notices that only clouds give.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
 
@@ -68,9 +69,9 @@ def connect(*, cpus: float = 0.0) -> bool:
     try:
         ray.init(**options)
     except Exception as error:  # Ray raises plain ones too
-        said = str(error).rstrip(". ")
+        reason = str(error).rstrip(". ")
         raise ResourceError(
-            f"Ray could not {doing}: {said}; `manta doctor` shows what is wrong"
+            f"Ray could not {doing}: {reason}; `manta doctor` shows what is wrong"
         ) from error
     return address == "local"
 
@@ -85,9 +86,9 @@ def start_ahead() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C as KeyboardInterrupt out of Ray Train.
+    """Raise KeyboardInterrupt at Ctrl-C within Ray Train.
 
-    Its own handler ends the workers and exits with status 0, and stays when training is over.
+    Ray's own handler ends the workers and exits with status 0, and stays when training is over.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -102,13 +103,17 @@ def interruptible() -> Iterator[None]:
 
 
 def _set(settings: dict[str, str]) -> None:
-    """Into the environment, where the user has not set them."""
+    """Set environment variables that the user has not set."""
     for key, value in settings.items():
         os.environ.setdefault(key, value)
 
 
 def _probe(address: str) -> None:
-    """Ray waits for minutes for a dead address; a socket knows at once."""
+    """Check that something listens; Ray would wait for minutes for a dead address.
+
+    Raises:
+        ResourceError: nothing does.
+    """
     if address in ("auto", "local"):
         return
     parsed = urlparse(address if "://" in address else f"ray://{address}")
@@ -117,5 +122,6 @@ def _probe(address: str) -> None:
             pass
     except OSError as error:
         raise ResourceError(
-            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start it, or unset RAY_ADDRESS to run here"
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start it, or unset "
+            "RAY_ADDRESS to run here"
         ) from None

@@ -1,4 +1,4 @@
-"""How the C library hands out memory. Work on a CPU frees and asks for the same large buffers in
+"""Settings of the C library's allocator, for work that frees and asks for the same large buffers in
 every step."""
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ def keep_freed_memory() -> bool:
     """Have glibc keep freed buffers for the next step instead of giving them back to the kernel.
 
     Otherwise each step pays for the page faults of its activations again: resnet10t at 32 px trains
-    12 to 25 % slower. Resident memory stays at its peak. Returns False where there is no glibc.
+    12 to 25 % slower. Resident memory stays at its peak.
+
+    Returns:
+        False where there is no glibc.
     """
     mallopt = getattr(_libc(), "mallopt", None)
     if mallopt is None:

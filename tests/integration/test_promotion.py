@@ -22,8 +22,8 @@ from manta.evaluators import Features, paired_gain
 from manta.evaluators.knn import KNN, KNNConfig
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.tracking import (
-    Judge,
-    Judged,
+    EvaluateModels,
+    ModelAnswers,
     RegisteredModel,
     Tracker,
     download_model,
@@ -76,16 +76,16 @@ def correct(module: ExportedEncoder) -> Tensor:
     )["knn_top1"]
 
 
-def judge_in(tracker: Tracker) -> Judge:
-    def judge(models: Sequence[str], metric: str) -> Judged:
+def evaluate_in(tracker: Tracker) -> EvaluateModels:
+    def evaluate(models: Sequence[str], metric: str) -> ModelAnswers:
         found = {}
         with tempfile.TemporaryDirectory() as scratch:
             for number, model in enumerate(models):
                 files = download_model(tracker, model, Path(scratch) / str(number))
                 found[model] = correct(load_exported(files / "encoder"))
-        return Judged(found, "s3://me:secret@bucket/digits", "d1ge57", 1000, {"k": 5})
+        return ModelAnswers(found, "s3://me:secret@bucket/digits", "d1ge57", 1000, {"k": 5})
 
-    return judge
+    return evaluate
 
 
 def weights() -> dict[str, Tensor]:
@@ -135,7 +135,7 @@ def test_only_a_challenger_that_is_truly_better_gets_the_alias(
     store: Tracker, tmp_path: Path
 ) -> None:
     run_id = store.create_run("promotion", config={})
-    judge, client = judge_in(store), store.client
+    evaluate, client = evaluate_in(store), store.client
     for number, (name, weight) in enumerate(weights().items(), start=1):
         assert registered(store, run_id, weight, tmp_path / name).version == str(number)
     champion, worse, better, noise = (
@@ -149,7 +149,7 @@ def test_only_a_challenger_that_is_truly_better_gets_the_alias(
         found = client.get_model_version("digits", version).tags
         return {key.removeprefix("manta.champion."): value for key, value in found.items()}
 
-    first = promote(store, "digits", judge, metric="knn_top1", challenger="1", min_gain=0.005)
+    first = promote(store, "digits", evaluate, metric="knn_top1", challenger="1", min_gain=0.005)
     assert (first.champion, first.gain, first.accuracy) == (None, None, float(champion.mean()))
     assert first.low < first.accuracy < first.high
     assert "no version had it before" in first.sentence
@@ -157,14 +157,14 @@ def test_only_a_challenger_that_is_truly_better_gets_the_alias(
     assert (tags("1")["outcome"], tags("1")["against"]) == ("promoted", "none")
 
     with pytest.raises(PromotionRefused, match=r"a gain of -.* train a better one") as refused:
-        promote(store, "digits", judge, metric="knn_top1", challenger="2")
+        promote(store, "digits", evaluate, metric="knn_top1", challenger="2")
     assert refused.value.status == 3
     assert worse.mean() < champion.mean() - 0.1
     assert (holder(), tags("2")["outcome"]) == ("1", "refused")
 
     with pytest.raises(PromotionRefused, match="may be chance"):
         promote(
-            store, "digits", judge, metric="knn_top1", challenger="@candidate"
+            store, "digits", evaluate, metric="knn_top1", challenger="@candidate"
         )  # the last that was registered
     assert noise.mean() > champion.mean()
     assert (holder(), tags("4")["outcome"]) == ("1", "refused")
@@ -174,9 +174,9 @@ def test_only_a_challenger_that_is_truly_better_gets_the_alias(
 
     gain = float(better.mean() - champion.mean())
     with pytest.raises(PromotionRefused, match="must lie above"):
-        promote(store, "digits", judge, metric="knn_top1", challenger="3", min_gain=gain)
+        promote(store, "digits", evaluate, metric="knn_top1", challenger="3", min_gain=gain)
     assert holder() == "1"
-    found = promote(store, "digits", judge, metric="knn_top1", challenger="3", min_gain=0.005)
+    found = promote(store, "digits", evaluate, metric="knn_top1", challenger="3", min_gain=0.005)
     assert found.gain == pytest.approx(gain)
     assert found.low > 0.005
     assert holder() == "3"
@@ -205,7 +205,7 @@ def test_only_a_challenger_that_is_truly_better_gets_the_alias(
     assert CARD.startswith(description.partition("\n\n---\n\n")[2])
     assert "secret" not in description + str(evidence)
     with pytest.raises(PromotionRefused, match="has the alias 'champion' already"):
-        promote(store, "digits", judge, metric="knn_top1", challenger="champion")
+        promote(store, "digits", evaluate, metric="knn_top1", challenger="champion")
     files = download_model(store, "models:/digits@champion", tmp_path / "champion")
     assert (files / "README.md").read_text() == CARD
 
@@ -216,22 +216,22 @@ def test_an_alias_that_moves_meanwhile_is_left_alone(tracker: Tracker, tmp_path:
         registered(tracker, run_id, torch.eye(64)[number] + 0.1, tmp_path / str(number))
     tracker.client.set_registered_model_alias("digits", "champion", "1")
 
-    def judge(models: Sequence[str], metric: str) -> Judged:
+    def evaluate(models: Sequence[str], metric: str) -> ModelAnswers:
         tracker.client.set_registered_model_alias("digits", "champion", "2")
         answers = dict(zip(models, (torch.ones(100) > 0, torch.ones(100) < 0), strict=True))
-        return Judged(answers, "data", "digest", 1, {})
+        return ModelAnswers(answers, "data", "digest", 1, {})
 
     with pytest.raises(PromotionRefused, match="was moved to version 2 meanwhile"):
-        promote(tracker, "digits", judge, metric="knn_top1")
+        promote(tracker, "digits", evaluate, metric="knn_top1")
     assert str(tracker.client.get_model_version_by_alias("digits", "champion").version) == "2"
 
 
 def test_what_is_not_there_is_one_line(tracker: Tracker, tmp_path: Path) -> None:
-    judge = judge_in(tracker)
+    evaluate = evaluate_in(tracker)
     with pytest.raises(TrackingError, match="find the model 'nothing'"):
-        promote(tracker, "nothing", judge, metric="knn_top1")
+        promote(tracker, "nothing", evaluate, metric="knn_top1")
     registered(tracker, tracker.create_run("one", config={}), torch.ones(64), tmp_path / "one")
     with pytest.raises(TrackingError, match=r"no alias 'best' \(@candidate\)"):
-        promote(tracker, "digits", judge, metric="knn_top1", challenger="best")
+        promote(tracker, "digits", evaluate, metric="knn_top1", challenger="best")
     with pytest.raises(TrackingError, match="find version 9"):
-        promote(tracker, "digits", judge, metric="knn_top1", challenger="9")
+        promote(tracker, "digits", evaluate, metric="knn_top1", challenger="9")

@@ -1,5 +1,5 @@
-"""How decoded images travel: one part of a batch is one row of a Ray Data block, its pixels one
-buffer.
+"""Packing of decoded images for travel: one part of a batch is one row of a Ray Data block, its
+pixels one buffer.
 
 A row is never split by Ray Data, and its buffer is read out of the object store without a copy.
 """
@@ -16,7 +16,7 @@ from manta.data.arrays import Images, RowIndexes
 def pack(
     number: int, indexes: RowIndexes, images: Images, labels: RowIndexes | None = None
 ) -> pa.Table:
-    """One row: `number` says what the part belongs to."""
+    """Return a table of one row; `number` says what the part belongs to."""
     columns = {"number": pa.array([number]), "index": _cell(indexes), "images": _cell(images)}
     if labels is not None:
         columns["labels"] = _cell(labels)
@@ -24,7 +24,7 @@ def pack(
 
 
 def unpack(block: pa.Table, row: int, size: int) -> tuple[int, RowIndexes, Images]:
-    """`(number, indexes, [N, 3, size, size])`, read-only views of the block."""
+    """Return `(number, indexes, [N, 3, size, size])`, read-only views of the block."""
     indexes = _view(block, "index", row).view(np.int64)
     images = _view(block, "images", row).reshape(len(indexes), 3, size, size)
     return block["number"][row].as_py(), indexes, images
@@ -37,7 +37,7 @@ def unpack_labels(block: pa.Table, row: int) -> RowIndexes | None:
 
 
 def _view(block: pa.Table, column: str, row: int) -> npt.NDArray[np.uint8]:
-    """The bytes of a cell where they lie; Arrow's scalars hold a copy."""
+    """Return the bytes of a cell where they lie; Arrow's scalars hold a copy."""
     chunks = block[column].iterchunks()
     chunk = next(chunks)
     while row >= len(chunk):
@@ -51,7 +51,7 @@ def _view(block: pa.Table, column: str, row: int) -> npt.NDArray[np.uint8]:
 
 
 def _cell(array: RowIndexes | Images) -> pa.Array:
-    """A column of one binary value over the array's own memory."""
+    """Return a column of one binary value over the array's own memory."""
     buffer = pa.py_buffer(np.ascontiguousarray(array))
     offsets = pa.py_buffer(np.array([0, buffer.size], dtype=np.int64))
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, buffer])

@@ -15,8 +15,9 @@ _DONE = object()
 
 
 class Prefetched(Generic[T]):
-    """Items of `make()`, `depth` of them ready ahead. Starts at once; an error surfaces where its
-    item would have.
+    """Iterator over `make()` with up to `depth` items ready ahead.
+
+    It starts at once; an error surfaces where its item would have.
 
     It can be closed early, by `close`, by leaving a `with` block, or by being forgotten; the
     iterator that `make` gave is closed in the thread that ran it.
@@ -48,7 +49,7 @@ class Prefetched(Generic[T]):
         return item  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Stops the thread and what it runs; harmless when repeated."""
+        """Stop the thread and what it runs; harmless when repeated."""
         self._over = True
         self._stop.set()
         while not self._queue.empty():

@@ -29,14 +29,12 @@ from manta.files import Place
 
 PARCEL_ROWS = 256
 PARCEL_BYTES = 16 << 20
-_USUAL_MODES = (
-    "RGB",
-    "L",
-    "P",
-    "RGBA",
-    "CMYK",
-)  # any other is tried, since it may have no RGB form
-_MOMENT_ROWS = 32  # rows of each parcel that enter mean and standard deviation
+_USUAL_MODES = ("RGB", "L", "P", "RGBA", "CMYK")
+"""Of Pillow; an image in any other is converted at once, since it may have no RGB form."""
+_MOMENT_ROWS = 32
+"""Rows of each parcel that enter mean and standard deviation."""
+_FACTS = ["unit", "taken", "good", "bad", "size"]
+"""Columns of a block of parcels beside the parcels themselves."""
 
 _PARCEL = pa.schema(
     {
@@ -52,7 +50,7 @@ _PARCEL = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What bounds an ingest's output.
+    """Bounds of an ingest's output.
 
     Attributes:
         max_side: shorter sides above it are shrunk to it and re-encoded; None keeps every byte.
@@ -69,7 +67,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A shard that is whole: its manifest entry, its part of the statistics, and where in the
+    """Record of a finished shard: its manifest entry, its part of the statistics, and where in the
     source it ended.
 
     Attributes:
@@ -99,7 +97,7 @@ class Written:
 
 
 def list_units(source: Source, skip: int) -> Iterator[dict[str, Any]]:
-    """Rows of `(unit number, unit)`, made while the source is being listed."""
+    """Yield rows of `(unit number, unit)` while the source is being listed."""
     try:
         for number, unit in enumerate(source.units()):
             if number >= skip:
@@ -114,12 +112,10 @@ def list_units(source: Source, skip: int) -> Iterator[dict[str, Any]]:
 def read_unit(
     source: Source, number: int, unit: Any, limits: Limits, skip: int
 ) -> Iterator[pa.Table]:
-    """Rows of one parcel each: `unit`, `taken` (samples of it so far), `good`, `size` (bytes),
-    `parcel`."""
-    most_rows, most_bytes = (
-        min(PARCEL_ROWS, limits.shard_rows),
-        min(PARCEL_BYTES, limits.shard_bytes),
-    )
+    """Yield tables of one parcel each: `unit`, `taken` (samples of it so far), `good`, `bad`,
+    `size` (bytes), `parcel`."""
+    most_rows = min(PARCEL_ROWS, limits.shard_rows)
+    most_bytes = min(PARCEL_BYTES, limits.shard_bytes)
     rows: list[dict[str, Any]] = []
     size = taken = moments = 0
     for sample in source.read(unit):
@@ -158,8 +154,8 @@ def _verified(sample: Sample, limits: Limits, *, want_moments: bool) -> dict[str
 
 
 def _moments(image: Image.Image) -> list[float]:
-    """Means of the channels, then of their squares, over at most about a quarter of a million
-    pixels."""
+    """Return means of the channels, then of their squares, over at most about a quarter of a
+    million pixels."""
     every = max(1, math.isqrt(image.width * image.height // 2**18))
     pixels = np.asarray(image)[::every, ::every].reshape(-1, 3).astype(np.float64) / 255
     return [*pixels.mean(axis=0).tolist(), *np.square(pixels).mean(axis=0).tolist()]
@@ -187,8 +183,8 @@ def _parcel(rows: list[dict[str, Any]], number: int, taken: int, size: int) -> p
 
 
 def facts(block: pa.Table) -> list[dict[str, int]]:
-    """What the driver must know of the parcels of a block: everything but the images."""
-    return block.select(["unit", "taken", "good", "bad", "size"]).to_pylist()  # type: ignore[no-any-return]
+    """Return what the driver must know of the parcels of a block: all but the images."""
+    return block.select(_FACTS).to_pylist()  # type: ignore[no-any-return]
 
 
 def write_shard(
@@ -199,7 +195,7 @@ def write_shard(
     limits: Limits,
     *blocks: pa.Table,
 ) -> Written:
-    """Writes a shard, then its record under `progress/`, which commits it.
+    """Write a shard, then its record under `progress/`, which commits it.
 
     Args:
         first: index of the shard's first row.
@@ -230,15 +226,17 @@ def write_shard(
         moment_rows=len(moments),
         digest=_digest(good),
     )
-    with (out / "progress" / f"{number:05d}.json").writing() as file:
-        file.write(written.to_json())
+    (out / "progress" / f"{number:05d}.json").write(written.to_json())
     return written
 
 
 def _write_parquet(
     place: Place, table: pa.Table, first: int, limits: Limits
 ) -> tuple[list[int], int]:
-    """Rows of each row group, and bytes of all images. A table without rows makes no file."""
+    """Write a file; return the rows of each row group, and the bytes of all images.
+
+    A table without rows makes no file.
+    """
     if table.num_rows == 0:
         return [], 0
     sizes = pa.compute.binary_length(table["bytes"]).to_numpy()
@@ -272,7 +270,8 @@ def _plain(column: Any) -> Any:
 
 
 def _cuts(sizes: Any, limits: Limits) -> list[int]:
-    """Borders of row groups, each within the limits (a single larger image makes its own)."""
+    """Return borders of row groups, each within the limits (a single larger image makes its
+    own)."""
     cuts, size = [0], 0
     for row, length in enumerate(sizes.tolist()):
         if row > cuts[-1] and (
@@ -285,8 +284,8 @@ def _cuts(sizes: Any, limits: Limits) -> list[int]:
 
 
 def _digest(table: pa.Table) -> str:
-    """SHA-256 of the rows, each field led by its length so that no two tables run into the same
-    bytes."""
+    """Return the SHA-256 of the rows, each field led by its length so that no two tables run into
+    the same bytes."""
     digest = hashlib.sha256()
     columns = (table["bytes"], table["path"], table["label"])
     for batch in pa.table(columns, names=["bytes", "path", "label"]).to_batches():

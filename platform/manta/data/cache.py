@@ -19,11 +19,12 @@ from manta.data.read import decode_rows, read_rows
 from manta.errors import DataError, ResourceError
 
 _GROUPS_PER_TASK = 16
-_FULL = 0.7  # of the object store that a cache may take; the rest is for batches on their way
+_FULL = 0.7
+"""Share of the object store that a cache may take; the rest is for batches on their way."""
 
 
 class DecodedCache:
-    """All rows of a plan, decoded at one size, as objects of this process.
+    """Cache of all rows of a plan, decoded at one size, as objects of this process.
 
     It is filled in the background, in the order in which `epoch` needs the row groups, so a first
     batch does not wait for the last row. Sent to another process it is complete, and lives as long
@@ -51,14 +52,13 @@ class DecodedCache:
         self._failure: BaseException | None = None
         self._changed = threading.Condition()
         cluster_cpus()
-        need, have = (
-            plan.rows * 3 * size * size,
-            ray.cluster_resources().get("object_store_memory", 0.0),
-        )
+        need = plan.rows * 3 * size * size
+        have = ray.cluster_resources().get("object_store_memory", 0.0)
         if need > _FULL * have:
             raise ResourceError(
-                f"data.cache=memory needs {need / 2**20:.0f} MiB of an object store of {have / 2**20:.0f} MiB; set "
-                "data.cache=none, lower data.limit, or start Ray with --object-store-memory"
+                f"data.cache=memory needs {need / 2**20:.0f} MiB of an object store of "
+                f"{have / 2**20:.0f} MiB; set data.cache=none, lower data.limit, or start Ray with "
+                "--object-store-memory"
             )
         require_cpu(cpus_per_task)
         groups = plan.groups_first_needed(epoch)
@@ -67,7 +67,7 @@ class DecodedCache:
         threading.Thread(target=self._build, args=work, name="manta-cache", daemon=True).start()
 
     def steps(self, indexes: RowIndexes) -> Iterator[Images]:
-        """`[b, 3, size, size]` for each row of `[steps, b]` indexes, copied out of the store.
+        """Yield `[b, 3, size, size]` for each row of `[steps, b]` indexes, copied out of the store.
 
         Waits for the row groups of all steps, if they are still being decoded.
         """
@@ -82,7 +82,7 @@ class DecodedCache:
             yield out
 
     def wait(self) -> None:
-        """Until every row is decoded."""
+        """Wait until every row is decoded."""
         with self._changed:
             self._changed.wait_for(
                 lambda: len(self._places) == self._groups or self._failure is not None
@@ -97,7 +97,7 @@ class DecodedCache:
         self.__dict__ |= state | {"_changed": threading.Condition()}
 
     def _fetch(self, groups: list[int]) -> dict[int, Images]:
-        """Views into the object store."""
+        """Return views into the object store, by row group."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._failure is not None or all(group in self._places for group in groups)

@@ -33,8 +33,8 @@ class BadImage(DataError):
 
 
 def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
-    """`[size, size, 3]`: the shorter side resized to `size` (bicubic, antialiased), the centre
-    kept.
+    """Return `[size, size, 3]`: the shorter side resized to `size` (bicubic, antialiased), the
+    centre kept.
 
     An image that has the size already is not resampled.
 
@@ -46,9 +46,8 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
         width, height = image.size
         short = min(width, height)
         if short >= 2 * size and image.format in ("JPEG", "MPO"):
-            image.draft(
-                None, (width * size // short, height * size // short)
-            )  # decodes at 1/2, 1/4 or 1/8
+            # Decodes at 1/2, 1/4 or 1/8.
+            image.draft(None, (width * size // short, height * size // short))
         image.load()
         image = upright_rgb(image)
     except BadImage:
@@ -65,7 +64,7 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
 
 
 def verify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """The image, decoded in full; its pixels are as stored (`upright_rgb` makes them canonical).
+    """Return the image, decoded in full, its pixels as stored (`upright_rgb` makes them canonical).
 
     Raises:
         BadImage: with one precise reason.
@@ -76,7 +75,8 @@ def verify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         image = _open(data)
         if image.width * image.height > max_pixels:
             raise BadImage(
-                f"decompression bomb: {image.width} x {image.height} pixels are over the limit of {max_pixels}"
+                f"decompression bomb: {image.width} x {image.height} pixels are over the limit of "
+                f"{max_pixels}"
             )
         image.load()
     except BadImage:
@@ -87,7 +87,7 @@ def verify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """A loaded image in mode RGB, upright by the EXIF orientation.
+    """Return a loaded image in mode RGB, upright by the EXIF orientation.
 
     Raises:
         BadImage: a mode that has no RGB form.
@@ -108,8 +108,8 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def shrink(image: Image.Image, side: int) -> bytes:
-    """An RGB image as JPEG at quality 95, with a shorter side of `side` pixels; a strip too long
-    for JPEG is cut."""
+    """Return an RGB image as JPEG at quality 95, with a shorter side of `side` pixels; a strip too
+    long for JPEG is cut."""
     scale = side / min(image.size)
     width, height = (max(side, round(length * scale)) for length in image.size)
     small = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
@@ -122,9 +122,8 @@ def shrink(image: Image.Image, side: int) -> bytes:
 
 def _open(data: bytes) -> Image.Image:
     if data.startswith(_JPEG):
-        return JpegImagePlugin.JpegImageFile(
-            io.BytesIO(data)
-        )  # a fifth of the time of sniffing the format
+        # This takes a fifth of the time of sniffing the format.
+        return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
     with _unlimited():
         return Image.open(io.BytesIO(data))
 

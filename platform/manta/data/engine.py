@@ -1,4 +1,4 @@
-"""The few things that Manta asks of Ray Data, in one place."""
+"""Ray Data as Manta uses it: ordered generator tasks, and errors out of their wrappings."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Work = Callable[[dict[str, Any]], Iterator[Any]]
 
 
 def cluster_cpus() -> float:
-    """Logical CPUs of the cluster; Ray is started if it is not."""
+    """Return the logical CPUs of the cluster; Ray is started if it is not."""
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     return float(ray.cluster_resources().get("CPU", 0.0))
 
 
 def default_tasks(world: int = 1) -> int:
-    """Decode tasks of one rank: half of the cluster's CPUs, shared among ranks; the rest is for
-    training."""
+    """Return the decode tasks of one rank: half of the cluster's CPUs, shared among ranks; the rest
+    is for training."""
     return max(1, int(cluster_cpus()) // (2 * world))
 
 
 def require_cpu(cpus: float, *, timeout: float = 60.0) -> None:
-    """Proves that a task can run. Ray Data would wait in silence for ever (ray-project/ray#44687).
+    """Check that a task can run. Ray Data would wait in silence for ever (ray-project/ray#44687).
 
     Raises:
         ResourceError: no CPU came free within `timeout` seconds.
@@ -43,8 +43,9 @@ def require_cpu(cpus: float, *, timeout: float = 60.0) -> None:
     except GetTimeoutError:
         ray.cancel(pending, force=True)
         raise ResourceError(
-            f"no task of {cpus:g} CPU could start within {timeout:g} s on a cluster of {total:g} logical CPUs: all are "
-            "held; start Ray with more CPUs (`ray start --num-cpus`), or lower resources.workers or cpus_per_worker"
+            f"no task of {cpus:g} CPU could start within {timeout:g} s on a cluster of {total:g} "
+            "logical CPUs: all are held; start Ray with more CPUs (`ray start --num-cpus`), or "
+            "lower resources.workers or cpus_per_worker"
         ) from None
 
 
@@ -55,8 +56,7 @@ def _nothing() -> None:
 def generate(
     items: Sequence[dict[str, Any]], work: Work, *, block_bytes: int, cpus: float, tasks: int
 ) -> ray.data.Dataset:
-    """A Ray Dataset that runs `work` as one generator task per item, output in the order of the
-    items.
+    """Return a Ray Dataset that runs `work` as one generator task per item, in the items' order.
 
     Each row that `work` yields should be one bounded unit: Ray Data never splits a row, and rows of
     `block_bytes` or more become blocks of their own.
@@ -66,14 +66,13 @@ def generate(
     context.execution_options.preserve_order = True
     context.target_max_block_size = max(1, block_bytes)
     hush(context)
-    pool = TaskPoolStrategy(
-        size=min(tasks, len(items))
-    )  # Ray warns of a pool larger than its input
+    # Ray warns of a pool larger than its input.
+    pool = TaskPoolStrategy(size=min(tasks, len(items)))
     return dataset.map_batches(work, batch_size=None, num_cpus=cpus, compute=pool)
 
 
 def hush(context: ray.data.DataContext) -> None:
-    """Nothing of Ray Data's on the console but errors; its own log files keep all."""
+    """Keep Ray Data's output off the console but for errors; its own log files keep all."""
     for handler in logging.getLogger("ray.data").handlers:
         if handler.name == "console":
             handler.setLevel(logging.ERROR)
@@ -82,7 +81,8 @@ def hush(context: ray.data.DataContext) -> None:
 
 
 def own_error(error: BaseException) -> MantaError | None:
-    """The MantaError that a failed task raised, out of Ray's wrappings."""
+    """Return the MantaError that a failed task raised, out of Ray's wrappings; None if it is
+    another error."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, MantaError):

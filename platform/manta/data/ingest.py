@@ -1,5 +1,5 @@
-"""Any source to canonical Parquet shards and a manifest: a Ray Data job that can be killed and run
-again.
+"""Ingest of any source into canonical Parquet shards and a manifest: a Ray Data job that can be
+killed and run again.
 
     units (listed while they are read) -> read + verify + shrink -> parcels -> shards ->
     manifest.json
@@ -35,13 +35,14 @@ from manta.errors import DataError
 from manta.files import Place
 
 IngestProgress = Callable[[int, int], None]
+"""Takes the rows that are written and the images that are quarantined, so far."""
 _WRITES_AT_ONCE = 4
 _LIST_CPUS = _WRITE_CPUS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What an ingest did.
+    """Result of an ingest.
 
     Attributes:
         resumed_rows: rows that an interrupted ingest had left; all of them if the dataset was
@@ -65,7 +66,7 @@ def ingest(
     limits: Limits | None = None,
     progress: IngestProgress | None = None,
 ) -> IngestReport:
-    """Makes the dataset `out` of `source`, or finishes it.
+    """Make the dataset `out` of `source`, or finish it.
 
     Args:
         max_side: larger images are stored as JPEG (quality 95) with this shorter side; None keeps
@@ -87,9 +88,9 @@ def ingest(
         "limits": asdict(bounds),
     }
     if is_dataset(place.url):
-        known = open_dataset(place.url)
-        _refuse_other(place, known.options, identity)
-        return _report(known, began, known.rows)
+        finished = open_dataset(place.url)
+        _refuse_other(place, finished.options, identity)
+        return _report(finished, began, finished.rows)
     done = _committed(place, identity)
     resumed = sum(item.shard.rows for item in done)
     if progress and done:
@@ -110,7 +111,7 @@ def prepare(
     cache_dir: str | os.PathLike[str],
     progress: IngestProgress | None = None,
 ) -> str:
-    """The location of the dataset for `source`: itself if it is one, else its ingest under
+    """Return the location of the dataset for `source`: itself if it is one, else its ingest under
     `cache_dir`."""
     location = prepared(source, cache_dir)
     return (
@@ -119,7 +120,7 @@ def prepare(
 
 
 def prepared(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str]) -> str:
-    """Where `prepare` puts the dataset, whether it is there yet or not.
+    """Return where `prepare` puts the dataset, whether it is there yet or not.
 
     The name of an ingest tells the source and its cheap state, so that a changed source is ingested
     anew.
@@ -144,16 +145,15 @@ class _Job:
     limits: Limits
     done: list[Written]
     progress: IngestProgress | None
-    waiting: list[tuple[Any, int]] = field(
-        default_factory=list
-    )  # (block, row of it) of parcels not yet in a shard
+    # (block, row of it) of parcels that are not yet in a shard
+    waiting: list[tuple[Any, int]] = field(default_factory=list)
     writes: deque[Any] = field(default_factory=deque)
     rows: int = 0
     size: int = 0
 
     @property
     def read_cpus(self) -> float:
-        """A CPU for each read, unless listing and writing would then find none on the only CPU."""
+        """Return the CPUs of a read: one, unless listing and writing would then find none."""
         return 1.0 if cluster_cpus() >= 2 else 0.5
 
     def run(self) -> list[Written]:
@@ -203,7 +203,7 @@ class _Job:
                 yield entry.ref
 
     def _write(self, number: int, first: int) -> int:
-        """Starts the write of the waiting parcels and returns how many rows that makes."""
+        """Start the write of the waiting parcels; return how many rows that makes."""
         refs = list(dict.fromkeys(ref for ref, _ in self.waiting))
         places = {ref: position for position, ref in enumerate(refs)}
         parcels = [(places[ref], row) for ref, row in self.waiting]
@@ -217,31 +217,33 @@ def _state(source: Source) -> str:
     return hashlib.sha256(json.dumps(source.identity()).encode()).hexdigest()[:16]
 
 
-def _refuse_other(out: Place, known: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _refuse_other(out: Place, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    """Raise DataError where a folder was begun from another source, or in another way."""
     for key, what in (
         ("source", "another source"),
         ("kind", "another kind"),
         ("limits", "other limits"),
     ):
-        if known.get(key) != wanted[key]:
+        if theirs.get(key) != ours[key]:
             raise DataError(
-                f"{out.url} holds {what} ({known.get(key)}, not {wanted[key]}); give another folder or remove it"
+                f"{out.url} holds {what} ({theirs.get(key)}, not {ours[key]}); give another "
+                "folder or remove it"
             )
-    if known.get("state") != wanted["state"]:
+    if theirs.get("state") != ours["state"]:
         raise DataError(
-            f"{wanted['source']} changed since {out.url} was begun; give another folder or remove it"
+            f"{ours['source']} changed since {out.url} was begun; give another folder or remove it"
         )
 
 
 def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
-    """The shards that an interrupted ingest of the same source left whole, up to the first gap."""
+    """Return the shards that an interrupted ingest of the same source left whole, up to the first
+    gap; mark a new folder as this ingest's."""
     marker = out / "ingest.json"
     if not marker.exists():
         if out.exists() and (not out.is_dir() or next(out.entries(), None) is not None):
             raise DataError(f"{out.url} exists and is not a Manta dataset; give a new folder")
         (out / "progress").make()
-        with marker.writing() as file:
-            file.write(json.dumps(identity).encode())
+        marker.write(json.dumps(identity).encode())
         return []
     _refuse_other(out, json.loads(marker.read()), identity)
     (out / "progress").make()
@@ -253,7 +255,7 @@ def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
 
 
 def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Written]) -> Manifest:
-    """Quarantine first, the manifest last: a folder with a manifest is whole."""
+    """Write the quarantine first and the manifest last: a folder with a manifest is whole."""
     bad = [row for item in done for row in item.bad]
     rows = sum(item.shard.rows for item in done)
     names = pa.schema({"path": pa.string(), "reason": pa.string()})
@@ -265,7 +267,8 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
     if rows == 0:
         example = f", as in {bad[0][0]}: {bad[0][1]}" if bad else ""
         raise DataError(
-            f"none of the {len(bad)} files of {source.place.url} is an image that can be read{example}"
+            f"none of the {len(bad)} files of {source.place.url} is an image that can be read"
+            f"{example}"
         )
     moment_rows = sum(item.moment_rows for item in done)
     sums = np.sum([item.moments for item in done], axis=0) / moment_rows
@@ -291,8 +294,7 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
         bytes=sum(item.shard.bytes for item in done),
         options=identity,
     )
-    with (out / FILE).writing() as file:
-        file.write(manifest.to_json().encode())
+    (out / FILE).write(manifest.to_json().encode())
     (out / "progress").remove()
     out.sweep()
     return manifest

@@ -1,4 +1,4 @@
-"""What an ingested dataset is: `manifest.json` beside its Parquet shards."""
+"""Description of an ingested dataset: `manifest.json` beside its Parquet shards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """The facts of an ingested dataset. Row `i` of the whole has `index == i`, for ever.
+    """Facts of an ingested dataset. Row `i` of the whole has `index == i`, for ever.
 
     Attributes:
         location: where the dataset lies; not in the file, so that a dataset can be moved.
@@ -77,7 +77,7 @@ class Manifest:
 
     @cached_property
     def group_starts(self) -> npt.NDArray[np.int64]:
-        """`[G + 1]`: first row of each row group of the whole dataset, then the number of rows."""
+        """Return `[G + 1]`: the first row of each row group, then the number of rows."""
         rows = np.concatenate(
             [np.asarray(shard.row_groups, dtype=np.int64) for shard in self.shards]
         )
@@ -85,17 +85,17 @@ class Manifest:
 
     @cached_property
     def shard_starts(self) -> npt.NDArray[np.int64]:
-        """`[S + 1]`: number of the first row group of each shard, then the number of row groups."""
+        """Return `[S + 1]`: the first row group of each shard, then the number of row groups."""
         return np.cumsum([0, *(len(shard.row_groups) for shard in self.shards)], dtype=np.int64)
 
     def find_group(self, group: int) -> tuple[str, int]:
-        """`(path of the shard, row group in it)` of a row group of the whole dataset."""
+        """Return `(path of the shard, row group in it)` of a row group of the whole dataset."""
         shard = int(np.searchsorted(self.shard_starts, group, side="right")) - 1
         return self.shards[shard].path, group - int(self.shard_starts[shard])
 
 
 def open_dataset(location: str | os.PathLike[str]) -> Manifest:
-    """The manifest of an ingested dataset.
+    """Return the manifest of an ingested dataset.
 
     Raises:
         DataError: there is none, or it is not one that this version reads.
@@ -111,16 +111,16 @@ def open_dataset(location: str | os.PathLike[str]) -> Manifest:
         raise DataError(f"{place.url}/{FILE} cannot be read: {error}; ingest again") from None
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise DataError(f"{place.url}/{FILE} is not of version {VERSION}; ingest again")
-    known = {item.name for item in fields(Manifest)} - {"location"}
-    if missing := known - content.keys():
+    names = {item.name for item in fields(Manifest)} - {"location"}
+    if missing := names - content.keys():
         raise DataError(f"{place.url}/{FILE} lacks {', '.join(sorted(missing))}; ingest again")
     shards = [Shard(**shard) for shard in content.pop("shards")]
     return Manifest(
-        location=place.url, shards=shards, **{key: content[key] for key in known - {"shards"}}
+        location=place.url, shards=shards, **{key: content[key] for key in names - {"shards"}}
     )
 
 
 def is_dataset(location: str | os.PathLike[str]) -> bool:
-    """Whether an ingest was finished there."""
+    """Return whether an ingest was finished there."""
     place = Place.of(location)
     return not place.is_glob and (place / FILE).exists()

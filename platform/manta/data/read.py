@@ -1,4 +1,4 @@
-"""Rows of a dataset to decoded arrays: what runs in a decode task, or in process.
+"""Reading and decoding of rows, in a decode task or in process.
 
 A task holds the encoded bytes of the rows that it was asked for, one row group, and one part of a
 batch.
@@ -30,7 +30,7 @@ _REMOTE_READS = 8
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Rows as they lie in the dataset, in the order in which they were asked for."""
+    """Encoded rows, in the order in which they were asked for."""
 
     data: list[bytes]
     labels: list[int | None] | None
@@ -38,7 +38,7 @@ class Encoded:
 
 
 def read_labels(manifest: Manifest, indexes: RowIndexes) -> list[int | None] | None:
-    """The labels of some rows; None where the dataset has none. No image is read."""
+    """Return the labels of some rows; None where the dataset has none. No image is read."""
     return (
         read_rows(manifest, indexes, labels=True, images=False).labels
         if manifest.labelled
@@ -54,12 +54,13 @@ def read_rows(
     paths: bool = False,
     images: bool = True,
 ) -> Encoded:
-    """Encoded rows. Each row group that is touched is read once, and the rest of it is let go."""
+    """Return encoded rows. Each row group that is touched is read once, and the rest of it is
+    let go."""
     groups = np.searchsorted(manifest.group_starts, indexes, side="right") - 1
     touched, inverse = np.unique(groups, return_inverse=True)
     by_group = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
-    wanted = {"image.bytes": images, "image.path": paths, "label": labels and manifest.labelled}
-    columns = [name for name, is_wanted in wanted.items() if is_wanted]
+    choice = {"image.bytes": images, "image.path": paths, "label": labels and manifest.labelled}
+    columns = [name for name, is_chosen in choice.items() if is_chosen]
     data = [b""] * len(indexes)
     numbers: list[int | None] = [None] * len(indexes)
     names = [""] * len(indexes)
@@ -93,7 +94,7 @@ def read_rows(
 
 
 def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size: int) -> Images:
-    """`[N, 3, size, size]`.
+    """Return decoded rows `[N, 3, size, size]`.
 
     Raises:
         DataError: a row that was good when it was ingested is not any more.
@@ -104,7 +105,8 @@ def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size
             images[place] = decode(encoded, size).transpose(2, 0, 1)
         except BadImage as error:
             raise DataError(
-                f"row {indexes[place]} of {manifest.location} was damaged after its ingest ({error}); ingest again"
+                f"row {indexes[place]} of {manifest.location} was damaged after its ingest "
+                f"({error}); ingest again"
             ) from None
     return images
 
@@ -112,8 +114,8 @@ def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size
 def decode_steps(
     manifest: Manifest, indexes: RowIndexes, size: int
 ) -> Iterator[tuple[int, RowIndexes, Images]]:
-    """`(row of indexes, part of it, images)` for `[steps, batch]` indexes, in order, in parts of
-    bounded size."""
+    """Yield `(row of indexes, part of it, images)` of `[steps, batch]` indexes, in order, in parts
+    of bounded size."""
     steps, batch = indexes.shape
     encoded = read_rows(manifest, indexes.reshape(-1)).data
     part = rows_per_part(size)
@@ -128,7 +130,7 @@ def decode_steps(
 
 
 def rows_per_part(size: int) -> int:
-    """How many decoded images make a part."""
+    """Return how many decoded images make a part."""
     return max(1, PART_BYTES // (3 * size * size))
 
 

@@ -33,11 +33,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Executor = Literal["ray", "local"]
-ITEMS_PER_LEG = 128  # Ray Data is slow to start on thousands: 1,000 items cost a second or two
-CACHED_AHEAD = 2  # batches; copying one is quick, and every trial of a study holds its own
-_ITEM_BYTES = (
-    256 << 20
-)  # decoded; a task of more would keep its first batch waiting and the store full
+ITEMS_PER_LEG = 128
+"""Ray Data is slow to start on thousands: 1,000 items cost a second or two."""
+CACHED_AHEAD = 2
+"""Batches ahead of a cache: copying one is quick, and every trial of a study holds its own."""
+_ITEM_BYTES = 256 << 20
+"""Decoded bytes of an item; a task of more would keep its first batch waiting and the store
+full."""
 T_co = TypeVar("T_co", covariant=True)
 Part = tuple[int, RowIndexes, Images]  # global step, indexes, pixels
 Parts = Generator[Part, None, None]
@@ -89,8 +91,8 @@ def stream(
     cpus_per_task: float = 0.5,
     prefetch: int = 4,
 ) -> Closing[RankBatch]:
-    """Batches of the steps `start_step` to `stop_step` of a run, the same whatever the executor,
-    cache or tasks.
+    """Return batches of the steps `start_step` to `stop_step` of a run, the same whatever the
+    executor, cache or tasks.
 
     Work starts at once. Close the iterator, or exhaust it.
 
@@ -134,8 +136,7 @@ def stream(
 
 
 def _items(plan: Plan, world: int, size: int, start_step: int, stop_step: int) -> Iterator[Item]:
-    """The items of the steps, made when asked for: whole segments, or as much of one as a task may
-    decode."""
+    """Yield the items of the steps: whole segments, or as much of one as a task may decode."""
     most = max(1, _ITEM_BYTES // (plan.batch_size // world * 3 * size * size))
     step = start_step
     while step < stop_step:
@@ -147,7 +148,7 @@ def _items(plan: Plan, world: int, size: int, start_step: int, stop_step: int) -
 
 
 def _steps(plan: Plan, rank: int, world: int, item: Item) -> tuple[int, RowIndexes]:
-    """`(first step of the whole run, [steps, b] indexes)` of an item."""
+    """Return `(first step of the whole run, [steps, b] indexes)` of an item."""
     segment = plan.segment(item.epoch, item.segment, rank=rank, world=world)
     rows = segment.indexes[item.first - segment.first_step : item.stop - segment.first_step]
     return item.epoch * plan.steps_per_epoch + item.first, rows
@@ -173,7 +174,7 @@ def _from_cache(
 
 
 def _batches(parts: Parts, batch: int, size: int) -> Generator[RankBatch, None, None]:
-    """Parts put together, copied out of the object store into the batch's own memory."""
+    """Yield batches put together of parts, copied out of the object store into their own memory."""
     with closing(parts):
         for step, rows, images in parts:
             index = np.empty(batch, dtype=np.int64)
@@ -222,7 +223,7 @@ class _Legs:
                         open_leg.close()
 
     def _started(self, leg: list[Item]) -> Parts:
-        """The leg with its first part there already."""
+        """Return the leg with its first part there already."""
         parts = self._run(leg)
         first = next(parts)
 

@@ -47,7 +47,10 @@ def tracking(runs: Path) -> Check:
         )
     port = parts.port or _DEFAULT_PORTS[scheme]
     if not _answers(parts.hostname, port):
-        mend = f"start the server at {parts.hostname}:{port}, or unset MLFLOW_TRACKING_URI to keep runs in a local file"
+        mend = (
+            f"start the server at {parts.hostname}:{port}, or unset MLFLOW_TRACKING_URI to keep "
+            "runs in a local file"
+        )
         return Check("tracking store", "bad", f"{shown} does not answer", mend)
     return Check("tracking store", "ok", f"{shown} answers")
 

@@ -35,14 +35,17 @@ def python() -> Check:
 
 
 def torch_pair() -> Check:
-    """Check that torchvision was built for this torch; else it fails at import, and timm with it."""
+    """Check that torchvision was built for this torch; else its import fails, and timm's."""
     found = f"torch {installed_version('torch')}, torchvision {installed_version('torchvision')}"
     try:
         torch = import_module("torch")
         boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
         import_module("torchvision").ops.nms(boxes, torch.ones(1), 0.5)
     except Exception as error:
-        mend = "pip install --force-reinstall torch torchvision (both from one index, so that they match)"
+        mend = (
+            "pip install --force-reinstall torch torchvision (both from one index, so that they "
+            "match)"
+        )
         return Check("torch", "bad", f"{found}: {one_line(error)}", mend)
     return Check("torch", "ok", found)
 
@@ -65,6 +68,9 @@ def ray() -> Check:
     check = package("ray", "==2.60.*")
     extras = [module for module in ("aiohttp_cors", "opencensus") if find_spec(module) is None]
     if check.status == "ok" and extras:
-        found = f"{check.found} without its dashboard ({', '.join(extras)} missing): stopped trials keep their resources"
+        found = (
+            f"{check.found} without its dashboard ({', '.join(extras)} missing): stopped trials "
+            "keep their resources"
+        )
         return Check("Ray", "bad", found, "pip install 'ray[default,train,tune,data]==2.60.0'")
     return check

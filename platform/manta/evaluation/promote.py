@@ -12,7 +12,7 @@ from manta.evaluation.session import EvaluationSession, Observer
 from manta.evaluators import EVALUATORS, Evaluator, Features, build, counted, describe_metric
 from manta.models.find import model_folder
 from manta.runs.store import default_store
-from manta.tracking import Evidence, Judged, Tracker, promote
+from manta.tracking import Evidence, ModelAnswers, Tracker, promote
 from manta.tracking.promotion import CHAMPION
 from manta.tracking.registry import CANDIDATE
 
@@ -43,7 +43,7 @@ def promote_model(
     """
     tracker = Tracker(runs_dir=default_store(runs))
 
-    def evaluate(models: Sequence[str], metric: str) -> Judged:
+    def evaluate(models: Sequence[str], metric: str) -> ModelAnswers:
         return _evaluate(
             models, metric, tracker, data, bank, runs=runs, observer=observer or Observer()
         )
@@ -68,7 +68,7 @@ def _evaluate(
     *,
     runs: str,
     observer: Observer,
-) -> Judged:
+) -> ModelAnswers:
     """Return which queries each model answers correctly, all on the same rows."""
     evaluator = _evaluator(metric)
     session = EvaluationSession.start(data, bank, runs, observer)
@@ -87,7 +87,7 @@ def _evaluate(
         correct[model] = _answers(evaluator, features, metric, model)
         bank_rows = len(features.bank)
     digest = session.queries.manifest.digest
-    return Judged(correct, data, digest, bank_rows, evaluator.config.model_dump(mode="json"))
+    return ModelAnswers(correct, data, digest, bank_rows, evaluator.config.model_dump(mode="json"))
 
 
 def _evaluator(metric: str) -> Evaluator[Any]:

@@ -29,13 +29,13 @@ def build_objective(
 
 
 def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
-    """The encoder as every run of this experiment starts with it."""
+    """Return the encoder as every run of this experiment starts with it; seeds torch."""
     torch.manual_seed(experiment.train.seed)
     return encoders.build(experiment.encoder, image_size=experiment.data.image_size)
 
 
 def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:
-    """The order of samples."""
+    """Return the order of samples."""
     return Plan(
         manifest,
         seed=experiment.train.seed,
@@ -47,12 +47,12 @@ def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:
 
 
 def total_steps(experiment: Experiment, plan: Plan) -> int:
-    """Optimizer steps of the whole run."""
+    """Return the number of optimizer steps of the whole run."""
     return max(math.ceil(experiment.train.epochs * plan.steps_per_epoch), 1)
 
 
 def seed_everything(seed: int) -> None:
-    """Python, NumPy and torch."""
+    """Seed the generators of Python, NumPy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

@@ -3,8 +3,10 @@ executable.
 
 checkpoints/step-00000100/
   weights.safetensors   the objective's parameters and buffers
-  state.pt              optimizer, extra state, random generators of every rank (torch.load weights_only=True)
-  manifest.json         written last: step, position, fingerprint, run id, sizes and digests. No manifest, no checkpoint
+  state.pt              optimizer, extra state, random generators of every rank
+                        (torch.load weights_only=True)
+  manifest.json         written last: step, position, fingerprint, run id, sizes and digests;
+                        a folder without it is no checkpoint
 """
 
 from __future__ import annotations
@@ -35,8 +37,12 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class CheckpointManifest:
-    """What a checkpoint is of. `step` optimizer steps are done; `files` maps name -> [bytes,
-    sha256]."""
+    """Description of a checkpoint.
+
+    Attributes:
+        step: optimizer steps done.
+        files: `(bytes, SHA-256)` by name.
+    """
 
     step: int
     epoch: int
@@ -63,15 +69,16 @@ class Snapshot:
         optimizer.load_state_dict(self.state["optimizer"])
         rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
         generators = self.state["generators"]
-        if rank < len(
-            generators
-        ):  # a larger world than before: new ranks keep their seeded generators
+        # In a larger world than before, new ranks keep their seeded generators.
+        if rank < len(generators):
             _set_generators(generators[rank])
 
 
 def snapshot(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> Snapshot | None:
-    """Taken on rank 0, None elsewhere; every rank must call it, since generators of all ranks are
-    kept."""
+    """Return the state of a run on rank 0, None elsewhere.
+
+    Every rank must call it, since the generators of all ranks are kept.
+    """
     own = _generators()
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         everyone: list[Any] = [None] * dist.get_world_size()
@@ -96,7 +103,7 @@ def snapshot(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int) 
 
 
 class Checkpoints:
-    """The checkpoints of one run. `save` returns at once; one background thread writes.
+    """Checkpoints of one run. `save` returns at once; one background thread writes.
 
     Args:
         folder: the run's.
@@ -132,26 +139,27 @@ class Checkpoints:
         self._pending = self._writer.submit(self._write, state, manifest)
 
     def wait(self) -> None:
-        """Until nothing is being written."""
+        """Wait until nothing is being written; raise the error of the last write."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             pending.result()
 
     def committed(self) -> list[CheckpointManifest]:
-        """Every whole checkpoint, oldest first."""
-        found = []
-        for name in self.folder.list(FOLDER):
-            if self.folder.exists(FOLDER, name, MANIFEST):
-                found.append(self._manifest(name))
-        return sorted(found, key=lambda manifest: manifest.step)
+        """Return every committed checkpoint, oldest first."""
+        committed = [
+            self._manifest(name)
+            for name in self.folder.list(FOLDER)
+            if self.folder.exists(FOLDER, name, MANIFEST)
+        ]
+        return sorted(committed, key=lambda manifest: manifest.step)
 
     def latest(self) -> CheckpointManifest | None:
-        """The newest checkpoint whose files are all there in full size; a damaged one is passed
-        over."""
+        """Return the newest checkpoint whose files are all there in full size; a damaged one is
+        passed over."""
         return next((m for m in reversed(self.committed()) if self._whole(m)), None)
 
     def best(self) -> CheckpointManifest | None:
-        """The one with the largest selection metric; the newest if none was evaluated."""
+        """Return the one with the largest selection metric; the newest if none was evaluated."""
         scored = [
             m for m in self.committed() if math.isfinite(m.metrics.get(self.select, math.nan))
         ]
@@ -160,7 +168,8 @@ class Checkpoints:
         )
 
     def load(self, manifest: CheckpointManifest) -> Snapshot:
-        """
+        """Return the state that a checkpoint holds.
+
         Raises:
             RunError: a file is not what the manifest says, or holds more than plain tensors and
                 numbers.
@@ -171,7 +180,8 @@ class Checkpoints:
             contents[file] = self.folder.read(FOLDER, name, file)
             if hashlib.sha256(contents[file]).hexdigest() != digest:
                 raise RunError(
-                    f"checkpoint {self.path(manifest)} is damaged ({file}); delete it to use the one before"
+                    f"checkpoint {self.path(manifest)} is damaged ({file}); delete it to use the "
+                    "one before"
                 )
         try:
             state = torch.load(
@@ -249,7 +259,7 @@ def new_manifest(
     run_id: str | None,
     metrics: dict[str, float],
 ) -> CheckpointManifest:
-    """A manifest for `step` steps done, now."""
+    """Return a manifest for `step` steps done, now."""
     return CheckpointManifest(
         step,
         step // steps_per_epoch,
@@ -262,7 +272,8 @@ def new_manifest(
 
 
 def _generators() -> dict[str, Any]:
-    """State of this process's random generators in types that a weights-only load takes."""
+    """Return the state of this process's random generators in types that a weights-only load
+    takes."""
     kind, keys, position, has_gauss, cached = np.random.get_state()
     version, internal, gauss = random.getstate()
     return {

@@ -34,7 +34,8 @@ class Preparation:
                 len(values) != 3 or not all(0 <= value <= 1 for value in values)
             ):
                 raise ConfigError(
-                    f"--{name} takes three numbers from 0 to 1, as in 0.485,0.456,0.406; not {values}"
+                    f"--{name} takes three numbers from 0 to 1, as in 0.485,0.456,0.406; not "
+                    f"{values}"
                 )
         if self.std is not None and not all(self.std):
             raise ConfigError("--std takes three numbers above 0; pixels are divided by them")
@@ -46,7 +47,7 @@ class Preparation:
 
     @property
     def name(self) -> str:
-        """To tell results apart: `at-64px`, `normalised-1a2b3c`, both or nothing."""
+        """Return a name to tell results apart: `at-64px`, `normalised-1a2b3c`, both or nothing."""
         parts = [] if self.size is None else [f"at-{self.size}px"]
         if self.mean is not None or self.std is not None:
             parts.append(
@@ -79,6 +80,7 @@ def adapted(folder: Path, target: Path, preparation: Preparation) -> Path:
         if preparation.size is None:
             raise
         raise ConfigError(
-            f"this encoder takes images of {was['image_size']} px and none of {preparation.size}; leave --size out"
+            f"this encoder takes images of {was['image_size']} px and none of {preparation.size}; "
+            "leave --size out"
         ) from error
     return target

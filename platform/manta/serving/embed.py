@@ -2,9 +2,11 @@
 written once.
 
 OUT.parquet/                 a folder that pandas, PyArrow, DuckDB and Ray Data read as one table
-  part-00000012.parquet      index, path, embedding of the rows of chunk 12; appears whole or not at all
+  part-00000012.parquet      index, path, embedding of the rows of chunk 12; appears whole or not
+                             at all
   .part-00000012.parquet.*   a part that is being written, which those readers skip
-  _job.json                  what is embedded by what, written first: a second start goes on with the same job only
+  _job.json                  what is embedded by what, written first: a second start goes on with
+                             the same job only
   _unreadable.parquet        rows that do not decode any more, with the reason
   _manifest.json             rows, model, dataset; written last
 

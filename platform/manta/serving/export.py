@@ -55,7 +55,7 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(self._std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[N, H, W, 3]` uint8, with sides of at least 2 -> `[N, 3, image_size, image_size]`
+        """Turn `[N, H, W, 3]` uint8, sides at least 2, into `[N, 3, image_size, image_size]`
         float32."""
         height, width = images.shape[1:3]
         # With sym_min and index_select the graph holds for every size; min() or slices would fix
@@ -77,8 +77,8 @@ class Preprocess(nn.Module):
         return (pixels / 255 - self.mean) / self.std
 
     def ready(self, images: Tensor) -> Tensor:
-        """`[N, 3, resize, resize]` uint8, as `manta.data.decode` gives them -> what `forward` would
-        give for them."""
+        """Return what `forward` would give for `[N, 3, resize, resize]` uint8, decoded as
+        `manta.data.decode` does."""
         pixels = images.float()
         if self.resize != self.image_size:
             pixels = F.interpolate(
@@ -87,7 +87,7 @@ class Preprocess(nn.Module):
         return (pixels / 255 - self.mean) / self.std
 
     def describe(self) -> dict[str, Any]:
-        """Its arguments, as plain data."""
+        """Return the arguments, as plain data."""
         return {
             "image_size": self.image_size,
             "resize": self.resize,
@@ -119,7 +119,7 @@ class ExportedEncoder(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """`[N, H, W, 3]` uint8 -> `[N, D]` float32."""
+        """Return features `[N, D]` float32 of `[N, H, W, 3]` uint8."""
         return self.encoder.embed(self.preprocess(images)).float()
 
 
@@ -159,9 +159,8 @@ def save_encoder(
     if by_timm:
         _write_timm(exported, folder, config)
     else:
-        (folder / TIMM_DESCRIPTION).unlink(
-            missing_ok=True
-        )  # timm would build another network around the weights
+        # With it, timm would build another network around the weights.
+        (folder / TIMM_DESCRIPTION).unlink(missing_ok=True)
     save_weights(encoder, folder)
     description = {
         "encoder": config.model_dump(mode="json"),
@@ -184,8 +183,9 @@ def save_weights(encoder: Encoder, folder: Path) -> None:
 
 
 def load_exported(folder: str | Path) -> ExportedEncoder:
-    """What `save_encoder` wrote, on the CPU in evaluation mode. Draws nothing from torch's
-    generator.
+    """Return what `save_encoder` wrote, on the CPU in evaluation mode.
+
+    Draws nothing from torch's generator.
 
     Raises:
         RunError: nothing that Manta saved is there, or the weights do not fit.
@@ -195,7 +195,7 @@ def load_exported(folder: str | Path) -> ExportedEncoder:
 
 
 def rebuild(folder: str | Path) -> Encoder:
-    """The encoder alone of `load_exported`."""
+    """Return the encoder alone of `load_exported`."""
     return load_exported(folder).encoder
 
 
@@ -206,7 +206,7 @@ def _timm_expresses(encoder: Encoder, config: EncoderConfig) -> bool:
 
 
 def _write_timm(exported: ExportedEncoder, folder: Path, config: EncoderConfig) -> None:
-    """timm's `config.json`, with the arguments that the model was built with."""
+    """Write timm's `config.json`, with the arguments that the model was built with."""
     from timm.models._hub import save_config_for_hf
 
     from manta.encoders.timm import arguments
@@ -254,5 +254,6 @@ def _verify(encoder: Encoder, folder: Path, *, by_timm: bool, image_size: int) -
             # Devices round differently; another architecture or a missing weight is far outside.
             if not error < 1e-2:
                 raise RunError(
-                    f"{folder} does not give back the encoder saved in it (relative error {error:.2g})"
+                    f"{folder} does not give back the encoder saved in it (relative error "
+                    f"{error:.2g})"
                 )

@@ -1,9 +1,11 @@
 """A saved encoder in the formats that others load, each tried on photographs before it is handed
 over.
 
-timm          a folder for `timm.create_model("local-dir:OUT", pretrained=True)`; preprocessing is in its config.json
+timm          a folder for `timm.create_model("local-dir:OUT", pretrained=True)`; its config.json
+              has the preprocessing
 safetensors   a folder with model.safetensors and manta.json, which says what the weights are of
-pt2           one file for `torch.export.load`: uint8 images `[N, H, W, 3]` in, features `[N, D]` out, for every N, H, W
+pt2           one file for `torch.export.load`: uint8 images `[N, H, W, 3]` in, features `[N, D]`
+              out, for every N, H, W
 onnx          one file for onnxruntime, with the same input and output
 """
 
@@ -38,7 +40,7 @@ Run = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written.
+    """Result of an export.
 
     Attributes:
         path: of the folder or file.
@@ -84,12 +86,11 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
             ) from error
         if not gap < TOLERANCE[format]:
             raise RunError(
-                f"as {format} the encoder gives other features (relative error {gap:.2g}, {TOLERANCE[format]:g} is "
-                "allowed) and was not exported; choose another --format"
+                f"as {format} the encoder gives other features (relative error {gap:.2g}, "
+                f"{TOLERANCE[format]:g} is allowed) and was not exported; choose another --format"
             )
-        pieces = sorted(
-            written.parent.iterdir(), key=lambda path: path == written
-        )  # large ONNX files have two
+        # Large ONNX files have two pieces; the named one goes last.
+        pieces = sorted(written.parent.iterdir(), key=lambda path: path == written)
         if taken := next(
             (out.parent / piece.name for piece in pieces if (out.parent / piece.name).exists()),
             None,
@@ -101,9 +102,10 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
 
 
 def head_weights(objective: nn.Module) -> dict[str, Tensor]:
-    """What an objective learns around its encoders, by the names in it: projectors, predictors,
-    prototypes, decoders and momentum copies of them, with the buffers of their layers. Queues and
-    tables of samples are not among it.
+    """Return what an objective learns around its encoders, by the names in it.
+
+    These are projectors, predictors, prototypes, decoders and momentum copies of them, with the
+    buffers of their layers. Queues and tables of samples are not among them.
 
     Raises:
         RunError: it has no heads.
@@ -111,16 +113,16 @@ def head_weights(objective: nn.Module) -> dict[str, Tensor]:
     encoders = tuple(
         f"{name}." for name, module in objective.named_modules() if isinstance(module, Encoder)
     )
-    learnt = [
+    learned = [
         name
         for name, _ in objective.named_parameters(remove_duplicate=False)
         if not name.startswith(encoders)
     ]
-    if not learnt:
+    if not learned:
         raise RunError(
             f"{type(objective).__name__} has no heads beside its encoder; leave --heads out"
         )
-    heads = {name.partition(".")[0] for name in learnt}
+    heads = {name.partition(".")[0] for name in learned}
     return {
         name: value.detach().cpu().contiguous().clone()  # safetensors refuses what shares memory
         for name, value in objective.state_dict().items()
@@ -135,8 +137,8 @@ def _timm(source: ExportedEncoder, config: EncoderConfig, path: Path) -> Run:
 
     if not save_encoder(source, path, config=config).timm:
         raise ConfigError(
-            f"timm cannot build this {config.name} (encoder.stem={config.stem}); choose --format safetensors, pt2 or "
-            "onnx"
+            f"timm cannot build this {config.name} (encoder.stem={config.stem}); choose --format "
+            "safetensors, pt2 or onnx"
         )
     model = timm.create_model(f"local-dir:{path}", pretrained=True).eval()
     return lambda images: model(source.preprocess(images))
@@ -191,8 +193,8 @@ _WRITERS: dict[Format, Callable[[ExportedEncoder, EncoderConfig, Path], Run]] = 
 
 
 def _example() -> Tensor:
-    """Of sides that differ, and a batch of two: what is equal, or one, would be taken for
-    constant."""
+    """Return two oblong images: sides that are equal, and a batch of one, would be taken for
+    constants."""
     return torch.zeros(2, 40, 48, 3, dtype=torch.uint8)
 
 
@@ -201,8 +203,8 @@ def _any_size() -> tuple[dict[int, object], ...]:
 
 
 def photographs() -> list[Tensor]:
-    """Batches of one, two and five photographs, oblong, upright and square; scikit-learn carries
-    them."""
+    """Return batches of one, two and five photographs, oblong, upright and square, which
+    scikit-learn carries."""
     import numpy as np
     from sklearn.datasets import load_sample_images
 

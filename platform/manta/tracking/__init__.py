@@ -3,17 +3,17 @@ that costs a second."""
 
 from manta.tracking.evaluations import exact_version, record_evaluation
 from manta.tracking.metrics import MetricLog
-from manta.tracking.promotion import Evidence, Judge, Judged, promote
+from manta.tracking.promotion import EvaluateModels, Evidence, ModelAnswers, promote
 from manta.tracking.registry import RegisteredModel, download_model, log_model, register_logged
 from manta.tracking.system import SystemSampler
 from manta.tracking.tracker import Dataset, Tracker
 
 __all__ = [
     "Dataset",
+    "EvaluateModels",
     "Evidence",
-    "Judge",
-    "Judged",
     "MetricLog",
+    "ModelAnswers",
     "RegisteredModel",
     "SystemSampler",
     "Tracker",

@@ -1,4 +1,4 @@
-"""How Manta talks to MLflow: `MlflowClient` with explicit ids, never the fluent API and its global
+"""Connection to MLflow: `MlflowClient` with explicit ids, never the fluent API and its global
 state."""
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DEFAULTS = {
 
 
 def prepare() -> None:
-    """Environment that must stand before `import mlflow`; what the user has set stays."""
+    """Set the environment that must stand before `import mlflow`; what the user has set stays."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     # A fresh SQLite store announces its migrations, and the registry that it may have to wait.
@@ -39,15 +39,17 @@ def prepare() -> None:
 
 
 def connect(uri: str) -> MlflowClient:
-    """A client of the store at `uri`, for tracking and registry alike. After `prepare`."""
+    """Return a client of the store at `uri`, for tracking and registry alike; `prepare` goes
+    before."""
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def resolve_uri(uri: str | None, runs_dir: Path) -> str:
-    """`uri`, else MLFLOW_TRACKING_URI, else an SQLite store in `runs_dir`. SQLite paths become
-    absolute, since workers run in other folders.
+    """Return `uri`, else MLFLOW_TRACKING_URI, else an SQLite store in `runs_dir`.
+
+    SQLite paths become absolute, since workers run in other folders.
 
     Raises:
         TrackingError: a plain folder, which MLflow has given up.
@@ -59,15 +61,15 @@ def resolve_uri(uri: str | None, runs_dir: Path) -> str:
         return f"sqlite:///{path}"
     if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
         raise TrackingError(
-            f"MLflow no longer writes to the folder {uri!r}; set MLFLOW_TRACKING_URI to sqlite:////path/mlflow.db "
-            "or http://server:port, or unset it"
+            f"MLflow no longer writes to the folder {uri!r}; set MLFLOW_TRACKING_URI to "
+            "sqlite:////path/mlflow.db or http://server:port, or unset it"
         )
     return uri
 
 
 @contextmanager
 def refusals(doing: str, uri: str) -> Iterator[None]:
-    """MLflow's exceptions, whatever their kind, as one line that says what was tried and where.
+    """Turn MLflow's exceptions, whatever their kind, into one line of what was tried and where.
 
     Raises:
         TrackingError: instead of any of them.
@@ -85,7 +87,7 @@ def refusals(doing: str, uri: str) -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """The reason in one short line."""
+    """Return the reason in one short line, without secrets."""
     text = without_secrets(" ".join(str(error).split()))
     if "HTTPConnectionPool" in text or "HTTPSConnectionPool" in text:
         return "the server does not answer; start it, or set MLFLOW_TRACKING_URI to one that runs"
@@ -93,6 +95,6 @@ def explain(error: BaseException) -> str:
 
 
 def metric_name(name: str) -> str:
-    """`name` with what MLflow does not take replaced, so that one odd name cannot hold up all the
-    others."""
+    """Return `name` with what MLflow does not take replaced, so that one odd name cannot hold up
+    all the others."""
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]

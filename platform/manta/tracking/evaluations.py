@@ -84,7 +84,7 @@ def record_evaluation(
 
 
 def _version(tracker: Tracker, model: str) -> ModelVersion | None:
-    """The registry's entry; None for what is no registered model."""
+    """Return the registry's entry; None for what is no registered model."""
     if not model.startswith("models:/"):
         return None
     target = model.removeprefix("models:/").strip("/")
@@ -94,7 +94,8 @@ def _version(tracker: Tracker, model: str) -> ModelVersion | None:
 
 
 def exact_version(tracker: Tracker, model: str) -> str:
-    """`models:/name@alias` as `models:/name/version`, since aliases move; anything else as it is.
+    """Return `models:/name@alias` as `models:/name/version`, since aliases move; anything else as
+    it is.
 
     Raises:
         TrackingError: there is no such model.
@@ -109,13 +110,12 @@ def exact_version(tracker: Tracker, model: str) -> str:
 def _logged(
     tracker: Tracker, run_id: str, version: ModelVersion | None, step: int | None
 ) -> tuple[str | None, int]:
-    """MLflow's id of the model that a version is, or that the run logged at `step` (None if none);
-    and the step."""
-    found = tracker.client.get_run(run_id).outputs
-    outputs = found.model_outputs if found else []
-    if (
-        version is not None
-    ):  # database stores give no model_id by alias, but the source lies in the model's folder
+    """Return MLflow's id of the model that a version is, or that the run logged at `step` (None if
+    none); and the step."""
+    logged = tracker.client.get_run(run_id).outputs
+    outputs = logged.model_outputs if logged else []
+    # Database stores give no model_id by alias, but the source lies in the model's folder.
+    if version is not None:
         mine = [
             one
             for one in outputs
@@ -123,5 +123,5 @@ def _logged(
         ]
         return (str(mine[-1].model_id), mine[-1].step) if mine else (None, 0)
     steps = {output.step: str(output.model_id) for output in outputs}
-    asked = max(steps, default=0) if step is None else step
-    return steps.get(asked), asked
+    step = max(steps, default=0) if step is None else step
+    return steps.get(step), step

@@ -17,7 +17,7 @@ from manta.metric_log import MetricRecord, read_metrics
 
 @dataclass(slots=True)
 class Shipped:
-    """How far the server is.
+    """Position of the server in the file.
 
     Attributes:
         offset: bytes of the file that it has.
@@ -39,7 +39,7 @@ class Shipped:
         Place.of(path).write(json.dumps({"offset": self.offset, "skip": self.skip}).encode())
 
     def missing(self, record: MetricRecord) -> dict[str, float]:
-        """The metrics of `record` that no earlier attempt has shipped."""
+        """Return the metrics of `record` that no earlier attempt has shipped."""
         return {
             name: value
             for name, value in record.metrics.items()

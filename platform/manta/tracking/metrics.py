@@ -1,5 +1,5 @@
-"""Metrics from the training worker to MLflow, without training ever waiting for the server or
-failing with it."""
+"""Log of metrics that travels to MLflow in the background: training never waits for the server,
+nor fails with it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class MetricLog:
         self._deadline = 0.0
         self._thread: threading.Thread | None = None
         self._client: MlflowClient | None = None
-        self._silent = False  # the server, as far as was said
+        self._silent = False  # whether it was said that the server does not answer
         self._last: dict[str, int] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         journal.mend(self.path)
@@ -60,12 +60,12 @@ class MetricLog:
 
     @property
     def step(self) -> int:
-        """The last step that training logged."""
+        """Return the last step that training logged."""
         return max(self._last.values(), default=0)
 
     @property
     def pending(self) -> int:
-        """Points in the file that the server does not have."""
+        """Return the number of points in the file that the server does not have."""
         return sum(
             len(self._shipped.missing(record))
             for record in read_metrics(self.path, offset=self._shipped.offset)
@@ -102,7 +102,7 @@ class MetricLog:
                 self._start()
 
     def close(self, timeout: float = 30.0) -> int:
-        """Ship what is left, for at most `timeout` seconds. Returns the points that are still only
+        """Ship what is left, for at most `timeout` seconds; return the points that are still only
         in the file."""
         with self._lock:
             if self._thread is None and self.pending:
@@ -190,7 +190,7 @@ class MetricLog:
         return True
 
     def _say(self, error: Exception | None) -> None:
-        """One line when the server falls silent and one when it is back."""
+        """Log one line when the server falls silent and one when it is back."""
         if (error is not None) == self._silent:
             return
         self._silent = error is not None

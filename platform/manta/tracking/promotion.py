@@ -1,5 +1,5 @@
-"""An alias moves by evidence: challenger and champion answer the same queries, and the gain must be
-sure."""
+"""Promotion by evidence: challenger and champion answer the same queries, and an alias moves only
+if the gain is sure."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _HEADING, _END = "## Promotion", "\n\n---\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """How models did on the same queries.
+class ModelAnswers:
+    """Results of models on the same queries.
 
     Attributes:
         correct: by model, which queries it answered rightly: `[Q]` bool.
         data, digest: what the queries are of; the digest is the ingested dataset's.
-        bank_rows: rows that the probe learnt from.
+        bank_rows: rows that the probe was fitted to.
         settings: of the probe.
     """
 
@@ -41,24 +41,24 @@ class Judged:
     settings: Mapping[str, Any]
 
 
-class Judge(Protocol):
-    """Evaluates models in one go."""
+class EvaluateModels(Protocol):
+    """Function that evaluates models in one go."""
 
-    def __call__(self, models: Sequence[str], metric: str) -> Judged:
-        """Which queries each of `models` (`models:/name/version`) answers rightly, as the accuracy
-        `metric` counts."""
+    def __call__(self, models: Sequence[str], metric: str) -> ModelAnswers:
+        """Return which queries each of `models` (`models:/name/version`) answers rightly, as the
+        accuracy `metric` counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an alias was moved by, or was not. Accuracies and gains are fractions of 1.
+    """Evidence for moving an alias, or against it. Accuracies and gains are fractions of 1.
 
     Attributes:
         champion, champion_accuracy: the version that had the alias; None if there was none.
         gain: of the challenger over the champion; None without one.
         low, high: the 95% interval of the gain; without a champion, of the challenger's accuracy.
         min_gain: what `low` had to be above.
-        queries, bank_rows, data, digest, settings: as `Judged` has them.
+        queries, bank_rows, data, digest, settings: as `ModelAnswers` has them.
         date: UTC.
     """
 
@@ -86,20 +86,25 @@ class Evidence:
 
     @property
     def sentence(self) -> str:
-        """The whole of it, for people."""
+        """Return all of it in one sentence, for people."""
         verb = "gets" if self.promoted else "does not get"
-        asked = f"{self.queries:,} queries of {self.data}"
-        start = f"version {self.challenger} of {self.model!r} {verb} @{self.alias}: {self.metric} {self.accuracy:.4f}"
+        queries = f"{self.queries:,} queries of {self.data}"
+        start = (
+            f"version {self.challenger} of {self.model!r} {verb} @{self.alias}: "
+            f"{self.metric} {self.accuracy:.4f}"
+        )
         if self.gain is None:
-            return f"{start} (95% interval {self.low:.4f} to {self.high:.4f}) on {asked}; no version had it before"
+            interval = f"95% interval {self.low:.4f} to {self.high:.4f}"
+            return f"{start} ({interval}) on {queries}; no version had it before"
         interval = f"95% interval {_points(self.low)} to {_points(self.high)}"
         return (
-            f"{start} against {self.champion_accuracy:.4f} of version {self.champion} on the same {asked}, a gain of "
-            f"{_points(self.gain)} points ({interval}); the interval must lie above {_points(self.min_gain)}"
+            f"{start} against {self.champion_accuracy:.4f} of version {self.champion} on the same "
+            f"{queries}, a gain of {_points(self.gain)} points ({interval}); the interval must lie "
+            f"above {_points(self.min_gain)}"
         )
 
     def tags(self) -> dict[str, str]:
-        """Of the challenger's version, below `manta.<alias>.`."""
+        """Return the tags of the challenger's version, below `manta.<alias>.`."""
         facts: dict[str, Any] = {
             "outcome": "promoted" if self.promoted else "refused",
             "metric": self.metric,
@@ -124,17 +129,18 @@ class Evidence:
         }
 
     def describe(self, description: str) -> str:
-        """`description` with this on top, in place of an earlier promotion's."""
+        """Return `description` with this on top, in place of an earlier promotion's."""
         rest = description.partition(_END)[2] if description.startswith(_HEADING) else description
-        head = f"{_HEADING} to @{self.alias}, {self.date[:10]}\n\n{self.sentence[:1].upper()}{self.sentence[1:]}. "
-        head += f"Dataset digest `{self.digest}`."
+        heading = f"{_HEADING} to @{self.alias}, {self.date[:10]}"
+        sentence = f"{self.sentence[:1].upper()}{self.sentence[1:]}"
+        head = f"{heading}\n\n{sentence}. Dataset digest `{self.digest}`."
         return f"{head}{_END}{rest}"[:LONGEST_DESCRIPTION]
 
 
 def promote(
     tracker: Tracker,
     name: str,
-    judge: Judge,
+    evaluate: EvaluateModels,
     *,
     metric: str,
     alias: str = CHAMPION,
@@ -161,12 +167,14 @@ def promote(
         raise PromotionRefused(
             f"version {new} of {name!r} has the alias {alias!r} already; name another challenger"
         )
-    judged = judge([_uri(name, version) for version in (new, old) if version is not None], metric)
+    versions = [_uri(name, version) for version in (new, old) if version is not None]
+    answers = evaluate(versions, metric)
+    # The evaluation took a while: whoever moved the alias meanwhile goes first.
     if (holder := _aliases(tracker, name).get(alias)) != old:
         raise PromotionRefused(
             f"@{alias} of {name!r} was moved to version {holder} meanwhile; run the promotion again"
         )
-    evidence = _weigh(judged, name, alias, metric, challenger=new, champion=old, min_gain=min_gain)
+    evidence = _weigh(answers, name, alias, metric, challenger=new, champion=old, min_gain=min_gain)
     _record(tracker, evidence)
     if not evidence.promoted:
         raise PromotionRefused(f"{evidence.sentence}; {_advice(evidence)}")
@@ -176,7 +184,7 @@ def promote(
 
 
 def _weigh(
-    judged: Judged,
+    results: ModelAnswers,
     name: str,
     alias: str,
     metric: str,
@@ -185,17 +193,16 @@ def _weigh(
     champion: str | None,
     min_gain: float,
 ) -> Evidence:
-    from manta.evaluators import (
-        interval,
-        paired_gain,
-    )  # torch comes with it, and runs are tracked without
+    """Return the evidence that the answers give."""
+    # Here, since torch comes with it, and runs are tracked without.
+    from manta.evaluators import interval, paired_gain
 
-    answers = judged.correct[_uri(name, challenger)]
+    answers = results.correct[_uri(name, challenger)]
     gain = champion_accuracy = None
     if champion is None:
         low, high = interval(answers)
     else:
-        others = judged.correct[_uri(name, champion)]
+        others = results.correct[_uri(name, champion)]
         champion_accuracy = float(others.double().mean())
         gain, low, high = paired_gain(answers, others)
     return Evidence(
@@ -211,10 +218,10 @@ def _weigh(
         high=high,
         min_gain=min_gain,
         queries=len(answers),
-        bank_rows=judged.bank_rows,
-        data=without_secrets(judged.data),
-        digest=judged.digest,
-        settings=judged.settings,
+        bank_rows=results.bank_rows,
+        data=without_secrets(results.data),
+        digest=results.digest,
+        settings=results.settings,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
@@ -236,7 +243,7 @@ def _record(tracker: Tracker, evidence: Evidence) -> None:
 
 def _advice(evidence: Evidence) -> str:
     if evidence.gain is not None and evidence.gain > evidence.min_gain:
-        return "it may be chance: judge them on more data"
+        return "it may be chance: evaluate them on more data"
     return "train a better one"
 
 
@@ -257,9 +264,10 @@ def _version(tracker: Tracker, name: str, which: str) -> str:
     aliases = _aliases(tracker, name)
     alias = which.removeprefix("@")
     if alias not in aliases:
-        known = ", ".join(f"@{alias}" for alias in sorted(aliases)) or "none"
+        others = ", ".join(f"@{alias}" for alias in sorted(aliases)) or "none"
         raise TrackingError(
-            f"the model {name!r} has no alias {alias!r} ({known}); name a version or an alias that it has"
+            f"the model {name!r} has no alias {alias!r} ({others}); name a version or an alias "
+            "that it has"
         )
     return aliases[alias]
 

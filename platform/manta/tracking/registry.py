@@ -143,8 +143,10 @@ def download_model(tracker: Tracker, uri: str, folder: str | Path) -> Path:
 
 
 def _location(tracker: Tracker, uri: str) -> str:
-    """Where the files of `models:/name@alias`, `models:/name/version` or `models:/id` lie. MLflow
-    itself looks names up in its global store, whichever it is told."""
+    """Return where the files of `models:/name@alias`, `models:/name/version` or `models:/id` lie.
+
+    MLflow itself looks names up in its global store, whichever it is told.
+    """
     client = tracker.client
     target = uri.removeprefix("models:/").strip("/")
     if "@" in target:
@@ -161,14 +163,13 @@ def _location(tracker: Tracker, uri: str) -> str:
 
 
 def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_id: str) -> None:
-    """MLflow's folder of the model. The graph is bound to the CPU, where it loads on every
+    """Write MLflow's folder of the model; its graph is bound to the CPU, where it loads on every
     machine."""
     import torch
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # MLflow warns of its own type hints when pyfunc is imported
+        # MLflow warns of its own type hints when pyfunc is imported.
+        warnings.simplefilter("ignore")
         import mlflow.pyfunc
         import mlflow.pytorch
     from mlflow.models import Model, ModelSignature

@@ -78,7 +78,8 @@ class Tracker:
                 found = self._create_experiment()
         if found.lifecycle_stage != "active":
             raise TrackingError(
-                f"the experiment {self.experiment!r} was deleted; restore it with `mlflow experiments restore "
+                f"the experiment {self.experiment!r} was deleted; restore it with `mlflow "
+                f"experiments restore "
                 f"--experiment-id {found.experiment_id}` or choose another tracking.experiment"
             )
         return str(found.experiment_id)
@@ -180,8 +181,8 @@ class Tracker:
         return self.client.get_experiment(created)
 
     def _artifacts(self) -> str | None:
-        """Where artifacts go; None leaves it to a server. MLflow's own default is the working
-        directory."""
+        """Return where artifacts go; None leaves it to a server. MLflow's own default is the
+        working directory."""
         if self.uri.startswith("sqlite:///"):
             return Path(self.uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
         if self.uri.startswith(("http://", "https://", "databricks")):
@@ -204,8 +205,8 @@ class Tracker:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """`{"a": {"b": 1}} -> {"a.b": "1"}`; mappings inside lists are numbered, other lists become
-    JSON."""
+    """Return `{"a": {"b": 1}}` as `{"a.b": "1"}`; mappings inside lists are numbered, other lists
+    become JSON."""
     flat: dict[str, str] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"

@@ -52,7 +52,7 @@ class Source(ABC):
     @classmethod
     @abstractmethod
     def claim(cls, place: Place) -> int:
-        """How surely the location is of this kind: 0 no, 1 if nobody knows better, 2 yes."""
+        """Return how surely the location is of this kind: 0 no, 1 if nobody knows better, 2 yes."""
 
     @abstractmethod
     def units(self) -> Iterator[WorkUnit]:
@@ -68,7 +68,7 @@ class Source(ABC):
         return None
 
     def identity(self) -> list[Any]:
-        """What tells two states of the location apart, cheaply."""
+        """Return what tells two states of the location apart, cheaply."""
         return list(self.place.identity())
 
 
@@ -76,7 +76,7 @@ SOURCES: Registry[type[Source]] = Registry("sources", "manta.data.sources")
 
 
 def open_source(location: str | os.PathLike[str]) -> Source:
-    """The adapter for what the location is.
+    """Return the adapter for what the location is.
 
     Raises:
         DataError: nothing is there, or no adapter knows it.
@@ -96,21 +96,21 @@ def open_source(location: str | os.PathLike[str]) -> Source:
     surest, name = max(claims)
     if surest == 0:
         raise DataError(
-            f"{text} is of no known kind ({', '.join(SOURCES)}); a file list ends in .txt, .csv or .tsv, "
-            "a table in .parquet, an archive in .tar"
+            f"{text} is of no known kind ({', '.join(SOURCES)}); a file list ends in .txt, .csv or "
+            ".tsv, a table in .parquet, an archive in .tar"
         )
     return SOURCES[name](place)
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Lists of up to `size`, each made when asked for."""
+    """Yield lists of up to `size` items, each made when asked for."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
 
 
 def read_files(files: Iterable[tuple[Place, str, int | None]]) -> Iterator[Sample]:
-    """Samples of single image files: `(where, name, label)`."""
+    """Yield samples of single image files, given as `(place, name, label)`."""
     for place, name, label in files:
         try:
             yield Sample(name, place.read(), label)
@@ -121,24 +121,29 @@ def read_files(files: Iterable[tuple[Place, str, int | None]]) -> Iterator[Sampl
 
 
 def matching(place: Place, suffixes: tuple[str, ...]) -> list[Place]:
-    """The files that a file, a pattern or a folder means."""
+    """Return the files that a file, a pattern or a folder means.
+
+    Raises:
+        DataError: there are none.
+    """
     if place.is_glob:
-        found = [file for file in place.glob() if file.suffix in suffixes]
+        files = [file for file in place.glob() if file.suffix in suffixes]
     elif place.is_dir():
-        found = [place / name for name in sorted(n for n, is_dir in place.entries() if not is_dir)]
-        found = [file for file in found if file.suffix in suffixes]
+        names = sorted(name for name, is_dir in place.entries() if not is_dir)
+        files = [place / name for name in names if (place / name).suffix in suffixes]
     else:
-        found = [place]
-    if not found:
+        files = [place]
+    if not files:
         raise DataError(
-            f"no {' or '.join(suffixes)} file matches {place.url}; look for a typing error in the pattern"
+            f"no {' or '.join(suffixes)} file matches {place.url}; look for a typing error in the "
+            "pattern"
         )
-    return found
+    return files
 
 
 def holds(place: Place, suffixes: tuple[str, ...]) -> bool:
-    """Whether the location means files of these kinds; of a folder only the first entries are
-    looked at."""
+    """Return whether the location means files of these kinds; of a folder only the first entries
+    are looked at."""
     if place.suffix in suffixes and not place.is_dir():
         return True
     if not place.is_dir():

@@ -56,8 +56,8 @@ class FileList(Source):
 
     @cached_property
     def _words(self) -> list[str] | None:
-        """The distinct labels where some are no integers; one pass over the list, holding only
-        them."""
+        """Return the distinct labels where some are no integers; one pass over the list, holding
+        only them."""
         if self.place.suffix == ".txt":
             return None
         words = {word for _, word in self._rows() if word is not None}

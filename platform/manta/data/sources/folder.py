@@ -47,7 +47,8 @@ class Folder(Source):
             yield unit
         if empty:
             raise DataError(
-                f"{self.place.url} holds no file; point data.source at the folder that holds the images"
+                f"{self.place.url} holds no file; point data.source at the folder that holds the "
+                "images"
             )
 
     def read(self, unit: list[tuple[str, int | None]]) -> Iterator[Sample]:
@@ -63,11 +64,12 @@ class Folder(Source):
 
 
 def _walk(place: Place, prefix: str, depth: int = 0) -> Iterator[str]:
-    """Names of the files below, sorted within each folder. One folder's names are held at a time
-    (per level)."""
+    """Yield the names of the files below, sorted within each folder; of each level one folder's
+    names are held at a time."""
     if depth > 32:
         raise DataError(
-            f"{place.url} is nested deeper than 32 folders; look for a link that points to its own parent"
+            f"{place.url} is nested deeper than 32 folders; look for a link that points to its own "
+            "parent"
         )
     entries = sorted(place.entries())
     for name, is_dir in entries:

@@ -34,7 +34,8 @@ class Parquet(Source):
         return matching(self.place, _SUFFIXES)
 
     def units(self) -> Iterator[tuple[str, int, int]]:
-        """`(file, row group, its first row in the file)`; footers are read one file at a time."""
+        """Yield `(file, row group, its first row in the file)`; footers are read one file at a
+        time."""
         for file in self._files:
             with file.open() as handle:
                 footer = _parquet(file, handle).metadata
@@ -68,7 +69,7 @@ class Parquet(Source):
                     row += 1
 
     def classes(self) -> list[str] | None:
-        """Names of a Hugging Face ClassLabel."""
+        """Return the names of a Hugging Face ClassLabel."""
         with self._files[0].open() as handle:
             schema = _parquet(self._files[0], handle).schema_arrow
         try:
@@ -96,7 +97,7 @@ def _parquet(file: Place, handle: Any) -> Any:
 
 
 def _whole(batches: Iterator[Any]) -> Iterator[Any]:
-    """The batches, and at a broken page the reason as the last item."""
+    """Yield the batches, and at a broken page the reason as the last item."""
     try:
         yield from batches
     except (pa.ArrowException, OSError) as error:
