@@ -78,9 +78,9 @@ class Tracker:
                 found = self._create_experiment()
         if found.lifecycle_stage != "active":
             raise TrackingError(
-                f"the experiment {self.experiment!r} was deleted; restore it with `mlflow "
-                f"experiments restore "
-                f"--experiment-id {found.experiment_id}` or choose another tracking.experiment"
+                f"the experiment {self.experiment!r} was deleted; restore it with "
+                f"`mlflow experiments restore --experiment-id {found.experiment_id}` or choose "
+                "another tracking.experiment"
             )
         return str(found.experiment_id)
 
