@@ -50,8 +50,7 @@ def test_a_run_has_its_numbers_curves_and_page(run, runs):
     assert (run.name, run.status, run.folder) == ("one", "finished", str(runs / "one"))
     assert run.metrics["knn_top1"] > 0.5
     assert run.metrics["random_knn_top1"] > 0
-    assert run.curves.index.tolist() == list(range(1, STEPS + 1))
-    assert run.curves["loss"].notna().all()
+    assert run.curves["loss"].dropna().index.tolist() == list(range(1, STEPS + 1))
     assert run.summary["steps"] == STEPS
     assert Path(run.page).stat().st_size > 50_000
     assert run.experiment.train.epochs == 2

@@ -32,7 +32,7 @@ manta.train(**arguments)
 """,
     'manta.Run.open("cell").status',
     "run = manta.train(**arguments, resume=True)\nrun",
-    "run.curves.index.tolist() == list(range(1, 49)), run.metrics['size'] > 0",
+    "run.curves['loss'].dropna().index.tolist() == list(range(1, 49)), run.metrics['size'] > 0",
     "manta.train(**arguments, resume=True, progress=False).status",
 ]
 INTERRUPTED = 2

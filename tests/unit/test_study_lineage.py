@@ -21,7 +21,7 @@ from manta.tuning.study.folders import trials_folder
 from manta.tuning.study.metrics import metric
 from manta.tuning.study.rung_result import RungResult
 from manta.tuning.study.settings import StudySettings
-from manta.tuning.study.study import Study, StudyRequest
+from manta.tuning.study.study import StoredStudy, StudyRequest
 from manta.tuning.trials.resume import RUNGS, TAKEN, Drawn, Start, resumed, taken_over
 
 OLD, NEW = {"lr": 0.1}, {"lr": 0.3}
@@ -163,13 +163,13 @@ def test_where_the_copied_checkpoint_is_gone_a_resume_takes_the_own(
         taken_over(own, pointer(donor), NEW)
 
 
-def study_of(folder: Path, rungs: list[RungResult]) -> tuple[Study, Any]:
+def study_of(folder: Path, rungs: list[RungResult]) -> tuple[StoredStudy, Any]:
     """A study with one whole trial of such rungs."""
     (folder / "space.yaml").write_text(SPACE)
     recipe = from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl"}})
     space = read_space(folder / "space.yaml", recipe)[0]
     saved = {"space_file": "space.yaml", "study_run_id": "r", "labelled": True, "whole": 3}
-    study = Study(
+    study = StoredStudy(
         RunFolder(folder / "s"), space, StudySettings(), recipe, [metric("knn_top1")], saved
     )
     study.folder.write_json(plain(rungs), "trials", "0000", RUNGS)

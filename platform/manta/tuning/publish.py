@@ -23,12 +23,12 @@ from manta.tuning.figures.importance import importances
 from manta.tuning.figures.pbt_schedule import SCHEDULE, best_path, schedule_figure
 from manta.tuning.figures.plots import figures
 from manta.tuning.study.metrics import REFERENCE, kendall
-from manta.tuning.study.study import Study, open_study
+from manta.tuning.study.study import StoredStudy, open_study
 
 BEST, PAGE, TABLE = "best.yaml", "study.html", "trials.parquet"
 
 
-def publish(study: Study, record: StudyRecord, *, notify: Notify) -> dict[str, Any]:
+def publish(study: StoredStudy, record: StudyRecord, *, notify: Notify) -> dict[str, Any]:
     """Write everything; a tracking server that is away costs the upload, not the study.
 
     Returns:
@@ -95,7 +95,7 @@ def summary(record: StudyRecord, shares: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def winner(study: Study, record: StudyRecord) -> Experiment:
+def winner(study: StoredStudy, record: StudyRecord) -> Experiment:
     """The best trial's configuration as a recipe, at the recipe's own budget.
 
     Raises:
@@ -122,7 +122,7 @@ def trust(record: StudyRecord) -> dict[str, float | None]:
 
 
 def page(
-    study: Study, record: StudyRecord, path: dict[str, Any] | None
+    study: StoredStudy, record: StudyRecord, path: dict[str, Any] | None
 ) -> tuple[bytes, dict[str, float]]:
     """study.html, and the parameters' importances.
 

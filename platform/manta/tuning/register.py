@@ -18,11 +18,11 @@ from manta.runs.store import Notify, load_experiment
 from manta.tracking import Tracker
 from manta.training.run import RunRequest, train
 from manta.tuning.publish import winner
-from manta.tuning.study.study import Study
+from manta.tuning.study.study import StoredStudy
 
 
 def register_winner(
-    study: Study,
+    study: StoredStudy,
     record: StudyRecord,
     *,
     runs: str,

@@ -13,13 +13,13 @@ from manta.report.parts.charts import grid, line_style, log_axis
 from manta.report.parts.palette import LIGHT
 from manta.report.study.record import StudyRecord
 from manta.runs.folder import RunFolder
-from manta.tuning.study.study import Study
+from manta.tuning.study.study import StoredStudy
 from manta.tuning.trials.resume import RUNGS
 
 SCHEDULE = "best-schedule.json"
 
 
-def best_path(study: Study, record: StudyRecord) -> dict[str, Any] | None:
+def best_path(study: StoredStudy, record: StudyRecord) -> dict[str, Any] | None:
     """`{"trial", "unit", "metric", "path": [{"from", "to", "value", "params"}]}`, the oldest first.
 
     The weights may be another trial's up to some point: its values then count up to there. `value`

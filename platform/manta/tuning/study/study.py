@@ -53,7 +53,7 @@ class StudyRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class StoredStudy:
     """A study that can be searched, or looked at.
 
     Attributes:
@@ -155,7 +155,7 @@ def changes_from(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     return changes, others
 
 
-def open_study(runs: str, name: str) -> Study:
+def open_study(runs: str, name: str) -> StoredStudy:
     """Return a study that was started here.
 
     Args:
@@ -178,4 +178,4 @@ def open_study(runs: str, name: str) -> Study:
     settings = settings_from(saved["settings"])
     space, _ = parse_space(folder.read("space.yaml").decode(), recipe, f"{folder.url}/space.yaml")
     metrics = metrics_for(settings.metric, saved["labelled"])
-    return Study(folder, space, settings, recipe, metrics, saved)
+    return StoredStudy(folder, space, settings, recipe, metrics, saved)

@@ -32,7 +32,7 @@ from manta.tuning.study.folders import trials_folder
 from manta.tuning.study.metrics import REFERENCE, metric, metrics_for
 from manta.tuning.study.settings import settings_from
 from manta.tuning.study.storage import Outcome, open_storage
-from manta.tuning.study.study import Study, StudyRequest
+from manta.tuning.study.study import StoredStudy, StudyRequest
 from manta.tuning.study.study_progress import StudyProgress
 from manta.tuning.study.trial_records import trial_records
 from manta.tuning.trials.allocate import ClusterResources, TrialResources, allocate, check_reach
@@ -64,7 +64,7 @@ OPEN = ("running", "waiting")
 """States of a trial that has not ended."""
 
 
-def search(request: StudyRequest) -> tuple[Study, StudyRecord]:
+def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     """Run a study, or what is left of one, to its last trial. Returns it and its record.
 
     Raises:
@@ -100,7 +100,7 @@ def search(request: StudyRequest) -> tuple[Study, StudyRecord]:
         metric(name)  # refuses an unknown name
     saved = open_folder(folder, request, settings, whole, manifest, dataset, tracker)
     provide(recipe, manifest, folder, tracker, runs=request.runs, notify=request.notify)
-    study = Study(folder, space, settings, recipe, metrics, saved)
+    study = StoredStudy(folder, space, settings, recipe, metrics, saved)
     with _running(tracker, saved["study_run_id"]):
         trials = _Search(study, request, resources, dataset, tracker).run()
     return study, study.record(trials)
@@ -119,7 +119,7 @@ class _Search:
 
     def __init__(
         self,
-        study: Study,
+        study: StoredStudy,
         request: StudyRequest,
         resources: TrialResources,
         dataset: str,
