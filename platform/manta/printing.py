@@ -1,4 +1,4 @@
-"""What commands print: results on standard output, progress and errors on standard error."""
+"""Printing of the commands: results on standard output, progress and errors on standard error."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
 
 
 def say(message: str) -> None:
-    """One stage of a long command, with the time of day."""
+    """Print one stage of a long command, with the time of day."""
     console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {message}", highlight=False)
 
 
 def print_error(error: Exception) -> None:
-    """On one line."""
+    """Print an error on one line."""
     console.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
 
 
@@ -33,7 +33,7 @@ SHOWN = {"objectives": ("name", "family", "views", "keeps", "paper")}
 
 
 def print_components(kind: str, rows: list[dict[str, Any]]) -> None:
-    """What `manta.catalogue.entries` gives, as a table."""
+    """Print what `manta.catalogue.entries` returns as a table."""
     if not rows:
         out.print(f"no {kind} found here")
         return
@@ -63,15 +63,14 @@ def print_metrics(
     """Print trained beside untrained, 95% intervals where they are known, and what it is."""
     from manta.evaluators import UNTRAINED, describe_metric
 
-    known = intervals or {}
-    heads = ["", "trained", *(["95%"] if known else []), "untrained"]
-    table = Table(*heads, box=None, header_style="bold")
+    columns = ["trained", "95%", "untrained"] if intervals else ["trained", "untrained"]
+    table = Table("", *columns, box=None, header_style="bold")
     # Cut, not wrapped, where the terminal is narrow: the number counts.
     table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
     for name, value in metrics.items():
         if not name.startswith(UNTRAINED):
             other = metrics.get(f"{UNTRAINED}{name}")
-            between = [_between(known.get(name))] if known else []
+            between = [_between(intervals.get(name))] if intervals else []
             untrained = "" if other is None else f"{other:.4g}"
             title = describe_metric(name).about.title
             table.add_row(name, f"{value:.4g}", *between, untrained, title)
@@ -80,28 +79,21 @@ def print_metrics(
         out.print(f"[dim]{note}[/]", highlight=False)
 
 
-def print_comparison(found: Mapping[str, Any]) -> None:
-    """Models side by side, and what each gains over the first."""
-    models = found["models"]
+def print_comparison(comparison: Mapping[str, Any]) -> None:
+    """Print models side by side, and what each gains over the first."""
+    models = comparison["models"]
     table = Table("", *models, box=None, header_style="bold")
-    for name in found["metrics"][models[0]]:
-        table.add_row(name, *(_with_interval(found, model, name) for model in models))
+    for name in comparison["metrics"][models[0]]:
+        table.add_row(name, *(_with_interval(comparison, model, name) for model in models))
     out.print(table)
-    for model, gains in found["gains"].items():
+    for model, gains in comparison["gains"].items():
         for name, gain in gains.items():
             bounds = f"[{gain['low']:+.4f}, {gain['high']:+.4f}]"
-            out.print(
-                f"{model} against {models[0]}: {name} {gain['gain']:+.4f} {bounds}, "
-                f"{_conclusion(name, gain)}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
-    note = (
-        f"the same {found['query_rows']:,} queries, {found['bank_rows']:,} rows to learn from; "
-        "95% intervals, paired"
-    )
-    out.print(f"[dim]{note}[/]", highlight=False)
+            change = f"{gain['gain']:+.4f} {bounds}, {_conclusion(name, gain)}"
+            line = f"{model} against {models[0]}: {name} {change}"
+            out.print(line, highlight=False, markup=False, soft_wrap=True)
+    rows = f"{comparison['query_rows']:,} queries, {comparison['bank_rows']:,} rows to learn from"
+    out.print(f"[dim]the same {rows}; 95% intervals, paired[/]", highlight=False)
 
 
 def _conclusion(metric: str, gain: Mapping[str, float]) -> str:
@@ -116,9 +108,9 @@ def _conclusion(metric: str, gain: Mapping[str, float]) -> str:
     return "better" if (gain["low"] > 0) == (better == "higher") else "worse"
 
 
-def _with_interval(found: Mapping[str, Any], model: str, name: str) -> str:
-    value = found["metrics"][model].get(name)
-    between = _between(found["intervals"][model].get(name))
+def _with_interval(comparison: Mapping[str, Any], model: str, name: str) -> str:
+    value = comparison["metrics"][model].get(name)
+    between = _between(comparison["intervals"][model].get(name))
     return "" if value is None else f"{value:.4g} {between}".rstrip()
 
 
@@ -126,42 +118,42 @@ def _between(interval: Sequence[float] | None) -> str:
     return "" if interval is None else f"[dim]{interval[0]:.3f}-{interval[1]:.3f}[/]"
 
 
-def print_result(found: Mapping[str, Any]) -> None:
-    """A run's summary."""
-    print_metrics(found["metrics"])
-    rate = found["images_per_second"]
+def print_result(result: Mapping[str, Any]) -> None:
+    """Print a run's summary: its metrics, and where its model and its report are."""
+    print_metrics(result["metrics"])
+    rate = result["images_per_second"]
     print_rows(
         {
-            "checkpoint": found["checkpoint"],
-            "model": found["model_uri"],
-            "report": found["report"],
+            "checkpoint": result["checkpoint"],
+            "model": result["model_uri"],
+            "report": result["report"],
             "images/s": f"{rate:.0f}" if rate else None,
         }
     )
-    if found.get("metrics_pending"):
+    if pending := result.get("metrics_pending"):
+        kept = f"{result['report'].rpartition('/')[0]}/metrics.jsonl"
         out.print(
-            f"{found['metrics_pending']} metric points did not reach the tracking server; they are kept in "
-            f"{found['report'].rpartition('/')[0]}/metrics.jsonl",
+            f"{pending} metric points did not reach the tracking server; they are kept in {kept}",
             soft_wrap=True,
         )
 
 
 def print_rows(rows: dict[str, str | None]) -> None:
-    """A name and a value on each line; what is missing is left out."""
+    """Print a name and a value on each line; what is missing is left out."""
     for key, value in rows.items():
         if value:
             out.print(f"{key:<11} {value}", highlight=False, soft_wrap=True)
 
 
-def print_study(record: Any, found: Mapping[str, Any]) -> None:
-    """A study's trials, what mattered, and what to trust without labels."""
+def print_study(record: Any, summary: Mapping[str, Any]) -> None:
+    """Print a study's trials, what mattered, and what to trust without labels."""
     from manta.tuning.figures.console import importance_table, study_table
 
     out.print(study_table(record))
-    if found["importances"]:
-        out.print(importance_table(found["importances"]))
-    for name, tau in found["kendall"].items():
-        known = "not known from these trials" if tau is None else f"{tau:.2f}"
+    if summary["importances"]:
+        out.print(importance_table(summary["importances"]))
+    for name, tau in summary["kendall"].items():
+        value = "not known from these trials" if tau is None else f"{tau:.2f}"
         out.print(
-            f"Kendall's tau of {name} with knn_top1 over whole trials: {known}", highlight=False
+            f"Kendall's tau of {name} with knn_top1 over whole trials: {value}", highlight=False
         )

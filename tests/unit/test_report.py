@@ -371,7 +371,7 @@ def test_neighbours_equal_brute_force() -> None:
     features = (
         np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32) * np.arange(1, 41)[:, None]
     )
-    found = embedding.neighbours(features, np.array([3, 17]), wanted=5)
+    found = embedding.neighbours(features, np.array([3, 17]), count=5)
     for row, query in zip(found, (3, 17), strict=True):
         cosine = [
             float(features[query] @ other / np.linalg.norm(features[query]) / np.linalg.norm(other))

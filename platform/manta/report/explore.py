@@ -1,5 +1,4 @@
-"""explore.html: a map of embeddings with the images behind them, their neighbours and clusters; one
-offline page."""
+"""explore.html: a map of embeddings with the images behind them, their neighbours and clusters."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ from manta.data import decode, open_dataset
 from manta.data.read import read_rows
 from manta.errors import DataError
 from manta.report.parts.embedding import neighbours, normalise, project, trouble
+from manta.report.parts.facts import Fact
 from manta.report.parts.images import data_uri, sheet
 from manta.report.parts.palette import label_colour
 from manta.report.parts.template import render
@@ -25,15 +25,25 @@ IMAGES = 2_000
 MOST_PARTS = 64
 """Parts that are read, of however many."""
 SIDE, CLUSTERS, SHOWN, NEAREST = 48, 12, 16, 12
+_MOST_LEGEND = 40
+_ROWS_A_CLUSTER = 8
 Vectors = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """Rows that are shown: where they are from, their features, and thumbnails `[S, 48, 48, 3]`
-    uint8."""
+class EmbeddedImages:
+    """The rows that are shown.
 
-    index: npt.NDArray[np.int64]
+    Attributes:
+        index: `[S]`, of the rows in the dataset.
+        paths: where the images came from.
+        vectors: `[S, D]`, their embeddings.
+        images: `[S, 48, 48, 3]` uint8, as thumbnails.
+        labels: names of the classes, or None without labels.
+    """
+
+    index: Rows
     paths: list[str]
     vectors: Vectors
     images: npt.NDArray[np.uint8]
@@ -41,144 +51,160 @@ class Sample:
 
 
 def write_explorer(out: str, page: Path, *, images: int = IMAGES) -> Path:
-    """Write the page about the embeddings in `out`; returns its path.
+    """Write the page about the embeddings in `out` and return its path.
+
+    Args:
+        out: where `manta embed` wrote the embeddings; may be in a bucket.
+        page: the file to write, with its folder where there is none.
+        images: rows shown at most.
 
     Raises:
-        DataError: there are no finished embeddings, or too few rows to look at.
+        DataError: there are no finished embeddings, or too few rows to show.
     """
-    facts = read_manifest(out)
-    sample = draw_sample(out, facts["dataset"], facts["digest"], images)
-    if (why := trouble(sample.vectors)) is not None:
+    manifest = read_manifest(out)
+    shown = draw_sample(out, manifest["dataset"], manifest["digest"], images)
+    if (why := trouble(shown.vectors)) is not None:
         raise DataError(f"the embeddings in {out} cannot be looked at: {why}")
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render("explore.html", _context(out, facts, sample)), encoding="utf-8")
+    page.write_text(render("explore.html", _context(out, manifest, shown)), encoding="utf-8")
     return page
 
 
-def draw_sample(out: str, dataset: str, digest: str, images: int) -> Sample:
-    """Rows from evenly spaced parts, evenly spaced in each, and their pictures from the dataset."""
-    numbers = parts_of(out)
-    chosen = [
-        numbers[i]
-        for i in np.unique(
-            np.linspace(0, len(numbers) - 1, min(MOST_PARTS, len(numbers))).astype(int)
-        )
-    ]
+def draw_sample(out: str, dataset: str, digest: str, images: int) -> EmbeddedImages:
+    """Return rows of evenly spaced parts, evenly spaced in each, with their pictures.
+
+    Raises:
+        DataError: the dataset has changed since it was embedded.
+    """
+    parts = parts_of(out)
+    chosen = [parts[place] for place in _evenly(len(parts), MOST_PARTS)]
     each = -(-images // max(len(chosen), 1))
-    taken = pa.concat_tables(_evenly(part_table(out, number), each) for number in chosen)
-    index = np.asarray(taken["index"])
+    tables = (part_table(out, number) for number in chosen)
+    rows = pa.concat_tables(table.take(_evenly(len(table), each)) for table in tables)
     manifest = open_dataset(dataset)
     if manifest.digest != digest:
         raise DataError(
-            f"{dataset} has changed since {out} was made of it, and shows other images; embed it again"
+            f"{dataset} has changed since {out} was made of it, and shows other images; "
+            "embed it again"
         )
+    index = np.asarray(rows["index"])
     encoded = read_rows(manifest, index, labels=True)
     pictures = np.stack([decode(data, SIDE) for data in encoded.data])
-    names = None
+    vectors = np.stack(rows["embedding"].to_numpy()).astype(np.float32)
+    labels = None
     if encoded.labels is not None:
-        classes = manifest.classes
-        names = [
-            "" if value is None else classes[value] if classes else str(value)
-            for value in encoded.labels
-        ]
-    vectors = np.stack(taken["embedding"].to_numpy()).astype(np.float32)
-    return Sample(index, taken["path"].to_pylist(), vectors, pictures, names)
+        labels = [_class_name(value, manifest.classes) for value in encoded.labels]
+    return EmbeddedImages(index, rows["path"].to_pylist(), vectors, pictures, labels)
 
 
-def _evenly(table: pa.Table, rows: int) -> pa.Table:
-    return table.take(
-        np.unique(np.linspace(0, max(len(table) - 1, 0), min(rows, len(table))).astype(np.int64))
-    )
+def _evenly(length: int, count: int) -> Rows:
+    """Return at most `count` places of `length`, evenly spaced, the first and the last included."""
+    return np.unique(np.linspace(0, max(length - 1, 0), min(count, length)).astype(np.int64))
 
 
-def _context(out: str, facts: dict[str, Any], sample: Sample) -> dict[str, Any]:
-    total = len(sample.index)
-    columns = int(np.ceil(np.sqrt(total)))
-    rows = [list(sample.images[start : start + columns]) for start in range(0, total, columns)]
-    near = neighbours(sample.vectors, np.arange(total), NEAREST)
-    clusters, sheets = _clusters(sample)
-    names = sorted(set(sample.labels)) if sample.labels else []
-    label_place = {name: place for place, name in enumerate(names)}
-    colours = {
-        "cluster": [label_colour(int(cluster), len(sheets)) for cluster in clusters],
-        "label": [label_colour(label_place[name], len(names)) for name in sample.labels]
-        if sample.labels
-        else None,
-    }
+def _class_name(label: int | None, classes: Any) -> str:
+    if label is None:
+        return ""
+    return str(classes[label]) if classes else str(label)
+
+
+def _context(out: str, manifest: dict[str, Any], shown: EmbeddedImages) -> dict[str, Any]:
+    names = sorted(set(shown.labels)) if shown.labels else []
+    colours = {name: label_colour(place, len(names)) for place, name in enumerate(names)}
+    clusters = cluster_rows(shown.vectors)
+    sheets = [_sheet(shown, clusters, number) for number in range(int(clusters.cluster.max()) + 1)]
     return {
         "name": out.rstrip("/").rsplit("/", 1)[-1],
-        "model": facts["model"],
-        "facts": [
-            {
-                "title": "Rows",
-                "value": f"{facts['embedded']:,}",
-                "note": f"{total:,} of them on this page",
-            },
-            {
-                "title": "Numbers a row",
-                "value": f"{facts['width']:,}",
-                "note": facts["layer"] or "pooled embedding",
-            },
-            {
-                "title": "Set aside",
-                "value": f"{facts['unreadable']:,}",
-                "note": "unreadable images",
-            },
-            {"title": "Data", "value": facts["digest"][:12], "note": "digest"},
-        ],
+        "model": manifest["model"],
+        "facts": _facts(manifest, len(shown.index)),
         "sheets": sheets,
-        "legend": [(name, label_colour(place, len(names))) for name, place in label_place.items()][
-            :40
-        ],
-        "data": {
-            "sheet": data_uri(sheet(rows, SIDE, gap=0), longest=columns * SIDE),
-            "columns": columns,
-            "side": SIDE,
-            "points": [
-                [round(float(x), 4), round(float(y), 4)] for x, y in project(sample.vectors)
-            ],
-            "near": near.tolist(),
-            "cosines": _cosines(sample.vectors, near),
-            "paths": sample.paths,
-            "labels": sample.labels,
-            "clusters": clusters.tolist(),
-            "colours": colours,
+        "legend": list(colours.items())[:_MOST_LEGEND],
+        "data": _data(shown)
+        | {
+            "clusters": clusters.cluster.tolist(),
+            "colours": {
+                "cluster": [label_colour(int(one), len(sheets)) for one in clusters.cluster],
+                "label": [colours[name] for name in shown.labels] if shown.labels else None,
+            },
         },
     }
 
 
-def _cosines(vectors: Vectors, near: npt.NDArray[np.int64]) -> list[list[float]]:
-    unit = normalise(vectors)
+def _facts(manifest: dict[str, Any], total: int) -> list[Fact]:
     return [
-        [round(float(unit[row] @ unit[other]), 3) for other in others]
-        for row, others in enumerate(near)
+        Fact("Rows", f"{manifest['embedded']:,}", f"{total:,} of them on this page"),
+        Fact("Numbers a row", f"{manifest['width']:,}", manifest["layer"] or "pooled embedding"),
+        Fact("Set aside", f"{manifest['unreadable']:,}", "unreadable images"),
+        Fact("Data", manifest["digest"][:12], "digest"),
     ]
 
 
-def _clusters(sample: Sample) -> tuple[npt.NDArray[np.int64], list[dict[str, Any]]]:
-    """k-means of normalised features: the cluster of each row; of each cluster, the rows nearest to
-    its centre."""
+def _data(shown: EmbeddedImages) -> dict[str, Any]:
+    """Return what the page's script knows of each row, and one picture with all thumbnails."""
+    total = len(shown.index)
+    columns = int(np.ceil(np.sqrt(total)))
+    rows = [list(shown.images[start : start + columns]) for start in range(0, total, columns)]
+    nearest = neighbours(shown.vectors, np.arange(total), NEAREST)
+    places = project(shown.vectors)
+    return {
+        "sheet": data_uri(sheet(rows, SIDE, gap=0), longest=columns * SIDE),
+        "columns": columns,
+        "side": SIDE,
+        "points": [[round(float(x), 4), round(float(y), 4)] for x, y in places],
+        "near": nearest.tolist(),
+        "cosines": _cosines(shown.vectors, nearest),
+        "paths": shown.paths,
+        "labels": shown.labels,
+    }
+
+
+def _cosines(vectors: Vectors, nearest: Rows) -> list[list[float]]:
+    """Return the cosine of each row with each of its neighbours, `[S, k]`."""
+    unit = normalise(vectors)
+    return [
+        [round(float(unit[row] @ unit[other]), 3) for other in others]
+        for row, others in enumerate(nearest)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Clusters of the rows, the largest first.
+
+    Attributes:
+        cluster: `[S]`, the number of each row's cluster.
+        distance: `[S]`, from the centre of it.
+    """
+
+    cluster: Rows
+    distance: npt.NDArray[np.float64]
+
+
+def cluster_rows(vectors: Vectors) -> Clusters:
+    """Return the clusters of k-means over the normalised rows: at most twelve of about eight."""
     from sklearn.cluster import KMeans
 
-    unit = normalise(sample.vectors)
-    count = min(CLUSTERS, max(len(unit) // 8, 2))
+    unit = normalise(vectors)
+    count = min(CLUSTERS, max(len(unit) // _ROWS_A_CLUSTER, 2))
     fitted = KMeans(count, n_init=4, random_state=0).fit(unit)
-    order = np.argsort(
-        -np.bincount(fitted.labels_, minlength=count), kind="stable"
-    )  # the largest first
+    order = np.argsort(-np.bincount(fitted.labels_, minlength=count), kind="stable")
     place = np.empty(count, dtype=np.int64)
     place[order] = np.arange(count)
-    sheets = []
-    for old in order:
-        members = np.flatnonzero(fitted.labels_ == old)
-        distance = np.linalg.norm(unit[members] - fitted.cluster_centers_[old], axis=1)
-        shown = members[np.argsort(distance, kind="stable")[:SHOWN]]
-        common = None
-        if sample.labels is not None:
-            values, counts = np.unique([sample.labels[row] for row in members], return_counts=True)
-            common = f"{counts.max() / len(members):.0%} {values[counts.argmax()]}"
-        colour = label_colour(int(place[old]), count)
-        sheets.append(
-            {"rows": shown.tolist(), "size": len(members), "common": common, "colour": colour}
-        )
-    return place[fitted.labels_], sheets
+    distance = np.linalg.norm(unit - fitted.cluster_centers_[fitted.labels_], axis=1)
+    return Clusters(place[fitted.labels_], distance)
+
+
+def _sheet(shown: EmbeddedImages, clusters: Clusters, number: int) -> dict[str, Any]:
+    """Return a cluster's size, its most common label, and the rows nearest to its centre."""
+    members = np.flatnonzero(clusters.cluster == number)
+    nearest = members[np.argsort(clusters.distance[members], kind="stable")[:SHOWN]]
+    common = None
+    if shown.labels is not None:
+        values, counts = np.unique([shown.labels[row] for row in members], return_counts=True)
+        common = f"{counts.max() / len(members):.0%} {values[counts.argmax()]}"
+    return {
+        "rows": nearest.tolist(),
+        "size": len(members),
+        "common": common,
+        "colour": label_colour(number, int(clusters.cluster.max()) + 1),
+    }

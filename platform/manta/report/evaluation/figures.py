@@ -11,7 +11,7 @@ from manta.report.evaluation.numbers import Number
 from manta.report.evaluation.plots import bars, curves
 from manta.report.parts.charts import Chart, paired_up
 
-Known = Mapping[str, Number]
+Numbers = Mapping[str, Number]
 _WHISKERS = (
     "Whiskers are 95% intervals: how far other images of the same kind would move a number. "
     "What another training run would change is not in them."
@@ -19,7 +19,7 @@ _WHISKERS = (
 
 
 def figures(
-    known: Known, settings: Mapping[str, Mapping[str, Any]], bank_rows: int | None
+    numbers: Numbers, settings: Mapping[str, Mapping[str, Any]], bank_rows: int | None
 ) -> list[Chart]:
     """Return every figure that has numbers.
 
@@ -27,17 +27,17 @@ def figures(
         settings: of each evaluator, by its name.
         bank_rows: to which the k of nearest neighbours is clipped.
     """
-    drawn = [
-        _accuracies(known),
-        _neighbours(known, settings.get("knn") or {}, bank_rows),
-        *declared_figures(known),
+    charts = [
+        _accuracies(numbers),
+        _neighbours(numbers, settings.get("knn") or {}, bank_rows),
+        *declared_figures(numbers),
     ]
-    return paired_up([one for one in drawn if one is not None])
+    return paired_up([chart for chart in charts if chart is not None])
 
 
-def _accuracies(known: Known) -> Chart | None:
-    names = [n for n in known if re.search(r"_top\d+$", n) and not re.match(r"knn\d", n)]
-    rows = [known[name] for name in names if not known[name].meaning.one_of_many]
+def _accuracies(numbers: Numbers) -> Chart | None:
+    names = [n for n in numbers if re.search(r"_top\d+$", n) and not re.match(r"knn\d", n)]
+    rows = [numbers[name] for name in names if not numbers[name].meaning.one_of_many]
     caption = "Share of images that were named correctly." + (
         f" {_WHISKERS}" if any(row.interval for row in rows) else ""
     )
@@ -46,18 +46,21 @@ def _accuracies(known: Known) -> Chart | None:
     )
 
 
-def _neighbours(known: Known, settings: Mapping[str, Any], bank_rows: int | None) -> Chart | None:
-    stated: Any = settings.get("k")
-    base: Any = stated[0] if isinstance(stated, list | tuple) and stated else stated
-    at: dict[int, dict[int, Number]] = {1: {}, 5: {}}
-    for name, number in known.items():
-        if (match := re.fullmatch(r"knn(\d*)_top([15])", name)) and (
-            match[1] or isinstance(base, int)
-        ):
-            k = int(match[1] or base)
-            at[int(match[2])][min(k, bank_rows) if bank_rows else k] = number
+def _neighbours(
+    numbers: Numbers, settings: Mapping[str, Any], bank_rows: int | None
+) -> Chart | None:
+    set_to: Any = settings.get("k")
+    first: Any = set_to[0] if isinstance(set_to, list | tuple) and set_to else set_to
+    by_top: dict[int, dict[int, Number]] = {1: {}, 5: {}}
+    for name, number in numbers.items():
+        match = re.fullmatch(r"knn(\d*)_top([15])", name)
+        # The first k that is set stands in no name.
+        if match and (match[1] or isinstance(first, int)):
+            k = int(match[1] or first)
+            by_top[int(match[2])][min(k, bank_rows) if bank_rows else k] = number
     series = [
-        (f"top-{top}", {str(k): found[k] for k in sorted(found)}) for top, found in at.items()
+        (f"top-{top}", {str(k): points[k] for k in sorted(points)})
+        for top, points in by_top.items()
     ]
     caption = "Where classes lie apart, little is lost as more neighbours vote."
     return curves(

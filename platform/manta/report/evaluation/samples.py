@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from manta.report.parts import embedding, images
+from manta.report.parts.embedding_map import embedding_map
 from manta.report.parts.samples import Array, Samples
-from manta.report.run.samples import embedding_map
 
 _MOST = 1_500
 _PAIRS, _SHOWN = 6, 8

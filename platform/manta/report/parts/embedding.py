@@ -1,4 +1,4 @@
-"""What a page shows of features: nearest neighbours and a map in two dimensions."""
+"""Features made visible: nearest neighbours and a map in two dimensions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _FEWEST_FOR_TSNE = 12
 
 
 def normalise(features: Array) -> Array:
-    """Rows of length 1, float64; zero rows stay zero."""
+    """Return the rows at length 1, in float64; rows of zeros stay zero."""
     rows = features.astype(np.float64)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(length > 0, length, 1.0))
 
 
 def trouble(features: Array) -> str | None:
-    """Why features cannot be looked at, or None."""
+    """Return why features cannot be shown, or None where they can."""
     if len(features) < 3:
         return "there are fewer than three images"
     if not np.isfinite(features).all():
@@ -29,36 +29,44 @@ def trouble(features: Array) -> str | None:
     return None
 
 
-def queries(samples: Samples, wanted: int = QUERIES) -> Array:
-    """Images to show, not chosen by how well they do: the first ones of each label in turn, or
-    evenly spaced."""
+def queries(samples: Samples, count: int = QUERIES) -> Array:
+    """Return rows of images to show, chosen without a look at how well they do.
+
+    The first of each label, then the second of each, and so on; evenly spaced without labels.
+    """
     total = len(samples.thumbnails)
     if samples.labels is None:
-        return np.unique(np.linspace(0, total - 1, min(wanted, total)).round().astype(np.int64))
+        return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64))
     labels = samples.labels
-    seen: dict[int, int] = {}
+    latest: dict[int, int] = {}
     turn = np.empty(total, dtype=np.int64)
-    for place, label in enumerate(labels.tolist()):
-        turn[place] = seen[label] = seen.get(label, -1) + 1
-    return np.lexsort((labels, turn))[:wanted]
+    for row, label in enumerate(labels.tolist()):
+        turn[row] = latest[label] = latest.get(label, -1) + 1
+    return np.lexsort((labels, turn))[:count]
 
 
-def neighbours(features: Array, of: Array, wanted: int = NEIGHBOURS) -> Array:
-    """`[len(of), k]` rows nearest by cosine, best first, without the row itself."""
+def neighbours(features: Array, of: Array, count: int = NEIGHBOURS) -> Array:
+    """Return the rows nearest by cosine to each row in `of`, without itself.
+
+    `[len(of), k]`, the nearest first; k is `count`, or all others where there are fewer.
+    """
     rows = normalise(features)
     similarity = rows[of] @ rows.T
     similarity[np.arange(len(of)), of] = -np.inf
-    return np.argsort(-similarity, axis=1, kind="stable")[:, : min(wanted, len(rows) - 1)]
+    return np.argsort(-similarity, axis=1, kind="stable")[:, : min(count, len(rows) - 1)]
 
 
-def agreement(labels: Array, of: Array, found: Array) -> float:
-    """Fraction of neighbours that share their query's label."""
-    return float((labels[found] == labels[of][:, None]).mean())
+def agreement(labels: Array, of: Array, nearest: Array) -> float:
+    """Return the fraction of the neighbours that share their query's label."""
+    return float((labels[nearest] == labels[of][:, None]).mean())
 
 
 def project(features: Array) -> Array:
-    """`[Q, D] -> [Q, 2]` in the unit square: principal components, then t-SNE of their normalised
-    rows."""
+    """Return a map of features: `[Q, D] -> [Q, 2]` in the unit square.
+
+    t-SNE of the first 50 principal components of the normalised rows; of fewer than twelve rows,
+    the first two components.
+    """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 

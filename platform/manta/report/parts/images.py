@@ -14,8 +14,10 @@ _LOSSLESS_UP_TO = 64 * 64
 
 
 def resized(image: Array, side: int) -> Array:
-    """`[h, w, 3] -> [side, side, 3]` uint8. Small images keep their pixels visible instead of being
-    smoothed."""
+    """Return an image as a square: `[h, w, 3] -> [side, side, 3]` uint8.
+
+    An image that grows keeps its pixels visible instead of being smoothed.
+    """
     if image.shape[:2] == (side, side):
         return image
     grows = max(image.shape[:2]) <= side
@@ -24,7 +26,7 @@ def resized(image: Array, side: int) -> Array:
 
 
 def sheet(rows: list[list[Array]], side: int, gap: int = 2, background: int = 255) -> Array:
-    """Images of one size or of several in a grid, `gap` pixels apart; `[H, W, 3]` uint8."""
+    """Return images in a grid, `gap` pixels apart: `[H, W, 3]` uint8."""
     height = len(rows) * (side + gap) - gap
     width = max(len(row) for row in rows) * (side + gap) - gap
     canvas = np.full((height, width, 3), background, dtype=np.uint8)
@@ -36,8 +38,10 @@ def sheet(rows: list[list[Array]], side: int, gap: int = 2, background: int = 25
 
 
 def data_uri(image: Array, longest: int = 160) -> str:
-    """An image inside the page: PNG when it is tiny, JPEG otherwise; at most `longest` pixels a
-    side."""
+    """Return an image as a URI that holds it: PNG up to 64 x 64 pixels, otherwise JPEG.
+
+    It is made smaller where a side is longer than `longest` pixels.
+    """
     picture = Image.fromarray(np.ascontiguousarray(image))
     if max(picture.size) > longest:
         picture.thumbnail((longest, longest))

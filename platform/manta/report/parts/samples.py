@@ -1,4 +1,4 @@
-"""Samples to look at, with their features."""
+"""Images that a page shows, with their features."""
 
 from __future__ import annotations
 

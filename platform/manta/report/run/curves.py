@@ -21,8 +21,8 @@ TITLES = {
     "throughput": "Throughput",
 }
 _HEIGHT = 168
-_LEGEND, _STEP_TITLE = 24, 20
-"""Pixels that a legend and the title of the axis of steps take."""
+_LEGEND, _STEP_TITLE = 19, 20
+"""Pixels that a row of the legend and the title of the axis of steps take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ def _figure(panel: Panel, *, ends: bool) -> go.Figure:
     # A margin of one width keeps the axes of a column above one another.
     figure.update_yaxes(range=_around_constant(panel), nticks=5, automargin=False)
     figure.update_yaxes(rangemode="tozero" if panel.from_zero else "normal")
-    margin = {"l": 46, "r": 8, "t": _LEGEND if several else 8, "b": 22}
+    legend_rows = -(-(len(panel.lines) + 1) // 2) if several else 0
+    margin = {"l": 46, "r": 8, "t": 8 + _LEGEND * legend_rows, "b": 22}
     height = _HEIGHT + margin["t"] + (_STEP_TITLE if ends else 0)
     return figure.update_layout(
         height=height, margin=margin, hovermode="x unified", showlegend=several, dragmode=False

@@ -7,19 +7,21 @@ from typing import Any
 
 from manta.report.parts import words
 from manta.report.parts.charts import plot_script, plotly_library
+from manta.report.parts.embedding_map import embedding_map
 from manta.report.parts.images import data_uri
 from manta.report.parts.template import render
 from manta.report.run.curves import curve_groups
+from manta.report.run.neighbours import neighbour_rows
 from manta.report.run.plots import view_rows
 from manta.report.run.record import RunRecord, read
-from manta.report.run.samples import embedding_map, neighbour_rows
 from manta.report.run.summary import callout, facts, headline, measured_on, results, why_missing
 from manta.secrets import without_secrets
 
 
 def write_report(run_dir: Path, *, url: str | None = None) -> Path:
-    """Writes `report.html` into a run's folder and returns its path. Missing pieces are named in
-    the page.
+    """Write `report.html` into a run's folder and return its path.
+
+    A piece that the run did not leave is named in the page.
 
     Args:
         url: where the run lives, if `run_dir` is a copy of it.
@@ -68,7 +70,7 @@ def _views(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def _load_code(run: RunRecord) -> str | None:
-    """How to take the model home, or None when none was registered."""
+    """Return the code that loads the model, or None where none was registered."""
     uri = run.run.get("model_uri")
     if not uri:
         return None
@@ -79,7 +81,7 @@ def _load_code(run: RunRecord) -> str | None:
     lines += [
         f'model = mlflow.pyfunc.load_model("{uri}")',
         "",
-        "images = np.zeros((2, 48, 64, 3), np.uint8)  # any size; preprocessing is inside the model",
+        "images = np.zeros((2, 48, 64, 3), np.uint8)  # any size: the model preprocesses",
         "features = model.predict(images)             # one vector an image",
     ]
     return "\n".join(lines)

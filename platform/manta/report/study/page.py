@@ -12,6 +12,7 @@ from manta.report.parts.charts import chart_of, paired_up, plot_script, plotly_l
 from manta.report.parts.template import render
 from manta.report.study import summary
 from manta.report.study.record import StudyRecord
+from manta.report.study.trials import failures, trial_table
 from manta.secrets import without_secrets
 
 
@@ -25,7 +26,7 @@ def write_study_page(
     storage: str | None = None,
     url: str | None = None,
 ) -> Path:
-    """Writes `study.html` into a study's folder and returns its path.
+    """Write `study.html` into a study's folder and return its path.
 
     Args:
         figures: title -> figure, or why there is none. `layout.meta` is a sentence on how to read
@@ -70,9 +71,9 @@ def _context(
         "trust": summary.trust(taus),
         "few_compared": summary.few_compared(record),
         "labelled": record.labelled,
-        "front": summary.trial_table(record, record.front) if plural else None,
-        "trials": summary.trial_table(record, record.trials),
-        "failures": summary.failures(record),
+        "front": trial_table(record, record.front) if plural else None,
+        "trials": trial_table(record, record.trials),
+        "failures": failures(record),
         "train": f"manta train {folder}/best.yaml --name {record.name}-best",
         "dashboard": None if storage is None else f"optuna-dashboard {without_secrets(storage)}",
         "plots": plot_script(charts),

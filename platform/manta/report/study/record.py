@@ -1,5 +1,4 @@
-"""What is known of a study, as plain data: what the summary, the table and the page are made
-from."""
+"""A study and its trials as plain data, of which summary, table and page are made."""
 
 from __future__ import annotations
 
@@ -68,14 +67,14 @@ class StudyRecord:
 
     @property
     def complete(self) -> list[TrialRecord]:
-        """Trials that ran to the end."""
+        """The trials that ran to the end."""
         return [
             trial for trial in self.trials if trial.state == "complete" and trial.value is not None
         ]
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best of the complete trials; among equals the first."""
+        """The best of the complete trials by the first metric; among equals the first."""
         sign = 1 if self.modes[0] == "max" else -1
         return max(
             self.complete,
@@ -90,7 +89,7 @@ class StudyRecord:
 
     @property
     def front(self) -> list[TrialRecord]:
-        """Complete trials that no other beats in every metric."""
+        """The complete trials that no other dominates: the Pareto front."""
         points = [(trial, self._score(trial)) for trial in self.complete]
         return [
             trial
@@ -99,7 +98,7 @@ class StudyRecord:
         ]
 
     def _score(self, trial: TrialRecord) -> tuple[float, ...]:
-        """Larger is better in every place."""
+        """Return the trial's metrics with signs by which larger is better."""
         return tuple(
             (1 if mode == "max" else -1) * trial.values.get(metric, float("nan"))
             for metric, mode in zip(self.metrics, self.modes, strict=True)
@@ -107,4 +106,5 @@ class StudyRecord:
 
 
 def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Return whether `one` is nowhere worse than `other`, and somewhere better."""
     return all(a >= b for a, b in zip(one, other, strict=True)) and one != other

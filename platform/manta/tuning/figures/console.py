@@ -1,4 +1,4 @@
-"""A study on the command line."""
+"""Tables of a study for the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BAR = 24
 
 
 def study_table(record: StudyRecord) -> Table:
-    """One row a trial; the best is marked, the recipe's own configuration is named."""
+    """Return one row for each trial; the best is marked, the recipe's own is named."""
     names = words.short_paths(path for trial in record.trials for path in trial.params)
     table = Table(box=None, header_style="dim", pad_edge=False)
     for title in ("trial", "state", *record.metrics, "epochs", "time"):
@@ -54,7 +54,7 @@ def study_table(record: StudyRecord) -> Table:
 
 
 def importance_table(importances: Mapping[str, float]) -> Table:
-    """One row a parameter, the most important first."""
+    """Return one row for each parameter, the most important first."""
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("parameter", overflow="fold")
     table.add_column("importance", justify="right")

@@ -1,5 +1,4 @@
-"""Figures that Optuna has not: how trials went from rung to rung, and what metrics without labels
-are worth."""
+"""Figures that Optuna has not: trials from rung to rung, and metrics without labels."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ STATES = {
 
 
 def rung_survival(record: StudyRecord) -> go.Figure:
-    """How many trials were evaluated at each resource or later, by what became of them."""
+    """Return how many trials were evaluated at each resource or later, by their state."""
     rungs = sorted({rung for trial in record.trials for rung in trial.rungs})
     if len(rungs) < 2:
         raise NotDrawn("No trial was evaluated at more than one point.")
@@ -52,7 +51,7 @@ def rung_survival(record: StudyRecord) -> go.Figure:
 
 
 def learning_curves(record: StudyRecord) -> go.Figure:
-    """The first metric of every trial over its rungs."""
+    """Return the first metric of every trial over its rungs."""
     if not any(trial.rungs for trial in record.trials):
         raise NotDrawn("No trial has been evaluated yet.")
     figure = go.Figure()
@@ -69,7 +68,7 @@ def learning_curves(record: StudyRecord) -> go.Figure:
 
 
 def _curves(trials: list[TrialRecord], name: str, colour: str, width: float) -> go.Scatter:
-    """Many lines as one trace, with a gap after each: a trace a trial would make a slow page."""
+    """Return many lines as one trace, with gaps: a trace for each trial would be a slow page."""
     points: list[tuple[float | None, float | None, str]] = []
     for trial in trials:
         points += [
@@ -79,7 +78,7 @@ def _curves(trials: list[TrialRecord], name: str, colour: str, width: float) -> 
     return go.Scatter(
         x=[x for x, _, _ in points],
         y=[y for _, y, _ in points],
-        text=[told for _, _, told in points],
+        text=[label for _, _, label in points],
         mode="lines+markers",
         name=name,
         line={"color": colour, "width": width},
@@ -89,7 +88,7 @@ def _curves(trials: list[TrialRecord], name: str, colour: str, width: float) -> 
 
 
 def agreement(record: StudyRecord, taus: Mapping[str, float | None]) -> go.Figure:
-    """Each metric that needs no labels against kNN, with Kendall's tau."""
+    """Return each metric that needs no labels against kNN, with Kendall's tau."""
     if not record.labelled:
         raise NotDrawn(
             "The data have no labels, so there is no kNN accuracy to hold other metrics against."

@@ -1,5 +1,4 @@
-"""What PBT finds is a schedule: the values that the best trial's weights were trained with, epoch
-by epoch."""
+"""The schedule that PBT finds: the values that the best trial's weights were trained with."""
 
 from __future__ import annotations
 
@@ -20,10 +19,13 @@ SCHEDULE = "best-schedule.json"
 
 
 def best_path(study: StoredStudy, record: StudyRecord) -> dict[str, Any] | None:
-    """`{"trial", "unit", "metric", "path": [{"from", "to", "value", "params"}]}`, the oldest first.
+    """Return the values that the best trial's weights were trained with, the oldest first.
 
-    The weights may be another trial's up to some point: its values then count up to there. `value`
-    is the first metric's at `to`. None where nothing changed on the way.
+    The weights may be another trial's up to some point: its values then count up to there.
+
+    Returns:
+        `{"trial", "unit", "metric", "path": [{"from", "to", "value", "params"}]}`, where `value` is
+        the first metric's at `to`; None where nothing changed on the way.
     """
     if record.best is None:
         return None
@@ -35,21 +37,14 @@ def best_path(study: StoredStudy, record: StudyRecord) -> dict[str, Any] | None:
             return None
         try:
             params = study.space.values(rung["drawn"])
-        except ConfigError:  # of an older space
+        except ConfigError:  # drawn from an older space
             return None
-        at = rung["step"] if record.unit == "steps" else rung["epochs"]
+        end = rung["step"] if record.unit == "steps" else rung["epochs"]
+        reached = {"to": end, "value": rung["values"].get(record.metrics[0])}
         if path and path[-1]["params"] == params:
-            path[-1] |= {"to": at, "value": rung["values"].get(record.metrics[0])}
-            continue
-        begin = path[-1]["to"] if path else 0
-        path.append(
-            {
-                "from": begin,
-                "to": at,
-                "value": rung["values"].get(record.metrics[0]),
-                "params": params,
-            }
-        )
+            path[-1] |= reached
+        else:
+            path.append({"from": path[-1]["to"] if path else 0, **reached, "params": params})
     if len(path) < 2:
         return None
     return {
@@ -60,9 +55,9 @@ def best_path(study: StoredStudy, record: StudyRecord) -> dict[str, Any] | None:
     }
 
 
-def schedule_figure(found: dict[str, Any]) -> go.Figure:
-    """Each value that changed, over the resource."""
-    path = found["path"]
+def schedule_figure(schedule: dict[str, Any]) -> go.Figure:
+    """Return each value that changed, over the resource, of what `best_path` returns."""
+    path = schedule["path"]
     first, last = path[0]["params"], path[-1]["params"]
     changed = [
         name for name in last if any(part["params"].get(name) != first.get(name) for part in path)
@@ -83,8 +78,9 @@ def schedule_figure(found: dict[str, Any]) -> go.Figure:
         low, high = min(y for _, y in points), max(y for _, y in points)
         if low > 0 and high > 10 * low:
             figure.update_yaxes(log_axis(low, high), row=row, col=column)
-        figure.update_xaxes(title=found["unit"], row=row, col=column)
+        figure.update_xaxes(title=schedule["unit"], row=row, col=column)
     return figure.update_layout(
-        meta=f"The values that the weights of trial {found['trial']} were trained with, those of "
-        f"the trials that it copied included. best.yaml holds the last; {SCHEDULE} holds them all."
+        meta=f"The values that the weights of trial {schedule['trial']} were trained with, those "
+        "of the trials that it copied included. "
+        f"best.yaml holds the last; {SCHEDULE} holds them all."
     )

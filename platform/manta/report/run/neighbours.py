@@ -1,0 +1,69 @@
+"""The nearest neighbours of a few images, as the template of a run takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from manta.report.parts import embedding, images
+from manta.report.parts.samples import Array, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One image among the neighbours.
+
+    Attributes:
+        image: a URI that holds it.
+        agrees: whether it has the query's label; None where there are no labels.
+    """
+
+    image: str
+    alt: str
+    agrees: bool | None
+
+
+def neighbour_rows(samples: Samples | None) -> dict[str, Any]:
+    """Return queries with their neighbours by both encoders, and how often labels agree.
+
+    `trouble` says why there are none, and is empty without samples.
+    """
+    trouble = "" if samples is None else embedding.trouble(samples.features)
+    if samples is None or trouble:
+        return {"rows": [], "trouble": trouble}
+    labels = samples.labels
+    queries = embedding.queries(samples)
+    sides: dict[str, Array] = {"trained": embedding.neighbours(samples.features, queries)}
+    if embedding.trouble(samples.random_features) is None:
+        sides["untrained"] = embedding.neighbours(samples.random_features, queries)
+    agreement = {}
+    if labels is not None:
+        agreement = {
+            side: embedding.agreement(labels, queries, nearest) for side, nearest in sides.items()
+        }
+    return {
+        "rows": [_row(samples, row, int(query), sides) for row, query in enumerate(queries)],
+        "trouble": None,
+        "sides": list(sides),
+        "agreement": agreement,
+        "shown": int(sides["trained"].shape[1]),
+        "total": len(samples.thumbnails),
+    }
+
+
+def _row(samples: Samples, row: int, query: int, sides: dict[str, Array]) -> dict[str, Any]:
+    label = "" if samples.labels is None else f", label {samples.labels[query]}"
+    image = images.data_uri(samples.thumbnails[query])
+    tiles = {side: _tiles(samples, query, nearest[row]) for side, nearest in sides.items()}
+    return {"query": Tile(image, f"Query image {row + 1}{label}", None), "sides": tiles}
+
+
+def _tiles(samples: Samples, query: int, nearest: Array) -> list[Tile]:
+    tiles = []
+    for rank, row in enumerate(nearest.tolist(), start=1):
+        alt, agrees = f"Neighbour {rank}", None
+        if samples.labels is not None:
+            agrees = bool(samples.labels[row] == samples.labels[query])
+            alt += f", label {samples.labels[row]}, {'same' if agrees else 'different'} label"
+        tiles.append(Tile(images.data_uri(samples.thumbnails[row]), alt, agrees))
+    return tiles
