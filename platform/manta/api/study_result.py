@@ -48,11 +48,11 @@ class Study:
         Raises:
             RunError: there is no such study; the message lists those that there are.
         """
-        from manta.tuning.publish import look
+        from manta.tuning.publish import refresh_study
         from manta.tuning.study.study import open_study
 
         place, word = os.fspath(runs), os.fspath(study)
-        record, summary = look(place, word)
+        record, summary = refresh_study(place, word)
         return cls(record.name, open_study(place, word).folder.url, record, summary)
 
     @property

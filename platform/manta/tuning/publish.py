@@ -1,5 +1,4 @@
-"""What a study leaves: best.yaml, trials.parquet, study.html, a summary, and all of it in
-MLflow."""
+"""What a study leaves: best.yaml, trials.parquet, study.html and a summary, also in MLflow."""
 
 from __future__ import annotations
 
@@ -29,7 +28,9 @@ BEST, PAGE, TABLE = "best.yaml", "study.html", "trials.parquet"
 
 
 def publish(study: StoredStudy, record: StudyRecord, *, notify: Notify) -> dict[str, Any]:
-    """Write everything; a tracking server that is away costs the upload, not the study.
+    """Write everything that a study leaves.
+
+    A tracking server that is away costs the upload, not the study.
 
     Returns:
         The summary.
@@ -45,7 +46,8 @@ def publish(study: StoredStudy, record: StudyRecord, *, notify: Notify) -> dict[
     if path is not None:
         files[SCHEDULE] = json.dumps(path, indent=1).encode()
         notify(
-            f"trial {path['trial']} changed its values on the way: {study.folder.url}/{SCHEDULE} holds them all"
+            f"trial {path['trial']} changed its values on the way: "
+            f"{study.folder.url}/{SCHEDULE} holds them all"
         )
     files[PAGE], shares = page(study, record, path)
     for name, data in files.items():
@@ -66,8 +68,10 @@ def publish(study: StoredStudy, record: StudyRecord, *, notify: Notify) -> dict[
         tracker.finish(run_id, "FINISHED" if best is not None else "FAILED")
     except TrackingError as error:
         notify(
-            f"the tracking server does not have everything; all of it is in {study.folder.url}: {error}"
+            f"the tracking server does not have everything; all of it is in {study.folder.url}: "
+            f"{error}"
         )
+    # Only now: a study without a best trial has a page and a table too, which say why.
     if best is None:
         reasons = sorted({trial.reason for trial in record.trials if trial.reason})
         raise RunError(f"no trial of {record.name!r} came to its end: {'; '.join(reasons[:3])}")
@@ -75,7 +79,7 @@ def publish(study: StoredStudy, record: StudyRecord, *, notify: Notify) -> dict[
 
 
 def summary(record: StudyRecord, shares: dict[str, float]) -> dict[str, Any]:
-    """What `--summary` writes."""
+    """Return a study as plain data, which `--summary` writes."""
     keys = ("number", "params", "state", "value", "values", "epochs", "seconds", "run_id", "reason")
 
     def entry(trial: Any) -> dict[str, Any]:
@@ -96,7 +100,7 @@ def summary(record: StudyRecord, shares: dict[str, float]) -> dict[str, Any]:
 
 
 def winner(study: StoredStudy, record: StudyRecord) -> Experiment:
-    """The best trial's configuration as a recipe, at the recipe's own budget.
+    """Return the best trial's configuration as a recipe, at the recipe's own budget.
 
     Raises:
         RunError: no trial came to its end.
@@ -105,17 +109,19 @@ def winner(study: StoredStudy, record: StudyRecord) -> Experiment:
     if best is None:
         raise RunError(f"study {record.name!r} has no trial that came to its end yet")
     drawn = study.drawn(best.number)
-    found = study.recipe if drawn is None else study.space.apply(study.recipe, drawn)
-    said = f"Trial {best.number} of study {record.name}: {record.metrics[0]} {best.value:.4g}"
+    recipe = study.recipe if drawn is None else study.space.apply(study.recipe, drawn)
+    words = f"Trial {best.number} of study {record.name}: {record.metrics[0]} {best.value:.4g}"
     against = record.default
     if against is not None and against.value is not None and not best.default:
-        said += f", the recipe's own configuration {against.value:.4g}"
-    return found.model_copy(update={"description": f"{said}. {study.recipe.description}".strip()})
+        words += f", the recipe's own configuration {against.value:.4g}"
+    return recipe.model_copy(update={"description": f"{words}. {study.recipe.description}".strip()})
 
 
 def trust(record: StudyRecord) -> dict[str, float | None]:
-    """Kendall's tau of each label-free metric with kNN over the whole trials; none without
-    labels."""
+    """Return Kendall's tau of each label-free metric with kNN over the whole trials.
+
+    Without labels there is none.
+    """
     if not record.labelled:
         return {}
     return dict(kendall([trial.values for trial in record.complete], REFERENCE))
@@ -124,7 +130,7 @@ def trust(record: StudyRecord) -> dict[str, float | None]:
 def page(
     study: StoredStudy, record: StudyRecord, path: dict[str, Any] | None
 ) -> tuple[bytes, dict[str, float]]:
-    """study.html, and the parameters' importances.
+    """Return study.html, and the parameters' importances.
 
     Args:
         path: what `best_path` gives.
@@ -142,8 +148,8 @@ def page(
         return written.read_bytes(), shares
 
 
-def look(runs: str, name: str) -> tuple[StudyRecord, dict[str, Any]]:
-    """A study as it stands, running or not, and its summary; its page is written anew.
+def refresh_study(runs: str, name: str) -> tuple[StudyRecord, dict[str, Any]]:
+    """Return a study as it stands, running or not, and its summary. Its page is written anew.
 
     Raises:
         RunError: there is none of that name.

@@ -1,5 +1,4 @@
-"""What `--register` does: the winner of a study, trained at the recipe's own budget and put in the
-registry."""
+"""The winner of a study, trained at the recipe's own budget and put in the registry."""
 
 from __future__ import annotations
 
@@ -30,11 +29,10 @@ def register_winner(
     ingest_progress: IngestProgress | None = None,
     watch_folder: Callable[[RunFolder, int], Callable[[], None]] | None = None,
 ) -> dict[str, Any]:
-    """Train the best trial's configuration as a run of its own; the same command goes on with one
-    that was killed.
+    """Train the best trial's configuration as a run of its own, and register it.
 
-    The run is tagged with the study, and the study's run with it. It is registered whatever the
-    recipe says.
+    The same call goes on with a run that was killed. The run is tagged with the study, and the
+    study's run with it. It is registered whatever the recipe says.
 
     Returns:
         The run's summary.
@@ -45,9 +43,8 @@ def register_winner(
     """
     best = record.best
     if best is None:
-        raise RunError(
-            f"study {record.name!r} has no trial that came to its end; there is nothing to register"
-        )
+        reason = "no trial that came to its end; there is nothing to register"
+        raise RunError(f"study {record.name!r} has {reason}")
     recipe = winner(study, record)
     tags = {
         "manta.study": record.name,
@@ -58,40 +55,43 @@ def register_winner(
         update={"register_model": True, "tags": recipe.tracking.tags | tags}
     )
     experiment = recipe.model_copy(update={"tracking": tracking})
-    name, known = _name(record.name, best.number, experiment, runs)
-    found = train(
+    name, begun = run_name(record.name, best.number, experiment, runs)
+    run = train(
         RunRequest(
             experiment=experiment,
             runs=runs,
             name=name,
-            resume=known,
+            resume=begun,
             started=time.time(),
             notify=notify,
             ingest_progress=ingest_progress,
             watch_folder=watch_folder,
         )
     )
-    if (
-        found["model_uri"] is None
-    ):  # it was trained before without, or the store was away when it ended
-        as_name = (
-            tracking.register_as or f"manta-{experiment.objective.name}-{experiment.encoder.name}"
-        )
-        found = found | {"model_uri": register_run(name, as_name, runs=runs, notify=notify).uri}
+    if run["model_uri"] is None:
+        # It was trained before without being registered, or the store was away when it ended.
+        default = f"manta-{experiment.objective.name}-{experiment.encoder.name}"
+        model = register_run(name, tracking.register_as or default, runs=runs, notify=notify)
+        run = run | {"model_uri": model.uri}
     tracker = Tracker(study.saved["tracking_uri"], experiment.tracking.experiment)
     with contextlib.suppress(TrackingError):
-        tracker.set_tags(found["run_id"], tags)
-        marks = {
-            "manta.registered_run": found["run_id"],
-            "manta.registered_model": found["model_uri"],
+        tracker.set_tags(run["run_id"], tags)
+        registered = {
+            "manta.registered_run": run["run_id"],
+            "manta.registered_model": run["model_uri"],
         }
-        tracker.set_tags(study.saved["study_run_id"], marks)
-    return found
+        tracker.set_tags(study.saved["study_run_id"], registered)
+    return run
 
 
-def _name(study: str, number: int, experiment: Experiment, runs: str) -> tuple[str, bool]:
-    """Of the winner's run, and whether it was begun before. Another winner of the same study has
-    another name."""
+def run_name(study: str, number: int, experiment: Experiment, runs: str) -> tuple[str, bool]:
+    """Return the name of the winner's run, and whether that run was begun before.
+
+    Another winner of the same study, which has run more trials since, has another name.
+
+    Raises:
+        RunError: both names are taken by other runs.
+    """
     for name in (f"{study}-best", f"{study}-best-{number}"):
         folder = RunFolder(f"{runs.rstrip('/')}/{name}")
         if not folder.exists("experiment.yaml"):
@@ -99,5 +99,6 @@ def _name(study: str, number: int, experiment: Experiment, runs: str) -> tuple[s
         if load_experiment(folder).fingerprint() == experiment.fingerprint():
             return name, True
     raise RunError(
-        f"runs {study}-best and {study}-best-{number} exist in {runs} and are others; remove or rename one"
+        f"runs {study}-best and {study}-best-{number} exist in {runs} and are others; "
+        "remove or rename one"
     )

@@ -116,8 +116,8 @@ def open_folder(
         if saved["identity"] != identity:
             raise RunError(
                 f"study {folder.name!r} was started with another space, recipe, data or settings; "
-                f"resume it with what {folder.url_of(STUDY)} says (trials, resources and storage may "
-                "change), or choose another --name"
+                f"resume it with what {folder.url_of(STUDY)} says (trials, resources and storage "
+                "may change), or choose another --name"
             )
         saved |= {"settings": plain}
     else:

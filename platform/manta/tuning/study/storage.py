@@ -49,8 +49,8 @@ def open_storage(url: str) -> optuna.storages.RDBStorage:
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = without_secrets(lines[0]) if lines else type(error).__name__
         raise ConfigError(
-            f"study.storage={without_secrets(url)} cannot be opened: {reason}; name a database such as "
-            "postgresql://user@host/name, or leave it away for SQLite"
+            f"study.storage={without_secrets(url)} cannot be opened: {reason}; "
+            "name a database such as postgresql://user@host/name, or leave it away for SQLite"
         ) from None
 
 

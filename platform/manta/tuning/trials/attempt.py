@@ -206,7 +206,7 @@ class Attempt:
         return worker
 
     def _open_run(self, experiment: Experiment, tracker: Tracker) -> str:
-        """Return the trial's run in MLflow, a child of the study's: an earlier one, or a new one."""
+        """Return the trial's run in MLflow, a child of the study's: an earlier or a new one."""
         if self.folder.exists("run.json"):
             run_id = str(self.folder.read_json("run.json")["run_id"])
             with suppress(TrackingError):  # its metrics wait in the folder until the server is back

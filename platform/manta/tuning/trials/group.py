@@ -1,4 +1,4 @@
-"""A trial with several workers: a Ray Train run that asks after each evaluation whether to go on."""
+"""A trial with several workers: a Ray Train run that asks after each rung whether to go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who stops a trial early: Ray Tune's schedulers, told what earlier attempts of a study found."""
+"""Ray Tune's schedulers, which stop trials early, with results of earlier attempts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def make_scheduler(
     space: Space,
     past: Iterable[TrialRecord],
 ) -> TrialScheduler:
-    """
+    """Build the scheduler that a study's settings name.
+
     Args:
         whole: resource of a trial that is not stopped.
         past: trials that ended in earlier attempts, which count in the comparisons.
@@ -77,8 +78,7 @@ class Asha(AsyncHyperBandScheduler):
     """Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning".
 
     A trial that goes on after its process died repeats its rungs: they count, and decide nothing a
-    second time. The recipe's own trial is not stopped, since all others are compared with what it
-    ends with.
+    second time. The recipe's own trial is not stopped, since all others are compared with its end.
     """
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -88,11 +88,13 @@ class Asha(AsyncHyperBandScheduler):
 
 
 class Median(MedianStoppingRule):
-    """Golovin et al. 2017, "Google Vizier", section 3.2. A trial without the metric is no sample;
-    none is paused."""
+    """Golovin et al. 2017, "Google Vizier", section 3.2.
+
+    A trial without the metric is no sample; none is paused.
+    """
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if result.get(REPEATED) or _of_recipe(trial):  # they count, and are not judged
+        if result.get(REPEATED) or _of_recipe(trial):  # they count, and are not stopped
             if self._metric in result and self._time_attr in result:
                 self._results[trial].append(result)
             return str(TrialScheduler.CONTINUE)
@@ -107,10 +109,13 @@ class Median(MedianStoppingRule):
 
 
 class Population(PopulationBasedTraining):
-    """PBT whose first population is drawn by the study's searcher, which Ray's refuses for fear of
-    mixing trials up."""
+    """Jaderberg et al. 2017, "Population Based Training", with a searcher's first population.
+
+    Ray's refuses a searcher for fear of mixing trials up.
+    """
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        # What it looks at to refuse a searcher.
         super().on_trial_add(SimpleNamespace(search_alg=None), trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -136,7 +141,7 @@ def _of_recipe(trial: Any) -> bool:
 
 
 def _replay(scheduler: TrialScheduler, past: Iterable[TrialRecord], metric: StudyMetric) -> None:
-    """Tell a scheduler what it would have heard, as from trials of its own."""
+    """Tell a scheduler the results of earlier attempts, as from trials of its own."""
     for trial in past:
         stand_in = _Past(f"past-{trial.number}")
         scheduler.on_trial_add(None, stand_in)
@@ -148,24 +153,29 @@ def _replay(scheduler: TrialScheduler, past: Iterable[TrialRecord], metric: Stud
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """A trial that is over, as far as schedulers look at it."""
+    """Trial that is over, with as much of it as schedulers look at."""
 
     trial_id: str
 
 
 def _mutations(space: Space) -> dict[str, Any]:
-    """What may change while a trial trains: numbers that shape no tensor."""
-    found = {p.name: _domain(p) for p in space.parameters if p.kind == "float" and not p.when}
-    if not found:
+    """Return what may change while a trial trains: numbers that shape no tensor.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    domains = {p.name: _domain(p) for p in space.parameters if p.kind == "float" and not p.when}
+    if not domains:
         raise ConfigError(
-            "study.scheduler=pbt changes float parameters while trials train (a temperature, views.strength, "
-            "optimizer.lr), and the space has none without a condition; add one, or choose asha"
+            "study.scheduler=pbt changes float parameters while trials train (a temperature, "
+            "views.strength, optimizer.lr), and the space has none without a condition; add one, "
+            "or choose asha"
         )
-    return found
+    return domains
 
 
 def _inside(space: Space, config: dict[str, Any]) -> dict[str, Any]:
-    """PBT multiplies what it has by 1.2 or 0.8, which may leave the range."""
+    """Return what PBT made, inside the space: it multiplies by 1.2 or 0.8."""
     drawn = dict(config["drawn"])
     for parameter in space.parameters:
         if parameter.name in drawn and parameter.kind == "float":
