@@ -34,6 +34,7 @@ from manta.models.find import model_folder
 from manta.objectives import ClusterMaterial, ColumnMaterial, ModelMaterial
 from manta.runs.folder import RunFolder
 from manta.runs.materials import FOLDER, INDEX, model_here, required
+from manta.runs.store import Notify
 from manta.serving.embed import embed
 from manta.serving.embeddings import part_groups, parts_of
 from manta.serving.job import Pool
@@ -43,7 +44,6 @@ FIT_ROWS = 200_000
 """Rows that centroids are fitted to, at most, spread over the data."""
 BLOCK = 65_536
 """Rows at a time where all are gone through."""
-Notify = Callable[[str], None]
 Found = TypeVar("Found")
 _FEATURES, _MODEL = "{}-features.parquet", "{}-model"
 
