@@ -12,7 +12,7 @@ import pytest
 from test_report_page import WIDTH, ask
 
 from manta.report.evaluation.page import write_evaluation
-from unit.test_evaluation_report import broken, full, one_evaluator, samples, unlabelled
+from synthetic_evaluation import broken, full, one_evaluator, samples, unlabelled
 
 COLOURS = """({bar: getComputedStyle(document.querySelector("#figure-accuracies .point path")).fill,
   value: getComputedStyle(document.querySelector("#figure-accuracies .annotation text")).fill,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from test_evaluation_report import GIVEN
 
 from manta.evaluators import (
     EVALUATORS,
@@ -15,6 +14,7 @@ from manta.evaluators import (
     describe_metric,
 )
 from manta.report.parts import words
+from synthetic_evaluation import GIVEN
 
 
 @pytest.mark.parametrize("name", list(EVALUATORS))

@@ -1,61 +1,21 @@
-"""The page and the plots of a run: right numbers, nothing from outside, something to read when
-pieces are missing."""
+"""The page of a run: right numbers, nothing from outside, something to read when pieces are
+missing."""
 
 from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from manta.errors import RunError
 from manta.report import write_plots, write_report
-from manta.report.parts import embedding
-from manta.report.parts.palette import label_colours
-from manta.report.parts.samples import Samples
-from manta.report.parts.words import change, duration
-from manta.report.run.curves import curve_groups
-from manta.report.run.panels import panels, smoothed, thin
-from manta.report.run.plots import curves_figure
 from manta.report.run.record import read
 from manta.report.run.summary import callout, facts, headline, results
+from page_reader import Page
 from synthetic_run import CONFIG, make_run
-
-
-class Page(HTMLParser):
-    """Elements of a page: tags with attributes, and the text outside of scripts and styles."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self._inside: list[str] = []
-        self.source = path.read_text()
-        self.feed(self.source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag in ("script", "style"):
-            self._inside.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if self._inside and self._inside[-1] == tag:
-            self._inside.pop()
-
-    def handle_data(self, data: str) -> None:
-        if not self._inside:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -287,162 +247,3 @@ def test_folders_without_a_run(tmp_path: Path) -> None:
         write_report(tmp_path / "nothing")
     with pytest.raises(RunError, match="holds no run"):
         write_plots(tmp_path)
-
-
-def test_plots_are_pictures_and_leave_pyplot_alone(run: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    written = write_plots(run)
-    names = ["loss", "evaluation", "features", "schedules", "throughput", "embedding", "views"]
-    assert [path.name for path in written] == [f"{name}.png" for name in names]
-    assert {path.parent for path in written} == {run / "plots"}
-    for path in written:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("L"))
-        assert min(pixels.shape) > 300
-        assert pixels.std() > 5, path
-    assert plt.get_fignums() == []
-
-
-def test_baseline_stands_in_the_evaluation_plot(run: Path) -> None:
-    (panel,) = panels(read(run))["evaluation"]
-    assert [line.metric for line in panel.lines] == ["knn_top1", "linear_top1"]
-    assert [line.untrained for line in panel.lines] == [0.7321, 0.8212]
-    axes = curves_figure([panel]).axes[0]
-    level = {
-        round(float(np.asarray(line.get_ydata())[0]), 4)
-        for line in axes.lines
-        if len(np.asarray(line.get_xdata())) == 2
-    }
-    assert level == {0.7321, 0.8212}
-
-
-def test_baseline_stands_in_the_page(run: Path) -> None:
-    groups = {group.summary.partition(":")[0]: group for group in curve_groups(read(run))}
-    (accuracy,) = groups["Evaluation during training"].charts
-    dashed = [trace for trace in accuracy.figure.data if trace.line.dash == "dash"]
-    assert [trace.name for trace in dashed] == [
-        "untrained",
-        "kNN top-1, untrained 0.732",
-        "Linear probe, untrained 0.821",
-    ]
-    assert list(dashed[1].y) == [0.7321, 0.7321]
-    rank = groups["Health of the features"].charts[0].figure
-    assert [note.text for note in rank.layout.annotations] == ["untrained 11.2"]
-
-
-def test_last_record_of_a_step_wins_and_half_a_line_is_nothing(tmp_path: Path) -> None:
-    lines = [
-        {"step": 0, "time": 100.0, "metrics": {"loss": 3.0}},
-        {"step": 10, "time": 110.0, "metrics": {"loss": 2.0, "lr": 0.1}},
-        {"step": 20, "time": 120.0, "metrics": {"loss": 1.0}},
-        {"step": 10, "time": 5000.0, "metrics": {"loss": 2.5}},  # resumed, more than an hour later
-        {"step": 20, "time": 5010.0, "metrics": {"loss": float("nan")}},
-    ]
-    text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 30, "time": 5020.0, "metr'
-    (tmp_path / "metrics.jsonl").write_text(text)
-    found = read(tmp_path)
-    assert found.curves["loss"].steps.tolist() == [0, 10, 20]
-    assert found.curves["loss"].values[:2].tolist() == [3.0, 2.5]
-    assert np.isnan(found.curves["loss"].values[2])
-    assert found.curves["lr"].steps.tolist() == [10]
-    assert found.seconds == 30.0
-
-
-def test_thinning_keeps_the_mean_and_the_last_step() -> None:
-    values = np.random.default_rng(0).normal(size=4000)
-    steps, thinned = thin(np.arange(4000), values, most=400)
-    assert len(steps) == 400
-    assert steps[-1] == 3999
-    assert thinned.mean() == pytest.approx(values.mean())
-    assert thinned[0] == pytest.approx(values[:10].mean())
-    few, same = thin(np.arange(3), np.array([1.0, np.nan, 3.0]))
-    assert (few.tolist(), same.tolist()) == ([0, 2], [1.0, 3.0])
-
-
-def test_smoothing_does_not_lag() -> None:
-    line = np.linspace(0.0, 1.0, 101)
-    smooth = smoothed(line, span=0.09)
-    assert smooth[50] == pytest.approx(0.5)
-    assert smoothed(np.full(50, 2.0)) == pytest.approx(np.full(50, 2.0))
-
-
-def test_neighbours_equal_brute_force() -> None:
-    features = (
-        np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32) * np.arange(1, 41)[:, None]
-    )
-    found = embedding.neighbours(features, np.array([3, 17]), count=5)
-    for row, query in zip(found, (3, 17), strict=True):
-        cosine = [
-            float(features[query] @ other / np.linalg.norm(features[query]) / np.linalg.norm(other))
-            for other in features
-        ]
-        others = sorted((i for i in range(40) if i != query), key=lambda i: -cosine[i])
-        assert row.tolist() == others[:5]
-
-
-def test_agreement_counts_labels() -> None:
-    labels = np.array([0, 0, 1, 1])
-    assert embedding.agreement(labels, np.array([0, 2]), np.array([[1, 2], [3, 0]])) == 0.5
-
-
-def test_queries_show_every_label_before_a_second_of_one() -> None:
-    labels = np.repeat(np.arange(5), 20)
-    samples = Samples(
-        np.zeros((100, 2, 2, 3), np.uint8), np.zeros((100, 2)), np.zeros((100, 2)), labels
-    )
-    assert sorted(labels[embedding.queries(samples)].tolist()) == [0, 0, 1, 1, 2, 2, 3, 4]
-    unlabelled = Samples(samples.thumbnails, samples.features, samples.random_features, None)
-    assert embedding.queries(unlabelled).tolist() == [0, 14, 28, 42, 57, 71, 85, 99]
-
-
-def test_map_keeps_clusters_apart() -> None:
-    draws = np.random.default_rng(0)
-    centres = 8 * np.eye(3, 16)
-    features = np.concatenate([centre + draws.normal(size=(40, 16)) for centre in centres])
-    flat = embedding.project(features)
-    assert flat.shape == (120, 2)
-    assert flat.min() == 0
-    assert flat.max() == pytest.approx(1)
-    groups = flat.reshape(3, 40, 2)
-    spread = np.linalg.norm(groups - groups.mean(axis=1, keepdims=True), axis=2).mean()
-    middles = groups.mean(axis=1)
-    apart = min(float(np.linalg.norm(middles[i] - middles[j])) for i, j in ((0, 1), (0, 2), (1, 2)))
-    assert apart > 3 * spread
-    assert np.array_equal(flat, embedding.project(features))
-
-
-@pytest.mark.parametrize(("images", "width"), [(3, 4), (11, 2), (12, 3), (14, 1), (40, 2)])
-def test_map_of_few_or_narrow_features(images: int, width: int) -> None:
-    flat = embedding.project(np.random.default_rng(0).normal(size=(images, width)))
-    assert flat.shape == (images, 2)
-    assert np.isfinite(flat).all()
-
-
-def test_colours_tell_labels_apart() -> None:
-    for classes in (10, 60):
-        colours = label_colours(np.arange(classes), classes)
-        assert len(set(colours)) == classes
-        assert all(re.fullmatch(r"#[0-9a-f]{6}", colour) for colour in colours)
-
-
-@pytest.mark.parametrize(
-    ("trained", "untrained", "metric", "words"),
-    [
-        (0.62, 0.41, "knn_top1", "+21 points"),
-        (0.40, 0.41, "knn_top1", "−1 point"),
-        (0.41, 0.41, "knn_top1", "0 points"),
-        (48.0, 12.0, "rankme", "× 4"),
-        (float("nan"), 0.4, "knn_top1", ""),
-        (0.5, None, "knn_top1", ""),
-    ],
-)
-def test_change_in_words(trained: float, untrained: float | None, metric: str, words: str) -> None:
-    assert change(trained, untrained, metric) == words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(7.4, "7 s"), (240, "4 min"), (5400, "1 h 30 min"), (None, "")]
-)
-def test_durations(seconds: float | None, words: str) -> None:
-    assert duration(seconds) == words
