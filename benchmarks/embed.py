@@ -129,6 +129,7 @@ def job(scratch: Path) -> float:
     import manta.serving.embed as module
     from manta.cluster import connect
     from manta.data import prepare
+    from manta.serving.job import Pool
 
     module.LEAST_CHUNK = 1_024
     connect(cpus=4)
@@ -141,7 +142,7 @@ def job(scratch: Path) -> float:
         scratch / "encoder",
         dataset,
         str(out),
-        pool=module.Pool(threads=THREADS, batch=BATCH),
+        pool=Pool(threads=THREADS, batch=BATCH),
         progress=lambda done, _rows: marks.append((time.perf_counter(), done)),
     )
     (first, after), (last, rows) = marks[1], marks[-1]

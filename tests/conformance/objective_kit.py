@@ -1,5 +1,7 @@
-"""What the conformance suite runs every objective on: a tiny encoder that it accepts, small heads,
-real digits."""
+"""The setting in which the conformance suite runs every objective, on scikit-learn's digits.
+
+Each has small heads and a tiny encoder that it accepts.
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,10 @@ ENCODERS = (  # in the order in which they are offered
 
 
 def config_of(name: str, **overrides: Any) -> ObjectiveConfig:
-    """The objective's defaults but for `overrides`, with heads of at most 64 units; what has no
-    default is the name of a model or a column."""
+    """Return the objective's defaults with `overrides`, and heads of at most 64 units.
+
+    A field without a default gets a name of a model or a column.
+    """
     kind = OBJECTIVES[name].Config
     required = {field: "given" for field, info in kind.model_fields.items() if info.is_required()}
     config = kind.model_validate({"name": name, **required, **overrides})
@@ -72,9 +76,11 @@ def config_of(name: str, **overrides: Any) -> ObjectiveConfig:
 
 
 @lru_cache(maxsize=8)
-def made(material: Material) -> Path:
-    """The material for the digits: an untrained encoder, clusters of pixels, or the labels. Gone
-    with the process."""
+def material_path(material: Material) -> Path:
+    """Return the path of a material for the digits, which is removed with the process.
+
+    It is an untrained encoder, clusters of pixels, or the labels.
+    """
     if isinstance(material, ModelMaterial):
         return saved(fresh(ENCODERS[0], 1))
     folder = _folder()
@@ -90,7 +96,10 @@ def made(material: Material) -> Path:
 
 
 def saved(encoder: Encoder) -> Path:
-    """One of the first of `ENCODERS`, as a run leaves it. Gone with the process."""
+    """Save an encoder, one of the first of `ENCODERS`, as a run does; return its folder.
+
+    It is removed with the process.
+    """
     exported = ExportedEncoder(encoder, SIZE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     return save_encoder(exported, _folder(), config=ENCODERS[0]).folder
 
@@ -109,11 +118,13 @@ def objective_of(
     *,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
-    make: Callable[[Material], Path] = made,
+    make: Callable[[Material], Path] = material_path,
     **overrides: Any,
 ) -> Objective[Any]:
-    """The objective around the first encoder that it accepts, initialised from `seed`, in train
-    mode."""
+    """Build the objective around the first encoder that it accepts, in train mode.
+
+    The encoder is initialised from `seed`.
+    """
     config = config_of(name, **overrides)
     materials = {
         key: make(material) for key, material in OBJECTIVES[name].materials(config).items()
@@ -132,14 +143,13 @@ def objective_of(
 
 
 def fresh(backbone: EncoderConfig, seed: int) -> Encoder:
-    """An encoder that no objective has had."""
+    """Build an encoder that no objective has changed."""
     torch.manual_seed(seed)
     return encoders.build(backbone, image_size=SIZE)
 
 
 def untrained(objective: Objective[Any], seed: int) -> Encoder:
-    """The encoder that `objective_of` of that seed gave to the objective, which may have changed it
-    at once."""
+    """Return the encoder as `objective_of` gave it to the objective, which may have changed it."""
     shape = objective.exported.state_dict().keys()
     return next(
         found
@@ -150,7 +160,7 @@ def untrained(objective: Objective[Any], seed: int) -> Encoder:
 
 @lru_cache(maxsize=1)
 def pictures() -> Tensor:
-    """scikit-learn's digits as `[1797, 3, SIZE, SIZE]` uint8."""
+    """Return scikit-learn's digits as `[1797, 3, SIZE, SIZE]` uint8."""
     digits = torch.tensor(load_digits().images, dtype=torch.float32).mul(255 / 16).unsqueeze(1)
     grown = torch.nn.functional.interpolate(digits, (SIZE, SIZE), mode="bilinear")
     return grown.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
@@ -170,16 +180,26 @@ def batch_of(
     start: int = 0,
     views: ViewsConfig = VIEWS,
 ) -> Batch:
-    """The views that the objective asks for, of `rows` digits from `start` on, as the trainer would
-    make them."""
+    """Return the objective's views of `rows` digits from `start` on, as the trainer makes them."""
     index = torch.arange(start, start + rows) % len(pictures())
     make = Views(views, objective.needs, image_size=SIZE)
     batch = make(pictures()[index], index, seed=0, step=step, global_batch=rows)
     return Batch([replace(view, data=view.data.to(dtype)) for view in batch], batch.index)
 
 
+def objective_and_batch(name: str, rows: int = 8, **overrides: Any) -> tuple[Objective[Any], Batch]:
+    """Return the objective and a batch for it, both in float64."""
+    objective = objective_of(name, dtype=torch.float64, **overrides)
+    return objective, batch_of(objective, rows, dtype=torch.float64)
+
+
+def loss_of(objective: Objective[Any], batch: Batch, step: int = 0) -> float:
+    """Return the loss at one step, as a number."""
+    return float(objective(batch, progress_at(step))["loss"].item())
+
+
 def rows_of(batch: Batch, rows: slice | Tensor) -> Batch:
-    """Those rows of everything that a batch carries."""
+    """Return those rows of everything that a batch carries."""
 
     def part(view: Any) -> dict[str, Tensor]:
         values = {field.name: getattr(view, field.name) for field in fields(view)}
@@ -199,7 +219,7 @@ def trained(
     lr: Callable[[int], float] = lambda step: 1e-3,
     total: int = TOTAL_STEPS,
 ) -> list[float]:
-    """Some optimizer steps, as the trainer takes them in a run of `total`; the losses."""
+    """Take some optimizer steps, as the trainer does in a run of `total`; return the losses."""
     optimizer = torch.optim.AdamW([p for p in objective.parameters() if p.requires_grad])
     losses = []
     for step, batch in enumerate(batches):

@@ -1,5 +1,7 @@
-"""What is special to swav, msn, beclr and lvm_med beyond their equations, and what these share with
-mugs and mokd."""
+"""Tests of swav, msn, beclr and lvm_med beyond their equations.
+
+Some of what they share with mugs and mokd is here too.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,7 @@ from manta.objectives._feature_maps import map_dim, pooled_and_map
 
 
 def pushed(objective: Objective[Any], step: int, rows: int = 8) -> Batch:
-    """One step without an optimizer: what a memory keeps of it."""
+    """Take one step without an optimizer, so that a memory keeps its rows."""
     batch = batch_of(objective, rows, step=step, start=rows * step, dtype=torch.float64)
     objective(batch, progress_at(step))
     objective.after_step(progress_at(step))
@@ -87,9 +89,8 @@ def test_swavs_queue_is_assigned_too_once_it_is_due() -> None:
     assert objective(batch, progress_at(2))["loss"].item() == pytest.approx(
         sum(losses) / 2, rel=1e-9
     )
-    early = objective(batch, progress_at(1))[
-        "loss"
-    ].item()  # the same rows, before the queue is due
+    # The same rows, before the queue is due.
+    early = objective(batch, progress_at(1))["loss"].item()
     assert abs(early - sum(losses) / 2) > 1e-6
 
 
@@ -238,7 +239,7 @@ def test_one_forward_gives_the_pooled_vector_and_the_map(
 
 
 class Flat(Encoder):
-    """Gives a pooled vector and nothing else."""
+    """An encoder that gives a pooled vector and nothing else."""
 
     embed_dim = 4
 

@@ -1,4 +1,4 @@
-"""What is special to mugs and mokd beyond their equations."""
+"""Tests of mugs and mokd beyond their equations."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def distance(
     centre: Tensor | float,
     pairs: Sequence[tuple[int, int]] = PAIRS,
 ) -> float:
-    """DINO's loss over the pairs, once the teacher's temperature is warm."""
+    """Return DINO's loss over the pairs, once the teacher's temperature is warm."""
     losses = [
         -(((targets[i] - centre) / 0.07).softmax(1) * (seen[j] / 0.1).log_softmax(1)).sum(1).mean()
         for i, j in pairs
@@ -112,8 +112,10 @@ def gradient_of(module: nn.Module, loss: Tensor) -> float:
 
 
 def transformed(head: nn.Module, cells: Tensor, query: Tensor | None = None) -> Tensor:
-    """Logits `[N, K]` of cells `[N, T, W]`, by one block spelt out; a query `[N, W]` is attended to
-    and left out."""
+    """Return logits `[N, K]` of cells `[N, T, W]`, by one block written out.
+
+    A query `[N, W]` is attended to and left out.
+    """
     (block,) = head.blocks
     heads, means = block.attn.num_heads, []
     for n, own in enumerate(cells):

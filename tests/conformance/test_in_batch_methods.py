@@ -1,5 +1,7 @@
-"""What the papers ask of the methods that compare a batch with itself: CACR, GroCo, AMCL, iSogCLR,
-ProtoCLR, relational reasoning, UniSiam and MLS."""
+"""Tests of the methods that compare a batch with itself, by what their papers specify.
+
+CACR, GroCo, AMCL, iSogCLR, ProtoCLR, relational reasoning, UniSiam and MLS.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from objective_kit import batch_of, objective_of, progress_at, rows_of
+from objective_kit import batch_of, loss_of, objective_of, progress_at, rows_of
 from pydantic import ValidationError
 from torch import Tensor, nn
 
@@ -32,16 +34,12 @@ def subject(name: str, rows: int = 8, **overrides: Any) -> tuple[Objective[Any],
 
 
 def of_views(module: nn.Module, batch: Batch) -> list[Tensor]:
-    """`[B, ...]` of each view, from one forward."""
+    """Return `[B, ...]` of each view, from one forward pass."""
     return list(module(torch.cat([view.data for view in batch])).chunk(len(batch.views)))
 
 
 def projections(objective: Objective[Any], batch: Batch) -> list[Tensor]:
     return of_views(nn.Sequential(objective.encoder, objective.projector), batch)
-
-
-def loss_of(objective: Objective[Any], batch: Batch, step: int = 0) -> float:
-    return float(objective(batch, progress_at(step))["loss"].detach())
 
 
 def test_unisiam_aligns_with_what_is_stopped_and_spreads_with_both_sides() -> None:
@@ -133,8 +131,7 @@ def test_amcl_sums_over_heads_that_share_the_temperature_network() -> None:
 
 
 def test_isogclr_keeps_a_temperature_for_each_sample() -> None:
-    """Two micro-batches of a step, then one of them again: what was kept is what the loss is made
-    of."""
+    """Two micro-batches of a step, then one of them again: the loss uses the kept state."""
     settings = {
         "temperature": 0.2,
         "rho": 0.4,
@@ -233,9 +230,8 @@ def test_relations_are_asked_of_every_pair_of_views(aggregation: str, width: int
     assert float(found["accuracy"]) == pytest.approx(
         float(((logits > 0) == related).double().mean())
     )
-    assert (
-        abs(loss_of(objective, batch, step=5) - float(expected.detach())) > 1e-9
-    )  # other partners
+    # Another step draws other partners.
+    assert abs(loss_of(objective, batch, step=5) - float(expected.detach())) > 1e-9
 
 
 def test_mls_asks_features_for_labels_and_projections_for_answers() -> None:

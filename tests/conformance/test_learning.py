@@ -1,11 +1,10 @@
 """A short run of every registered objective on digits: it learns, and does not collapse.
 
-What is learnt is what exceeds random weights whose BatchNorm has seen the data: that is worth eight
-points of kNN, and a loss of zero passes a lower bar. Objectives of a slow start (wide statistics,
-slow teachers, queues of what an encoder said long ago), which neither budget here takes clearly
-further, must end above the encoder as it is built. Gains of so short a run differ by two points
-between machines, by rounding alone; one that is close to the bar is decided by the mean of three
-seeds.
+The bar is random weights whose BatchNorm has seen the data: its statistics are worth eight points
+of kNN, and a loss of zero passes a lower bar. Objectives of a slow start (wide statistics, slow
+teachers, queues of an older encoder), which neither budget here takes clearly further, must end
+above the encoder as it is built. Gains of so short a run differ by two points between machines, by
+rounding alone; one that is close to the bar is decided by the mean of three seeds.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from objective_kit import (
     batch_of,
     fresh,
     labels,
-    made,
+    material_path,
     objective_of,
     pictures,
     saved,
@@ -69,7 +68,7 @@ class Quality:
 
 @torch.no_grad()
 def quality(encoder: Encoder) -> Quality:
-    """On digits that are not augmented."""
+    """Return kNN and rank on digits that are not augmented."""
     encoder.eval()
     features = F.normalize(
         torch.cat([encoder(PLAIN(part)) for part in pictures().split(256)]), dim=1
@@ -105,7 +104,10 @@ def short_run(objective: Objective[Any], budget: Budget = FAST) -> tuple[Quality
 
 
 def starts(encoder: Encoder) -> tuple[Quality, Quality]:
-    """Of an untrained encoder: as it is built, and with BatchNorm's statistics of the bank."""
+    """Return the quality of an untrained encoder: as built, and with BatchNorm's statistics.
+
+    The statistics are those of the bank.
+    """
     built = quality(encoder)
     recalibrate_batchnorm(encoder, pictures()[:BANK].split(256), PLAIN)
     return built, quality(encoder)
@@ -113,14 +115,14 @@ def starts(encoder: Encoder) -> tuple[Quality, Quality]:
 
 @lru_cache(maxsize=1)
 def schooled() -> Path:
-    """A model to learn from: SimCLR after a run of this length."""
+    """Return a model to learn from: SimCLR after a run of this length."""
     teacher = objective_of("simclr", seed=1)
     short_run(teacher)
     return saved(teacher.exported)
 
 
 def material(asked: Material) -> Path:
-    return schooled() if isinstance(asked, ModelMaterial) else made(asked)
+    return schooled() if isinstance(asked, ModelMaterial) else material_path(asked)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -142,7 +144,10 @@ class BadConfig(ObjectiveConfig):
 
 
 class Attraction(Objective[BadConfig]):
-    """Views attract and nothing repels: all samples fall together. Not registered."""
+    """An objective under which views attract and nothing repels, so that all samples collapse.
+
+    It is not registered.
+    """
 
     Config = BadConfig
     family = "non-contrastive"
@@ -158,14 +163,14 @@ class Attraction(Objective[BadConfig]):
 
 
 class Nothing(Attraction):
-    """A loss that is always 0."""
+    """An objective whose loss is always 0."""
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         return {"loss": 0 * super().forward(batch, progress)["loss"]}
 
 
 class Bare(Encoder):
-    """Pixels through two layers, without the BatchNorm that hinders a collapse."""
+    """An encoder of two layers over pixels, without the BatchNorm that hinders a collapse."""
 
     embed_dim = 32
 
@@ -177,7 +182,7 @@ class Bare(Encoder):
         )
 
     def embed(self, x: Tensor) -> Tensor:
-        return self.layers(x)  # type: ignore[no-any-return]
+        return self.layers(x)
 
 
 def test_a_collapse_would_be_seen() -> None:

@@ -1,4 +1,4 @@
-"""What the papers ask of single methods beyond their equations."""
+"""Tests of single methods beyond their equations, by what their papers specify."""
 
 from __future__ import annotations
 
@@ -125,9 +125,8 @@ def test_a_teacher_follows_by_its_scheduled_momentum(name: str, pairs: dict[str,
 def test_a_teacher_keeps_the_statistics_of_its_own_features() -> None:
     objective = objective_of("byol", momentum=1.0, dtype=torch.float64)
     with torch.no_grad():
-        next(objective.encoder.parameters()).mul_(
-            3.0
-        )  # now student and teacher see different features
+        # Now student and teacher see different features.
+        next(objective.encoder.parameters()).mul_(3.0)
     objective(batch_of(objective, 8, dtype=torch.float64), progress_at(0))
     objective.after_step(progress_at(0))
     means = {
@@ -191,7 +190,7 @@ def test_mae_does_not_see_what_is_hidden() -> None:
     on_pixels = view.mask.view(4, 1, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
     other = view.data.masked_fill(on_pixels, 7.0)
     decode = objective.get_submodule("decoder")
-    seen, same = (decode(objective.encoder.tokens(data, keep), keep) for data in (view.data, other))  # type: ignore[operator]
+    seen, same = (decode(objective.encoder.tokens(data, keep), keep) for data in (view.data, other))
     assert torch.equal(seen, same)
     assert seen.shape == (4, 16, 8 * 8 * 3)
     loss = objective(batch, progress_at(0))["loss"].item()

@@ -1,5 +1,4 @@
-"""What is special to multistage: what a stage freezes, clusters and restricts, and what all stages
-export."""
+"""Tests of multistage: what a stage freezes, clusters and restricts, and what is exported."""
 
 from __future__ import annotations
 
@@ -39,7 +38,7 @@ def given(objective: Objective[Any], step: int) -> Batch:
 def run(
     stages: int, rank: int = 0, world: int = 1, *, learns: bool = True, **config: Any
 ) -> dict[str, Any]:
-    """All stages, on this rank's rows; the state after every step."""
+    """Run all stages on this rank's rows; return the state after every step."""
     objective = synchronise(
         objective_of("multistage", dtype=torch.float64, stages=stages, **SMALL, **config)
     )
@@ -260,8 +259,7 @@ def test_a_wrong_concatenation_is_one_line(config: dict[str, Any], words: str) -
 
 
 def test_the_wholes_pretrained_is_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A saved folder is loaded with `pretrained: false`; no part may ask the hub for weights
-    then."""
+    """A saved folder is loaded with `pretrained: false`: no part may fetch weights then."""
     asked: list[bool] = []
     monkeypatch.setattr(
         concatenation,

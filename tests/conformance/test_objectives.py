@@ -1,4 +1,4 @@
-"""Every registered objective, in one process. A new objective is covered by being registered."""
+"""Tests of every registered objective, in one process: to register one is to test it."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_its_config_survives_a_round_trip(name: str) -> None:
 
 @every_objective
 def test_labels_cannot_reach_it(name: str) -> None:
-    """A batch has nowhere to put a label, and `forward` takes a batch and the progress alone."""
+    """A batch has no place for a label, and `forward` takes only a batch and the progress."""
     assert [field.name for field in fields(Batch)] == ["views", "index"]
     assert [field.name for field in fields(View)] == [
         "data",
@@ -139,9 +139,11 @@ def test_order_within_the_batch_does_not_matter(name: str) -> None:
 
 @every_objective
 def test_a_gradient_reaches_every_trainable_parameter(name: str) -> None:
-    """After two steps, since timm starts the last scale of each residual branch at zero. In
-    float64, so that the rounding noise in a parameter that the loss cannot see stays far below the
-    limit."""
+    """After two steps, since timm starts the last scale of each residual branch at zero.
+
+    In float64, so that the rounding noise in a parameter that the loss cannot see stays far below
+    the limit.
+    """
     objective = objective_of(name, dtype=torch.float64)
     trained(
         objective, (batch_of(objective, 16, step=step, dtype=torch.float64) for step in range(2))
@@ -207,8 +209,7 @@ def test_bf16_is_close_to_float32(name: str) -> None:
 
 @every_objective
 def test_schedules_are_followed_to_the_end(name: str) -> None:
-    """The last step's loss is finite too: no scheduled temperature has fallen to nothing by
-    then."""
+    """The last step's loss is finite too: no scheduled temperature has fallen to nothing."""
     objective = objective_of(name)
     loss = objective(batch_of(objective, 16), progress_at(TOTAL_STEPS - 1))["loss"]
     objective.after_step(progress_at(TOTAL_STEPS - 1))

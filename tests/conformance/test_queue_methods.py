@@ -1,4 +1,4 @@
-"""What the papers ask of methods with a queue or a memory beyond their equations."""
+"""Tests of methods with a queue or a memory beyond their equations, by their papers."""
 
 from __future__ import annotations
 
@@ -8,23 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from objective_kit import (
-    SIZE,
     batch_of,
-    config_of,
     objective_of,
-    pictures,
     progress_at,
-    rows_of,
     trained,
 )
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from manta import encoders, objectives
-from manta.batch import Batch, DataFacts
-from manta.encoders import EncoderConfig
+from manta.batch import Batch
 from manta.functional.info_nce import batch_nce, nearest_support, queue_nce
-from manta.functional.pirl import memory_nce
 from manta.objectives import OBJECTIVES, Objective, keyed_uniform
 
 QUEUED = ("moco", "mochi", "feature_transform", "hallucinator")
@@ -35,7 +28,7 @@ def exact(name: str, **overrides: Any) -> Objective[Any]:
 
 
 def apart(objective: Objective[Any]) -> Objective[Any]:
-    """Student and teacher differ, as after some steps."""
+    """Make student and teacher differ, as after some steps."""
     with torch.no_grad():
         next(objective.encoder.parameters()).mul_(-1.0)
     return objective
@@ -113,7 +106,7 @@ def test_the_teacher_follows_and_gets_no_gradient(name: str) -> None:
 
 @pytest.mark.parametrize("name", QUEUED)
 def test_the_queue_takes_the_keys_of_both_views_after_the_step(name: str) -> None:
-    """From all micro-batches, sample by sample; a forward alone changes nothing."""
+    """From all micro-batches, sample by sample; a forward pass alone changes nothing."""
     objective = apart(exact(name, queue=300))
     rows = objective.queue.rows.clone()
     parts = [batch_of(objective, 8, start=8 * part, dtype=torch.float64) for part in range(2)]
@@ -177,9 +170,8 @@ def test_hallucinator_adds_pairs_to_mocos() -> None:
     bare = exact("hallucinator", queue=64, smoother=None, extrapolation=0.0, weight=0.5)
     terms = bare(batch, progress_at(0))
     assert terms["real"].item() == pytest.approx(alone, rel=1e-12)
-    assert terms["loss"].item() == pytest.approx(
-        1.5 * alone, rel=1e-12
-    )  # made of the query as it is
+    # Made of the query as it is.
+    assert terms["loss"].item() == pytest.approx(1.5 * alone, rel=1e-12)
     away = exact("hallucinator", queue=64, smoother=None, extrapolation=1.0, weight=0.5)(
         batch, progress_at(0)
     )
@@ -201,20 +193,19 @@ def test_hallucinated_positives_are_queries_moved_away_from_their_keys(smooth: b
     for direction, (queries, keys) in enumerate(objective.pairs(batch)):
         for row in range(8):
             length = 0.8 * float(draws[row, direction])
-            made = queries[row] + length * (queries[row] - keys[row])
+            moved = queries[row] + length * (queries[row] - keys[row])
             if smooth:
-                made = made + objective.smoother(made[None])[0]
+                moved = moved + objective.smoother(moved[None])[0]
             scores = (
                 torch.stack(
-                    [made / made.norm() @ key for key in (keys[row], *objective.queue.rows)]
+                    [moved / moved.norm() @ key for key in (keys[row], *objective.queue.rows)]
                 )
                 / 0.3
             )
             losses.append((scores.logsumexp(0) - scores[0]).item())
     found = objective(batch, progress_at(3))
-    assert found["hallucinated"].item() == pytest.approx(
-        sum(losses) / 16, rel=1e-7
-    )  # steps are drawn in float32
+    # Steps are drawn in float32.
+    assert found["hallucinated"].item() == pytest.approx(sum(losses) / 16, rel=1e-7)
 
 
 @pytest.mark.parametrize("denominator", ["nt_xent", "dcl"])
@@ -249,101 +240,6 @@ def test_nnclrs_first_neighbours_are_the_samples_themselves() -> None:
         sum(float(batch_nce(query, keys, temperature=0.3).detach()) for query, keys in pairs) / 4
     )
     assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
-
-
-def memories(objective: Objective[Any], index: Tensor) -> Tensor:
-    return objective.memory.read(index).double()  # type: ignore[union-attr, operator, no-any-return]
-
-
-def test_pirl_averages_what_a_sample_was() -> None:
-    objective = exact("pirl", momentum=0.5)
-    batches = [
-        batch_of(objective, 8, start=start, step=step, dtype=torch.float64)
-        for step, start in enumerate((0, 4))
-    ]
-    expected = torch.zeros(len(pictures()), 32, dtype=torch.float64)
-    for step, batch in enumerate(batches):
-        f = F.normalize(objective.projector(objective.encoder(batch.views[0].data)), dim=1).detach()
-        for index, feature in zip(batch.index, f, strict=True):
-            before = expected[index] if expected[index].any() else feature
-            expected[index] = F.normalize(0.5 * before + 0.5 * feature, dim=0)
-        objective(batch, progress_at(step))
-        objective.after_step(progress_at(step))
-    assert torch.allclose(memories(objective, torch.arange(len(pictures()))), expected, atol=1e-6)
-    assert expected[:12].any(1).all()
-    assert not expected[12:].any()
-
-
-def test_pirl_remembers_micro_batches_alike() -> None:
-    whole, parts = exact("pirl"), exact("pirl")
-    batch = batch_of(whole, 8, dtype=torch.float64)
-    for subject in (whole, parts):
-        subject.eval()  # so that BatchNorm does not tell the parts apart
-    whole(batch, progress_at(0))
-    for rows in (slice(0, 4), slice(4, 8)):
-        parts(rows_of(batch, rows), progress_at(0))
-    whole.after_step(progress_at(0))
-    parts.after_step(progress_at(0))
-    assert torch.allclose(memories(parts, batch.index), memories(whole, batch.index), atol=1e-6)
-
-
-def test_pirls_lambda_weighs_the_puzzle_and_the_rest_the_image() -> None:
-    objective = exact("pirl", lambda_=0.2, negatives=64, temperature=0.3)
-    batch = batch_of(objective, 8, dtype=torch.float64)
-    image, puzzle = batch.views
-    f = objective.projector(objective.encoder(image.data))
-    memory, _ = objective._memories(batch.index, f.detach(), progress_at(0))
-    bank, own = objective._drawn(batch.index, progress_at(0))
-    of_image, of_puzzle = (
-        memory_nce(z, memory, bank, temperature=0.3, excluded=own).item()
-        for z in (f, objective._solve(puzzle, batch.index, progress_at(0)))
-    )
-    assert abs(of_image - of_puzzle) > 1e-2
-    expected = 0.2 * of_puzzle + 0.8 * of_image
-    assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
-
-
-def test_pirls_memory_is_no_negative_of_its_own_sample() -> None:
-    objective = exact("pirl", negatives=5000)  # of 1797 samples, so that each is drawn
-    batch = batch_of(objective, 8, dtype=torch.float64)
-    objective(batch, progress_at(0))
-    objective.after_step(progress_at(0))
-    memory = memories(objective, batch.index)
-    bank, own = objective._drawn(batch.index, progress_at(1))
-    assert own.any(1).all()
-    for i, row in enumerate(own):
-        assert torch.allclose(bank[row], memory[i].expand(int(row.sum()), -1))
-    unseen = ~own.any(0)
-    assert torch.equal(bank[unseen], objective.noise[unseen])
-
-
-def test_pirls_puzzle_comes_from_the_second_view_in_a_drawn_order() -> None:
-    objective = exact("pirl")
-    batch = batch_of(objective, 4, dtype=torch.float64)
-    seen: list[Tensor] = []
-    objective.puzzle_projector.register_forward_pre_hook(
-        lambda _, given: seen.append(given[0].detach().clone())
-    )
-    objective.eval()
-    objective(batch, progress_at(0))
-    objective.config = config_of("pirl", patch_share=1.0)  # where offsets do not matter
-    for step in (0, 1):
-        objective(batch, progress_at(step))
-    pieces = [found.view(4, 9, -1) for found in seen]
-    for sample in range(4):  # the same pieces, in another order
-        one, two = pieces[1][sample], pieces[2][sample]
-        assert not torch.allclose(one, two)
-        assert torch.allclose(one.sum(0), two.sum(0), rtol=1e-9)
-    order = keyed_uniform(batch.index, progress_at(0), 27)[:, :9].argsort(1)
-    assert len({tuple(row.tolist()) for row in order}) == 4  # each sample has its own
-
-
-@pytest.mark.parametrize(("image_size", "expected"), [(32, 24), (96, 32), (224, 64)])
-def test_pirls_patches_are_of_a_size_that_encoders_take(image_size: int, expected: int) -> None:
-    encoder = encoders.build(EncoderConfig(name="test_resnet"), image_size=image_size)
-    facts = DataFacts(rows=10, image_size=image_size)
-    assert objectives.build(config_of("pirl"), encoder, facts).patch_size == expected
-    assert objectives.build(config_of("pirl", patch_size=SIZE), encoder, facts).patch_size == SIZE
 
 
 @pytest.mark.parametrize(

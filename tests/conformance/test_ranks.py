@@ -1,9 +1,8 @@
-"""Every registered objective on 2 and 4 gloo ranks under DistributedDataParallel: the same
-gradients, the same state.
+"""Tests of every registered objective on 2 and 4 ranks: equal gradients, equal state.
 
-The reference is one process with the global batch. Everything is in float64, so that what differs
-is a mistake. The steps are of the middle of a run, where no warm-up is left that would keep a part
-of the method out.
+The ranks are gloo processes under DistributedDataParallel; the reference is one process with the
+global batch. Everything is in float64, so that a difference is a mistake. The steps are of the
+middle of a run, where no warm-up is left that would keep a part of the method out.
 """
 
 from __future__ import annotations
@@ -67,16 +66,16 @@ Record = dict[str, Any]
 
 
 def case_of(label: str) -> Case:
-    """The objective of that name by default; or SimCLR within its rank only, to be caught."""
+    """Return the objective of that name by default; or SimCLR within its rank, to be caught."""
     return CONFIGURED.get(label, Case("simclr" if label == UNGATHERED else label))
 
 
 def run(label: str, rank: int, world: int) -> Record:
-    """Some steps on this rank's rows: each step's loss and gradients, and the state after them."""
+    """Take some steps on this rank's rows; return losses, gradients, and the state after them."""
     case = case_of(label)
     objective = synchronise(objective_of(case.name, dtype=torch.float64, **case.given))
     if label == UNGATHERED:
-        objective.gathered = lambda z_a, z_b: {}  # type: ignore[method-assign]
+        objective.gathered = lambda z_a, z_b: {}
     model: nn.Module = objective
     if world > 1:
         model = DistributedDataParallel(objective, broadcast_buffers=False)
@@ -101,7 +100,7 @@ def run(label: str, rank: int, world: int) -> Record:
 
 
 def flat(state: Record) -> dict[str, Tensor]:
-    """Extra state, a dictionary itself, by the names of its parts."""
+    """Return extra state, a dictionary itself, by the names of its parts."""
     parts = {key: value if isinstance(value, dict) else {"": value} for key, value in state.items()}
     return {
         key + part: value
@@ -112,8 +111,10 @@ def flat(state: Record) -> dict[str, Tensor]:
 
 
 def shared_gradient(rank: int) -> Record:
-    """The gradients of two tensors whose gathers are added, so that autograd hands one tensor to
-    both."""
+    """Return gradients of two tensors whose gathers are added.
+
+    Autograd hands one tensor to both of them.
+    """
     comm = Communicator(Exchange.GATHER)
     x, y = (torch.ones(3, 1, dtype=torch.float64, requires_grad=True) for _ in range(2))
     ((comm.gather(x) + comm.gather(y)) * (rank + 1)).sum().backward()
@@ -141,7 +142,7 @@ def alone() -> dict[str, Record]:
 def together(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Record]]:
-    """Each rank's records of all objectives, from one set of processes."""
+    """Return each rank's records of all objectives, from one set of processes."""
     folder, world = tmp_path_factory.mktemp("ranks"), request.param
     # A fork server imports the heavy packages once for all ranks of all worlds.
     multiprocessing.set_forkserver_preload(
@@ -152,8 +153,10 @@ def together(
 
 
 def error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    """The largest relative error of a tensor; those far smaller than the whole count relative to a
-    part of it."""
+    """Return the largest relative error of a tensor.
+
+    Elements far smaller than the whole tensor count relative to a part of it.
+    """
     assert found.keys() == expected.keys()
     numbers = {key: value for key, value in expected.items() if value.is_floating_point()}
     whole = torch.stack([value.norm() for value in numbers.values()]).norm()
@@ -186,8 +189,7 @@ def test_the_mean_of_the_ranks_losses_is_the_global_batchs(
 def test_all_ranks_end_in_the_state_of_one_process(
     name: str, alone: dict[str, Record], together: list[dict[str, Record]]
 ) -> None:
-    """Teachers, centres and running statistics are not broadcast, so each rank must come to them by
-    itself."""
+    """Teachers, centres and running statistics are not broadcast: each rank computes them."""
     for record in (records[name] for records in together):
         assert error(record["state"], alone[name]["state"]) < 1e-8
         for key, value in alone[name]["state"].items():

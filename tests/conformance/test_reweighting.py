@@ -1,5 +1,4 @@
-"""The projector without parameters (Xue et al. 2024), and that every method takes it where it takes
-a head."""
+"""Tests of the projector without parameters (Xue et al. 2024), in every method with a head."""
 
 from __future__ import annotations
 
@@ -56,7 +55,6 @@ def test_every_method_takes_it(name: str, field: str) -> None:
 
 @pytest.mark.parametrize(("name", "field"), [head for head in HEADS if head[1] in DICTATED])
 def test_a_width_that_the_method_dictates_is_said(name: str, field: str) -> None:
-    with pytest.raises(
-        AssertionError, match="are needed; use mlp"
-    ):  # the kit's, since no encoder is accepted
+    # The kit raises it, since no encoder is accepted.
+    with pytest.raises(AssertionError, match="are needed; use mlp"):
         objective_of(name, **{field: HeadConfig(kind="reweighting")})

@@ -1,5 +1,4 @@
-"""What is special to the methods that give the batch a structure: clusters, relations, teachers,
-outliers."""
+"""Tests of methods that give the batch a structure: clusters, relations, teachers, outliers."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from objective_kit import (
     batch_of,
     config_of,
     labels,
-    made,
+    material_path,
     objective_of,
     pictures,
     progress_at,
@@ -55,7 +54,7 @@ def projections(objective: Objective[Any], batch: Batch) -> tuple[Tensor, Tensor
 
 
 def clusters(count: int) -> Tensor:
-    table = SampleValues(made(ClusterMaterial("given", count)))
+    table = SampleValues(material_path(ClusterMaterial("given", count)))
     return table[torch.arange(16)]
 
 
@@ -87,9 +86,8 @@ def test_gsimclrs_negatives_are_drawn_for_samples_and_steps() -> None:
     classes, order = clusters(3), torch.randperm(16, generator=torch.Generator().manual_seed(0))
     stand = [objective.allowed(batch.index, progress_at(step)) for step in range(20)]
     for step, allowed in enumerate(stand):
-        for anchor, row in enumerate(
-            allowed
-        ):  # one of each other pseudo-class, of any order of the batch
+        # One of each other pseudo-class, of any order of the batch.
+        for anchor, row in enumerate(allowed):
             assert sorted(classes[row].tolist()) == [c for c in range(3) if c != classes[anchor]]
         assert torch.equal(
             objective.allowed(batch.index[order], progress_at(step)), allowed[order][:, order]
@@ -132,7 +130,7 @@ def test_materials_are_what_the_config_names() -> None:
 
 
 def test_a_student_follows_the_teachers_features_of_the_same_view() -> None:
-    teacher = load_saved(made(ModelMaterial("given"))).encoder.double().eval()
+    teacher = load_saved(material_path(ModelMaterial("given"))).encoder.double().eval()
     for loss, standardise in (("cosine", True), ("cosine", False), ("mse", True)):
         objective, batch = double("distill", loss=loss, standardise=standardise)
         view = batch.views[0].data

@@ -1,5 +1,4 @@
-"""Batch style standardisation: what it keeps, what it takes, from whom, and that it is off unless
-asked for."""
+"""Batch style standardisation: what it keeps, what it takes, and that it is off by default."""
 
 from __future__ import annotations
 
@@ -20,8 +19,10 @@ B, SIZE = 8, 32
 
 
 def pictures(seed: int = 0) -> Tensor:
-    """Noise at an eighth of the size, enlarged, in colours of its own for each picture; never near
-    black or white."""
+    """Return noise at an eighth of the size, enlarged, in colours of its own for each picture.
+
+    It is never near black or white.
+    """
     stream = torch.Generator().manual_seed(seed)
     noise = torch.rand(B, 3, SIZE // 8, SIZE // 8, generator=stream)
     smooth = torch.nn.functional.interpolate(noise, (SIZE, SIZE), mode="bilinear") - 0.5
@@ -44,9 +45,8 @@ def test_low_amplitudes_are_the_references_and_the_rest_is_the_images_own() -> N
     before, after, reference = (torch.fft.fft2(x) for x in (images, styled, images[3]))
     for row in range(SIZE):
         for column in range(SIZE):
-            frequency = (
-                max(min(row, SIZE - row), min(column, SIZE - column)) / SIZE
-            )  # in cycles a pixel
+            # In cycles a pixel.
+            frequency = max(min(row, SIZE - row), min(column, SIZE - column)) / SIZE
             own = before[..., row, column]
             low = frequency <= 0.25  # the centred square of half the side has a quarter of the area
             expected = (
@@ -91,9 +91,8 @@ def test_views_take_different_styles_of_images_of_the_batch() -> None:
     own = pictures().float().mean((2, 3)) / 255
     chosen = []
     for mean in means:
-        torch.testing.assert_close(
-            mean, mean[:1].expand_as(mean), atol=1e-3, rtol=0
-        )  # one style for the batch
+        # One style for the batch.
+        torch.testing.assert_close(mean, mean[:1].expand_as(mean), atol=1e-3, rtol=0)
         chosen.append(int((own - mean[0]).norm(dim=1).argmin()))
         torch.testing.assert_close(mean[0], own[chosen[-1]], atol=1e-3, rtol=0)
     assert chosen[0] != chosen[1]

@@ -1,4 +1,4 @@
-"""What all equations share: precision, and freedom from everything but tensors."""
+"""Properties of all equations: precision, and independence of everything but tensors."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_autocast_is_off_inside_and_on_again_after() -> None:
 def test_the_public_signatures_stay() -> None:
     a, b = pair(torch.float64)
     with pytest.raises(TypeError):
-        functional.nt_xent(a, b, 0.1)  # type: ignore[misc]
+        functional.nt_xent(a, b, 0.1)
     for name in ("nt_xent", "dcl", "barlow_twins", "vicreg", "negative_cosine", "dino"):
         assert name in functional.__all__
 

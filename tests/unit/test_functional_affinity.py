@@ -31,7 +31,7 @@ def test_ensembles_are_the_limit_of_lending_again_and_again(lent: float) -> None
     targets, affinity = draws(6, 4, seed=1).softmax(1), affinities(draws(6, 3), temperature=0.3)
     q = targets
     for _ in range(500):
-        lenders = torch.stack([sum(affinity[i, j] * q[j] for j in range(6)) for i in range(6)])  # type: ignore[misc]
+        lenders = torch.stack([sum(affinity[i, j] * q[j] for j in range(6)) for i in range(6)])
         q = lent * lenders + (1 - lent) * targets
     found = ensembled(targets, affinity, lent=lent)
     assert torch.allclose(found, q, rtol=1e-10)
@@ -52,13 +52,11 @@ def test_divergence_is_kullback_and_leiblers() -> None:
 
 
 def test_known_answers() -> None:
-    """Two samples lend to each other alone; three identical ones lend evenly, and what they lend
-    changes nothing."""
+    """Two samples lend to each other only; three identical ones lend evenly and do not change."""
     two = affinities(torch.eye(2, dtype=torch.float64), temperature=0.1)
     assert two.tolist() == [[0, 1], [1, 0]]
-    mixed = ensembled(
-        torch.eye(2, dtype=torch.float64), two, lent=0.5
-    )  # 1/2 (I - A/2)^-1 = [[2, 1], [1, 2]] / 3
+    # 1/2 (I - A/2)^-1 = [[2, 1], [1, 2]] / 3.
+    mixed = ensembled(torch.eye(2, dtype=torch.float64), two, lent=0.5)
     assert mixed.flatten().tolist() == pytest.approx([2 / 3, 1 / 3, 1 / 3, 2 / 3])
     same = torch.ones(3, 2, dtype=torch.float64)
     even = affinities(same, temperature=0.1)

@@ -57,9 +57,8 @@ def test_known_answers() -> None:
     assert [float(x) for x in cacr_terms(same, attraction=1, repulsion=2)] == pytest.approx(
         [0, 0], abs=1e-12
     )
-    apart = (
-        torch.eye(4, dtype=torch.float64).unsqueeze(1).expand(4, 2, 4)
-    )  # equal views, samples orthogonal
+    # Equal views, samples orthogonal.
+    apart = torch.eye(4, dtype=torch.float64).unsqueeze(1).expand(4, 2, 4)
     assert [float(x) for x in cacr_terms(apart, attraction=1, repulsion=2)] == pytest.approx(
         [0, -2], abs=1e-12
     )
@@ -78,9 +77,8 @@ def test_the_far_positive_and_the_near_negative_weigh_more() -> None:
     terms = cacr_terms(z, attraction=1.0, repulsion=0.0)
     assert float(terms.attraction) == pytest.approx((2 * heavy + 4) / 3)
     two = torch.stack([torch.stack([x, x]), torch.stack([x, x]), torch.stack([-x, -x])])
-    light = (
-        4 * math.exp(-4) / (math.exp(-4) + 1)
-    )  # of the first two samples; the third has both negatives at 4
+    # Of the first two samples; the third has both negatives at 4.
+    light = 4 * math.exp(-4) / (math.exp(-4) + 1)
     assert float(cacr_terms(two, attraction=0.0, repulsion=1.0).repulsion) == pytest.approx(
         -(2 * light + 4) / 3
     )

@@ -1,5 +1,4 @@
-"""SSL-EY against its definition by loops, and against the eigenvalues that its minimum is made
-of."""
+"""SSL-EY against its definition by loops, and against the eigenvalues of its minimum."""
 
 from __future__ import annotations
 
@@ -31,8 +30,10 @@ def covariance(x: Tensor, y: Tensor) -> np.ndarray:
 
 
 def test_it_is_the_papers() -> None:
-    """Chapman et al. 2024: -2 tr(C) + tr(V V), with C and V the sums of cross- and of within-view
-    covariances."""
+    """Chapman et al. 2024: -2 tr(C) + tr(V V).
+
+    C and V are the sums of cross- and of within-view covariances.
+    """
     a, b = pair()
     crossed = covariance(a, b) + covariance(b, a)
     within = covariance(a, a) + covariance(b, b)
@@ -41,8 +42,7 @@ def test_it_is_the_papers() -> None:
 
 
 def test_its_minimum_over_linear_maps_is_minus_the_squared_eigenvalues() -> None:
-    """Eckart-Young: of C w = lambda V w, reached where the map's columns have V-norm lambda; no
-    other map is below."""
+    """Eckart-Young: of C w = lambda V w, reached where the map's columns have V-norm lambda."""
     a, b = pair()
     crossed, within = covariance(a, b) + covariance(b, a), covariance(a, a) + covariance(b, b)
     values, vectors = scipy.linalg.eigh(crossed, within)
@@ -56,8 +56,7 @@ def test_its_minimum_over_linear_maps_is_minus_the_squared_eigenvalues() -> None
 
 
 def test_no_more_is_captured_than_there_is() -> None:
-    """At the best linear map all, the sum of squares of the eigenvalues; elsewhere less, at any
-    scale."""
+    """All at the best linear map, the sum of squared eigenvalues; elsewhere less, at any scale."""
     a, b = pair()
     crossed, within = covariance(a, b) + covariance(b, a), covariance(a, a) + covariance(b, b)
     values, vectors = scipy.linalg.eigh(crossed, within)
@@ -82,8 +81,7 @@ def test_no_more_is_captured_than_there_is() -> None:
 
 
 def test_known_answers() -> None:
-    """Four points of covariance I/2 (unbiased): -D when views are equal, and what else follows by
-    hand."""
+    """Four points of covariance I/2 (unbiased): -D when views are equal, the rest by hand."""
     a = (
         torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
         * (3 / 8) ** 0.5
@@ -94,13 +92,11 @@ def test_known_answers() -> None:
     assert float(ssl_ey(torch.zeros_like(a), torch.zeros_like(a))) == 0  # collapsed
     assert float(ssl_ey(a[:, :1], a[:, :1])) == pytest.approx(-1)
     collapsed = torch.stack([a[:, 0], torch.full((4,), 3.0, dtype=torch.float64)], dim=1)
-    assert float(ssl_ey(collapsed, collapsed)) == pytest.approx(
-        -1
-    )  # a dead dimension counts for nothing
+    # A dead dimension counts for nothing.
+    assert float(ssl_ey(collapsed, collapsed)) == pytest.approx(-1)
     repeated = a[:, :1].expand(-1, 2)
-    assert float(ssl_ey(repeated, repeated)) == pytest.approx(
-        0
-    )  # and a repeated one costs what it brings
+    # A repeated dimension costs what it brings.
+    assert float(ssl_ey(repeated, repeated)) == pytest.approx(0)
 
 
 def test_larger_embeddings_are_not_better_without_end() -> None:

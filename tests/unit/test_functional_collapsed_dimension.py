@@ -1,5 +1,4 @@
-"""Losses of cosines and distances where one dimension is collapsed, and where the views are
-orthogonal."""
+"""Losses of cosines and distances with one collapsed dimension, and with orthogonal views."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def extended(z: Tensor, value: float = 0.0) -> Tensor:
-    """With one more dimension, the same for all."""
+    """Return rows with one more dimension, the same for all."""
     return torch.cat([z, torch.full((*z.shape[:-1], 1), value, dtype=z.dtype)], dim=-1)
 
 
@@ -39,13 +38,13 @@ def mls(z: Tensor, dictionary: Tensor) -> Tensor:
 
 
 def amcl(a: Tensor, b: Tensor) -> AMCLTerms:
-    """All temperatures are 1/2."""
+    """Return AMCL's terms where all temperatures are 1/2."""
     none = torch.zeros(len(a), 3, dtype=a.dtype)
     return amcl_terms(a, b, none, none, low=0.25, high=0.75, hardest=4)
 
 
 def robust(a: Tensor, b: Tensor) -> RobustTerms:
-    """Nothing was seen before, so that u is g."""
+    """Return iSogCLR's terms where no sample was seen before, so that u is g."""
     n = len(a)
     t, unseen = torch.full((n,), T, dtype=a.dtype), torch.zeros(n, dtype=torch.bool)
     return isogclr(
@@ -54,7 +53,7 @@ def robust(a: Tensor, b: Tensor) -> RobustTerms:
 
 
 def transformed(a: Tensor, b: Tensor, queue: Tensor) -> Tensor:
-    """Pairs are extrapolated by 3/2; each negative is halfway to the next one."""
+    """Return the loss of pairs extrapolated by 3/2 and negatives halfway to the next one."""
     weights = (
         torch.full((len(a),), 1.5, dtype=a.dtype),
         torch.full((len(queue),), 0.5, dtype=a.dtype),
@@ -74,9 +73,8 @@ LOSSES: dict[str, Callable[[Widen], Tensor]] = {
     "cacr": lambda w: torch.stack(cacr_terms(w(random(5, 3, 4)), attraction=1.0, repulsion=2.0)),
     "protoclr": lambda w: protoclr(w(random(6, 2, 4)), w(B)),
     "graph_nt_xent": lambda w: graph_nt_xent(w(A), w(B), related=RELATED, temperature=T),
-    "graph_invariance": lambda w: (
-        graph_invariance(w(A), w(B), related=RELATED) * w(A).shape[1]
-    ),  # a mean over them
+    # The loss is a mean over dimensions.
+    "graph_invariance": lambda w: graph_invariance(w(A), w(B), related=RELATED) * w(A).shape[1],
     "mls": lambda w: mls(w(A), w(B)),
     "queue_nce": lambda w: queue_nce(
         w(A), w(B), w(random(7, 4)), temperature=T, own=w(random(6, 2, 4))
@@ -210,9 +208,8 @@ X, Y = torch.eye(8, dtype=torch.float64).view(2, 4, 8)
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        pytest.param(
-            lambda: protoclr(X.unsqueeze(1), Y), math.log(4), id="protoclr"
-        ),  # every prototype is at 2
+        # Every prototype is at 2.
+        pytest.param(lambda: protoclr(X.unsqueeze(1), Y), math.log(4), id="protoclr"),
         pytest.param(
             lambda: graph_nt_xent(X, Y, related=PAIRS, temperature=T),
             math.log(7),  # of 8 nodes, less the anchor
@@ -236,9 +233,8 @@ X, Y = torch.eye(8, dtype=torch.float64).view(2, 4, 8)
             id="groco",
         ),
         pytest.param(lambda: amcl(X, Y).likelihood, 0.0, id="amcl"),
-        pytest.param(
-            lambda: robust(X, Y).loss, 0.3 / 3, id="isogclr"
-        ),  # every difference is 0: rho t
+        # Every difference is 0: rho t.
+        pytest.param(lambda: robust(X, Y).loss, 0.3 / 3, id="isogclr"),
     ],
 )
 def test_orthogonal_views(found: Callable[[], Tensor], expected: float) -> None:

@@ -23,7 +23,7 @@ def cosine(x: Tensor, y: Tensor) -> float:
 
 
 def nt_xent_by_loops(z_a: Tensor, z_b: Tensor, t: float) -> float:
-    """Chen et al. 2020, eq. 1 and algorithm 1: 2N rows, each against the 2N - 1 others."""
+    """Return Chen et al. 2020, eq. 1 and algorithm 1: 2N rows, each against the 2N - 1 others."""
     n, z = len(z_a), [*z_a, *z_b]
     total = 0.0
     for i in range(2 * n):
@@ -34,7 +34,7 @@ def nt_xent_by_loops(z_a: Tensor, z_b: Tensor, t: float) -> float:
 
 
 def dcl_by_loops(z_a: Tensor, z_b: Tensor, t: float, sigma: float | None = None) -> float:
-    """Yeh et al. 2022, eq. 6 and 7: the sum runs over both views l and all other samples j."""
+    """Return Yeh et al. 2022, eq. 6 and 7: the sum is over both views l and all other samples j."""
     n, views = len(z_a), (z_a, z_b)
     expectation = (
         sum(math.exp(cosine(z_a[i], z_b[i]) / sigma) for i in range(n)) / n if sigma else 1.0
@@ -74,8 +74,7 @@ def test_dcl_is_the_papers(temperature: float, sigma: float | None) -> None:
 
 
 def test_dcl_takes_one_log_sum_exp_over_both_views() -> None:
-    """The widely copied mistake adds a log-sum-exp per view; another loss, with another
-    gradient."""
+    """The widely copied mistake adds a log-sum-exp per view: another loss, another gradient."""
 
     def mistaken(z_a: Tensor, z_b: Tensor, t: float) -> Tensor:
         a, b = (z / z.norm(dim=1, keepdim=True) for z in (z_a, z_b))
@@ -114,13 +113,13 @@ def test_known_answers() -> None:
     same = torch.ones(3, 2, dtype=torch.float64)  # collapsed: all cosines are 1
     assert float(nt_xent(same, same, temperature=0.2)) == pytest.approx(math.log(5))
     assert float(dcl(same, same, temperature=0.2)) == pytest.approx(math.log(4))
-    assert float(dcl(same, same, temperature=0.2, sigma=0.5)) == pytest.approx(
-        math.log(4)
-    )  # equal weights are 1
+    # Equal weights are 1.
+    assert float(dcl(same, same, temperature=0.2, sigma=0.5)) == pytest.approx(math.log(4))
+    # Orthogonal views.
     a, b = (
         torch.eye(4, dtype=torch.float64)[:2],
         torch.eye(4, dtype=torch.float64)[2:],
-    )  # orthogonal views
+    )
     assert float(nt_xent(a, b, temperature=0.2)) == pytest.approx(math.log(3))
     assert float(dcl(a, b, temperature=0.2)) == pytest.approx(math.log(2))
 
@@ -177,8 +176,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 
 def test_small_temperatures_stay_finite() -> None:
-    """Masking is exact: a masked entry is -inf, so nothing leaks at any temperature and nothing
-    overflows."""
+    """Masking is exact: a masked entry is -inf, so nothing leaks or overflows."""
     a, b = (z.float().requires_grad_() for z in pair())
     for loss in (nt_xent(a, b, temperature=1e-3), dcl(a, b, temperature=1e-3)):
         gradients = torch.autograd.grad(loss, (a, b))
@@ -202,4 +200,4 @@ def test_small_temperatures_stay_finite() -> None:
 )
 def test_what_cannot_be_compared_is_an_error(call: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        call(*pair())  # type: ignore[operator]
+        call(*pair())

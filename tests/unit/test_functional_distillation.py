@@ -40,9 +40,8 @@ def test_negative_cosine_is_the_papers() -> None:
     distance = (
         ((p / p.norm(dim=1, keepdim=True) - z / z.norm(dim=1, keepdim=True)) ** 2).sum(1).mean()
     )
-    assert float(2 + 2 * negative_cosine(p, z)) == pytest.approx(
-        float(distance), rel=1e-12
-    )  # BYOL, eq. 2
+    # BYOL, eq. 2.
+    assert float(2 + 2 * negative_cosine(p, z)) == pytest.approx(float(distance), rel=1e-12)
 
 
 def test_negative_cosine_known_answers() -> None:
@@ -67,12 +66,10 @@ def test_dino_known_answers() -> None:
     flat = torch.zeros(6, 5, dtype=torch.float64)
     zero = torch.zeros(5, dtype=torch.float64)
     one = {"student_temperature": 1.0, "teacher_temperature": 1.0}
-    assert float(dino(flat, teacher, center=zero, **one)) == pytest.approx(
-        math.log(5)
-    )  # a student that knows nothing
-    same = float(
-        dino(teacher, teacher, center=zero, **one)
-    )  # entropy of the teacher, the least that can be had
+    # A student with uniform predictions.
+    assert float(dino(flat, teacher, center=zero, **one)) == pytest.approx(math.log(5))
+    # The entropy of the teacher, the lower bound.
+    same = float(dino(teacher, teacher, center=zero, **one))
     entropy = torch.distributions.Categorical(logits=teacher).entropy().mean()
     assert same == pytest.approx(float(entropy), rel=1e-12)
     assert float(dino(student, teacher, center=zero, **one)) > same
@@ -118,8 +115,7 @@ def test_a_hint_is_the_mean_square() -> None:
 
 
 def test_a_start_near_the_teacher() -> None:
-    """Sarnthein et al. 2023, section 4, weight by weight; of independent weights it keeps the
-    variance."""
+    """Sarnthein et al. 2023, section 4, weight by weight; independent weights keep the variance."""
     stream = torch.Generator().manual_seed(0)
     own, teacher = torch.randn(2, 40, 500, generator=stream, dtype=torch.float64)
     for alpha in (0.0, 0.1, 0.5, 1.0):

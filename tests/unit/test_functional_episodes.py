@@ -17,8 +17,10 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def by_loops(queries: Tensor, prototypes: Tensor) -> float:
-    """Medina et al. 2020: minus the log-softmax of minus the squared distances, mean over samples
-    and queries."""
+    """Return Medina et al. 2020: minus the log-softmax of minus the squared distances.
+
+    It is a mean over samples and queries.
+    """
     total = 0.0
     for i, copies in enumerate(queries):
         for query in copies:
@@ -52,9 +54,8 @@ def test_only_distances_count() -> None:
     assert torch.allclose(
         protoclr(queries + shift, prototypes + shift), protoclr(queries, prototypes), rtol=1e-9
     )
-    assert (
-        abs(float(protoclr(2 * queries, 2 * prototypes) - protoclr(queries, prototypes))) > 0.1
-    )  # not the angles
+    # Distances count, not angles.
+    assert abs(float(protoclr(2 * queries, 2 * prototypes) - protoclr(queries, prototypes))) > 0.1
 
 
 def test_parts_against_all_prototypes_average_to_the_whole() -> None:

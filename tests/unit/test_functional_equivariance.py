@@ -73,8 +73,7 @@ def test_each_sample_has_its_own_map() -> None:
 
 
 def test_known_answers() -> None:
-    """Both views and the prediction alike, of no covariance and of standard deviation 1: nothing is
-    left to do."""
+    """Equal views and prediction, no covariance and standard deviation 1: all terms are 0."""
     corners = torch.tensor(
         [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64
     )

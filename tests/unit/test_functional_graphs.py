@@ -21,13 +21,13 @@ def pair(n: int = 6, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def classes(n: int = 6) -> Tensor:
-    """Of unequal size, so that nodes have unequal degrees."""
+    """Return classes of unequal size, so that nodes have unequal degrees."""
     values = torch.tensor([0, 1, 0, 2, 0, 1, 3, 1])[:n]
     return values[:, None] == values
 
 
 def edges(related: Tensor) -> list[tuple[int, int]]:
-    """(i, j) among the 2N views, the second views last."""
+    """Return (i, j) among the 2N views, the second views last."""
     n = len(related)
     return [(i, j) for i, j in product(range(2 * n), repeat=2) if i != j and related[i % n, j % n]]
 
@@ -104,9 +104,8 @@ def test_parts_against_all_keys_average_to_the_whole_and_so_do_gradients() -> No
             return graph_nt_xent(a[some], b[some], temperature=0.2, **shared)
         return graph_invariance(a[some], b[some], **shared)
 
-    degree = torch.tensor(
-        len(edges(classes(8))) / 16, dtype=torch.float64
-    )  # what averaging over ranks gives
+    # What averaging over ranks gives.
+    degree = torch.tensor(len(edges(classes(8))) / 16, dtype=torch.float64)
     for loss in ("contrast", "distance"):
         whole = part(loss, 0, 8)
         for rows in (2, 4):

@@ -37,7 +37,7 @@ def cosine(x: Tensor, y: Tensor) -> float:
 
 
 def nce_by_loops(positive: float, negatives: list[float], t: float) -> float:
-    """He et al. 2020, eq. 1, of one query."""
+    """Return He et al. 2020, eq. 1, of one query."""
     scores = [positive, *negatives]
     return -math.log(math.exp(positive / t) / sum(math.exp(score / t) for score in scores))
 
@@ -75,13 +75,11 @@ def test_a_query_may_have_negatives_of_its_own() -> None:
 def test_known_answers_of_a_queue() -> None:
     e = torch.eye(6, dtype=torch.float64)
     t = 0.5
-    found = float(
-        queue_nce(e[:2], 3 * e[:2], e[2:], temperature=t)
-    )  # identical views, 4 orthogonal negatives
+    # Identical views, 4 orthogonal negatives.
+    found = float(queue_nce(e[:2], 3 * e[:2], e[2:], temperature=t))
     assert found == pytest.approx(math.log(1 + 4 * math.exp(-1 / t)), rel=1e-12)
-    assert float(queue_nce(e[:2], e[2:4], e[4:], temperature=t)) == pytest.approx(
-        math.log(3)
-    )  # orthogonal views
+    # Orthogonal views.
+    assert float(queue_nce(e[:2], e[2:4], e[4:], temperature=t)) == pytest.approx(math.log(3))
     same = torch.ones(3, 4, dtype=torch.float64)  # collapsed
     assert float(queue_nce(same, same, same[:2], temperature=t)) == pytest.approx(math.log(3))
 
@@ -102,8 +100,10 @@ def test_scores_of_minus_infinity_are_no_negatives() -> None:
 
 @pytest.mark.parametrize("decoupled", [False, True])
 def test_batch_nce_is_a_cross_entropy_over_the_batch(decoupled: bool) -> None:
-    """Chen et al. 2021, algorithm 1: row i of the logits has label i. Decoupled: its own key is not
-    in the sum."""
+    """Chen et al. 2021, algorithm 1: row i of the logits has label i.
+
+    Decoupled: its own key is not in the sum.
+    """
     q, k, t = normal(6, 5), normal(6, 5, seed=1), 0.2
     expected = 0.0
     for i in range(6):
@@ -166,8 +166,7 @@ def test_hardest_are_the_most_alike_in_order() -> None:
 
 
 def test_mixes_are_the_papers() -> None:
-    """Kalantidis et al. 2020: h = (a n_i + (1 - a) n_j) / |.|, and h' = (b q + (1 - b) n_j) /
-    |.|."""
+    """Kalantidis et al. 2020: h = (a n_i + (1 - a) n_j) / |.|, h' = (b q + (1 - b) n_j) / |.|."""
     q, hard = normal(4, 5), F.normalize(normal(4, 6, 5, seed=1), dim=2)
     first, second = (
         torch.randint(6, (4, 3), generator=torch.Generator().manual_seed(seed)) for seed in (2, 3)
@@ -187,8 +186,10 @@ def test_mixes_are_the_papers() -> None:
 
 
 def test_a_mix_is_harder_than_what_it_is_made_of() -> None:
-    """Two negatives of one cosine c on either side of the query: between them the cosine is c over
-    the mix's length. With the query itself it grows further."""
+    """Two negatives of one cosine c on either side of the query.
+
+    Between them the cosine is c over the mix's length. With the query itself it grows further.
+    """
     c, s = 0.6, 0.8
     q = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64)
     hard = torch.tensor([[[c, s, 0.0], [c, 0.0, s]]], dtype=torch.float64)
@@ -226,14 +227,15 @@ def test_blending_goes_between_and_beyond() -> None:
         (1.5, [3.0, -2.0]),
     ):
         assert blend(x, y, torch.tensor(weight)).tolist() == expected
-    assert (
-        blend(x, y, torch.tensor(0.5, dtype=torch.float64)).dtype == torch.float32
-    )  # draws are in float64
+    # Draws are in float64.
+    assert blend(x, y, torch.tensor(0.5, dtype=torch.float64)).dtype == torch.float32
 
 
 def test_transformed_scores_are_the_papers() -> None:
-    """Zhu et al. 2021: q' = w q + (1 - w) k, k' = w k + (1 - w) q, n' = v n + (1 - v) n_order, of
-    unit vectors."""
+    """Zhu et al. 2021, of unit vectors.
+
+    q' = w q + (1 - w) k, k' = w k + (1 - w) q, n' = v n + (1 - v) n_order.
+    """
     q, k, queue = normal(4, 5), normal(4, 5, seed=1), normal(7, 5, seed=2)
     w, v, order = 1 + uniform(4, seed=3), uniform(7, seed=4), torch.arange(7).roll(2)
     found = transformed_scores(q, k, queue, extrapolation=w, interpolation=v, order=order)

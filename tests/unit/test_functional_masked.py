@@ -24,8 +24,7 @@ def test_patches_are_in_row_major_order() -> None:
 
 
 def test_the_loss_is_the_papers() -> None:
-    """He et al. 2022, section 3: mean squared error on masked patches, each normalised by its mean
-    and deviation."""
+    """He et al. 2022, section 3: mean squared error on normalised, masked patches."""
     stream = torch.Generator().manual_seed(0)
     prediction, patches = torch.randn(2, 3, 5, 8, generator=stream, dtype=torch.float64)
     hidden = torch.rand(3, 5, generator=stream).argsort(1) < 3
@@ -49,19 +48,16 @@ def test_the_loss_is_the_papers() -> None:
 
 def test_known_answers() -> None:
     patches = torch.tensor([[[1.0, -1.0], [4.0, 4.0]]], dtype=torch.float64)
-    normalised = torch.tensor([[[1.0, -1.0], [0.0, 0.0]]], dtype=torch.float64) / math.sqrt(
-        2
-    )  # unbiased variance 2
+    # Unbiased variance 2.
+    normalised = torch.tensor([[[1.0, -1.0], [0.0, 0.0]]], dtype=torch.float64) / math.sqrt(2)
     both, first = torch.tensor([[True, True]]), torch.tensor([[True, False]])
     assert float(masked_patch_mse(normalised, patches, both)) == pytest.approx(0, abs=1e-10)
     off = normalised + torch.tensor([[[0.0, 0.0], [3.0, 3.0]]])
     assert float(masked_patch_mse(off, patches, both)) == pytest.approx(4.5, rel=1e-6)
-    assert float(masked_patch_mse(off, patches, first)) == pytest.approx(
-        0, abs=1e-10
-    )  # seen patches do not count
-    assert float(masked_patch_mse(off, 5 * patches + 2, both)) == pytest.approx(
-        4.5, rel=1e-6
-    )  # brightness neither
+    # Seen patches do not count.
+    assert float(masked_patch_mse(off, patches, first)) == pytest.approx(0, abs=1e-10)
+    # Nor does brightness.
+    assert float(masked_patch_mse(off, 5 * patches + 2, both)) == pytest.approx(4.5, rel=1e-6)
 
 
 def test_gradient_is_that_of_finite_differences() -> None:

@@ -104,9 +104,8 @@ def terms(
 def test_known_matchings() -> None:
     z = torch.eye(6, dtype=torch.float64) + 0.1 * random(6, 6)
     assert terms(z, z) == pytest.approx((0, 0), abs=1e-6)  # identical views
-    assert terms(z, z.roll(1, 0)) == pytest.approx(
-        (1, 1), abs=1e-6
-    )  # every sample looks like another
+    # Every sample looks like another.
+    assert terms(z, z.roll(1, 0)) == pytest.approx((1, 1), abs=1e-6)
     same = torch.ones(6, 4, dtype=torch.float64)  # collapsed: every matching is as good
     assert terms(same, same) == pytest.approx((5 / 6, 35 / 36), rel=1e-9)
     assert terms(same, same, penalty="cross_entropy") == pytest.approx(

@@ -21,7 +21,7 @@ def standardised(z: Tensor) -> Tensor:
 
 
 def by_loops(mixed: Tensor, a: Tensor, b: Tensor, order: list[int], share: float) -> float:
-    """Bandara et al. 2023: each view's correlation with the mixture, and what it should be."""
+    """Return Bandara et al. 2023: views' correlations with the mixture, less the expected ones."""
     mixed, a, b = standardised(mixed), standardised(a), standardised(b)
     n, d = a.shape
     total = 0.0
@@ -60,9 +60,12 @@ def test_known_answers() -> None:
 
 
 def test_a_collapsed_dimension_counts_for_nothing() -> None:
-    """Both views are equal, and their second dimension is 3 in every sample: standardised, it is 0,
-    in the mixture and the partners too. So only the first has a correlation with itself: 1 of the
-    views, r of the mixture and 0 of the partners, which makes (r - share)^2 in each view."""
+    """Both views are equal, and their second dimension is 3 in every sample.
+
+    Standardised, it is 0, in the mixture and the partners too. So only the first has a correlation
+    with itself: 1 of the views, r of the mixture and 0 of the partners, which makes (r - share)^2
+    in each view.
+    """
     first = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.float64)
     order = [0, 2, 1, 3]  # to 1, -1, 1, -1
     three = torch.full((4,), 3.0, dtype=torch.float64)

@@ -22,7 +22,7 @@ def pair(n: int = 6, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def by_loops(z_a: Tensor, z_b: Tensor, inlier: Tensor, t: float, t_w: float | None) -> float:
-    """Wang et al. 2023, eq. 1 and 4 to 7."""
+    """Return Wang et al. 2023, eq. 1 and 4 to 7."""
     n = len(z_a)
     z = [x / x.norm() for x in (*z_a, *z_b)]
     inside = [i for i in range(2 * n) if inlier[i % n]]
@@ -92,8 +92,10 @@ def test_an_inlier_far_from_the_others_weighs_less() -> None:
 
 
 def test_a_hand_made_soft_aggregation() -> None:
-    """Two inliers in one point, a third and an outlier at right angles to it and to each other;
-    both temperatures 1."""
+    """Two inliers in one point; a third and an outlier orthogonal to it and to each other.
+
+    Both temperatures are 1.
+    """
     z = torch.eye(3, dtype=torch.float64)[[0, 0, 1, 2]]
     together, apart = 3 * math.e + 2, math.e + 4  # w of a view of the two, and of the third
     of_two = 3 * together / (3 * together + 2 * apart) - math.log(3 * math.e + 4)

@@ -23,7 +23,7 @@ def cosine(x: Tensor, y: Tensor) -> float:
 def memory_nce_by_loops(
     z: Tensor, memory: Tensor, bank: Tensor, t: float, excluded: Tensor
 ) -> float:
-    """Misra & van der Maaten 2020, eq. 3 and 4."""
+    """Return Misra & van der Maaten 2020, eq. 3 and 4."""
     total = 0.0
     for i in range(len(z)):
         others = [j for j in range(len(bank)) if not excluded[i, j]]

@@ -19,8 +19,7 @@ def correlation(rows: int = 50, d: int = 5) -> Tensor:
 @pytest.mark.parametrize("eps", [0.0, 0.1])
 @pytest.mark.parametrize("power", [0.5, 1.0])
 def test_it_is_the_papers(eps: float, power: float) -> None:
-    """Tian et al. 2021, eq. 18, one eigenvector at a time; the authors' code divides by the largest
-    value."""
+    """Tian et al. 2021, eq. 18, one eigenvector at a time, over the largest as in the code."""
     c = correlation()
     values, vectors = np.linalg.eigh(c.numpy())
     expected = np.zeros_like(c.numpy())
@@ -52,8 +51,7 @@ def test_the_scale_of_its_inputs_does_not_matter() -> None:
 
 
 def test_rounding_below_zero_is_zero() -> None:
-    """A correlation of fewer samples than dimensions has eigenvalues that rounding makes
-    negative."""
+    """With fewer samples than dimensions, rounding makes eigenvalues negative."""
     f = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
     assert direct_predictor(f.T @ f / 3, eps=0.0).isfinite().all()
 

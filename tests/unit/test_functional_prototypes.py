@@ -51,8 +51,10 @@ def test_known_swapped_predictions() -> None:
 def msn_by_loops(
     anchors: Tensor, targets: Tensor, t: float, sharpening: float
 ) -> tuple[float, float]:
-    """Assran et al. 2022, section 3: targets of the anchors' temperature, sharpened by the power 1
-    / T."""
+    """Return Assran et al. 2022, section 3, with targets sharpened by the power 1 / T.
+
+    Targets start from the anchors' temperature.
+    """
     views, samples, k = anchors.shape
     prediction, mean = 0.0, [0.0] * k
     for n in range(samples):
@@ -82,9 +84,8 @@ def test_known_msn_terms() -> None:
     collapsed = spread[:1].expand(4, 4)
     terms = msn_terms(collapsed[None], sharpened(collapsed, temperature=0.005), temperature=0.02)
     assert float(terms.prediction) == pytest.approx(0.0, abs=1e-12)
-    assert float(terms.entropy) == pytest.approx(
-        0.0, abs=1e-12
-    )  # which the entropy term would tell
+    # The entropy term shows the collapse.
+    assert float(terms.entropy) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_prototype_that_none_uses_has_a_finite_gradient() -> None:

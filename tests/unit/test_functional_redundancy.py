@@ -25,7 +25,7 @@ def pair(n: int = 7, d: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def barlow_twins_by_loops(z_a: Tensor, z_b: Tensor, lambda_: float) -> float:
-    """Zbontar et al. 2021, eq. 1 and 2, on columns that are mean-centred over the batch."""
+    """Return Zbontar et al. 2021, eq. 1 and 2, on columns that are mean-centred over the batch."""
     n, d = z_a.shape
     a, b = ([[float(z[i, j]) for i in range(n)] for j in range(d)] for z in (z_a, z_b))
     a, b = ([[x - sum(column) / n for x in column] for column in columns] for columns in (a, b))
@@ -41,8 +41,7 @@ def barlow_twins_by_loops(z_a: Tensor, z_b: Tensor, lambda_: float) -> float:
 
 
 def vicreg_by_loops(z_a: Tensor, z_b: Tensor, weights: tuple[float, float, float]) -> float:
-    """Bardes et al. 2022, eq. 1 to 6; the distance is a mean over dimensions too, as in algorithm
-    1."""
+    """Return Bardes et al. 2022, eq. 1 to 6, with algorithm 1's mean over dimensions."""
     n, d = z_a.shape
     invariance = sum(float((z_a[i, j] - z_b[i, j]) ** 2) for i in range(n) for j in range(d)) / (
         n * d
@@ -81,15 +80,13 @@ def test_vicreg_is_the_papers(weights: tuple[float, float, float], scale: float)
 
 
 def test_barlow_twins_known_answers() -> None:
-    h = torch.tensor(
-        [[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64
-    )  # uncorrelated columns
+    # Uncorrelated columns.
+    h = torch.tensor([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=torch.float64)
     assert torch.allclose(cross_correlation(h, h), torch.eye(2, dtype=torch.float64), atol=1e-7)
     assert float(barlow_twins(h, h, lambda_=1.0)) == pytest.approx(0, abs=1e-12)
     assert float(barlow_twins(h, -h, lambda_=1.0)) == pytest.approx(2 * 2**2, rel=1e-6)
-    swapped = barlow_twins_terms(
-        cross_correlation(h, h.flip(1))
-    )  # each dimension is the other's twin
+    # Each dimension is the other's twin.
+    swapped = barlow_twins_terms(cross_correlation(h, h.flip(1)))
     assert [round(float(term), 6) for term in swapped] == [2.0, 2.0]
     collapsed = h.clone()
     collapsed[:, 1] = 5.0
@@ -116,8 +113,7 @@ def test_barlow_twins_ignores_scale_and_shift() -> None:
 
 
 def test_ranks_with_equal_rows_have_the_statistics_of_all_rows() -> None:
-    """Averages over two ranks that hold the same rows are those of either; only n in 1/(n - 1)
-    grows."""
+    """Averages over two ranks with the same rows are those of either; only n in 1/(n - 1) grows."""
     a, b = (0.3 * z for z in pair())
     for alone, together in zip(
         vicreg_terms(a, b, ranks=2), vicreg_terms(a.repeat(2, 1), b.repeat(2, 1)), strict=True

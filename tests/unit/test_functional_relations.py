@@ -12,7 +12,7 @@ from manta.functional.relations import aggregate, focal_bce
 
 
 def by_loops(logits: list[float], related: list[bool], gamma: float, alpha: float) -> float:
-    """Lin et al. 2017, eq. 5."""
+    """Return Lin et al. 2017, eq. 5."""
     total = 0.0
     for logit, answer in zip(logits, related, strict=True):
         p = 1 / (1 + math.exp(-logit))

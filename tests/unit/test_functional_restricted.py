@@ -62,8 +62,7 @@ def test_with_all_allowed_it_is_nt_xent_and_with_none_it_is_nothing() -> None:
 
 
 def test_known_answers() -> None:
-    """Orthogonal samples of two classes: each anchor has the two views of each of the other class's
-    samples."""
+    """Orthogonal samples of two classes: negatives are both views of the other class's samples."""
     a = torch.eye(4, dtype=torch.float64)
     classes = torch.tensor([0, 0, 0, 1])
     loss = restricted_nt_xent(a, a, allowed=classes[:, None] != classes, temperature=1.0)

@@ -13,7 +13,7 @@ from manta.functional.sorting import groco, soft_top
 
 
 def matrix_by_loops(values: list[float], steepness: float) -> list[list[float]]:
-    """Petersen et al. 2021, 2022: P[rank][element], the product of the layers' swap matrices."""
+    """Return P[rank][element] of Petersen et al. 2021, 2022: the product of swap matrices."""
     n = len(values)
     x, p = list(values), [[float(i == j) for j in range(n)] for i in range(n)]
     for layer in range(n):
@@ -34,8 +34,7 @@ def cosine(x: Tensor, y: Tensor) -> float:
 
 
 def groco_by_loops(z: Tensor, positives: Tensor, hardest: int, steepness: float) -> float:
-    """Shvetsova et al. 2023: both groups' cross-entropies, which are equal, over the summed
-    permutation matrix."""
+    """Return Shvetsova et al. 2023: both groups' equal cross-entropies, by the summed matrix."""
     n, total = len(z), 0.0
     for i in range(n):
         negative = sorted(cosine(z[i], z[j]) for j in range(n) if j != i)[-hardest:]
@@ -67,9 +66,8 @@ def test_soft_top_is_the_sum_of_the_networks_last_ranks(length: int, steepness: 
                 for element in range(length)
             ]
             assert row.tolist() == pytest.approx(shares, rel=1e-9)
-        assert torch.allclose(
-            found.sum(1), torch.tensor(float(top), dtype=torch.float64)
-        )  # doubly stochastic
+        # Doubly stochastic.
+        assert torch.allclose(found.sum(1), torch.tensor(float(top), dtype=torch.float64))
 
 
 def test_a_steep_network_sorts() -> None:
@@ -99,16 +97,14 @@ def test_groco_is_the_papers(hardest: int, count: int, steepness: float) -> None
 
 
 def test_known_answers() -> None:
-    """One negative and one positive are one pair and two layers, of which the second compares
-    nothing."""
+    """One negative and one positive: one pair, two layers, and nothing to compare in the second."""
     a = torch.eye(4, dtype=torch.float64)
     right = math.atan(1.0) / math.pi + 0.5  # the positive's cosine is 1, every negative's 0
     assert float(groco(a, a.unsqueeze(1), hardest=1, steepness=1.0)) == pytest.approx(
         -math.log(right)
     )
-    same = torch.ones(
-        4, 2, dtype=torch.float64
-    )  # collapsed: nothing tells positives from negatives
+    # Collapsed: nothing tells positives from negatives.
+    same = torch.ones(4, 2, dtype=torch.float64)
     assert float(groco(same, same.unsqueeze(1), hardest=1, steepness=1.0)) == pytest.approx(
         math.log(2)
     )

@@ -30,8 +30,7 @@ Point = tuple[Tensor, Tensor]
 def amcl_by_loops(
     a: list[Point], b: list[Point], low: float, high: float, hardest: int
 ) -> tuple[float, float]:
-    """Wang et al. 2024, eq. 3 and 5, for points of (embedding, scores): both directions of every
-    pair."""
+    """Return Wang et al. 2024, eq. 3 and 5, for points of (embedding, scores), both directions."""
 
     def temperature(x: Point, y: Point) -> float:
         return low + (high - low) / (1 + math.exp(float(x[1] @ y[1])))
@@ -72,14 +71,14 @@ def test_amcl_known_answers() -> None:
     none = torch.zeros(4, 3, dtype=torch.float64)
     middle = {"low": 0.25, "high": 0.75, "hardest": 2}
     apart = torch.eye(4, dtype=torch.float64)
-    terms = amcl_terms(apart, apart, none, none, **middle)  # type: ignore[arg-type]
+    terms = amcl_terms(apart, apart, none, none, **middle)
     assert float(terms.likelihood) == pytest.approx(-2)  # 0 of the negatives, minus 1 / 0.5
     assert float(terms.regulariser) == pytest.approx(
         2 * math.log(0.5) + 2 - 2 * (math.log(0.5) + 2)
     )
     assert float(terms.temperature) == pytest.approx(0.5)
     same = torch.ones(4, 2, dtype=torch.float64)  # collapsed: positives and negatives cancel
-    assert float(amcl_terms(same, same, none, none, **middle).likelihood) == pytest.approx(0)  # type: ignore[arg-type]
+    assert float(amcl_terms(same, same, none, none, **middle).likelihood) == pytest.approx(0)
 
 
 def test_amcl_gives_alike_scores_low_temperatures() -> None:
@@ -96,8 +95,7 @@ def test_amcl_gives_alike_scores_low_temperatures() -> None:
 def isogclr_by_loops(
     z_a: Tensor, z_b: Tensor, t: list[float], u: list[float | None], gamma: float, rho: float
 ) -> tuple[float, list[float], list[float]]:
-    """Qiu et al. 2023: the loss at the moving averages, those averages, and the gradients of the
-    temperatures."""
+    """Return Qiu et al. 2023: loss at the moving averages, these, and temperatures' gradients."""
     n, loss = len(z_a), 0.0
     averages, gradients = [0.0] * n, [0.0] * n
     for own, other in ((z_a, z_b), (z_b, z_a)):
@@ -206,16 +204,15 @@ def test_isogclr_known_answers() -> None:
     apart = torch.eye(4, dtype=torch.float64)  # every difference is -1
     terms = isogclr(apart, apart, temperature=t, gamma=0.9, rho=0.3, **new)
     assert float(terms.loss) == pytest.approx(0.5 * -2 + 0.15)
-    assert terms.gradient.tolist() == pytest.approx(
-        [0.3] * 4
-    )  # log g = -2 is what its negatives say alike
+    # log g = -2 is what its negatives say alike.
+    assert terms.gradient.tolist() == pytest.approx([0.3] * 4)
 
 
 @pytest.mark.parametrize("rows", [2, 4])
 def test_parts_against_all_keys_average_to_the_whole(rows: int) -> None:
     (a, b), (s_a, s_b) = pair(8), pair(8, 3, seed=1)
     scale = {"low": 0.05, "high": 2.0, "hardest": 5}
-    whole = torch.stack(amcl_terms(a, b, s_a, s_b, **scale))  # type: ignore[arg-type]
+    whole = torch.stack(amcl_terms(a, b, s_a, s_b, **scale))
     t, log_average = torch.linspace(0.1, 0.6, 8).double(), random(8)
     seen = torch.arange(8) % 2 == 0
     robust = isogclr(a, b, temperature=t, log_average=log_average, seen=seen, gamma=0.9, rho=0.3)
@@ -226,7 +223,7 @@ def test_parts_against_all_keys_average_to_the_whole(rows: int) -> None:
         scores = {"score_keys_a": s_a, "score_keys_b": s_b}
         parts.append(
             torch.stack(amcl_terms(a[own], b[own], s_a[own], s_b[own], **scale, **keys, **scores))
-        )  # type: ignore[arg-type]
+        )
         part = isogclr(
             a[own],
             b[own],
@@ -235,7 +232,7 @@ def test_parts_against_all_keys_average_to_the_whole(rows: int) -> None:
             seen=seen[own],
             gamma=0.9,
             rho=0.3,
-            **keys,  # type: ignore[arg-type]
+            **keys,
         )
         losses.append(part.loss)
         assert torch.allclose(part.gradient, robust.gradient[own], rtol=1e-10)
@@ -272,6 +269,6 @@ def test_a_temperature_follows_its_velocity_within_its_range() -> None:
     values = {"lr": 0.1, "momentum": 0.25, "clip": 3.0, "low": 0.05, "high": 0.7}
     t, v = torch.tensor([0.3, 0.3, 0.06, 0.3]), torch.tensor([0.0, 0.4, 0.0, 0.0])
     gradient = torch.tensor([0.8, -0.8, 1.0, -100.0])
-    temperature, velocity = temperature_step(t, v, gradient, **values)  # type: ignore[arg-type]
+    temperature, velocity = temperature_step(t, v, gradient, **values)
     assert velocity.tolist() == pytest.approx([0.6, 0.1 - 0.6, 0.75, -2.25])
     assert temperature.tolist() == pytest.approx([0.24, 0.35, 0.05, 0.525])

@@ -20,8 +20,10 @@ def cosines(n: int = 6, k: int = 4, seed: int = 0) -> Tensor:
 
 
 def sinkhorn_by_loops(scores: Tensor, epsilon: float, iterations: int) -> list[list[float]]:
-    """Caron et al. 2020, the listing of appendix A: K x B, rows to 1/K, columns to 1/B, columns to
-    1 in the end."""
+    """Return Caron et al. 2020, the listing of appendix A: K x B, rows to 1/K, columns to 1/B.
+
+    Columns are scaled to 1 in the end.
+    """
     b, k = scores.shape
     q = [[math.exp(float(scores[n, p]) / epsilon) for n in range(b)] for p in range(k)]
     whole = sum(map(sum, q))
@@ -64,8 +66,7 @@ def test_known_codes() -> None:
 
 @pytest.mark.parametrize("epsilon", [0.01, 0.05])
 def test_opposite_samples_leave_no_sum_at_zero(epsilon: float) -> None:
-    """In float32 `exp(-2 / 0.01)` is 0, and a prototype that all are far from would divide by
-    it."""
+    """In float32 `exp(-2 / 0.01)` is 0: a prototype far from all samples would divide by it."""
     scores = torch.tensor([[1.0, -1.0], [1.0, -1.0], [0.9, -1.0]])
     codes = sinkhorn(scores, epsilon=epsilon, iterations=3)
     assert codes.isfinite().all()

@@ -19,8 +19,7 @@ def pair(n: int = 6, d: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def by_loops(z_a: Tensor, z_b: Tensor, t: float) -> float:
-    """Lu et al. 2022: the mean over 2N anchors of the mean over their 2N - 2 negatives, then the
-    logarithm."""
+    """Return Lu et al. 2022: the log of the mean over 2N anchors and their 2N - 2 negatives."""
     n, total = len(z_a), 0.0
     for x in (z_a, z_b):
         for y in (z_a, z_b):
@@ -43,9 +42,8 @@ def test_uniformity_is_the_papers(temperature: float) -> None:
 def test_known_answers() -> None:
     same = torch.ones(3, 2, dtype=torch.float64)  # collapsed: all cosines are 1
     assert float(uniformity(same, same, temperature=0.2)) == pytest.approx(5)
-    apart = torch.eye(
-        4, dtype=torch.float64
-    )  # samples orthogonal; how their views agree does not matter
+    # Samples orthogonal; how their views agree does not matter.
+    apart = torch.eye(4, dtype=torch.float64)
     assert float(uniformity(apart, apart, temperature=0.2)) == pytest.approx(0, abs=1e-12)
     assert float(uniformity(apart, -apart, temperature=0.2)) == pytest.approx(0, abs=1e-12)
     opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
@@ -63,8 +61,7 @@ def test_one_collapsed_dimension_is_less_uniform() -> None:
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_every_rank_has_the_value_of_the_global_batch(ranks: int) -> None:
-    """The ranks' logarithms differ; `average` is played by the mean over what the ranks pass to
-    it."""
+    """The ranks' logarithms differ; the mean over what the ranks pass stands for `average`."""
     a, b = pair(8)
     rows = len(a) // ranks
 

@@ -19,7 +19,7 @@ def pair(n: int = 24, d: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def by_loops(z_a: Tensor, z_b: Tensor, groups: list[list[int]], shrinkage: float) -> float:
-    """Ermolov et al. 2021, with W_V^T W_V the inverse covariance, of normalised vectors."""
+    """Return Ermolov et al. 2021, with W_V^T W_V the inverse covariance, of normalised vectors."""
     total, count = 0.0, 0
     for rows in groups:
         white = []
@@ -54,7 +54,7 @@ def test_whitened_embeddings_are_white() -> None:
 
 @pytest.mark.parametrize("shrinkage", [0.0, 1e-3, 0.1, 1.0])
 def test_scale_does_not_matter(shrinkage: float) -> None:
-    """Or embeddings that shrink would get away from being whitened."""
+    """Otherwise embeddings that shrink would escape the whitening."""
     a, _ = pair()
     for scale in (1e-6, 1e-2, 1e6):
         assert torch.allclose(
@@ -80,7 +80,7 @@ def test_a_dimension_counts_as_far_as_its_variance_is_above_what_it_is_shrunk_by
 def test_the_default_shrinkage_is_enough_for_low_precision(
     rows: int, left: float, dtype: torch.dtype
 ) -> None:
-    """Of 64 dimensions, in fewer samples than that and in twice as many, all but one give up."""
+    """Of 64 dimensions, in fewer and in twice as many samples, all but one are constant."""
     stream = torch.Generator().manual_seed(0)
     z = torch.randn(rows, 64, generator=stream)
     z[:, 1:] *= left
@@ -103,9 +103,8 @@ def test_known_answers() -> None:
     corners = torch.tensor(
         [[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64
     )
-    turned = torch.stack(
-        [corners[:, 1], -corners[:, 0]], dim=1
-    )  # by 90 degrees: orthogonal, sample by sample
+    # By 90 degrees: orthogonal, sample by sample.
+    turned = torch.stack([corners[:, 1], -corners[:, 0]], dim=1)
     assert float(w_mse(corners, turned, [torch.arange(4)], shrinkage=0.0)) == pytest.approx(2)
 
 

@@ -1,5 +1,4 @@
-"""What objectives remember and draw: queues, per-sample tables, numbers keyed by sample and
-step."""
+"""Objectives' state and draws: queues, per-sample tables, numbers keyed by sample and step."""
 
 from __future__ import annotations
 
@@ -70,7 +69,7 @@ def test_a_table_of_a_hundred_million_samples_takes_no_memory_before_it_is_touch
 
 
 def test_a_tables_state_is_what_was_written() -> None:
-    """However many samples there are; nor does loading or copying it fill the file's holes."""
+    """However many samples there are; loading or copying it does not fill the file's holes."""
     table, other = (SampleTable(20_000_000, 2, initial=0.25) for _ in range(2))
     index = torch.tensor([19_999_999, 3, 1 << 20, (1 << 20) - 1])
     table.write(index, torch.arange(8.0).view(4, 2))
@@ -82,9 +81,8 @@ def test_a_tables_state_is_what_was_written() -> None:
     other.load_state_dict(table.state_dict())
     for same in (other, copy.deepcopy(table)):
         assert torch.equal(same.read(index), table.read(index))
-        assert same.read(torch.tensor([4])).tolist() == [
-            [0.25, 0.25]
-        ]  # as if it had never been written
+        # As if it had never been written.
+        assert same.read(torch.tensor([4])).tolist() == [[0.25, 0.25]]
         assert torch.equal(same.state_dict()["_extra_state"]["written"], state["written"])
         assert os.stat(same._file.name).st_blocks * 512 < 1_000_000
 

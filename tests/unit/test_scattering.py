@@ -19,8 +19,10 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
 def envelope(size: int, sigma: float, slant: float, theta: float) -> tuple[Tensor, Tensor]:
-    """A periodic Gaussian of sum 1 in pixels, and the coordinate along `theta`, both over repeats
-    of the image."""
+    """Return a periodic Gaussian of sum 1 in pixels, and the coordinate along `theta`.
+
+    Both are over repeats of the image.
+    """
     steps = torch.arange(size, dtype=torch.float64)
     repeats = size * torch.arange(-2, 3, dtype=torch.float64)
     rows = (steps[:, None, None, None] + repeats[:, None]).expand(size, size, 5, 5)
@@ -59,7 +61,7 @@ def test_the_low_pass_keeps_a_constant_and_samples_inside_the_padding() -> None:
 
 
 def scattered_at_full_resolution(x: Tensor, scales: int, angles: int) -> Tensor:
-    """Every filter by circular convolution on the padded image, sampled only at the end."""
+    """Return every filter's output, by circular convolution sampled only at the end."""
     pad = 2**scales
     x = torch.nn.functional.pad(x, (pad,) * 4, mode="reflect")
     size = x.shape[-1]
@@ -110,9 +112,8 @@ def test_a_constant_has_no_waves_and_a_wave_has_its_own() -> None:
     columns = torch.arange(32, dtype=torch.float32)
     for scale in range(2):
         wave = torch.cos(columns * 3 * math.pi / 4 / 2**scale).expand(1, 1, 32, 32)
-        assert (
-            int(module(wave)[0, 1:9].mean((1, 2)).argmax()) == 4 * scale
-        )  # angle 0 runs along a row
+        # Angle 0 runs along a row.
+        assert int(module(wave)[0, 1:9].mean((1, 2)).argmax()) == 4 * scale
 
 
 def test_a_transposed_image_has_its_angles_mirrored() -> None:

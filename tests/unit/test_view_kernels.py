@@ -30,7 +30,7 @@ def neutral(batch: int = 1) -> Tensor:
 def jittered(
     images: Tensor, factors: Tensor, order: tuple[int, ...] = (0, 1, 2, 3), grey: Tensor = NO
 ) -> Tensor:
-    """`images` after colour jitter with the same order for all."""
+    """Return `images` after colour jitter with the same order for all."""
     sequence = torch.tensor(order).unsqueeze(1).expand(4, len(images))
     deviation, mean = colour_maps(factors, sequence, grey.expand(len(images)))
     return recolour(images, deviation.float(), (mean - deviation).float())
@@ -134,7 +134,7 @@ def test_one_colour_operation_equals_torchvision(
     factors = neutral(3)
     factors[operation] = factor
     # torchvision's luma weights have four decimals and sum to 0.9999.
-    torch.testing.assert_close(jittered(images, factors), adjust(images, factor), atol=2e-4, rtol=0)  # type: ignore[operator]
+    torch.testing.assert_close(jittered(images, factors), adjust(images, factor), atol=2e-4, rtol=0)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
