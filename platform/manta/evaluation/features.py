@@ -218,7 +218,10 @@ def encoder_access(exported: ExportedEncoder, bank: SplitRows, queries: SplitRow
 
 
 def readable_images(rows: SplitRows, *, size: int, part: int = 64) -> Iterator[Tensor]:
-    """Yield uint8 `[part, 3, size, size]` of rows, in order; parts with a damaged row are left out."""
+    """Yield uint8 `[part, 3, size, size]` of rows, in order.
+
+    Parts that hold a damaged row are left out.
+    """
     indexes = rows.indexes
     for here in np.array_split(indexes, -(-len(indexes) // part) or 1):
         with suppress(DataError):

@@ -55,7 +55,10 @@ def read_alone(
     split: Literal["bank", "queries"],
     limit: int | None = None,
 ) -> Iterator[LabelledImages]:
-    """Yield the rows of all ranks, read by this one: `EncoderAccess.rows` once `splits` is bound."""
+    """Yield the rows of all ranks, read by this one.
+
+    With `read` and `splits` bound it is `EncoderAccess.rows`.
+    """
     rows = splits[split]
     rows = rows if limit is None else replace(rows, limit=min(limit, rows.limit))
     for batch in read(rows, rank=0, world=1):

@@ -60,5 +60,5 @@ def recalibrate_batchnorm(
 
 
 def _fresh(norm: _BatchNorm) -> bool:
-    """Whether the running statistics are those that a new BatchNorm has."""
+    """Return whether the running statistics are those that a new BatchNorm has."""
     return norm.running_mean is not None and not norm.running_mean.any()

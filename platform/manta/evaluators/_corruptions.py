@@ -22,7 +22,7 @@ from torch import Generator, Tensor
 
 SEVERITIES = (1, 2, 3, 4, 5)
 SIDE = 224
-"""The side of the images whose pixels the constants count."""
+"""Side of the images whose pixels the constants count."""
 
 Level = tuple[float, ...]
 Apply = Callable[[Tensor, Level, Generator], Tensor]
@@ -32,8 +32,10 @@ generator) -> pixels`."""
 
 
 def corrupt(images: Tensor, name: str, severity: int, generator: Generator) -> Tensor:
-    """uint8 `[B, 3, S, S]` -> the same, corrupted. `generator` is the CPU's, so that every device
-    draws the same."""
+    """Return corrupted uint8 `[B, 3, S, S]` images.
+
+    `generator` is the CPU's, so that every device draws the same.
+    """
     levels, apply = CORRUPTIONS[name]
     pixels = apply(images.float() / 255, levels[severity - 1], generator)
     return (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
@@ -79,7 +81,10 @@ def defocus_blur(pixels: Tensor, level: Level, _generator: Generator) -> Tensor:
 
 @_corruption((10, 3), (15, 5), (15, 8), (15, 12), (20, 15))
 def motion_blur(pixels: Tensor, level: Level, generator: Generator) -> Tensor:
-    """Half a Gaussian along a line of `level[0]` pixels, within 45 degrees of the horizontal."""
+    """Blur by half a Gaussian along a line of `level[0]` pixels.
+
+    Its angle is drawn within 45 degrees of the horizontal.
+    """
     length, spread = (pixel * pixels.shape[-1] / SIDE for pixel in level)
     angle = ((torch.rand(len(pixels), generator=generator) - 0.5) * (math.pi / 2)).to(pixels.device)
     along = torch.linspace(0, length, math.ceil(2 * length) + 1)
@@ -87,15 +92,14 @@ def motion_blur(pixels: Tensor, level: Level, generator: Generator) -> Tensor:
     blurred = torch.zeros_like(pixels)
     for distance, weight in zip(along.tolist(), (weights / weights.sum()).tolist(), strict=True):
         shift = 2 * distance / pixels.shape[-1]  # a side is 2 long in `affine_grid`
-        blurred += weight * _warp(
-            pixels, torch.ones_like(angle), shift * angle.cos(), shift * angle.sin()
-        )
+        right, down = shift * angle.cos(), shift * angle.sin()
+        blurred += weight * _warp(pixels, torch.ones_like(angle), right, down)
     return blurred
 
 
 @_corruption((1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03))
 def zoom_blur(pixels: Tensor, level: Level, _generator: Generator) -> Tensor:
-    """The mean of the image and of its zooms, from 1 to before `level[0]`."""
+    """Average the image and its zooms, from 1 to before `level[0]`."""
     zooms = torch.arange(1, level[0], level[1], device=pixels.device)
     still = pixels.new_zeros(len(pixels))
     total = pixels.clone()
@@ -106,16 +110,15 @@ def zoom_blur(pixels: Tensor, level: Level, _generator: Generator) -> Tensor:
 
 @_corruption((1.5, 2), (2, 2), (2.5, 1.7), (2.5, 1.5), (3, 1.4))
 def fog(pixels: Tensor, level: Level, generator: Generator) -> Tensor:
-    """A haze of noise whose octaves weigh less by a factor of `level[1]` each."""
+    """Add a haze of noise whose octaves weigh less by a factor of `level[1]` each."""
     amount, decay = level
     side = pixels.shape[-1]
     haze = pixels.new_zeros(len(pixels), 1, side, side)
     for octave in range(max(side.bit_length() - 1, 1)):
         cells = 2 ** (octave + 1)
         noise = torch.rand(len(pixels), 1, cells, cells, generator=generator).to(pixels.device)
-        haze += (
-            F.interpolate(noise, (side, side), mode="bicubic", align_corners=False) * decay**-octave
-        )
+        smooth = F.interpolate(noise, (side, side), mode="bicubic", align_corners=False)
+        haze += smooth * decay**-octave
     low, high = haze.amin((2, 3), keepdim=True), haze.amax((2, 3), keepdim=True)
     brightest = pixels.amax((1, 2, 3), keepdim=True)
     return (pixels + amount * (haze - low) / (high - low)) * brightest / (brightest + amount)
@@ -123,7 +126,7 @@ def fog(pixels: Tensor, level: Level, generator: Generator) -> Tensor:
 
 @_corruption(0.1, 0.2, 0.3, 0.4, 0.5)
 def brightness(pixels: Tensor, level: Level, _generator: Generator) -> Tensor:
-    """The value of HSV is raised; hue and saturation stay."""
+    """Raise the value of HSV; hue and saturation stay."""
     value = pixels.amax(1, keepdim=True)
     raised = (value + level[0]).clamp(max=1)
     return torch.where(value > 0, pixels * (raised / value.clamp(min=1e-6)), raised)
@@ -153,8 +156,11 @@ def jpeg_compression(pixels: Tensor, level: Level, _generator: Generator) -> Ten
 
 
 def _warp(pixels: Tensor, scale: Tensor, right: Tensor, down: Tensor) -> Tensor:
-    """Samples at `scale * x + shift` of each image, mirrored at its borders; a side is 2 long. All
-    `[B]`."""
+    """Sample each image at `scale * x + shift`, mirrored at its borders; a side is 2 long.
+
+    Args:
+        scale, right, down: `[B]` each.
+    """
     none = torch.zeros_like(scale)
     theta = torch.stack([scale, none, right, none, scale, down], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(theta, list(pixels.shape), align_corners=False)

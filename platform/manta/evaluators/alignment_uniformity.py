@@ -1,4 +1,4 @@
-"""Label-free: how near views of a sample are, and how evenly samples cover the sphere.
+"""Alignment of views and uniformity of samples on the sphere, without labels.
 
 Wang & Isola 2020, "Understanding Contrastive Representation Learning through Alignment and
 Uniformity on the Hypersphere". Both are lower for better features, and only together: a collapse is
@@ -63,13 +63,13 @@ METRICS = {
 
 @EVALUATORS.register("alignment_uniformity")
 class AlignmentUniformity(Evaluator[AlignmentUniformityConfig]):
-    """`alignment` of augmented views of some query rows, and `uniformity` of query rows."""
+    """Alignment of augmented views and uniformity of query rows: `alignment`, `uniformity`."""
 
     Config = AlignmentUniformityConfig
     title = "Alignment and uniformity"
     about = (
-        "How near augmented views of an image are, and how evenly images cover the sphere. Only the "
-        "two together say something: features that collapsed are perfectly aligned."
+        "How near augmented views of an image are, and how evenly images cover the sphere. Only "
+        "the two together say something: features that collapsed are perfectly aligned."
     )
     metrics = METRICS
 

@@ -1,4 +1,4 @@
-"""Label-free: how fast the eigenspectrum of frozen features decays (alpha-ReQ)."""
+"""Decay of the eigenspectrum of frozen features (alpha-ReQ), without labels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class AlphaReQConfig(EvaluatorConfig):
     def _range_ascends(self) -> AlphaReQConfig:
         if self.last - self.first + 1 < LEAST_POINTS:
             raise ValueError(
-                f"last must be {self.first + LEAST_POINTS - 1} or more: a fit takes {LEAST_POINTS} points"
+                f"last must be {self.first + LEAST_POINTS - 1} or more: "
+                f"a fit takes {LEAST_POINTS} points"
             )
         return self
 
@@ -55,7 +56,7 @@ METRICS = {
 
 @EVALUATORS.register("alpha_req")
 class AlphaReQ(Evaluator[AlphaReQConfig]):
-    """`alpha_req`, best near 1, and its distance from 1 as `alpha_req_gap`."""
+    """Exponent of the spectrum's decay, `alpha_req`, and its distance from 1, `alpha_req_gap`."""
 
     Config = AlphaReQConfig
     title = "Decay of the spectrum"

@@ -1,5 +1,4 @@
-"""Clusters of frozen features: k-means, Ward's and HDBSCAN, against the classes or, without labels,
-by silhouette.
+"""Clusters of frozen features, scored against the classes or, without labels, by silhouette.
 
 Features are L2-normalised, on which squared distance is twice the cosine distance. Agreement with
 the classes is adjusted mutual information and the adjusted Rand index: 0 for clusters drawn at
@@ -103,9 +102,9 @@ FIGURES = {
 
 @EVALUATORS.register("clustering")
 class Clustering(Evaluator[ClusteringConfig]):
-    """`clustering_<algorithm>_ami` and `_ari`, or `_silhouette` without labels; of HDBSCAN
-    `_clusters` and `_noise`.
+    """Agreement of clusters with the classes, or without labels their silhouette.
 
+    `clustering_<algorithm>_ami` and `_ari`, or `_silhouette`; of HDBSCAN `_clusters` and `_noise`.
     NaN where the rows hold too few different points, or HDBSCAN finds less than two clusters to
     compare.
     """
@@ -131,15 +130,15 @@ class Clustering(Evaluator[ClusteringConfig]):
                 continue
             rows = config.rows if algorithm == "kmeans" else config.quadratic_rows
             part, truth = points[:rows], None if classes is None else classes[:rows]
-            found = self._cluster(algorithm, part, clusters)
-            scores = self._judge(part, found, truth)
+            members = self._cluster(algorithm, part, clusters)
+            scores = self._score(part, members, truth)
             if algorithm == "hdbscan":
-                scores |= _sizes(found)
+                scores |= _sizes(members)
             numbers |= {f"clustering_{algorithm}_{name}": value for name, value in scores.items()}
         return numbers
 
     def _cluster(self, algorithm: Algorithm, points: Points, clusters: int | None) -> Labels | None:
-        """The cluster of every row, -1 for noise; None where there are no such clusters."""
+        """Return the cluster of every row, -1 for noise; None where there are no such clusters."""
         from sklearn.cluster import HDBSCAN, AgglomerativeClustering, KMeans
 
         config = self.config
@@ -151,12 +150,13 @@ class Clustering(Evaluator[ClusteringConfig]):
             "ward": lambda: AgglomerativeClustering(clusters, linkage="ward"),
             "hdbscan": lambda: HDBSCAN(min_cluster_size=config.least, copy=True),
         }[algorithm]()
-        found: Labels = method.fit_predict(points).astype(np.int64)
-        return found
+        members: Labels = method.fit_predict(points).astype(np.int64)
+        return members
 
-    def _judge(
-        self, points: Points, found: Labels | None, classes: Labels | None
+    def _score(
+        self, points: Points, members: Labels | None, classes: Labels | None
     ) -> dict[str, float]:
+        """Return agreement with the classes or, without them, the silhouette."""
         from sklearn.metrics import (
             adjusted_mutual_info_score,
             adjusted_rand_score,
@@ -164,28 +164,28 @@ class Clustering(Evaluator[ClusteringConfig]):
         )
 
         if classes is not None:
-            if found is None:
+            if members is None:
                 return {"ami": float("nan"), "ari": float("nan")}
             agreement = (
-                adjusted_mutual_info_score(classes, found),
-                adjusted_rand_score(classes, found),
+                adjusted_mutual_info_score(classes, members),
+                adjusted_rand_score(classes, members),
             )
             return dict(zip(("ami", "ari"), map(float, agreement), strict=True))
-        if found is None:
+        if members is None:
             return {"silhouette": float("nan")}
-        rows = np.flatnonzero(found >= 0)[: self.config.quadratic_rows]
-        if not 2 <= len(np.unique(found[rows])) < len(rows):
+        rows = np.flatnonzero(members >= 0)[: self.config.quadratic_rows]
+        if not 2 <= len(np.unique(members[rows])) < len(rows):
             return {"silhouette": float("nan")}
-        return {"silhouette": float(silhouette_score(points[rows], found[rows]))}
+        return {"silhouette": float(silhouette_score(points[rows], members[rows]))}
 
 
-def _sizes(found: Labels | None) -> dict[str, float]:
-    """What HDBSCAN found: how many clusters, and the fraction of rows in none."""
-    if found is None:
+def _sizes(members: Labels | None) -> dict[str, float]:
+    """Return how many clusters HDBSCAN found, and the fraction of rows in none."""
+    if members is None:
         return {"clusters": float("nan"), "noise": float("nan")}
-    return {"clusters": float(found.max() + 1), "noise": float((found < 0).mean())}
+    return {"clusters": float(members.max() + 1), "noise": float((members < 0).mean())}
 
 
 def _numpy(labels: Tensor) -> Labels:
-    found: Labels = labels.cpu().numpy().astype(np.int64)
-    return found
+    array: Labels = labels.cpu().numpy().astype(np.int64)
+    return array

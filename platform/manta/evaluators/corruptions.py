@@ -1,4 +1,4 @@
-"""Robustness: how often k nearest clean neighbours are right about corrupted images.
+"""Robustness: accuracy of k nearest clean neighbours on corrupted images.
 
 Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations". Certain is the mean over corruptions and five severities, from training on clean
@@ -30,8 +30,10 @@ from manta.evaluators.knn import KNN, KNNConfig
 
 
 class CorruptionsConfig(EncoderEvaluatorConfig):
-    """What is corrupted, and the classifier's settings. The cost is `5 * rows` images for each
-    corruption."""
+    """Settings of the corruptions and of the classifier.
+
+    The cost is `5 * rows` images for each corruption.
+    """
 
     name: Literal["corruptions"] = "corruptions"
     corruptions: tuple[str, ...] = Field(
@@ -116,9 +118,11 @@ FIGURES = {
 
 @EVALUATORS.register("corruptions")
 class Corruptions(EncoderEvaluator[CorruptionsConfig]):
-    """`corruptions_top1`, the mean; the mean of each corruption, `corruptions_<name>_top1`, and of
-    each severity, `corruptions_severity<1..5>_top1`; and `corruptions_clean_top1` of the same rows
-    as they are."""
+    """Accuracy of k nearest clean neighbours on corrupted images: `corruptions_top1`, the mean.
+
+    Also the mean of each corruption, `corruptions_<name>_top1`, and of each severity,
+    `corruptions_severity<1..5>_top1`; and `corruptions_clean_top1` of the same rows as they are.
+    """
 
     Config = CorruptionsConfig
     title = "Corrupted images"
@@ -145,22 +149,22 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
                 changed = corrupt(images, name, severity, generators[name, severity])
                 corrupted[name, severity].append(access.embed(changed))
         top1 = {case: self._top1(features, parts, truth) for case, parts in corrupted.items()}
-        found: dict[str, float | Tensor] = {
+        scores: dict[str, float | Tensor] = {
             "corruptions_top1": _together(top1.values()),
             "corruptions_clean_top1": self._top1(features, clean, truth),
         }
         for name in names:
-            found[f"corruptions_{name}_top1"] = _together(
+            scores[f"corruptions_{name}_top1"] = _together(
                 top1[name, severity] for severity in SEVERITIES
             )
         for severity in SEVERITIES:
-            found[f"corruptions_severity{severity}_top1"] = _together(
+            scores[f"corruptions_severity{severity}_top1"] = _together(
                 top1[name, severity] for name in names
             )
-        return found
+        return scores
 
     def _top1(self, features: Features, queries: list[Tensor], truth: list[Tensor]) -> Tensor:
-        """Which rows were named right, `[Q]` bool."""
+        """Return which rows were named correctly, `[Q]` bool."""
         config, device = self.config, features.bank.device
         settings = KNNConfig(
             k=min(config.k, len(features.bank)), temperature=config.temperature, chunk=config.chunk
@@ -175,6 +179,8 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
 
 
 def _together(cases: Iterable[Tensor]) -> Tensor:
-    """How often each row was named right in all cases: rows are what intervals resample, with all
-    their cases."""
+    """Return `[Q]`, in what share of the cases each row was named correctly.
+
+    Rows are what intervals resample, with all their cases.
+    """
     return torch.stack(list(cases)).double().mean(0)

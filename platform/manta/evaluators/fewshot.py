@@ -42,7 +42,7 @@ TOGETHER = 64
 
 
 class FewShotConfig(EvaluatorConfig):
-    """The episodes and the classifiers."""
+    """Settings of the episodes and of the classifiers."""
 
     name: Literal["fewshot"] = "fewshot"
     shots: tuple[Annotated[int, Field(ge=1)], ...] = Field(
@@ -97,17 +97,16 @@ FIGURES = {
 
 @EVALUATORS.register("fewshot")
 class FewShot(Evaluator[FewShotConfig]):
-    """`fewshot<k>_proto`, `_tuned` and `_opta` for k shots: the accuracies of episodes, which are
-    the same for all encoders.
+    """Accuracies of few-shot episodes: `fewshot<k>_proto`, `_tuned` and `_opta` for k shots.
 
-    NaN where less than two classes have rows enough.
+    The episodes are the same for all encoders. NaN where less than two classes have rows enough.
     """
 
     Config = FewShotConfig
     title = "Few-shot episodes"
     about = (
-        "Small tasks of a few classes, each with one or a few labelled images. Chance is one in the "
-        "number of classes, so these do not compare with the other accuracies."
+        "Small tasks of a few classes, each with one or a few labelled images. Chance is one in "
+        "the number of classes, so these do not compare with the other accuracies."
     )
     metrics = METRICS
     figures = FIGURES
@@ -129,28 +128,30 @@ class FewShot(Evaluator[FewShotConfig]):
         }
         if drawn is not None and bool(bank.isfinite().all()) and bool(queries.isfinite().all()):
             parts = (torch.split(part.to(bank.device), TOGETHER) for part in drawn)
-            for support, asked in zip(*parts, strict=True):
+            for support, rows in zip(*parts, strict=True):
                 for k in self.config.shots:
-                    for kind, accuracy in self._solve(
-                        bank[support[:, :, :k]], queries[asked]
-                    ).items():
+                    solved = self._solve(bank[support[:, :, :k]], queries[rows])
+                    for kind, accuracy in solved.items():
                         scores[f"fewshot{k}_{kind}"].append(accuracy)
         return {name: torch.cat(parts) if parts else float("nan") for name, parts in scores.items()}
 
     def _draw(self, labels: Tensor, truth: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Rows of the bank `[E, way, shots]` and of the queries `[E, way, queries]`; None without
-        two classes."""
+        """Draw rows of the bank `[E, way, shots]` and of the queries `[E, way, queries]`.
+
+        None without two classes.
+        """
         config = self.config
         most = max(config.shots)
         classes = [
-            (mine, asked)
+            (of_bank, of_queries)
             for label in range(int(labels.max()) + 1)
-            if len(mine := (labels == label).nonzero()[:, 0]) >= most
-            and len(asked := (truth == label).nonzero()[:, 0]) >= config.queries
+            if len(of_bank := (labels == label).nonzero()[:, 0]) >= most
+            and len(of_queries := (truth == label).nonzero()[:, 0]) >= config.queries
         ]
         if len(classes) < 2:
             _log.warning(
-                "fewshot: less than 2 classes have %d rows in the bank and %d queries; lower shots or queries",
+                "fewshot: less than 2 classes have %d rows in the bank and %d queries; "
+                "lower shots or queries",
                 most,
                 config.queries,
             )
@@ -163,30 +164,33 @@ class FewShot(Evaluator[FewShotConfig]):
         supports, queries = [], []
         for _ in range(config.episodes):
             members = [classes[place] for place in few(torch.arange(len(classes)), config.way)]
-            supports.append(torch.stack([few(mine, most) for mine, _ in members]))
-            queries.append(torch.stack([few(asked, config.queries) for _, asked in members]))
+            supports.append(torch.stack([few(rows, most) for rows, _ in members]))
+            queries.append(torch.stack([few(rows, config.queries) for _, rows in members]))
         return torch.stack(supports), torch.stack(queries)
 
     def _solve(self, support: Tensor, queries: Tensor) -> dict[str, Tensor]:
-        """Accuracies `[E]` of each classifier: `[E, way, shots, D]` and `[E, way, queries, D]` of
-        unit rows."""
+        """Return the accuracies `[E]` of each classifier.
+
+        Args:
+            support: `[E, way, shots, D]` of unit rows.
+            queries: `[E, way, queries, D]` of unit rows.
+        """
         config = self.config
-        answers = torch.arange(queries.shape[1], device=queries.device).repeat_interleave(
-            queries.shape[2]
-        )
-        asked, prototypes = queries.flatten(1, 2), support.mean(2)
+        way, shots = support.shape[1:3]
+        answers = torch.arange(way, device=queries.device).repeat_interleave(queries.shape[2])
+        rows, prototypes = queries.flatten(1, 2), support.mean(2)
         heads = {
             "proto": nearest_prototype(prototypes),
-            "tuned": tune(support, lr=config.lr, steps=config.epochs * support.shape[2]),
-            "opta": nearest_prototype(self._transport(prototypes, asked, shots=support.shape[2])),
+            "tuned": tune(support, lr=config.lr, steps=config.epochs * shots),
+            "opta": nearest_prototype(self._transport(prototypes, rows, shots=shots)),
         }
         return {
-            name: (logits(head, asked).argmax(2) == answers).float().mean(1)
+            name: (logits(head, rows).argmax(2) == answers).float().mean(1)
             for name, head in heads.items()
         }
 
     def _transport(self, prototypes: Tensor, queries: Tensor, *, shots: int) -> Tensor:
-        """OpTA: `[E, way, D]` and `[E, Q, D]` -> `[E, way, D]`."""
+        """Return the prototypes `[E, way, D]` as OpTA moves them towards queries `[E, Q, D]`."""
         config = self.config
         moved = prototypes
         for _ in range(config.passes if shots == 1 else 1):
@@ -197,19 +201,23 @@ class FewShot(Evaluator[FewShotConfig]):
 
 
 def nearest_prototype(prototypes: Tensor) -> Tensor:
-    """`[E, K, D] -> [E, K, D + 1]`: the linear head, bias last, of minus the squared distances up
-    to a constant."""
+    """Return the linear head `[E, K, D + 1]`, bias last, of prototypes `[E, K, D]`.
+
+    Its logits are minus the squared distances, up to a constant.
+    """
     return torch.cat([2 * prototypes, -prototypes.square().sum(2, keepdim=True)], dim=2)
 
 
 def logits(head: Tensor, rows: Tensor) -> Tensor:
-    """`[E, K, D + 1]` and `[E, N, D]` -> `[E, N, K]`."""
+    """Return the logits `[E, N, K]` of heads `[E, K, D + 1]` on rows `[E, N, D]`."""
     return rows @ head[..., :-1].mT + head[:, None, :, -1]
 
 
 def tune(support: Tensor, *, lr: float, steps: int) -> Tensor:
-    """The heads `[E, K, D + 1]` of supports `[E, K, shots, D]`: from the prototypes, by Adam on all
-    of the support."""
+    """Train heads `[E, K, D + 1]` on supports `[E, K, shots, D]`.
+
+    They start from the prototypes and are trained by Adam, on all of the support at a time.
+    """
     episodes, classes, shots, _ = support.shape
     rows = support.flatten(1, 2)
     answers = torch.arange(classes, device=rows.device).repeat_interleave(shots).repeat(episodes)
@@ -228,8 +236,11 @@ def tune(support: Tensor, *, lr: float, steps: int) -> Tensor:
 
 
 def transported(prototypes: Tensor, queries: Tensor, *, epsilon: float, iterations: int) -> Tensor:
-    """Where an entropic transport plan takes prototypes: `[E, K, D]` and unit `[E, N, D]` -> `[E,
-    K, D]`, means of queries."""
+    """Move prototypes `[E, K, D]` by an entropic transport plan to means of queries.
+
+    Args:
+        queries: `[E, N, D]` of unit rows.
+    """
     cosines = queries @ F.normalize(prototypes, dim=2).mT
     plan = torch.vmap(partial(sinkhorn, epsilon=epsilon, iterations=iterations))(cosines)
     return (plan / plan.sum(1, keepdim=True)).mT @ queries

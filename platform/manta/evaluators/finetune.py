@@ -1,5 +1,4 @@
-"""Fine-tuning with few labels: the whole encoder, under a linear head that starts from the classes'
-prototypes.
+"""Fine-tuning of the whole encoder with few labels, under a head that starts from prototypes.
 
 Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations", section
 4.2, for 1 % and 10 % of the labels, drawn class by class, with crops and flips as the only
@@ -39,8 +38,11 @@ from manta.views.kernels import resample
 
 
 class FinetuneConfig(EncoderEvaluatorConfig):
-    """Whose labels are used, and how it learns from them. Each trial costs `steps * batch_size`
-    images, and the images of the largest trial are held in memory."""
+    """Settings of the labels that are used, and of the training.
+
+    Each trial costs `steps * batch_size` images, and the images of the largest trial are held in
+    memory.
+    """
 
     name: Literal["finetune"] = "finetune"
     fractions: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
@@ -56,7 +58,7 @@ class FinetuneConfig(EncoderEvaluatorConfig):
     sharpness: float = Field(
         1.0,
         gt=0,
-        description="of prototypes: the variance of the labelled features, in the units of distances",
+        description="of prototypes: variance of the labelled features, in units of distances",
     )
     steps: int = Field(300, ge=0, description="of the optimizer; 0 leaves the head as it starts")
     batch_size: int = Field(
@@ -70,7 +72,8 @@ class FinetuneConfig(EncoderEvaluatorConfig):
         None,
         gt=0,
         le=1,
-        description="factor of the learning rate from each layer to the one before it; None: all alike",
+        description="factor of the learning rate from each layer to the one before it; "
+        "None: all alike",
     )
     least_area: float = Field(
         0.25, gt=0, le=1, description="of an image that a training crop shows; 1 does not crop"
@@ -127,7 +130,7 @@ FIGURES = {
 
 @EVALUATORS.register("finetune")
 class Finetune(EncoderEvaluator[FinetuneConfig]):
-    """`finetune_<percent>pct_top1` of each fraction, and `finetune_<shots>shot_top1`."""
+    """Accuracy after fine-tuning: `finetune_<percent>pct_top1` and `finetune_<shots>shot_top1`."""
 
     Config = FinetuneConfig
     title = "Fine-tuning with few labels"
@@ -157,8 +160,7 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
         return _score(access, tuned, limit=config.rows)
 
     def _tune(self, access: EncoderAccess, images: Tensor, targets: Tensor) -> nn.Module:
-        """A copy of the encoder with a head, trained on `images: [N, 3, S, S]` of `targets:
-        [N]`."""
+        """Train a copy of the encoder with a head on `images: [N, 3, S, S]` of `targets: [N]`."""
         config, device = self.config, access.device
         targets = targets.to(device)
         encoder = copy.deepcopy(access.encoder).eval().requires_grad_(True)
@@ -200,8 +202,10 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
 
 
 def few(labels: Tensor, size: float | int, *, seed: int) -> Tensor:
-    """Rows of some `labels: [N]`, drawn class by class: a fraction of each, at least one row, or a
-    whole number of them. Smaller draws are parts of larger ones."""
+    """Draw rows of `labels: [N]` class by class, a fraction of each or a whole number of them.
+
+    There is at least one row of each class. Smaller draws are parts of larger ones.
+    """
     generator = torch.Generator().manual_seed(seed)
     rows = []
     for label in torch.unique(labels):
@@ -212,8 +216,7 @@ def few(labels: Tensor, size: float | int, *, seed: int) -> Tensor:
 
 
 def augment(images: Tensor, least_area: float, *, flip: bool, generator: Generator) -> Tensor:
-    """A random square of each of uint8 `[B, 3, S, S]`, as large as the image again, and mirrored or
-    not."""
+    """Return a random square of each of uint8 `[B, 3, S, S]`, resized to S, mirrored or not."""
     side, count = images.shape[-1], len(images)
     area = least_area + (1 - least_area) * torch.rand(count, generator=generator)
     length = side * area.sqrt()
@@ -229,19 +232,18 @@ def augment(images: Tensor, least_area: float, *, flip: bool, generator: Generat
 
 
 def _read(access: EncoderAccess, rows: Tensor) -> dict[int, Tensor]:
-    """Images of some rows of the bank, `[3, S, S]` by row number."""
-    found: dict[int, Tensor] = {}
+    """Return the images of some rows of the bank, `[3, S, S]` by row number."""
+    by_row: dict[int, Tensor] = {}
     start = 0
     for images, _ in access.rows("bank"):
         here = rows[(rows >= start) & (rows < start + len(images))]
-        found |= {row: images[row - start].clone() for row in here.tolist()}
+        by_row |= {row: images[row - start].clone() for row in here.tolist()}
         start += len(images)
-    return found
+    return by_row
 
 
 def _start(head: nn.Linear, features: Tensor, targets: Tensor, sharpness: float) -> None:
-    """The softmax of minus the squared distances from the prototypes, in units that `sharpness`
-    sets."""
+    """Set the head to minus the squared distances from the prototypes, in units of `sharpness`."""
     mean = features.mean(0)
     unit = (features - mean).square().sum(1).mean().clamp_min(
         torch.finfo(features.dtype).tiny
@@ -256,7 +258,7 @@ def _start(head: nn.Linear, features: Tensor, targets: Tensor, sharpness: float)
 
 
 def _groups(encoder: Encoder, config: FinetuneConfig) -> list[dict[str, Any]]:
-    """Parameter groups of the encoder, with `lr_scale` where layers learn at different rates."""
+    """Return parameter groups of the encoder, with `lr_scale` where layers have own rates."""
     from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 
     model = getattr(encoder, "model", encoder)
@@ -269,13 +271,14 @@ def _groups(encoder: Encoder, config: FinetuneConfig) -> list[dict[str, Any]]:
         )
     else:
         raise ConfigError(
-            "finetune.layer_decay: this encoder does not say in which order its layers are; leave it out"
+            "finetune.layer_decay: this encoder does not say in which order its layers are; "
+            "leave it out"
         )
     return groups
 
 
 def _batches(rows: int, batch: int, steps: int, generator: Generator) -> Iterator[Tensor]:
-    """Row numbers of each step: one permutation after the other."""
+    """Yield the row numbers of each step, from one permutation after the other."""
     order = torch.empty(0, dtype=torch.int64)
     batch = min(batch, rows)
     for _ in range(steps):
@@ -289,8 +292,11 @@ def _batches(rows: int, batch: int, steps: int, generator: Generator) -> Iterato
 def _score(
     access: EncoderAccess, tuned: dict[str, tuple[Tensor, nn.Module]], *, limit: int
 ) -> Scores:
-    """Which query rows each classifier names right, given its classes and itself. A class that it
-    was not shown is always wrong."""
+    """Return which query rows each classifier names correctly.
+
+    Args:
+        tuned: classes and classifier of each trial. A class that it was not shown is always wrong.
+    """
     hits: dict[str, list[Tensor]] = {name: [] for name in tuned}
     for images, truth in access.rows("queries", limit):
         if truth is None:

@@ -1,5 +1,4 @@
-"""FUNGI: what the gradients of self-supervised losses add to frozen features, for k nearest
-neighbours.
+"""FUNGI: gradients of self-supervised losses added to frozen features, for nearest neighbours.
 
 Simoncini, Gidaris, Bursuc & Asano 2024, "No Train, all Gain: Self-Supervised Gradients Improve Deep
 Frozen Representations". Certain are: the gradient of each sample's loss with respect to the weight
@@ -44,8 +43,10 @@ Loss = Literal["kl", "dino", "simclr"]
 
 
 class FungiConfig(EncoderEvaluatorConfig):
-    """Which gradients, of how many rows, and the neighbours' settings. DINO and SimCLR cost `grid *
-    grid` further forward passes of each image."""
+    """Settings of the gradients, of the rows and of the neighbours.
+
+    DINO and SimCLR cost `grid * grid` further forward passes of each image.
+    """
 
     name: Literal["fungi"] = "fungi"
     losses: tuple[Loss, ...] = Field(
@@ -53,7 +54,8 @@ class FungiConfig(EncoderEvaluatorConfig):
     )
     layer: str | None = Field(
         None,
-        description="of the encoder, linear or a convolution; None: the last attention's projection, or the last",
+        description="of the encoder, linear or a convolution; None: the last attention's "
+        "projection, or the last layer of either kind",
     )
     rows: int = Field(5_000, ge=1, description="of the bank, at most")
     query_rows: int = Field(1_000, ge=1, description="of the queries, at most")
@@ -104,8 +106,10 @@ METRICS = {
 
 @EVALUATORS.register("fungi")
 class Fungi(EncoderEvaluator[FungiConfig]):
-    """`fungi_top1` with the gradients, `fungi_plain_top1` of the same rows without them, and
-    `fungi_gain`."""
+    """Accuracy of nearest neighbours with gradients, `fungi_top1`, and without them.
+
+    `fungi_plain_top1` is of the same rows, and `fungi_gain` the difference.
+    """
 
     Config = FungiConfig
     title = "Gradients as features"
@@ -144,8 +148,7 @@ class Fungi(EncoderEvaluator[FungiConfig]):
 
 
 class Gradients:
-    """Projected gradients of every loss for images: a copy of the encoder with a tap on one
-    layer."""
+    """Projected gradients of every loss, by a copy of the encoder with a tap on one layer."""
 
     def __init__(self, access: EncoderAccess, config: FungiConfig) -> None:
         self.access, self.config = access, config
@@ -177,8 +180,10 @@ class Gradients:
         )
 
     def __call__(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """`[B, 3, S, S]` uint8 -> the embeddings `[B, D]`, and `[B, D * (1 + losses)]` of
-        normalised parts."""
+        """Return the embeddings `[B, D]` of uint8 `[B, 3, S, S]`, and features with gradients.
+
+        The latter are `[B, D * (1 + losses)]`, of normalised parts.
+        """
         prepared = self.access.prepared(images)
         terms = {"kl": self._kl, "dino": self._dino, "simclr": self._simclr}
         crops = self._crops(prepared) if set(self.config.losses) != {"kl"} else []
@@ -192,7 +197,8 @@ class Gradients:
         inputs, outputs = self._inputs, self._outputs
         if inputs is None or outputs is None:
             raise ConfigError(
-                "fungi.layer: this layer takes no part in the encoder's embedding; choose another one"
+                "fungi.layer: this layer takes no part in the encoder's embedding; "
+                "choose another one"
             )
         parts = [F.normalize(z[0].detach(), dim=1)]
         for loss, value in losses.items():
@@ -204,8 +210,7 @@ class Gradients:
         return z[0].detach(), torch.cat(parts, dim=1)
 
     def _kl(self, z: Tensor) -> Tensor:
-        """The divergence of the softmax from the uniform distribution, up to a constant; of the
-        whole images."""
+        """Return the divergence of whole images' softmax from uniform, up to a constant."""
         return (
             -F.log_softmax(z[0] @ self.heads["kl"].T / self.config.kl_temperature, dim=1)
             .mean(1)
@@ -213,8 +218,10 @@ class Gradients:
         )
 
     def _dino(self, z: Tensor) -> Tensor:
-        """Cross-entropy of each crop's cosines with prototypes under the whole image's, the mean
-        over crops."""
+        """Return the cross-entropy of crops' cosines with prototypes under the whole image's.
+
+        It is the mean over crops.
+        """
         logits = F.normalize(z, dim=2) @ F.normalize(self.heads["dino"], dim=1).T
         teacher = F.softmax(logits[0].detach() / self.config.teacher_temperature, dim=1)
         return (
@@ -225,14 +232,14 @@ class Gradients:
         )
 
     def _simclr(self, z: Tensor) -> Tensor:
-        """NT-Xent of each crop with the whole image, against the negatives; the mean over crops."""
+        """Return NT-Xent of each crop with the whole image, against the negatives."""
         view = F.normalize(z @ self.heads["simclr"].T, dim=2)
         positive = (view[1:] * view[0]).sum(2, keepdim=True)
         logits = torch.cat([positive, view[1:] @ self.negatives.T], dim=2) / self.config.temperature
         return -F.log_softmax(logits, dim=2)[..., 0].mean(0).sum()
 
     def _negatives(self) -> Tensor:
-        """Normalised, under SimCLR's head: rows from all over the bank."""
+        """Return rows from all over the bank, normalised, under SimCLR's head."""
         found = [
             self.access.embed(images)
             for images, _ in self.access.rows("bank", self.config.negatives)
@@ -240,7 +247,7 @@ class Gradients:
         return F.normalize(torch.cat(found) @ self.heads["simclr"].T, dim=1)
 
     def _crops(self, prepared: Tensor) -> list[Tensor]:
-        """Squares on a regular grid, each as large as the image again."""
+        """Return squares on a regular grid, each resized to the image's size."""
         side = prepared.shape[-1]
         length = max(round(self.config.crop * side), 1)
         starts = torch.linspace(0, side - length, self.config.grid).round().int().tolist()
@@ -255,7 +262,7 @@ class Gradients:
         ]
 
     def _tap(self, _layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        """Gradients begin here: what comes before is not differentiated."""
+        """Cut the graph at the layer's output: what comes before is not differentiated."""
         self._inputs = inputs[0].detach()
         self._outputs = output.detach().requires_grad_()
         return self._outputs.clone()  # the next layer may work in place
@@ -264,18 +271,17 @@ class Gradients:
 def project(
     layer: nn.Linear | nn.Conv2d, inputs: Tensor, gradient: Tensor, left: Tensor, right: Tensor
 ) -> Tensor:
-    """`[V, K]` projections of each sample's gradient of weight and bias, from what goes into and
-    out of a layer.
+    """Return `[V, K]` projections of each sample's gradient of a layer's weight and bias.
+
+    The gradient is the sum over positions of outer products, of the output's gradient and the input
+    with a 1 after it; so its inner product with an outer product of signs is the sum of products of
+    two numbers.
 
     Args:
         inputs: `[V, ..., I]` of a linear layer, `[V, C, H, W]` of a convolution.
         gradient: with respect to the layer's output.
         left: `[K, O]` signs of outputs.
         right: `[K, I + 1]` signs of inputs, the last being the bias's.
-
-    The gradient is the sum over positions of outer products, of the output's gradient and the input
-    with a 1 after it; so its inner product with an outer product of signs is the sum of products of
-    two numbers.
     """
     if isinstance(layer, nn.Conv2d):
         inputs = _patches(layer, inputs)
@@ -286,11 +292,11 @@ def project(
 
 
 def _patches(layer: nn.Conv2d, inputs: Tensor) -> Tensor:
-    """`[V, C, H, W] -> [V, positions, weights of an output]`: what each output of a convolution is
-    made of."""
+    """Return `[V, positions, weights of an output]`, what a convolution makes each output of."""
     if layer.groups != 1 or isinstance(layer.padding, str):
         raise ConfigError(
-            "fungi.layer: grouped convolutions are not supported; choose a linear layer or a plain one"
+            "fungi.layer: grouped convolutions are not supported; "
+            "choose a linear layer or a plain one"
         )
     return F.unfold(inputs, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mT
 
@@ -330,7 +336,7 @@ class _Rows(NamedTuple):
 def _read(
     access: EncoderAccess, gradients: Gradients, split: Literal["bank", "queries"], limit: int
 ) -> _Rows:
-    """Features without and with gradients, and labels, on the CPU."""
+    """Return features without and with gradients, and labels, on the CPU."""
     plain, joined, labels = [], [], []
     for images, truth in access.rows(split, limit):
         for part in torch.split(images, gradients.config.batch):

@@ -39,7 +39,7 @@ class KNNConfig(EvaluatorConfig):
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Every k once, first first."""
+        """Distinct k values, in order; the first names `knn_top1`."""
         return (self.k,) if isinstance(self.k, int) else tuple(dict.fromkeys(self.k))
 
 
@@ -78,14 +78,16 @@ METRICS = {
 
 @EVALUATORS.register("knn")
 class KNN(Evaluator[KNNConfig]):
-    """`knn_top1`, and `knn_top5` where there are more than five classes; `knn<k>_top1` and `_top5`
-    of further k."""
+    """Accuracy of k nearest neighbours: `knn_top1`, and `knn_top5` with more than five classes.
+
+    Of further k, `knn<k>_top1` and `_top5`.
+    """
 
     Config = KNNConfig
     title = "Nearest neighbours (kNN)"
     about = (
-        "Each image is given the class of most of its nearest neighbours. Nothing is trained, so it "
-        "shows what the features hold by themselves."
+        "Each image is given the class of most of its nearest neighbours. Nothing is trained, so "
+        "it shows what the features hold by themselves."
     )
     metrics = METRICS
     needs_labels = True
@@ -95,7 +97,7 @@ class KNN(Evaluator[KNNConfig]):
         return self.hits(features)
 
     def hits(self, features: Features) -> dict[str, Tensor]:
-        """Which queries were named right, `[Q]` bool by name; nothing without labels."""
+        """Return which queries were named correctly, `[Q]` bool by metric; none without labels."""
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}
@@ -132,12 +134,15 @@ class KNN(Evaluator[KNNConfig]):
 
 
 def nearest(queries: Tensor, bank: Tensor, *, k: int, chunk: int) -> tuple[Tensor, Tensor]:
-    """The `k` rows of `bank: [M, D]` with the largest inner product with each of `queries: [Q, D]`,
-    best first.
+    """Find the `k` rows of `bank: [M, D]` with the largest inner product with each query.
+
+    It is a running top-k over chunks of the bank: there is never a matrix `[Q, M]`.
+
+    Args:
+        queries: `[Q, D]`.
 
     Returns:
-        similarities and row numbers, both `[Q, k]`. A running top-k over chunks of the bank: never
-        `[Q, M]`.
+        similarities and row numbers, both `[Q, k]`, best first.
     """
     best = queries.new_full((len(queries), 0), 0)
     best_rows = torch.empty_like(best, dtype=torch.int64)
@@ -153,8 +158,13 @@ def nearest(queries: Tensor, bank: Tensor, *, k: int, chunk: int) -> tuple[Tenso
 
 
 def vote(similarity: Tensor, labels: Tensor, *, classes: int, temperature: float) -> Tensor:
-    """`[Q, k] -> [Q, classes]`: each neighbour adds `exp(similarity / temperature)` to its class,
-    up to a factor."""
+    """Return `[Q, classes]`, the votes of each query's neighbours, up to a factor.
+
+    Each neighbour adds `exp(similarity / temperature)` to its class.
+
+    Args:
+        similarity, labels: `[Q, k]`, best first.
+    """
     # The best neighbour's weight is 1, so that a small temperature cannot overflow.
     weights = ((similarity - similarity[:, :1]) / temperature).exp()
     return weights.new_zeros(len(weights), classes).scatter_add_(1, labels, weights)

@@ -1,4 +1,4 @@
-"""Layer by layer: what each knows of the labels, and how near it is to the last one.
+"""Layer by layer: what each layer knows of the labels, and how near it is to the last one.
 
 Pasad, Chou & Livescu 2021, "Layer-wise Analysis of a Self-supervised Speech Representation Model",
 on images. Certain are its three tools: canonical correlation analysis weighted by projection
@@ -36,8 +36,10 @@ from manta.evaluators._probe import standardise
 
 
 class LayersConfig(EncoderEvaluatorConfig):
-    """Which layers, and the settings of what they are put to. The pooled features of all layers are
-    held in memory."""
+    """Settings of the layers and of their probes.
+
+    The pooled features of all layers are held in memory.
+    """
 
     name: Literal["layers"] = "layers"
     layers: tuple[str, ...] | None = Field(
@@ -114,10 +116,13 @@ FIGURES = {
 
 @EVALUATORS.register("layers")
 class Layers(EncoderEvaluator[LayersConfig]):
-    """Of each layer: `layers_<layer>_top1` of a ridge probe, `layers_<layer>_information` about the
-    labels, and `layers_<layer>_cca` with the last layer; and `layers_best_top1`, of the layer that
-    does best on a fifth of the bank, at the depth `layers_best_depth`, 0 the first and 1 the last.
-    Without labels `cca` alone."""
+    """Accuracy of each layer, `layers_<layer>_top1`, and how near it is to the last layer.
+
+    `layers_<layer>_top1` is of a ridge probe, `layers_<layer>_information` is about the labels and
+    `layers_<layer>_cca` with the last layer; `layers_best_top1` is of the layer that does best on a
+    fifth of the bank, at the depth `layers_best_depth`, 0 the first and 1 the last. Without labels
+    there is `cca` alone.
+    """
 
     Config = LayersConfig
     title = "Layer by layer"
@@ -130,21 +135,21 @@ class Layers(EncoderEvaluator[LayersConfig]):
         reader = LayerReader(access.encoder, config.layers)
         bank, labels = _read(access, reader, "bank", config.rows)
         *names, last = bank
-        found: dict[str, float | Tensor] = {
+        scores: dict[str, float | Tensor] = {
             f"layers_{name}_cca": pwcca(bank[name], bank[last], variance=config.variance)
             for name in names
         }
         if labels is None:
-            return found
+            return scores
         queries, truth = _read(access, reader, "queries", config.query_rows)
         if truth is None:
-            return found
+            return scores
         top1 = []
         for name in bank:
             predicted = ridge(bank[name], labels, queries[name], penalty=config.ridge * len(labels))
             top1.append(predicted == truth)
-            found[f"layers_{name}_top1"] = top1[-1]
-            found[f"layers_{name}_information"] = information(
+            scores[f"layers_{name}_top1"] = top1[-1]
+            scores[f"layers_{name}_information"] = information(
                 bank[name],
                 labels,
                 clusters=min(config.clusters, max(len(labels) // 10, 2)),
@@ -152,23 +157,26 @@ class Layers(EncoderEvaluator[LayersConfig]):
             )
         best = int(np.argmax([self._held_out(rows, labels) for rows in bank.values()]))
         depth = best / max(len(top1) - 1, 1)
-        return found | {"layers_best_top1": top1[best], "layers_best_depth": depth}
+        return scores | {"layers_best_top1": top1[best], "layers_best_depth": depth}
 
     def _held_out(self, rows: Tensor, labels: Tensor) -> int:
-        """How many of a fifth of the bank the probe of the others names right: queries choose
-        nothing."""
+        """Return how many of a fifth of the bank the probe of the others names correctly.
+
+        The best layer is chosen by it, so that queries choose nothing.
+        """
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(self.config.seed))
-        asked, learnt = order[: max(len(rows) // 5, 1)], order[max(len(rows) // 5, 1) :]
-        predicted = ridge(
-            rows[learnt], labels[learnt], rows[asked], penalty=self.config.ridge * len(learnt)
-        )
-        return int((predicted == labels[asked]).sum())
+        fifth = max(len(rows) // 5, 1)
+        held_out, others = order[:fifth], order[fifth:]
+        penalty = self.config.ridge * len(others)
+        predicted = ridge(rows[others], labels[others], rows[held_out], penalty=penalty)
+        return int((predicted == labels[held_out]).sum())
 
 
 def pwcca(x: Tensor, y: Tensor, *, variance: float) -> float:
-    """Projection-weighted canonical correlation of `x: [N, D]` with `y: [N, E]`, between 0 and 1.
+    """Return the projection-weighted canonical correlation of `x: [N, D]` with `y: [N, E]`.
 
-    The canonical correlations' mean, each weighted by how much of x's features its variate holds.
+    It lies between 0 and 1: the canonical correlations' mean, each weighted by how much of x's
+    features its variate holds.
 
     Args:
         variance: fraction that the principal components hold among which correlations are sought,
@@ -176,8 +184,8 @@ def pwcca(x: Tensor, y: Tensor, *, variance: float) -> float:
 
     Returns:
         NaN where a feature is not finite or none varies, or where both sides have more components
-        together than there
-        are rows to tell them apart: some correlations would be 1 whatever the features.
+        together than there are rows to tell them apart: some correlations would be 1 whatever the
+        features.
     """
     if not bool(x.isfinite().all() and y.isfinite().all()):
         return float("nan")
@@ -195,21 +203,25 @@ def pwcca(x: Tensor, y: Tensor, *, variance: float) -> float:
 
 
 def ridge(bank: Tensor, labels: Tensor, queries: Tensor, *, penalty: float) -> Tensor:
-    """Labels `[Q]` of `queries: [Q, D]` by ridge regression of +-1 per class on standardised `bank:
-    [N, D]`."""
-    x, asked = standardise(bank.double(), queries)
+    """Predict labels `[Q]` of `queries: [Q, D]` by ridge regression on `bank: [N, D]`.
+
+    Features are standardised; each class is regressed on +-1.
+    """
+    x, standard = standardise(bank.double(), queries)
     classes, targets = torch.unique(labels, return_inverse=True)
-    wanted = torch.nn.functional.one_hot(targets, len(classes)).double() * 2 - 1
+    signs = torch.nn.functional.one_hot(targets, len(classes)).double() * 2 - 1
     gram = x.T @ x + penalty * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    weight = torch.linalg.solve(gram, x.T @ (wanted - wanted.mean(0)))
-    scores = asked @ weight + wanted.mean(0)
+    weight = torch.linalg.solve(gram, x.T @ (signs - signs.mean(0)))
+    scores = standard @ weight + signs.mean(0)
     predicted: Tensor = classes[scores.argmax(1)]
     return predicted
 
 
 def information(features: Tensor, labels: Tensor, *, clusters: int, seed: int) -> float:
-    """Mutual information of labels and k-means clusters of `[N, D]` features, over the labels'
-    entropy: 0 to 1."""
+    """Return the mutual information of labels and k-means clusters of `[N, D]` features.
+
+    It is a fraction of the labels' entropy, 0 to 1.
+    """
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.metrics import homogeneity_score
 
@@ -220,15 +232,13 @@ def information(features: Tensor, labels: Tensor, *, clusters: int, seed: int) -
 
 
 def _components(centred: Tensor, variance: float) -> Tensor:
-    """An orthonormal basis `[N, d]` of the first principal components that hold `variance` of
-    it."""
+    """Return an orthonormal basis `[N, d]` of the components that hold `variance` of the whole."""
     basis, singular, _ = torch.linalg.svd(centred, full_matrices=False)
     zero = singular[0] * max(centred.shape) * torch.finfo(singular.dtype).eps
     singular = singular[singular > zero]
     held = singular.square().cumsum(0) / singular.square().sum()
-    needed = (
-        int((held < variance - 1e-12).sum()) + 1
-    )  # the last one is that with which the fraction is reached
+    # The last component is that with which the fraction is reached.
+    needed = int((held < variance - 1e-12).sum()) + 1
     components: Tensor = basis[:, : needed if len(singular) else 0]
     return components
 
@@ -236,14 +246,13 @@ def _components(centred: Tensor, variance: float) -> Tensor:
 def _read(
     access: EncoderAccess, reader: LayerReader, split: Literal["bank", "queries"], limit: int
 ) -> tuple[dict[str, Tensor], Tensor | None]:
-    """Features of every layer and labels, on the CPU."""
-    found: dict[str, list[Tensor]] = {name: [] for name in reader.modules}
+    """Return the features of every layer, and labels, on the CPU."""
+    by_layer: dict[str, list[Tensor]] = {name: [] for name in reader.modules}
     labels = []
     for images, truth in access.rows(split, limit):
         for name, output in reader(access.prepared(images)).items():
-            found[name].append(output.cpu())
+            by_layer[name].append(output.cpu())
         if truth is not None:
             labels.append(truth)
-    return {name: torch.cat(parts) for name, parts in found.items()}, torch.cat(
-        labels
-    ) if labels else None
+    features = {name: torch.cat(parts) for name, parts in by_layer.items()}
+    return features, torch.cat(labels) if labels else None

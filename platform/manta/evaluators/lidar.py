@@ -1,4 +1,4 @@
-"""Label-free: how many directions tell samples apart in spite of augmentation (LiDAR)."""
+"""Directions that tell samples apart in spite of augmentation (LiDAR), without labels."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ METRICS = {
 
 @EVALUATORS.register("lidar")
 class LiDAR(Evaluator[LiDARConfig]):
-    """`lidar`, from augmented views of some query rows."""
+    """Rank of the discriminant between samples: `lidar`, from views of some query rows."""
 
     Config = LiDARConfig
     title = "LiDAR"

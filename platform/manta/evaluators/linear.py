@@ -62,7 +62,7 @@ METRICS = {
 
 @EVALUATORS.register("linear")
 class Linear(Evaluator[LinearConfig]):
-    """`linear_top1`, and the strength that was chosen as `linear_l2`."""
+    """Accuracy of a linear probe, `linear_top1`, and its chosen penalty, `linear_l2`."""
 
     Config = LinearConfig
     title = "Linear probe"
@@ -90,8 +90,10 @@ class Linear(Evaluator[LinearConfig]):
         }
 
     def _choose(self, bank: Tensor, labels: Tensor, classes: int) -> list[float]:
-        """The strengths down to the one that does best on held-out rows of the bank; the stronger
-        of equals."""
+        """Return the strengths down to the one that does best on held-out rows of the bank.
+
+        Of equals, the stronger.
+        """
         strengths = sorted(self.config.l2, reverse=True)
         held_out = round(len(bank) * self.config.validation)
         if len(strengths) == 1 or held_out in (0, len(bank)):
@@ -104,9 +106,11 @@ class Linear(Evaluator[LinearConfig]):
         return strengths[: scores.index(max(scores)) + 1]
 
     def _path(self, x: Tensor, y: Tensor, classes: int, strengths: list[float]) -> list[Tensor]:
-        """The weights for each strength, from strong to weak. Each starts from the last: several
-        times quicker, and the weakest, where L-BFGS stops before the optimum, are the same in the
-        choice and in the end."""
+        """Fit weights for each strength, from strong to weak.
+
+        Each fit starts from the last: it is several times quicker, and the weakest, where L-BFGS
+        stops before the optimum, are the same in the choice and in the end.
+        """
         weights: list[Tensor] = []
         iterations, chunk = self.config.iterations, self.config.chunk
         for l2 in strengths:
@@ -128,7 +132,7 @@ def fit(
     tolerance: float = 1e-4,
     start: Tensor | None = None,
 ) -> Tensor:
-    """Multinomial logistic regression of `y: [N]` on `x: [N, D]`.
+    """Fit multinomial logistic regression of `y: [N]` on `x: [N, D]`.
 
     Returns:
         `[classes, D + 1]`, the last column being the bias. `tolerance` bounds the gradient's
@@ -161,16 +165,16 @@ def fit(
 
 
 def accuracy(weight: Tensor, x: Tensor, y: Tensor, *, chunk: int) -> float:
-    """The fraction of rows of `x` whose largest logit is `y`'s."""
+    """Return the fraction of rows of `x` whose largest logit is `y`'s."""
     return int(answered(weight, x, y, chunk=chunk).sum()) / len(y)
 
 
 def answered(weight: Tensor, x: Tensor, y: Tensor, *, chunk: int) -> Tensor:
-    """Of which rows of `x` the largest logit is `y`'s: `[N]` bool."""
+    """Return the mask `[N]` of rows of `x` whose largest logit is `y`'s."""
     parts = zip(torch.split(x, chunk), torch.split(y, chunk), strict=True)
     return torch.cat([logits(weight, rows).argmax(1) == answers for rows, answers in parts])
 
 
 def logits(weight: Tensor, x: Tensor) -> Tensor:
-    """`[N, D] -> [N, classes]` by weights that `fit` returned."""
+    """Return the logits `[N, classes]` of `x: [N, D]` by weights that `fit` returned."""
     return F.linear(x, weight[:, :-1], weight[:, -1])

@@ -1,5 +1,4 @@
-"""A linear classifier on frozen features by the literature's protocol: SGD with momentum and a
-cosine schedule.
+"""Linear classifier on frozen features by the literature's protocol, SGD with momentum.
 
 As in MoCo and DINO: momentum 0.9, no weight decay, 100 epochs, the learning rate from a sweep; here
 it is chosen on a part of the bank, never on the queries. Features are standardised, as MAE's
@@ -96,7 +95,7 @@ class LinearSGD(Evaluator[LinearSGDConfig]):
         }
 
     def _choose(self, bank: Tensor, labels: Tensor, classes: int) -> float:
-        """The rate that does best on held-out rows of the bank; the first of equals."""
+        """Return the rate that does best on held-out rows of the bank; the first of equals."""
         config = self.config
         held_out = round(len(bank) * config.validation)
         if len(config.lr) == 1 or held_out in (0, len(bank)):
@@ -109,7 +108,7 @@ class LinearSGD(Evaluator[LinearSGDConfig]):
         return config.lr[int(torch.stack(hits).argmax())]
 
     def _fit(self, x: Tensor, y: Tensor, classes: int, rates: tuple[float, ...]) -> list[Tensor]:
-        """`[classes, D + 1]` for each learning rate, which all see the same batches."""
+        """Fit `[classes, D + 1]` for each learning rate; all see the same batches."""
         config = self.config
         weights = [x.new_zeros(classes, x.shape[1] + 1).requires_grad_() for _ in rates]
         groups = [{"params": [weight], "lr": lr} for weight, lr in zip(weights, rates, strict=True)]

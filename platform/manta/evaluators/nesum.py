@@ -1,4 +1,4 @@
-"""Label-free: how many dimensions share the variance of frozen features (NESum)."""
+"""Dimensions that share the variance of frozen features (NESum), without labels."""
 
 from __future__ import annotations
 
@@ -40,8 +40,10 @@ METRICS = {
 
 @EVALUATORS.register("nesum")
 class NESum(Evaluator[NESumConfig]):
-    """`nesum`, from 1 where features lie on a line to the number of dimensions where they are
-    white."""
+    """Dimensions that share the variance: `nesum`.
+
+    From 1 where features lie on a line to the number of dimensions where they are white.
+    """
 
     Config = NESumConfig
     title = "Shared variance"

@@ -1,4 +1,4 @@
-"""Label-free health of frozen features: their effective rank and their spread."""
+"""Effective rank and spread of frozen features, without labels."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ METRICS = {
 
 @EVALUATORS.register("rank")
 class Rank(Evaluator[RankConfig]):
-    """`rankme` and `feature_std`."""
+    """Effective rank of the features and their spread: `rankme` and `feature_std`."""
 
     Config = RankConfig
     title = "Rank and spread"

@@ -1,4 +1,4 @@
-"""Finding rows of the bank that have a query's class, by cosine similarity.
+"""Retrieval of rows of the bank that have a query's class, by cosine similarity.
 
 recall@k is that of metric learning (Jegou et al. 2011; Oh Song et al. 2016): the fraction of
 queries with a row of their class among the k nearest. mAP is over the whole ranking of the bank, as
@@ -62,8 +62,10 @@ FIGURES = {
 
 @EVALUATORS.register("retrieval")
 class Retrieval(Evaluator[RetrievalConfig]):
-    """`retrieval_recall<k>` for every k and `retrieval_map`. Queries whose class is not in the bank
-    are left out."""
+    """Recall among the k nearest, `retrieval_recall<k>`, and mean precision, `retrieval_map`.
+
+    Queries whose class is not in the bank are left out.
+    """
 
     Config = RetrievalConfig
     title = "Retrieval"
@@ -77,29 +79,32 @@ class Retrieval(Evaluator[RetrievalConfig]):
         labels, truth = features.bank_labels, features.query_labels
         if labels is None or truth is None:
             return {}
-        known = torch.isin(truth, labels)
-        queries, truth = F.normalize(features.queries[known].float(), dim=1), truth[known]
+        findable = torch.isin(truth, labels)
+        queries, truth = F.normalize(features.queries[findable].float(), dim=1), truth[findable]
         bank = F.normalize(features.bank.float(), dim=1)
         finite = bool(queries.isfinite().all()) and bool(bank.isfinite().all())
-        found: dict[str, list[Tensor]] = {
+        scores: dict[str, list[Tensor]] = {
             name: [] for name in (*(f"retrieval_recall{k}" for k in self.config.k), "retrieval_map")
         }
         if not finite or not len(queries):
-            return dict.fromkeys(found, float("nan"))
+            return dict.fromkeys(scores, float("nan"))
         chunk = max(1, self.config.similarities // len(bank))
         for part, answers in zip(
             torch.split(queries, chunk), torch.split(truth, chunk), strict=True
         ):
             relevant = labels[(part @ bank.T).argsort(dim=1, descending=True)] == answers[:, None]
             for k in self.config.k:
-                found[f"retrieval_recall{k}"].append(relevant[:, :k].any(dim=1))
-            found["retrieval_map"].append(average_precision(relevant))
-        return {name: torch.cat(parts) for name, parts in found.items()}
+                scores[f"retrieval_recall{k}"].append(relevant[:, :k].any(dim=1))
+            scores["retrieval_map"].append(average_precision(relevant))
+        return {name: torch.cat(parts) for name, parts in scores.items()}
 
 
 def average_precision(relevant: Tensor) -> Tensor:
-    """`[Q, M]` bool, best first -> `[Q]`: the mean over a query's relevant rows of the precision
-    down to each."""
+    """Return `[Q]`, the mean over a query's relevant rows of the precision down to each.
+
+    Args:
+        relevant: `[Q, M]` bool, best first.
+    """
     ranks = torch.arange(1, relevant.shape[1] + 1, device=relevant.device)
     precision = relevant.cumsum(1).double() / ranks
     return (precision * relevant).sum(1) / relevant.sum(1)

@@ -1,4 +1,4 @@
-"""Where a linear probe's errors come from: four parts of its risk, from frozen features alone.
+"""Decomposition of a linear probe's risk into four parts, from frozen features alone.
 
 Dubois, Hashimoto & Liang 2023, "Evaluating Self-Supervised Learning via Risk Decomposition". With
 the fraction of wrong answers as risk, and bank rows that the encoder was pretrained on,
@@ -43,7 +43,7 @@ class RiskConfig(EvaluatorConfig):
         0.0,
         ge=0,
         le=1,
-        description="error of this architecture on its training rows when trained with their labels",
+        description="error of this architecture on its training rows when trained with labels",
     )
     rows: int = Field(
         10_000, ge=4, description="of the bank that are used, at most, drawn at random"
@@ -116,8 +116,10 @@ FIGURES = {
 
 @EVALUATORS.register("risk")
 class Risk(Evaluator[RiskConfig]):
-    """`risk_approximation`, `risk_usability`, `risk_probe` and `risk_encoder`, and their sum
-    `risk_total`."""
+    """Risk of a linear probe in four parts, and their sum, `risk_total`.
+
+    `risk_approximation`, `risk_usability`, `risk_probe` and `risk_encoder`.
+    """
 
     Config = RiskConfig
     title = "Where the probe's errors come from"
@@ -152,7 +154,7 @@ class Risk(Evaluator[RiskConfig]):
         }
 
     def _risk(self, features: Features, l2: tuple[float, ...]) -> float:
-        """The fraction of the queries that a probe on the bank gets wrong."""
+        """Return the fraction of the queries that a probe on the bank gets wrong."""
         config = self.config
         probe = LinearConfig(
             rows=config.rows,

@@ -1,4 +1,4 @@
-"""Zero-shot segmentation: what is like the patch that is pointed at is the object.
+"""Zero-shot segmentation of objects by the similarity of patches to one prompting patch.
 
 Wu et al. 2023, "Masked Momentum Contrastive Learning for Zero-shot Semantic Understanding" (MMC).
 Certain are its two tests: the cosines of one prompting patch with all patches, thresholded; and how
@@ -38,19 +38,19 @@ from manta.evaluators._base import (
 from manta.evaluators._metrics import Metric
 
 BACKGROUND, VOID = 0, 255
-"""Values of a mask that are no object: everything else, and what nobody knows, such as VOC's
-contours."""
+"""Values of a mask that are no object: background, and unknown, such as VOC's contours."""
 BINS = 200
-"""Of the similarities' histograms, between -1 and 1."""
+"""Bins of the similarities' histograms, between -1 and 1."""
 
 
 class SegmentationConfig(EncoderEvaluatorConfig):
-    """Where images and masks are, and what counts as an object."""
+    """Settings of images and masks, and of what counts as an object."""
 
     name: Literal["segmentation"] = "segmentation"
     images: str = Field(description="folder of images")
     masks: str = Field(
-        description="folder of PNGs of the same names: 0 background, 255 unknown, else objects' numbers"
+        description="folder of PNGs of the same names: 0 background, 255 unknown, "
+        "else objects' numbers"
     )
     rows: int = Field(500, ge=2, description="images, at most, in the order of the masks' names")
     least_area: float = Field(
@@ -86,10 +86,12 @@ METRICS = {
 
 @EVALUATORS.register("segmentation")
 class Segmentation(EncoderEvaluator[SegmentationConfig]):
-    """`segmentation_iou`, the mean intersection over union, at `segmentation_threshold`;
-    `segmentation_intra` and `segmentation_inter`, mean cosines within objects and to what is
-    outside; and how far those two's histograms overlap as `segmentation_overlap`, 0 where they are
-    apart and 1 where they are one."""
+    """Mean intersection over union of objects by similar patches: `segmentation_iou`.
+
+    It is taken at `segmentation_threshold`. `segmentation_intra` and `segmentation_inter` are mean
+    cosines within objects and to what is outside, and `segmentation_overlap` is how far those two's
+    histograms overlap, 0 where they are apart and 1 where they are one.
+    """
 
     Config = SegmentationConfig
     title = "Zero-shot segmentation"
@@ -110,20 +112,19 @@ class Segmentation(EncoderEvaluator[SegmentationConfig]):
         scenes = islice(_scenes(config, access.size), config.rows)
         number = 0
         while batch := list(islice(scenes, config.batch)):
-            maps = (
-                encoder.feature_map(access.prepared(torch.stack([image for image, _ in batch])))
-                .float()
-                .cpu()
-            )
+            images = access.prepared(torch.stack([image for image, _ in batch]))
+            maps = encoder.feature_map(images).float().cpu()
             for patches, (_, mask) in zip(F.normalize(maps, dim=1), batch, strict=True):
+                # The threshold is chosen on even images and scored on odd ones.
+                part = scored_on if number % 2 else chosen_on
                 for label in _objects(mask, config.least_area):
-                    found = overlaps(patches, mask == label, mask != VOID, thresholds)
-                    (scored_on if number % 2 else chosen_on).append(found)
+                    part.append(overlaps(patches, mask == label, mask != VOID, thresholds))
                     similar += similarities(patches, mask == label, mask != VOID)
                 number += 1
         if not chosen_on or not scored_on:
             raise DataError(
-                f"{config.masks} holds too few objects; it takes two images with one, above least_area"
+                f"{config.masks} holds too few objects; "
+                "it takes two images with one, above least_area"
             )
         best = int(torch.stack(chosen_on).mean(0).argmax())
         numbers = {
@@ -144,8 +145,7 @@ class Segmentation(EncoderEvaluator[SegmentationConfig]):
 
 
 class _Similar(NamedTuple):
-    """Of one object: mean cosines within it and to what is outside, and the histograms of both, of
-    sum 1."""
+    """Mean cosines within an object and to what is outside, and both histograms, of sum 1."""
 
     intra: float
     inter: float
@@ -153,8 +153,9 @@ class _Similar(NamedTuple):
 
 
 def overlaps(patches: Tensor, mask: Tensor, known: Tensor, thresholds: Tensor) -> Tensor:
-    """Intersection over union `[T]` of an object and of what is more like its prompt than each
-    threshold.
+    """Return the intersection over union `[T]` of an object and what is like its prompt.
+
+    Alike is what has a larger cosine than the threshold.
 
     Args:
         patches: `[D, h, w]`, normalised.
@@ -175,11 +176,10 @@ def overlaps(patches: Tensor, mask: Tensor, known: Tensor, thresholds: Tensor) -
 
 
 def similarities(patches: Tensor, mask: Tensor, known: Tensor) -> list[_Similar]:
-    """Cosines of pairs of patches within an object, and of its patches with others; arguments as in
-    `overlaps`.
+    """Return cosines of pairs of patches within an object, and of its patches with others.
 
-    A patch belongs where most of it is. Empty where an object has less than two patches, or all of
-    them.
+    Arguments are as in `overlaps`. A patch belongs where most of it is. Empty where an object has
+    less than two patches, or all of them.
     """
     grid = (patches.shape[1], patches.shape[2])
     inside = (F.adaptive_avg_pool2d(mask[None].float(), grid) > 0.5).flatten()
@@ -203,8 +203,9 @@ def _objects(mask: Tensor, least_area: float) -> list[int]:
 
 
 def _scenes(config: SegmentationConfig, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """uint8 images `[3, size, size]` and int64 masks `[size, size]`: central squares, in the order
-    of names.
+    """Yield central squares: uint8 images `[3, size, size]` and int64 masks `[size, size]`.
+
+    They come in the order of names.
 
     Raises:
         DataError: a folder, or the image of a mask, is not there or cannot be read.
@@ -215,7 +216,8 @@ def _scenes(config: SegmentationConfig, size: int) -> Iterator[tuple[Tensor, Ten
             continue
         if path.stem not in images:
             raise DataError(
-                f"{config.images} has no image of the mask {path.name}; remove the mask, or add the image"
+                f"{config.images} has no image of the mask {path.name}; "
+                "remove the mask, or add the image"
             )
         try:
             with Image.open(images[path.stem]) as image, Image.open(path) as mask:
@@ -226,7 +228,8 @@ def _scenes(config: SegmentationConfig, size: int) -> Iterator[tuple[Tensor, Ten
             raise DataError(f"{path} or its image cannot be read ({error}); remove both") from None
         if labels.ndim != 2 or not same:
             raise DataError(
-                f"{path} must have one channel, and the size of its image; save the objects' numbers again"
+                f"{path} must have one channel, and the size of its image; "
+                "save the objects' numbers again"
             )
         yield torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(labels.astype(np.int64))
 

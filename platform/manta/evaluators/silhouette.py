@@ -1,4 +1,4 @@
-"""Label-free: how well features fall into clusters after UMAP.
+"""Silhouette of clusters of the features after UMAP, without labels.
 
 Lowe, Haurum, Oore, Moeslund & Taylor 2024, "An Empirical Study into Clustering of Unseen Datasets
 with Self-Supervised Encoders": measured in a UMAP-reduced space, the silhouette goes with the
@@ -62,7 +62,7 @@ METRICS = {
 
 @EVALUATORS.register("silhouette")
 class Silhouette(Evaluator[SilhouetteConfig]):
-    """`silhouette` of Ward clusters in a UMAP-reduced space, between -1 and 1."""
+    """Silhouette of Ward clusters in a UMAP-reduced space, between -1 and 1: `silhouette`."""
 
     Config = SilhouetteConfig
     title = "Clusters after UMAP"
@@ -88,7 +88,7 @@ class Silhouette(Evaluator[SilhouetteConfig]):
         return {"silhouette": max(float(silhouette_score(reduced, labels)) for labels in members.T)}
 
     def _reduce(self, points: Points) -> Points:
-        """`[N, D] -> [N, dimensions]`, the same at every call."""
+        """Reduce `[N, D]` to `[N, dimensions]`, the same at every call."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ImportWarning)  # it wishes for TensorFlow
             from umap import UMAP

@@ -1,5 +1,6 @@
-"""How well the bank's labels can be had from its features, without a probe: LogME, and LogME after
-PED.
+"""Scores of transferability without a probe: LogME, and LogME after PED.
+
+Both tell how well the bank's labels can be had from its features.
 
 LogME: You et al. 2021. PED: Li et al. 2023, "Exploring Model Transferability through the Lens of
 Potential Energy", which pushes classes that overlap apart, as fine-tuning would, before a score is
@@ -50,8 +51,10 @@ METRICS = {
 
 @EVALUATORS.register("transferability")
 class Transferability(Evaluator[TransferabilityConfig]):
-    """`logme` and `ped` of the bank: larger is better, and only differences on the same data mean
-    something."""
+    """Evidence for the labels of the bank: `logme` and `ped`; larger is better.
+
+    Only differences on the same data mean something.
+    """
 
     Config = TransferabilityConfig
     title = "Transferability"
@@ -76,14 +79,13 @@ class Transferability(Evaluator[TransferabilityConfig]):
         }
 
     def _repel(self, bank: Tensor, labels: Tensor) -> Tensor:
-        """`[classes, D]` float64: what PED adds to the features of each class."""
+        """Return `[classes, D]` float64, what PED adds to the features of each class."""
         config = self.config
         counts, sums, squares = _moments(bank, labels, chunk=config.chunk)
         rows = counts.sum()
         spread = (squares.sum(0) / rows - (sums.sum(0) / rows) ** 2).clamp_min(0).sqrt()
-        spread = torch.where(
-            spread > 1e-6, spread, 1.0
-        )  # a dimension that does not vary stays where it is
+        # A dimension that does not vary stays where it is.
+        spread = torch.where(spread > 1e-6, spread, 1.0)
         here = counts > 0
         means = sums[here] / counts[here, None]
         variances = (squares[here] / counts[here, None] - means**2).clamp_min(0)
@@ -97,8 +99,10 @@ class Transferability(Evaluator[TransferabilityConfig]):
 
 
 def _moments(bank: Tensor, labels: Tensor, *, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each class, in float64: rows `[C]`, sums `[C, D]` and sums of squares `[C, D]`, around the
-    bank's mean."""
+    """Return rows `[C]`, sums `[C, D]` and sums of squares `[C, D]` of each class, in float64.
+
+    They are taken around the bank's mean.
+    """
     classes = int(labels.max()) + 1
     centre = bank.mean(0, dtype=torch.float64)  # the squares of what is far from zero cancel badly
     sums = torch.zeros(classes, bank.shape[1], dtype=torch.float64, device=bank.device)

@@ -115,10 +115,11 @@ def _stack(
 
 def _in_order(numbers: Sequence[Number]) -> Sequence[Number]:
     """Return numbers in the order of their labels where those count, else as they are."""
-    counted = [_COUNTED.fullmatch(number.meaning.at) for number in numbers]
-    if not all(counted):
+    counts = [_COUNTED.fullmatch(number.meaning.at) for number in numbers]
+    keys = [float(count[1]) for count in counts if count is not None]
+    if len(keys) < len(numbers):
         return numbers
-    return sorted(numbers, key=lambda one: float(_COUNTED.fullmatch(one.meaning.at)[1]))  # type: ignore[index]
+    return [numbers[place] for place in sorted(range(len(keys)), key=keys.__getitem__)]
 
 
 def _end(number: Number) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from manta.evaluators import describe_evaluator
-from manta.report.evaluation import numbers as said
-from manta.report.evaluation import samples as looked_at
+from manta.report.evaluation import numbers as words_of
+from manta.report.evaluation import samples as images_of
 from manta.report.evaluation.figures import figures
 from manta.report.parts.charts import plot_script, plotly_library
 from manta.report.parts.template import render
@@ -17,11 +17,12 @@ from manta.secrets import without_secrets
 
 
 def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
-    """Writes the page of one evaluation to `page`, with its folder where there is none, and returns
-    `page`.
+    """Write the page of one evaluation to `page`, and return `page`.
+
+    Its folder is made where there is none.
 
     Args:
-        found: of which everything but `metrics` may be missing, and that may be empty.
+        found: the evaluation. Everything but `metrics` may be missing, and that may be empty.
             name, data, digest, bank_rows, query_rows, labelled, note, date: what was measured, on
             what;
             metrics: name -> number, NaN or None where it could not be had; `random_<name>` is the
@@ -40,30 +41,31 @@ def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
 
 
 def _context(found: Mapping[str, Any]) -> dict[str, Any]:
-    known = said.numbers(found)
+    """Return what the template takes."""
+    known = words_of.numbers(found)
     settings = {
         name: one.get("settings") or {} for name, one in (found.get("evaluators") or {}).items()
     }
     bank_rows = found.get("bank_rows")
     drawn = figures(known, settings, bank_rows if isinstance(bank_rows, int) else None)
-    pictures = looked_at.pictures(found.get("samples"))
+    pictures = images_of.pictures(found.get("samples"))
     note = without_secrets(str(found.get("note") or "")).strip()
     return {
         "name": without_secrets(str(found.get("name") or "An encoder")),
         "note": note[:1].upper() + note[1:] + ("." if note and note[-1] not in ".!?" else ""),
         "labelled": found.get("labelled", True),
         "paired": any(number.untrained is not None for number in known.values()),
-        "headline": said.headline(known),
-        "facts": said.facts(found),
+        "headline": words_of.headline(known),
+        "facts": words_of.facts(found),
         "charts": drawn,
         "plots": plot_script(drawn),
-        "health": said.health(known),
-        "groups": said.groups(found, known),
+        "health": words_of.health(known),
+        "groups": words_of.groups(found, known),
         "skipped": {
             describe_evaluator(str(k))[0]: str(v) for k, v in (found.get("skipped") or {}).items()
         },
-        "map": looked_at.chart(pictures) if pictures else None,
-        "neighbours": looked_at.neighbours(pictures) if pictures else None,
-        "mistakes": looked_at.mistakes(pictures) if pictures else None,
+        "map": images_of.chart(pictures) if pictures else None,
+        "neighbours": images_of.neighbours(pictures) if pictures else None,
+        "mistakes": images_of.mistakes(pictures) if pictures else None,
         "plotly": plotly_library() if drawn else "",
     }

@@ -24,7 +24,8 @@ class Pictures:
     """Images with their features.
 
     Attributes:
-        thumbnails: `[S, h, w, 3]` uint8; features: `[S, D]` float32.
+        thumbnails: `[S, h, w, 3]` uint8.
+        features: `[S, D]` float32.
         labels, predictions: `[S]` int64, or None where they are not known; below 0 where there is
             none.
         classes: names of labels from 0.
@@ -37,6 +38,7 @@ class Pictures:
     predictions: Array | None
 
     def named(self, label: int) -> str:
+        """Return a label's class, or its number."""
         if label < 0:
             return _UNKNOWN
         return self.classes[label] if self.classes and label < len(self.classes) else str(label)
@@ -51,8 +53,10 @@ class Pictures:
 
 
 def pictures(samples: Mapping[str, Any] | None) -> Pictures | None:
-    """What was handed over, evenly thinned where it is more than a page can hold; None without
-    images or features."""
+    """Return the images to show, evenly thinned where a page cannot hold all.
+
+    None without images or features.
+    """
     if samples is None or samples.get("thumbnails") is None or samples.get("features") is None:
         return None
     thumbnails, features = np.asarray(samples["thumbnails"]), np.asarray(samples["features"])
@@ -70,64 +74,67 @@ def pictures(samples: Mapping[str, Any] | None) -> Pictures | None:
 
 
 def chart(shown: Pictures) -> dict[str, Any]:
-    """The map, as the template of a run takes it, with the names of classes; `marks` colours right
-    and wrong."""
-    nothing = np.zeros_like(
-        shown.features
-    )  # stands for an untrained encoder: the map of what is all alike is left out
-    made = embedding_map(Samples(shown.thumbnails, shown.features, nothing, shown.labels))
-    if not made["maps"]:
-        return made
-    made["legend"] = [(shown.named(label), colour) for label, colour in made["legend"]]
-    made["labels"] = (
-        None if shown.labels is None else [_caption(shown, row) for row in range(made["total"])]
-    )
-    wrong = shown.wrong
-    made["marks"] = None if wrong is None else [_WRONG if one else _RIGHT for one in wrong.tolist()]
-    return made
+    """Return the map as the template of a run takes it, with the names of classes.
+
+    `marks` holds the colours of right and wrong.
+    """
+    # Stands for the untrained encoder's: the map of features that are all alike is left out.
+    nothing = np.zeros_like(shown.features)
+    context = embedding_map(Samples(shown.thumbnails, shown.features, nothing, shown.labels))
+    if not context["maps"]:
+        return context
+    context["legend"] = [(shown.named(label), colour) for label, colour in context["legend"]]
+    rows, wrong = range(context["total"]), shown.wrong
+    context["labels"] = None if shown.labels is None else [_caption(shown, row) for row in rows]
+    marks = None if wrong is None else [_WRONG if one else _RIGHT for one in wrong.tolist()]
+    context["marks"] = marks
+    return context
 
 
 def neighbours(shown: Pictures) -> dict[str, Any]:
-    """A few images, each with the nearest others; `agreement` is how often those share its
-    class."""
+    """Return a few images, each with the nearest others.
+
+    `agreement` is how often those share its class.
+    """
     if (trouble := embedding.trouble(shown.features)) is not None:
         return {"rows": [], "trouble": trouble}
     nothing = np.zeros_like(shown.features)
     chosen = embedding.queries(Samples(shown.thumbnails, shown.features, nothing, shown.labels))
-    found = embedding.neighbours(shown.features, chosen)
+    nearest = embedding.neighbours(shown.features, chosen)
     rows = [
         {
             "query": _tile(shown, query, None),
             "name": _name(shown, query),
             "tiles": [_tile(shown, o, query) for o in near],
         }
-        for query, near in zip(chosen.tolist(), found.tolist(), strict=True)
+        for query, near in zip(chosen.tolist(), nearest.tolist(), strict=True)
     ]
-    agreement = None if shown.labels is None else embedding.agreement(shown.labels, chosen, found)
+    agreement = None if shown.labels is None else embedding.agreement(shown.labels, chosen, nearest)
     return {
         "rows": rows,
         "trouble": None,
         "agreement": agreement,
-        "shown": int(found.shape[1]),
+        "shown": int(nearest.shape[1]),
         "total": len(shown.thumbnails),
     }
 
 
 def mistakes(shown: Pictures) -> dict[str, Any] | None:
-    """The pairs of classes that are taken for each other most, with images; None where predictions
-    are not known."""
+    """Return the pairs of classes that are taken for each other most, with images.
+
+    None where predictions are not known.
+    """
     wrong = shown.wrong
     if wrong is None or shown.labels is None or shown.predictions is None:
         return None
     rows = np.flatnonzero(wrong)
     pairs = Counter(zip(shown.labels[rows].tolist(), shown.predictions[rows].tolist(), strict=True))
     sizes = Counter(shown.labels.tolist())
-    made = []
-    for (label, taken), count in sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[
-        :_PAIRS
-    ]:
+    shown_pairs = []
+    most_frequent = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:_PAIRS]
+    for (label, taken), count in most_frequent:
         members = rows[(shown.labels[rows] == label) & (shown.predictions[rows] == taken)][:_SHOWN]
-        made.append(
+        shown_pairs.append(
             {
                 "label": shown.named(label),
                 "taken": shown.named(taken),
@@ -137,7 +144,7 @@ def mistakes(shown: Pictures) -> dict[str, Any] | None:
             }
         )
     return {
-        "pairs": made,
+        "pairs": shown_pairs,
         "kinds": len(pairs),
         "wrong": len(rows),
         "total": int((shown.labels >= 0).sum()),
@@ -145,7 +152,7 @@ def mistakes(shown: Pictures) -> dict[str, Any] | None:
 
 
 def _tile(shown: Pictures, row: int, query: int | None) -> dict[str, Any]:
-    """An image; beside a query, whether it has the same label."""
+    """Return an image; beside a query, with whether it has the same label."""
     agrees = None
     if query is not None and shown.labels is not None:
         agrees = bool(shown.labels[row] == shown.labels[query])

@@ -71,7 +71,7 @@ def title(metric: str) -> str:
 
 
 def is_fraction(metric: str) -> bool:
-    """Whether differences are told in points of a hundred, as those of accuracies."""
+    """Return whether differences are told in points of a hundred, as those of accuracies."""
     return about(metric).about.kind == "fraction"
 
 

@@ -135,7 +135,7 @@ def results(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def _is_better(metric: str, trained: float, untrained: float | None) -> bool:
-    """Whether training moved a metric the way that its declaration calls better."""
+    """Return whether training moved a metric the way that its declaration calls better."""
     if untrained is None:
         return False
     lower = words.about(metric).about.better == "lower"
@@ -272,5 +272,5 @@ def _steps(run: RunRecord) -> str:
 
 
 def _tail(source: str) -> str:
-    """The end of a long path, which tells more than its start."""
+    """Return the end of a long path, which tells more than its start."""
     return source if len(source) <= 32 else "…/" + source.rstrip("/").rsplit("/", 1)[-1]
