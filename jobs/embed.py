@@ -1,6 +1,6 @@
-"""ray job submit --working-dir . -- python jobs/embed.py MODEL --data SOURCE --out OUT.parquet
+"""Run `manta embed` as a Ray job, with the same arguments.
 
-The same arguments as `manta embed`.
+ray job submit --working-dir . -- python jobs/embed.py MODEL --data SOURCE --out OUT.parquet
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""ray job submit --working-dir . -- python jobs/evaluate.py RUN_OR_MODEL --data SOURCE
+"""Run `manta evaluate` as a Ray job, with the same arguments.
 
-The same arguments as `manta evaluate`.
+ray job submit --working-dir . -- python jobs/evaluate.py RUN_OR_MODEL --data SOURCE
 """
 
 import sys

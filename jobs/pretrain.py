@@ -1,6 +1,8 @@
-"""ray job submit --working-dir . -- python jobs/pretrain.py RECIPE --name NAME [a.b=c ...]
+"""Run `manta train` as a Ray job, with the same arguments.
 
-The same arguments as `manta train`; on a cluster give `--runs s3://...`, since nodes share no disk.
+On a cluster give `--runs s3://...`, since nodes share no disk.
+
+    ray job submit --working-dir . -- python jobs/pretrain.py RECIPE --name NAME [a.b=c ...]
 """
 
 import sys

@@ -1,8 +1,9 @@
-"""ray job submit --working-dir . -- python jobs/tune.py SPACE --recipe RECIPE --name NAME [a.b=c
-...]
+"""Run `manta tune` as a Ray job, with the same arguments.
 
-The same arguments as `manta tune`; on a cluster give `--runs s3://...` and
-`study.storage=postgresql://...`.
+On a cluster give `--runs s3://...` and `study.storage=postgresql://...`.
+
+    ray job submit --working-dir . -- \\
+      python jobs/tune.py SPACE --recipe RECIPE --name NAME [a.b=c ...]
 """
 
 import sys

@@ -2,7 +2,8 @@
 
 A built-in registers itself by a decorator when its module is imported; the registry imports every
 module of its package on first use, so a new file needs no edit anywhere. A user's own package adds
-a component through an entry point in the group `manta.<kind>` whose value is the module to import.
+a component through an entry point in the group `manta.<kind>` whose value is the module to import;
+a script or notebook registers its own by `manta.objective` and `manta.evaluator`.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from manta.evaluators import Evaluator
     from manta.objectives import Objective
 
-O = TypeVar("O", bound="type[Objective[Any]]")  # noqa: E741 (an objective)
-E = TypeVar("E", bound="type[Evaluator[Any]]")
+OwnObjective = TypeVar("OwnObjective", bound="type[Objective[Any]]")
+OwnEvaluator = TypeVar("OwnEvaluator", bound="type[Evaluator[Any]]")
 
 
-def objective(name: str) -> Callable[[O], O]:
+def objective(name: str) -> Callable[[OwnObjective], OwnObjective]:
     """Return a class decorator that registers a method of pretraining under a name.
 
     The class may be defined anywhere, in a notebook's cell or a script too: it travels to the
@@ -34,7 +34,7 @@ def objective(name: str) -> Callable[[O], O]:
     return _decorator(name, OBJECTIVES, Objective, ObjectiveConfig)
 
 
-def evaluator(name: str) -> Callable[[E], E]:
+def evaluator(name: str) -> Callable[[OwnEvaluator], OwnEvaluator]:
     """Return a class decorator that registers an evaluator under a name, as `manta.objective` does.
 
     Args:
@@ -52,12 +52,12 @@ def evaluator(name: str) -> Callable[[E], E]:
 
 
 def _decorator(name: str, registry: Any, base: type, config_base: type) -> Callable[[Any], Any]:
+    """Return what checks a class and registers it."""
     from manta.errors import ConfigError
 
     def add(kind: Any) -> Any:
-        article = base.__name__
         if not (isinstance(kind, type) and issubclass(kind, base)):
-            raise ConfigError(f"{name!r} is not a subclass of {article}")
+            raise ConfigError(f"{name!r} is not a subclass of {base.__name__}")
         config = getattr(kind, "Config", None)
         if not (isinstance(config, type) and issubclass(config, config_base)):
             raise ConfigError(

@@ -105,6 +105,7 @@ class Run:
         Returns:
             A data frame with the index `step` (optimizer steps done) and float64 columns such as
             `loss`, `lr`, `images_per_second` and `knn_top1`; NaN where a metric was not logged.
+            Measurements of the machine (`system/cpu` and others) have steps of their own.
         """
         import pandas as pd
 
