@@ -14,7 +14,7 @@ from _objectives_job import Job, Record, Store
 
 from manta.config import Experiment, from_mapping
 from manta.errors import TrainingStopped
-from manta.training.images import Shared
+from manta.training.images import CachedImages
 
 PEAK, NOW = "VmHWM", "VmRSS"
 SHOWN = 300
@@ -24,7 +24,7 @@ SHOWN = 300
 def perform(
     jobs: Iterable[Job],
     store: Store,
-    shared: Shared,
+    shared: CachedImages,
     *,
     concurrent: int,
     say: Callable[[str], None],
@@ -69,7 +69,7 @@ def _has_teacher(job: Job) -> bool:
     return job.teacher is None or Path(job.teacher, "manta.json").exists()
 
 
-def run(job: Job, shared: Shared) -> Record:
+def run(job: Job, shared: CachedImages) -> Record:
     """Train and measure in this process; return the record, with the reason if it failed."""
     import torch
 
@@ -86,7 +86,7 @@ def run(job: Job, shared: Shared) -> Record:
     return record | {"seconds": round(time.monotonic() - start, 1)}
 
 
-def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
+def _train(job: Job, experiment: Experiment, shared: CachedImages) -> Record:
     """Train as a trial does, and return what it measured."""
     import ray
 
@@ -95,12 +95,6 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     from manta.runs.materials import required
     from manta.training.loop import Worker
     from manta.training.task import Task
-
-    class Untracked(Worker):
-        """A worker without a log: a client of MLflow would count as the run's memory."""
-
-        def _open_log(self) -> None:
-            return None
 
     folder = RunFolder(job.folder)
     lease = Lease.take(folder)
@@ -111,19 +105,21 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     materials = time.monotonic() - before
     base = _forget_peak()
     task = Task(
-        experiment=job.experiment,
+        experiment=experiment,
         dataset=job.dataset,
         folder=folder.url,
         attempt=lease.attempt,
-        run_id="",
+        run_id="",  # without a log: a client of MLflow would count as the run's memory
         tracking_uri="",
         started=time.time(),
         threads=job.threads,
         decode_tasks=1,
         device="cpu",
-        trial=True,
+        saves_views=False,
+        evaluates_untrained=False,
+        evaluates_last_step=True,
     )
-    worker = Untracked(task, shared)
+    worker = Worker(task, shared)
     stopped = None
     try:
         for _ in worker.train():
@@ -147,11 +143,11 @@ def _train(job: Job, experiment: Experiment, shared: Shared) -> Record:
     return record
 
 
-def _provide(job: Job, shared: Shared) -> None:
+def _provide(job: Job, shared: CachedImages) -> None:
     """Prepare the objective's materials in the run's folder."""
     import torch
 
-    from manta.materials.make import provide
+    from manta.materials.make import prepare_materials
     from manta.runs.folder import RunFolder
     from manta.tracking import Tracker
 
@@ -159,12 +155,12 @@ def _provide(job: Job, shared: Shared) -> None:
     # Never opened: only a model from the registry needs the server, and no job names one.
     tracker = Tracker(runs_dir=job.folder)
     experiment, folder = from_mapping(job.experiment), RunFolder(job.folder)
-    provide(
+    prepare_materials(
         experiment, shared.manifest, folder, tracker, runs=job.folder, notify=lambda _said: None
     )
 
 
-def _untrained(experiment: Experiment, shared: Shared, *, recalibrate: bool) -> Record:
+def _untrained(experiment: Experiment, shared: CachedImages, *, recalibrate: bool) -> Record:
     from manta.runs.build import seed_everything, untrained_encoder
 
     seed_everything(experiment.train.seed)
@@ -174,7 +170,7 @@ def _untrained(experiment: Experiment, shared: Shared, *, recalibrate: bool) -> 
     return {"metrics": _measure(encoder, experiment, shared)}
 
 
-def _recalibrate(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
+def _recalibrate(encoder: Any, experiment: Experiment, shared: CachedImages) -> bool:
     """Recalibrate BatchNorm as runs do for the untrained encoder; return False if it has none."""
     from manta.batch import ViewNeeds
     from manta.evaluation import untrained
@@ -189,7 +185,7 @@ def _recalibrate(encoder: Any, experiment: Experiment, shared: Shared) -> bool:
     return untrained.recalibrate_batchnorm(encoder, images, prepare)
 
 
-def _measure(encoder: Any, experiment: Experiment, shared: Shared) -> dict[str, float]:
+def _measure(encoder: Any, experiment: Experiment, shared: CachedImages) -> dict[str, float]:
     """Return the metrics of the recipe's evaluators, of all held-out rows against all others."""
     import torch
 

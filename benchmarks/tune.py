@@ -173,17 +173,17 @@ def memory() -> None:
 
 def _added(ray: Any, recipe: Any, dataset: str, count: int) -> tuple[int, int]:
     """Return MiB that `count` readers add, in the object store and in private memory."""
-    from manta.training.images import Shared
+    from manta.training.images import CachedImages
 
     before = _stored()
-    shared = Shared.decode(recipe, dataset, bank=500, queries=200)
+    shared = CachedImages.decode(recipe, dataset, bank=500, queries=200)
     shared.cache.wait()
     actor = ray.remote(num_cpus=1)(_Reader)
     readers = [actor.remote() for _ in range(count)]
     # Read a few rows first, so that what libraries import and allocate then is not counted.
     data = recipe.data.model_copy(update={"limit": FEW})
     few = recipe.model_copy(update={"data": data})
-    first_rows = Shared.decode(few, dataset, bank=10, queries=10)
+    first_rows = CachedImages.decode(few, dataset, bank=10, queries=10)
     ray.get([reader.read.remote(few, first_rows) for reader in readers])
     private = sum(ray.get([reader.read.remote(recipe, shared) for reader in readers]))
     stored = _stored() - before

@@ -21,8 +21,9 @@ from manta.data import ingest, open_dataset, read
 from manta.encoders import EncoderConfig, build
 from manta.errors import ConfigError, DataError, RunError
 from manta.files import Place
-from manta.materials import autoencoder, make
-from manta.materials.make import assign, fitting, provide
+from manta.materials import autoencoder, clusters, make
+from manta.materials.clusters import assign_clusters
+from manta.materials.make import fit_to_gpus, prepare_materials
 from manta.models.actors import cluster_pool
 from manta.objectives import ClusterMaterial
 from manta.runs.folder import RunFolder
@@ -78,7 +79,7 @@ def write_features(folder: Path, index: np.ndarray, vectors: np.ndarray) -> str:
 def test_clusters_are_found_and_kept_by_index(
     ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(make, "FIT_ROWS", 1_000)
+    monkeypatch.setattr(clusters, "FIT_ROWS", 1_000)
     draw = np.random.default_rng(0)
     truth = draw.integers(0, 3, 3_000)
     vectors = np.eye(3, 8, dtype=np.float32)[truth] + 0.05 * draw.standard_normal(
@@ -87,7 +88,7 @@ def test_clusters_are_found_and_kept_by_index(
     features = write_features(tmp_path / "f.parquet", draw.permutation(3_000), vectors)
     tables = [np.full(3_000, -1, dtype=np.int32) for _ in range(2)]
     for table in tables:
-        assign(features, ClusterMaterial("m", 3), table)
+        assign_clusters(features, ClusterMaterial("m", 3), table)
     assert adjusted_mutual_info_score(truth, tables[0]) > 0.99
     assert np.array_equal(tables[0], tables[1])
 
@@ -98,15 +99,15 @@ def test_clusters_want_every_row(ray_cluster: str, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"^3 rows do not decode any more and have no features; ingest again$"
     ):
-        assign(features, ClusterMaterial("m", 3), np.empty(100, dtype=np.int32))
+        assign_clusters(features, ClusterMaterial("m", 3), np.empty(100, dtype=np.int32))
 
 
 def test_gpus_that_are_taken_are_not_waited_for() -> None:
     pool = Pool(least=4, most=8, gpus=1.0)
-    assert fitting(pool, 8.0) == pool
-    assert fitting(pool, 3.0) == Pool(least=3, most=8, gpus=1.0)
-    assert fitting(pool, 0.5) is None
-    assert fitting(Pool(least=2), 0.0) == Pool(least=2)
+    assert fit_to_gpus(pool, 8.0) == pool
+    assert fit_to_gpus(pool, 3.0) == Pool(least=3, most=8, gpus=1.0)
+    assert fit_to_gpus(pool, 0.5) is None
+    assert fit_to_gpus(Pool(least=2), 0.0) == Pool(least=2)
 
 
 def test_pseudo_classes_of_an_autoencoder_tell_digits_apart(
@@ -116,7 +117,7 @@ def test_pseudo_classes_of_an_autoencoder_tell_digits_apart(
     wanted = experiment({"name": "gsimclr", "clusters": 20}, digits)
     folder, manifest = RunFolder(tmp_path / "run"), open_dataset(digits)
     told: list[str] = []
-    provide(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=told.append)
+    prepare_materials(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=told.append)
     (path,) = local_paths(wanted, folder).values()
     table = np.load(path, allow_pickle=False)
     assert table.shape == (1797,)
@@ -129,11 +130,11 @@ def test_pseudo_classes_of_an_autoencoder_tell_digits_apart(
     assert folder.list("materials") == ["clusters.npy", "materials.json"], (
         "what it was made from is gone"
     )
-    provide(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=told.append)
+    prepare_materials(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=told.append)
     assert len(told) == 2, "what is there is not made again"
     other = RunFolder(tmp_path / "trial")
     reuse(wanted, other, folder)
-    provide(wanted, manifest, other, tracker, runs=str(tmp_path), notify=told.append)
+    prepare_materials(wanted, manifest, other, tracker, runs=str(tmp_path), notify=told.append)
     assert len(told) == 2, "a trial takes the study's"
     assert np.array_equal(np.load(next(iter(local_paths(wanted, other).values()))), table)
 
@@ -155,9 +156,11 @@ def test_an_attempt_goes_on_with_the_model_that_the_first_one_took(
     model = encoder(tmp_path / "model", 0)
     wanted = experiment({"name": "clusterfit", "model": str(model), "clusters": 5}, digits)
     folder, manifest = RunFolder(tmp_path / "run"), open_dataset(digits)
-    attempt = partial(provide, wanted, manifest, folder, tracker, runs=str(tmp_path), notify=silent)
+    attempt = partial(
+        prepare_materials, wanted, manifest, folder, tracker, runs=str(tmp_path), notify=silent
+    )
     with monkeypatch.context() as once:
-        once.setattr(make, "assign", killed)
+        once.setattr(make, "assign_clusters", killed)
         with pytest.raises(KeyboardInterrupt):
             attempt()
     kept = tmp_path / "run/materials/clusters-model/model.safetensors"
@@ -188,7 +191,7 @@ def test_a_column_is_read_and_one_that_is_not_there_is_said(
     monkeypatch.setattr(read, "_read_group", watched)
     wanted = experiment({"name": "pal", "oracle": "label"}, digits)
     folder, manifest = RunFolder(tmp_path / "run"), open_dataset(digits)
-    provide(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=silent)
+    prepare_materials(wanted, manifest, folder, tracker, runs=str(tmp_path), notify=silent)
     (path,) = local_paths(wanted, folder).values()
     from sklearn.datasets import load_digits
 
@@ -199,7 +202,7 @@ def test_a_column_is_read_and_one_that_is_not_there_is_said(
     with pytest.raises(
         ConfigError, match="wants the column 'colour' and the ingested dataset holds 'label'"
     ):
-        provide(
+        prepare_materials(
             wrong,
             manifest,
             RunFolder(tmp_path / "other"),
@@ -216,7 +219,7 @@ def test_a_machine_has_one_copy_of_what_lies_in_a_bucket(
 
     labels = load_digits().target
     wanted, manifest = experiment({"name": "pal", "oracle": "label"}, digits), open_dataset(digits)
-    provide(wanted, manifest, bucket, tracker, runs=str(tmp_path), notify=silent)
+    prepare_materials(wanted, manifest, bucket, tracker, runs=str(tmp_path), notify=silent)
     (path,) = local_paths(wanted, bucket).values()
     assert np.array_equal(np.load(path), labels)
     before = path.stat()
@@ -242,7 +245,9 @@ def test_a_model_in_a_bucket_is_whole_here(
         b"of an attempt that was killed", "materials", "teacher", "model.safetensors.0a1b.tmp"
     )
     wanted = experiment({"name": "distill", "model": str(model)}, digits)
-    provide(wanted, open_dataset(digits), bucket, tracker, runs=str(tmp_path), notify=silent)
+    prepare_materials(
+        wanted, open_dataset(digits), bucket, tracker, runs=str(tmp_path), notify=silent
+    )
     (path,) = local_paths(wanted, bucket).values()
     assert weights_of(path) == weights_of(model)
 
@@ -250,7 +255,7 @@ def test_a_model_in_a_bucket_is_whole_here(
 def test_a_model_that_is_not_there_is_said(digits: str, tracker: Tracker, tmp_path: Path) -> None:
     wanted = experiment({"name": "distill", "model": "nothing"}, digits)
     with pytest.raises(RunError, match="no run named 'nothing'"):
-        provide(
+        prepare_materials(
             wanted,
             open_dataset(digits),
             RunFolder(tmp_path / "run"),

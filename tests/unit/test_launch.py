@@ -11,7 +11,9 @@ from ray.train import RunConfig
 from ray.train.v2._internal.execution.controller import TrainController
 
 from manta.cluster import interruptible
-from manta.training.launch import Allotment
+from manta.config import from_mapping
+from manta.training.launch import WorkerResources
+from manta.training.task import Task
 from manta.training.trainer import LoneTrainer, enter, make_trainer
 
 LOAD = """
@@ -21,12 +23,22 @@ cloudpickle.loads(sys.stdin.buffer.read())
 print(sorted({"torch", "torchvision", "timm", "mlflow"} & set(sys.modules)))
 """
 
+TASK = Task(
+    experiment=from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl"}}),
+    dataset="d",
+    folder="f",
+    attempt="1",
+    run_id="r",
+    tracking_uri="u",
+    started=0.0,
+)
+
 
 def trainer(tmp_path, *, workers: int = 1, gpu: bool = False, own_cluster: bool = True):
-    allotment = Allotment(workers, gpu, cpus=1.0, threads=2, decode_tasks=1)
+    resources = WorkerResources(workers, gpu, cpus=1.0, threads=2, decode_tasks=1)
     return make_trainer(
-        {"a": 1},
-        allotment,
+        TASK,
+        resources,
         RunConfig(name="x", storage_path=str(tmp_path)),
         own_cluster=own_cluster,
     )
@@ -57,7 +69,8 @@ def test_others_get_all_of_ray_train(tmp_path, changes):
 
 def test_neither_controller_nor_worker_imports_torch_to_begin_with(tmp_path):
     lone = trainer(tmp_path)
-    sent = (TrainController, lone.train_run_context, lone._create_default_callbacks(), enter)
+    loop = lone._get_train_func()
+    sent = (TrainController, lone.train_run_context, lone._create_default_callbacks(), loop, enter)
     done = subprocess.run(
         [sys.executable, "-c", LOAD], input=cloudpickle.dumps(sent), capture_output=True, check=True
     )

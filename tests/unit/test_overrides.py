@@ -71,6 +71,17 @@ def test_the_same_name_drops_nothing(recipe):
     assert notes == []
 
 
+def test_defaults_that_are_written_out_are_no_loss_to_speak_of(recipe):
+    recipe.write_text(load(recipe).to_yaml())
+    words = ["objective=byol", "optimizer.schedule=linear", "evaluation.evaluators.2=lidar"]
+    _, notes = changed(recipe, *words)
+    assert notes == [
+        "objective.name=byol: dropped what was set for simclr: temperature=0.2",
+        "optimizer.schedule.name=linear: dropped what was set for cosine: warmup=0.1",
+        "evaluation.evaluators.2.name=lidar: dropped what was set for rank: every=1.0",
+    ]
+
+
 def test_another_encoder_or_optimizer_loses_its_arguments_only(recipe):
     experiment, notes = changed(recipe, "encoder=resnet10t", "optimizer.name=sgd")
     assert (experiment.encoder.name, experiment.encoder.stem) == ("resnet10t", "small")

@@ -8,33 +8,33 @@ import torch
 from manta.config import WatchConfig
 from manta.encoders import EncoderConfig, build
 from manta.errors import TrainingStopped
-from manta.training.health import Watch, look_features
+from manta.training.health import CollapseMonitor, embed_plain
 
 
 def test_collapse_stops_after_patience_looks():
-    watch = Watch(WatchConfig(patience=2))
+    watch = CollapseMonitor(WatchConfig(patience=2))
     collapsed = torch.ones(64, 32) + 1e-4 * torch.randn(
         64, 32, generator=torch.Generator().manual_seed(0)
     )
-    watch.look(collapsed, 50)
+    watch.check(collapsed, 50)
     with pytest.raises(TrainingStopped, match=r"collapsed at step 100.*same features") as caught:
-        watch.look(collapsed, 100)
+        watch.check(collapsed, 100)
     assert caught.value.diagnosis == "collapsed"
 
 
 def test_one_direction_is_a_collapse_too():
-    watch = Watch(WatchConfig(patience=1))
+    watch = CollapseMonitor(WatchConfig(patience=1))
     line = torch.randn(64, 1, generator=torch.Generator().manual_seed(0)) * torch.ones(1, 32)
     with pytest.raises(TrainingStopped, match="collapsed"):
-        watch.look(line, 50)
+        watch.check(line, 50)
 
 
 def test_a_recovery_resets_the_count():
-    watch = Watch(WatchConfig(patience=2))
+    watch = CollapseMonitor(WatchConfig(patience=2))
     spread = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
     for _ in range(3):
-        watch.look(torch.ones(64, 32), 1)
-        found = watch.look(spread, 2)
+        watch.check(torch.ones(64, 32), 1)
+        found = watch.check(spread, 2)
     assert found["feature_std"] == pytest.approx(1.0, abs=0.05)
     assert 20 < found["feature_rank"] <= 32
 
@@ -47,7 +47,7 @@ def test_an_untrained_encoder_is_not_taken_for_a_collapsed_one(name):
     smooth = (
         torch.nn.functional.avg_pool2d(images, 9, stride=1, padding=4) * 4 - 2
     )  # images, not noise
-    Watch(WatchConfig(patience=1)).look(look_features(encoder, smooth), 50)
+    CollapseMonitor(WatchConfig(patience=1)).check(embed_plain(encoder, smooth), 50)
     assert encoder.training
 
 
@@ -56,7 +56,7 @@ def test_not_finite_is_named(bad):
     with pytest.raises(
         TrainingStopped, match=r"not finite at step 3: loss;.*optimizer\.lr"
     ) as caught:
-        Watch.check_finite({"loss": bad, "gradient_norm": 1.0}, 3)
+        CollapseMonitor.check_finite({"loss": bad, "gradient_norm": 1.0}, 3)
     assert caught.value.diagnosis == "not-finite"
 
 

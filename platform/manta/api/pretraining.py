@@ -101,10 +101,10 @@ def estimate(
 
     Returns:
         Parameters, rows, steps and memory by name; rows and steps are None while the source is not
-        ingested.
+        ingested, and what depends on another model that the objective is built around.
 
     Raises:
-        ConfigError: a key or value cannot work, or the objective is built around another model.
+        ConfigError: a key or value cannot work.
     """
     from manta.training.estimate import estimate as estimate_run
 

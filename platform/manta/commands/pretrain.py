@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -122,8 +122,9 @@ def train(
         write_result(summary, plan)
         out.print(experiment.to_yaml(), end="", markup=False, highlight=False)
         for key, value in plan.items():
-            known = "known once the source is ingested (manta ingest)" if value is None else value
-            out.print(f"# {key}: {known}", markup=False, highlight=False)
+            text = _when_known(key, plan) if value is None else value
+            text = "none" if text == {} else text
+            out.print(f"# {key}: {text}", markup=False, highlight=False)
         return
     run = manta.train(
         recipe,
@@ -142,3 +143,10 @@ def command_started() -> float:
     import psutil
 
     return float(psutil.Process(os.getpid()).create_time())
+
+
+def _when_known(key: str, plan: dict[str, Any]) -> str:
+    """Return when a number of a dry run that is None will be known."""
+    if key in ("rows", "steps", "steps_per_epoch"):
+        return "known once the source is ingested (manta ingest)"
+    return f"known once the run has {', '.join(plan['materials'].values())}"

@@ -127,7 +127,9 @@ def field_default(field: FieldInfo | None) -> Any:
     if field is None or field.is_required():
         return None
     value = field.get_default(call_default_factory=True, validated_data={})
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return list(value) if isinstance(value, tuple) else value
 
 
 def find_part(

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from manta.config.named import SCHEDULE, Part, field_default, part_of
 from manta.config.sections import Experiment
@@ -113,7 +114,7 @@ def _settings(
     settings = dict(base)
     if part.has_name and isinstance(new, str) and new != old:
         settings = part.under(new, base)
-        dropped = {key: value for key, value in base.items() if key not in settings}
+        dropped = _lost(part.model(old), base, settings)
         if dropped:
             notes.append(f"{path}.name={new}: dropped what was set for {old}: {_words(dropped)}")
     model = part.model(new)
@@ -124,6 +125,18 @@ def _settings(
             part_of(field), field_default(field), settings.get(key), value, inner, notes
         )
     return settings
+
+
+def _lost(
+    model: type[BaseModel] | None, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the settings that a new name drops, but for those that were defaults anyway."""
+    fields = model.model_fields if model is not None else {}
+    return {
+        key: value
+        for key, value in before.items()
+        if key not in after and (key not in fields or value != field_default(fields[key]))
+    }
 
 
 def _entries(part: Part, base: Any, change: Any, path: str, notes: list[str]) -> Any:

@@ -1,1 +1,1 @@
-"""What an objective needs before its first step: made by the driver, kept in the run's folder."""
+"""Materials of objectives: what is made before training, and kept in the run's folder."""

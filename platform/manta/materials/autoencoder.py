@@ -1,5 +1,4 @@
-"""A denoising autoencoder of the data, for pseudo-classes where no model is at hand (G-SimCLR,
-S056)."""
+"""A denoising autoencoder of the data, for pseudo-classes without a model (G-SimCLR, S056)."""
 
 from __future__ import annotations
 
@@ -23,22 +22,24 @@ from manta.views import Views
 
 CONFIG = EncoderConfig(name="conv_autoencoder")
 SIZE = 32
-"""Side in pixels of what it sees."""
+"""Side of its images, in pixels."""
 ROWS, STEPS, BATCH, NOISE = 20_000, 400, 128, 0.3
+"""Images used, at most; optimizer steps; images of a step; standard deviation of the noise."""
 
 
 @contextmanager
 def trained_autoencoder(experiment: Experiment, manifest: Manifest, *, seed: int) -> Iterator[Path]:
-    """The folder of an autoencoder trained to undo noise on at most 20,000 rows; gone when the
-    block ends."""
+    """Train an autoencoder to undo noise, on at most `ROWS` rows.
+
+    Yields:
+        the folder of its encoder, which is gone when the block ends.
+    """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images = torch.cat(
-        [
-            part.images
-            for part in read_split(manifest, Holdout(manifest), "bank", limit=ROWS, size=SIZE)
-        ]
-    )
+    # All rows: pseudo-classes are asked of those that are held out too.
+    parts = read_split(manifest, Holdout(manifest), "bank", limit=ROWS, size=SIZE)
+    images = torch.cat([part.images for part in parts])
     views = Views(experiment.views, ViewNeeds(preset="plain"), image_size=SIZE)
+    # The run's own random state goes on as if nothing had been trained here.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build(CONFIG, image_size=SIZE)

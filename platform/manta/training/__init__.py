@@ -1,2 +1,5 @@
-"""From an experiment to a trained encoder: step (no Ray), loop (the Ray Train worker), run (the
-driver)."""
+"""From an experiment to a trained encoder.
+
+`run` drives from outside, `loop` is the worker of Ray Train, `step` is one optimizer step without
+Ray.
+"""

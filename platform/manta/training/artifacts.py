@@ -1,5 +1,4 @@
-"""What a run leaves for its report: a contact sheet of views, samples with their features, the
-evaluation."""
+"""Files that a worker writes for the report: views, samples with their features, the evaluation."""
 
 from __future__ import annotations
 
@@ -16,10 +15,14 @@ from manta.runs.folder import RunFolder
 from manta.views import Views
 
 SHEET_ROWS = 8
+"""Images on the contact sheet of views."""
 
 
 def save_views(folder: RunFolder, views: Views, batch: RankBatch, seed: int) -> None:
-    """`artifacts/views.npz`: a few images and the views that the first step saw of them."""
+    """Write `artifacts/views.npz`: a few images, and the views that a step saw of them.
+
+    The draws are those of the step, since they depend on seed, step and row alone.
+    """
     rows = min(SHEET_ROWS, len(batch.images))
     seen = views(
         batch.images[:rows],
@@ -36,19 +39,25 @@ def save_views(folder: RunFolder, views: Views, batch: RankBatch, seed: int) -> 
     _save_npz(folder, sheet, "artifacts", "views.npz")
 
 
-def save_assessment(
+def save_evaluation(
     folder: RunFolder,
     experiment: Experiment,
-    assessment: SplitFeatures,
+    splits: SplitFeatures,
     metrics: dict[str, float],
     *,
     step: int,
 ) -> None:
-    """`evaluation.json` and `artifacts/samples.npz`."""
-    trained = assessment.features[""]
-    rows = assessment.sampled
-    samples: dict[str, Any] = {"thumbnails": assessment.thumbnails, "index": assessment.index[rows]}
-    for name, features in assessment.features.items():
+    """Write `evaluation.json`, and `artifacts/samples.npz` with some of the query rows.
+
+    Args:
+        splits: features of the trained encoder, named "", and of others.
+        metrics: every evaluator's numbers.
+        step: optimizer steps done.
+    """
+    trained = splits.features[""]
+    rows = splits.sampled
+    samples: dict[str, Any] = {"thumbnails": splits.thumbnails, "index": splits.index[rows]}
+    for name, features in splits.features.items():
         samples[f"{name}_features" if name else "features"] = features.queries.numpy()[rows]
     if trained.query_labels is not None:
         samples["labels"] = trained.query_labels.numpy()[rows]

@@ -21,7 +21,7 @@ _COMM = Communicator(Exchange.GATHER)
 
 
 class _GlobalStatistics:
-    """Mixin before a BatchNorm class: its training statistics are those of all ranks' rows."""
+    """Mixin before a BatchNorm class: training statistics are those of all ranks' rows."""
 
     def forward(self, x: Tensor) -> Tensor:
         norm = cast(Any, self)
@@ -63,7 +63,7 @@ def _update_running(norm: Any, mean: Tensor, variance: Tensor, *, rows: int) -> 
 
 
 def _activate(norm: Any, x: Tensor) -> Tensor:
-    """timm fuses dropout and activation into its norm layers."""
+    """Apply the dropout and activation that timm fuses into its norm layers."""
     for part in ("drop", "act"):
         layer = getattr(norm, part, None)
         if isinstance(layer, nn.Module):
@@ -75,15 +75,16 @@ _classes: dict[type[nn.Module], type[nn.Module]] = {}
 
 
 def _synchronised_class(kind: type[nn.Module]) -> type[nn.Module]:
-    """One subclass for each class, so that equal layers stay of one type."""
+    """Return the synchronised subclass, one for each class: equal layers stay of one type."""
     if kind not in _classes:
         _classes[kind] = type(f"Synchronised{kind.__name__}", (_GlobalStatistics, kind), {})
     return _classes[kind]
 
 
 def synchronise(module: M) -> M:
-    """Make every BatchNorm below `module` use global statistics, in place; parameters and state
-    keep their names.
+    """Make every BatchNorm below `module` use global statistics, in place, and return it.
+
+    Parameters and state keep their names. Without several ranks nothing changes.
 
     On CUDA PyTorch's fused SyncBatchNorm is used (timm's conversion, which keeps fused
     activations).

@@ -1,4 +1,4 @@
-"""Where a run's time goes."""
+"""Measurement of where a run's time goes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Where the time went. Rates leave out the first step (start-up) and evaluations, which are
-    `away`."""
+    """Clock of a worker's steps. Rates leave out the first step (start-up) and evaluations.
+
+    Args:
+        started: wall-clock time at which the user's command started.
+
+    Attributes:
+        first_step: seconds from the command's start to the end of the first step.
+        images: trained on, in the steps that count.
+        busy: seconds of those steps.
+        waited: seconds of them in which no batch was ready.
+        away: seconds of evaluations.
+    """
 
     def __init__(self, *, started: float) -> None:
         self.started = started
@@ -17,20 +27,24 @@ class Clock:
         self._warm = False
         self.images = 0
         self.busy = self.waited = self.away = 0.0
+        # `_mark` is the end of the last step; `_wait` and `_pause` are the current step's.
         self._mark = time.perf_counter()
         self._wait = self._pause = 0.0
 
     def batch_ready(self) -> None:
+        """Note that the next batch is there: until now the step has waited for it."""
         self._wait = time.perf_counter() - self._mark
 
     def stepped(self) -> None:
-        """The optimizer has taken a step; what is looked at between two steps follows."""
+        """Note that the optimizer has taken a step, before logs, checks and evaluations."""
         if self.first_step is None:
             self.first_step = time.time() - self.started
 
     def step_done(self, images: int) -> None:
+        """Count a step of a global batch of `images`, with all that followed it."""
         now = time.perf_counter()
         if not self._warm:
+            # The first step includes compilation, allocation and the start of the stream.
             self._warm = True
         else:
             self.images += images
@@ -40,18 +54,19 @@ class Clock:
         self._mark = now
 
     def go_on(self) -> None:
-        """What happened since the last step was not this run's doing."""
+        """Start the next step now: the time since the last one was not this run's."""
         self._mark = time.perf_counter()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Time in here is not training."""
+        """Return a context whose time counts as `away`."""
         start = time.perf_counter()
         yield
         self._pause += time.perf_counter() - start
         self.away += time.perf_counter() - start
 
     def rates(self) -> dict[str, float]:
+        """Return images per second and the fraction of time spent waiting; nothing at first."""
         if self.busy == 0:
             return {}
         return {
@@ -60,5 +75,6 @@ class Clock:
         }
 
     def summary(self) -> dict[str, float | None]:
+        """Return the rates, None where there are none, and `first_step_seconds`."""
         none: dict[str, float | None] = {"images_per_second": None, "input_wait_fraction": None}
         return none | self.rates() | {"first_step_seconds": self.first_step}

@@ -8,69 +8,65 @@ import torch
 from torch import Tensor, nn
 
 from manta import encoders, objectives
-from manta.batch import DataFacts
+from manta.batch import DataFacts, ViewNeeds
 from manta.config import Experiment
 from manta.data import is_dataset, open_dataset, prepared
-from manta.errors import ConfigError
+from manta.objectives import Objective
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
 from manta.runs.materials import required
+from manta.training.preflight import ROWS, stand_ins
 from manta.training.step import resolve_precision
 from manta.views import specify
 
 OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
 """Float32 copies of the weights that an optimizer keeps; Adam's family keeps two."""
+LOCAL_SHARE = 1 / 4
+"""Pixels of a local view beside those of a global one, about."""
 
 
 def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
-    """Parameters, steps and memory. Rows and steps are None while the source is not ingested:
-    nothing is started."""
-    size = experiment.data.image_size
-    if needed := required(experiment):
-        raise ConfigError(
-            f"objective {experiment.objective.name!r} is built around {', '.join(map(str, needed.values()))}, which a "
-            "dry run does not make; start the run itself"
-        )
-    encoder = encoders.build(experiment.encoder, image_size=size)
-    objective = objectives.build(
-        experiment.objective, encoder, DataFacts(rows=1_000, image_size=size)
-    )
-    trained = sum(p.numel() for p in objective.parameters() if p.requires_grad)
-    held = sum(p.numel() for p in objective.parameters()) + sum(
-        b.numel() for b in objective.buffers()
-    )
-    smallest = min(
-        view.size for view in specify(experiment.views, objective.needs, image_size=size)
-    )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision = resolve_precision(experiment.train.precision, device, smallest=smallest)
-    per_worker = (
-        experiment.train.batch_size // experiment.resources.workers // experiment.train.accumulate
-    )
-    needs = objective.needs
-    views = (
-        needs.global_views + needs.local_views / 4
-    )  # a local view has about a quarter of the pixels
-    activations = (
-        activation_elements(encoder, size) * per_worker * views * (2 if precision == "bf16" else 4)
-    )
-    copies = 1 + OPTIMIZER_COPIES.get(experiment.optimizer.name, 2)
+    """Return what is known of a run before it is started.
+
+    Returns:
+        `parameters` (trained ones), `encoder_parameters`, `rows`, `steps`, `steps_per_epoch`,
+        `batch_per_worker`, `precision`, `estimated_memory_bytes_per_worker`, and `materials`, what
+        the run makes first, in words by name. Rows and steps are None while the source is not
+        ingested. Where the objective is built around another model, what depends on that is None:
+        `parameters`, `precision` and the memory.
+
+    Raises:
+        ConfigError: encoder and objective do not go together, or one refuses its configuration.
+    """
+    train = experiment.train
+    batch = train.batch_size // experiment.resources.workers // train.accumulate
+    encoder = encoders.build(experiment.encoder, image_size=experiment.data.image_size)
     steps, rows = _steps(experiment, runs)
-    return {
-        "parameters": trained,
-        "encoder_parameters": sum(p.numel() for p in encoder.parameters()),
+    plan: dict[str, Any] = {
+        "parameters": None,
+        "encoder_parameters": _count(encoder.parameters()),
         "rows": rows,
         "steps": steps,
-        "steps_per_epoch": None if steps is None else round(steps / experiment.train.epochs),
-        "batch_per_worker": per_worker,
-        "precision": precision,
-        "estimated_memory_bytes_per_worker": int(4 * held + 4 * copies * trained + activations),
+        "steps_per_epoch": None if steps is None else round(steps / train.epochs),
+        "batch_per_worker": batch,
+        "precision": None,
+        "estimated_memory_bytes_per_worker": None,
+        "materials": {name: str(material) for name, material in required(experiment).items()},
     }
+    with stand_ins(experiment) as materials:
+        if materials is None:
+            return plan
+        facts = DataFacts(ROWS, experiment.data.image_size, materials)
+        objective = objectives.build(experiment.objective, encoder, facts)
+    return plan | _of_objective(experiment, objective, encoder, batch)
 
 
 @torch.no_grad()
 def activation_elements(encoder: nn.Module, size: int) -> int:
-    """Elements that one image's forward leaves for the backward: every leaf module's output."""
+    """Return how many elements one image's forward leaves for the backward.
+
+    They are counted as the outputs of all leaf modules.
+    """
     total = 0
 
     def count(_module: nn.Module, _inputs: Any, output: Any) -> None:
@@ -87,7 +83,41 @@ def activation_elements(encoder: nn.Module, size: int) -> int:
     return total
 
 
+def _of_objective(
+    experiment: Experiment, objective: Objective[Any], encoder: nn.Module, batch: int
+) -> dict[str, Any]:
+    """Return the trained parameters, the precision and the memory of a worker."""
+    size = experiment.data.image_size
+    trained = _count(p for p in objective.parameters() if p.requires_grad)
+    held = _count(objective.parameters()) + _count(objective.buffers())
+    smallest = min(
+        view.size for view in specify(experiment.views, objective.needs, image_size=size)
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = resolve_precision(experiment.train.precision, device, smallest=smallest)
+    element = 2 if precision == "bf16" else 4
+    images = batch * _full_views(objective.needs)
+    activations = activation_elements(encoder, size) * images * element
+    # Weights and buffers, and in float32: gradients and what the optimizer keeps.
+    copies = 1 + OPTIMIZER_COPIES.get(experiment.optimizer.name, 2)
+    return {
+        "parameters": trained,
+        "precision": precision,
+        "estimated_memory_bytes_per_worker": int(4 * held + 4 * copies * trained + activations),
+    }
+
+
+def _full_views(needs: ViewNeeds) -> float:
+    """Return the views of an image, counted by their pixels."""
+    return needs.global_views + needs.local_views * LOCAL_SHARE
+
+
+def _count(tensors: Any) -> int:
+    return sum(tensor.numel() for tensor in tensors)
+
+
 def _steps(experiment: Experiment, runs: str) -> tuple[int | None, int | None]:
+    """Return the steps of the run and the rows of its data, or None for both before an ingest."""
     location = prepared(experiment.data.source, experiment.data.cache_dir or default_cache(runs))
     if not is_dataset(location):
         return None, None

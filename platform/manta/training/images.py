@@ -1,5 +1,4 @@
-"""Where a worker's images come from: a stream of its own, or decoded rows that it shares with other
-runs."""
+"""Sources of a worker's images: a stream of its own, or decoded rows that several runs share."""
 
 from __future__ import annotations
 
@@ -18,7 +17,6 @@ from manta.data import (
     Manifest,
     Plan,
     RankBatch,
-    Split,
     open_dataset,
     read_split,
 )
@@ -29,26 +27,27 @@ from manta.evaluation.rows import SplitRows
 from manta.runs.build import plan_of
 
 ROWS_A_BATCH = 512
+"""Rows of a batch that an evaluation reads from the cache."""
 
 
-class Supply(Protocol):
-    """What a worker asks for images."""
+class ImageSource(Protocol):
+    """Source of a worker's images: batches to train on, and rows to evaluate on."""
 
     def batches(
         self, plan: Plan, *, rank: int, world: int, start: int, stop: int
     ) -> Closing[RankBatch]:
-        """One rank's part of the global batches of steps `start` to `stop`."""
+        """Yield one rank's part of the global batches of steps `start` to `stop`."""
 
     def read(self, rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
-        """One rank's part of some rows, with labels where the data have them."""
+        """Yield one rank's part of some rows, with labels where the data have them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Streamed:
-    """Decoded for this run by Ray Data tasks, or in process.
+class StreamedImages:
+    """Images decoded for this run alone, by Ray Data tasks or by the worker itself.
 
-    Args:
-        tasks: decode tasks at a time, for each worker.
+    Attributes:
+        tasks: decode tasks at a time, for each worker; None leaves it to the CPUs.
     """
 
     manifest: Manifest
@@ -87,12 +86,11 @@ class Streamed:
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """Rows of one dataset, decoded once into the object store, for any number of runs that read
-    them in place.
+class CachedImages:
+    """Images decoded once into the object store, for any number of runs that read them in place.
 
     Attributes:
-        labels: of the rows that evaluations use, by row; empty where the data have none.
+        labels: classes of the rows that evaluations use, by row; empty where the data have none.
     """
 
     manifest: Manifest
@@ -100,27 +98,31 @@ class Shared:
     labels: dict[int, int]
 
     @classmethod
-    def decode(cls, experiment: Experiment, dataset: str, *, bank: int, queries: int) -> Shared:
-        """Start decoding all rows of an experiment; at most `bank` and `queries` rows of its splits
-        get labels.
+    def decode(
+        cls, experiment: Experiment, dataset: str, *, bank: int, queries: int
+    ) -> CachedImages:
+        """Start decoding all rows of an experiment, and read the labels of some.
+
+        Args:
+            bank: rows of the training split that get labels, at most.
+            queries: held-out rows that get labels, at most.
 
         Raises:
-            ResourceError: they do not fit into the object store.
+            ResourceError: the images do not fit into the object store.
         """
         manifest = open_dataset(dataset)
         plan = plan_of(experiment, manifest)
         cache = DecodedCache(manifest, plan, size=experiment.data.canonical_size)
-        labels: dict[int, int] = {}
         limits = experiment.evaluation
-        parts: tuple[tuple[Split, int], ...] = (
-            ("bank", min(bank, limits.bank_rows)),
-            ("queries", min(queries, limits.query_rows)),
+        splits = (
+            plan.holdout.sample("bank", min(bank, limits.bank_rows)),
+            plan.holdout.sample("queries", min(queries, limits.query_rows)),
         )
-        for split, limit in parts:
-            rows = plan.holdout.sample(split, limit)
-            found = read_rows(manifest, rows, labels=True).labels
-            if found is not None:
-                labels |= dict(zip(rows.tolist(), found, strict=True))
+        labels: dict[int, int] = {}
+        for rows in splits:
+            classes = read_rows(manifest, rows, labels=True).labels
+            if classes is not None:
+                labels |= dict(zip(rows.tolist(), classes, strict=True))
         return cls(manifest, cache, labels)
 
     def batches(

@@ -1,4 +1,4 @@
-"""Ray: attach to a cluster or start one here, and check that what is asked for can ever be had."""
+"""Resources of a run: what each worker gets of the cluster, and whether that can ever be had."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ if TYPE_CHECKING:  # workers import this module first, and the configuration bri
 
 
 @dataclass(frozen=True, slots=True)
-class Allotment:
-    """What each worker gets."""
+class WorkerResources:
+    """Resources of each worker of a run.
+
+    Attributes:
+        workers: how many there are.
+        gpu: each has one.
+        cpus: logical CPUs that each holds.
+        threads: torch threads of each.
+        decode_tasks: decode tasks at a time that feed each.
+    """
 
     workers: int
     gpu: bool
@@ -27,47 +35,47 @@ class Allotment:
     decode_tasks: int
 
 
-def allot(experiment: Experiment) -> Allotment:
+def allocate(experiment: Experiment) -> WorkerResources:
     """Divide the cluster among a run's workers; Ray must be connected.
 
     Raises:
-        ResourceError: it can never fit; the message says what to change. Ray would hang without a
+        ResourceError: it can never fit; the message says what to change. Ray would wait without a
             word.
     """
-    wanted = experiment.resources
+    required = experiment.resources
     have = ray.cluster_resources()
     cpus, gpus = have.get("CPU", 0.0), have.get("GPU", 0.0)
-    gpu = gpus >= wanted.workers if wanted.gpu == "auto" else bool(wanted.gpu)
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if gpu and gpus < wanted.workers and not wanted.autoscaling:
+    gpu = gpus >= required.workers if required.gpu == "auto" else bool(required.gpu)
+    if gpu and gpus < required.workers and not required.autoscaling:
         raise ResourceError(
-            f"resources.workers={wanted.workers} with resources.gpu=true needs {wanted.workers} GPUs and the cluster "
-            f"has {gpus:g}; lower resources.workers, or set resources.gpu=auto"
+            f"resources.workers={required.workers} with resources.gpu=true needs "
+            f"{required.workers} GPUs and the cluster has {gpus:g}; lower resources.workers, or "
+            "set resources.gpu=auto"
         )
-    each = wanted.cpus_per_worker or 1.0
-    needed = wanted.workers * each + DECODE_CPUS
-    if needed > cpus and not wanted.autoscaling:
+    each = required.cpus_per_worker or 1.0
+    needed = required.workers * each + DECODE_CPUS
+    if needed > cpus and not required.autoscaling:
         raise ResourceError(
-            f"resources.workers={wanted.workers} needs {needed:g} logical CPUs ({each:g} a worker and {DECODE_CPUS:g} "
-            f"for decoding) and the cluster has {cpus:g}; lower resources.workers or resources.cpus_per_worker"
+            f"resources.workers={required.workers} needs {needed:g} logical CPUs ({each:g} a "
+            f"worker and {DECODE_CPUS:g} for decoding) and the cluster has {cpus:g}; lower "
+            "resources.workers or resources.cpus_per_worker"
         )
+    nodes = sum(bool(node["Alive"]) for node in ray.nodes())
     cores = os.cpu_count() or 1
-    here = max(math.ceil(wanted.workers / max(len(nodes), 1)), 1)
-    threads = wanted.threads_per_worker or max(cores // here, 1)
-    spare = max(cpus - wanted.workers * each, DECODE_CPUS)
+    on_a_node = max(math.ceil(required.workers / max(nodes, 1)), 1)
+    threads = required.threads_per_worker or max(cores // on_a_node, 1)
+    spare = max(cpus - required.workers * each, DECODE_CPUS)
     # Training on CPUs shares the cores with decoding, and one task feeds it; a GPU wants all that
     # are free.
     most = cores if gpu else max(cores // 4, 1)
-    tasks = experiment.data.decode_tasks or max(
-        min(int(spare / DECODE_CPUS / wanted.workers), most), 1
-    )
-    return Allotment(wanted.workers, gpu, each, threads, tasks)
+    fitting = min(int(spare / DECODE_CPUS / required.workers), most)
+    tasks = experiment.data.decode_tasks or max(fitting, 1)
+    return WorkerResources(required.workers, gpu, each, threads, tasks)
 
 
 def logical_cpus(experiment: Experiment) -> float:
-    """What a local cluster must have for this run."""
-    wanted = experiment.resources
-    tasks = experiment.data.decode_tasks or 1
-    return (
-        wanted.workers * (wanted.cpus_per_worker or 1.0) + wanted.workers * tasks * DECODE_CPUS + 1
-    )
+    """Return how many logical CPUs a local cluster must have for this run."""
+    required = experiment.resources
+    training = required.workers * (required.cpus_per_worker or 1.0)
+    decoding = required.workers * (experiment.data.decode_tasks or 1) * DECODE_CPUS
+    return training + decoding + 1

@@ -1,4 +1,4 @@
-"""What each Ray Train worker runs: stream, step, log, watch, checkpoint, evaluate."""
+"""The loop of a worker: stream, step, log, check, evaluate, checkpoint."""
 
 from __future__ import annotations
 
@@ -9,59 +9,46 @@ from collections.abc import Generator
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from manta import encoders
-from manta.config import Experiment, from_mapping
-from manta.data import Manifest, RankBatch, open_dataset
+from manta.data import RankBatch, open_dataset
 from manta.errors import MantaError, RunError, TrainingStopped
-from manta.evaluation import untrained
-from manta.evaluation.augmented import augmentation, required_views
-from manta.evaluation.online import SplitFeatures, due_evaluators, embed_splits
-from manta.evaluation.rows import SplitRows
-from manta.evaluators import Evaluator
 from manta.memory import keep_freed_memory
-from manta.runs.build import (
-    build_objective,
-    plan_of,
-    seed_everything,
-    total_steps,
-    untrained_encoder,
-)
+from manta.runs.build import build_objective, plan_of, seed_everything, total_steps
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints, new_manifest, snapshot
-from manta.runs.folder import RunFolder, local_copy
+from manta.runs.folder import RunFolder
 from manta.runs.lease import Lease
 from manta.runs.materials import local_paths
-from manta.tracking import MetricLog, SystemSampler
-from manta.training.artifacts import save_assessment, save_views
+from manta.training.artifacts import save_evaluation, save_views
 from manta.training.clock import Clock
-from manta.training.health import Watch, look_features
-from manta.training.images import Streamed, Supply
+from manta.training.evaluations import RunEvaluations
+from manta.training.health import ROWS, CollapseMonitor, embed_plain
+from manta.training.images import ImageSource, StreamedImages
+from manta.training.ranks import Ranks, is_distributed
+from manta.training.run_log import RunLog
 from manta.training.step import TrainStep
 from manta.training.task import Rung, Task
 
 DRAIN_SECONDS = 20.0
 """How long a finished run waits for the tracking server to take the last metrics."""
-ONLINE_BANK, ONLINE_QUERIES = 5_000, 1_000
-"""Rows that evaluations during training use; the final one uses `EvaluationConfig`'s limits."""
 
 
-def train_loop(task: dict[str, Any]) -> dict[str, Any] | None:
-    """The worker function. Returns the run's numbers on rank 0; a stop by the watch is a result,
-    not a crash."""
+def train_loop(task: Task) -> dict[str, Any] | None:
+    """Train and evaluate on one rank; return the run's numbers on rank 0.
+
+    A stop by the collapse monitor is a result, not a crash. So is an error that the user must mend:
+    it would be the same at the next try, and Ray would try again.
+    """
     try:
-        worker = Worker(Task(**task))
+        worker = Worker(task)
         try:
             with worker.sampling():
                 return worker.run()
         finally:
             worker.close()
     except MantaError as error:
-        # What the user must mend does not mend itself: returned, so that Ray does not try again.
-        # Among several ranks it is raised, since the others would wait for this one.
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            raise
+        if is_distributed():
+            raise  # the other ranks would wait for this one
         return {"error": {"kind": type(error).__name__, "message": str(error)}}
 
 
@@ -69,56 +56,65 @@ class Worker:
     """One rank of a run.
 
     Args:
-        supply: of images; by default a stream of this worker's own.
+        images: where they come from; by default a stream of this worker's own.
     """
 
-    def __init__(self, task: Task, supply: Supply | None = None) -> None:
+    def __init__(self, task: Task, images: ImageSource | None = None) -> None:
         self.task = task
-        self.experiment: Experiment = from_mapping(task.experiment)
+        self.experiment = task.experiment
         config = self.experiment.train
-        self.distributed = (
-            dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        )
-        self.rank, self.world = (
-            (dist.get_rank(), dist.get_world_size()) if self.distributed else (0, 1)
-        )
+        self.ranks = Ranks.current()
         self.device = torch.device(task.device) if task.device is not None else _device()
+        # Threads and the allocator first: both must be set before torch computes anything.
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         if self.device.type == "cpu":
             keep_freed_memory()
+        # Seeded on every rank alike, before anything is drawn: ranks must build the same weights.
         seed_everything(config.seed)
-        self.manifest: Manifest = open_dataset(task.dataset)
-        self.supply = supply or Streamed(
-            self.manifest, self.experiment, task.executor, task.decode_tasks
+        manifest = open_dataset(task.dataset)
+        images = images or StreamedImages(
+            manifest, self.experiment, task.executor, task.decode_tasks
         )
+        self.images = images
         self.folder = RunFolder(task.folder)
-        self.plan = plan_of(self.experiment, self.manifest)
+        self.plan = plan_of(self.experiment, manifest)
         self.total_steps = total_steps(self.experiment, self.plan)
+        materials = local_paths(self.experiment, self.folder)
         self.step = TrainStep(
             self.experiment,
-            build_objective(
-                self.experiment, self.manifest, local_paths(self.experiment, self.folder)
-            ).to(self.device),
+            build_objective(self.experiment, manifest, materials).to(self.device),
             device=self.device,
             total_steps=self.total_steps,
         )
-        self.lease = Lease(self.folder, task.attempt)
+        lease = Lease(self.folder, task.attempt)
         self.checkpoints = Checkpoints(
             self.folder,
-            self.lease,
+            lease,
             keep_last=config.keep_last,
             select=self.experiment.evaluation.select,
         )
-        self.watch = Watch(self.experiment.watch)
+        self.evaluations = RunEvaluations(
+            self.experiment,
+            manifest,
+            self.plan,
+            self.step,
+            images,
+            with_untrained=task.evaluates_untrained,
+        )
+        self.monitor = CollapseMonitor(self.experiment.watch)
         self.clock = Clock(started=task.started)
-        self.log = self._open_log() if self.rank == 0 else None
+        self.log = RunLog(self.folder, lease, task, rank=self.rank)
         self.last_metrics: dict[str, float] = {}
-        self.assessed = False
         self.done = 0
 
+    @property
+    def rank(self) -> int:
+        """Number of this process among those of the run; rank 0 writes."""
+        return self.ranks.rank
+
     def run(self) -> dict[str, Any] | None:
-        """Train from the newest checkpoint to the end, then evaluate."""
+        """Train from the newest checkpoint to the end, then evaluate; return the run's numbers."""
         stopped: TrainingStopped | None = None
         try:
             for _ in self.train():
@@ -126,19 +122,11 @@ class Worker:
             self._save(self.done)
         except TrainingStopped as error:
             stopped = error
+        # The last checkpoint is whole before minutes of evaluation, during which a kill may come.
         self.checkpoints.wait()
-        everything = due_evaluators(self.experiment.evaluation)
-        assessment = (
-            self._assess(everything, final=True)
-            if stopped is None and self.plan.held_out_rows
-            else None
-        )
         metrics: dict[str, float] = {}
-        if assessment is not None:
-            metrics = assessment.metrics(everything)
-            self._write(self.done, metrics, force=True)
-            save_assessment(self.folder, self.experiment, assessment, metrics, step=self.done)
-            self._mirror_log()
+        if stopped is None and self.evaluations.possible:
+            metrics = self._evaluate_at_the_end()
         return self._result(metrics, stopped)
 
     def train(
@@ -150,11 +138,15 @@ class Worker:
             each evaluation during training, the checkpoint of which is being written by then.
 
         Raises:
-            TrainingStopped: the watch ended it.
+            TrainingStopped: the collapse monitor ended it.
         """
         self.done = self._restore() if source is None else self._take_over(*source)
-        batches = self.supply.batches(
-            self.plan, rank=self.rank, world=self.world, start=self.done, stop=self.total_steps
+        batches = self.images.batches(
+            self.plan,
+            rank=self.rank,
+            world=self.ranks.world,
+            start=self.done,
+            stop=self.total_steps,
         )
         with contextlib.closing(batches):
             for batch in batches:
@@ -163,128 +155,102 @@ class Worker:
                 self.clock.stepped()
                 self.done = batch.step + 1
                 metrics = self._after(batch, terms, self.done)
-                if self.done == 1 and self.rank == 0 and not self.task.trial:
+                if self.done == 1 and self.rank == 0 and self.task.saves_views:
                     save_views(self.folder, self.step.views, batch, self.experiment.train.seed)
                 self.clock.step_done(self.experiment.train.batch_size)
                 if metrics is not None:
+                    # Whoever takes the rung may think about it for long, or never come back: all of
+                    # the step is done and counted before.
                     yield Rung(self.done, metrics | self.clock.rates())
                     self.clock.go_on()
 
     def sampling(self) -> contextlib.AbstractContextManager[Any]:
-        """Rank 0 logs how busy the machine is meanwhile."""
-        return SystemSampler(self.log) if self.log is not None else contextlib.nullcontext()
+        """Return a context in which rank 0 logs the load of the machine."""
+        return self.log.sampling()
 
     def agreed(self, go_on: bool) -> bool:
-        """What rank 0 says, on every rank."""
-        if not self.distributed:
-            return go_on
-        box = [go_on]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+        """Return the decision of rank 0, on every rank."""
+        return self.ranks.from_first(go_on)
 
     def close(self, timeout: float = DRAIN_SECONDS) -> None:
-        if self.log is not None:
-            self.log.close(timeout=timeout)
+        """Close the log; wait at most `timeout` seconds for the tracking server."""
+        self.log.close(timeout)
 
     def _after(
         self, batch: RankBatch, terms: dict[str, Tensor], done: int
     ) -> dict[str, float] | None:
-        """Everything between two steps, each at its cadence. Returns the numbers of an
-        evaluation."""
+        """Do what is due between two steps; return the numbers of an evaluation, if one was due."""
         config = self.experiment.train
-        saves = done % self._checkpoint_every == 0 and done < self.total_steps
+        every = config.checkpoint_every or self.plan.steps_per_epoch
+        saves = done % every == 0 and done < self.total_steps
         if done % config.log_every == 0 or saves or done in (1, self.total_steps):
-            numbers = self._numbers(terms)
-            self.watch.check_finite(numbers, done)
+            numbers = self.ranks.mean(terms, self.device)
+            # Before anything is saved: a checkpoint with NaN would be what a resume starts from.
+            self.monitor.check_finite(numbers, done)
             digest = float(zlib.crc32(batch.index.numpy().tobytes()) & 0xFFFFFF)
-            self._write(done, numbers | self.clock.rates() | {"batch_digest": digest})
+            self.log.write(done, numbers | self.clock.rates() | {"batch_digest": digest})
             self.last_metrics = numbers
-        if self.watch.due(done):
-            self._write(done, self.watch.look(self._look(batch.images), done))
+        if self.monitor.due(done):
+            self.log.write(done, self.monitor.check(self._features(batch.images), done))
+        # Evaluated before it is saved: the checkpoint carries the metrics that choose the best one.
         metrics = self._evaluate_if_due(done)
         if saves or metrics is not None:
             self._save(done)
         return metrics
 
     def _evaluate_if_due(self, done: int) -> dict[str, float] | None:
-        """The numbers, empty on other ranks than 0; None where nothing was due."""
-        per_epoch = self.plan.steps_per_epoch
-        due = due_evaluators(self.experiment.evaluation, epoch=done / per_epoch, span=1 / per_epoch)
-        assessed_later = done == self.total_steps and not self.task.trial
-        if not due or assessed_later or not self.plan.held_out_rows:
+        """Return an evaluation's numbers, empty on ranks other than 0; None where none was due."""
+        due = self.evaluations.due(done)
+        left_to_run = done == self.total_steps and not self.task.evaluates_last_step
+        if not due or left_to_run or not self.evaluations.possible:
             return None
         metrics: dict[str, float] = {}
         with self.clock.paused():
-            assessment = self._assess(due, final=False)
-            if assessment is not None:
-                metrics = assessment.metrics(due)
-                self._write(done, metrics, force=True)
+            features = self.evaluations.embed(due, final=False)
+            if features is not None:
+                metrics = features.metrics(due)
+                self.log.write(done, metrics, force=True)
                 self.last_metrics = self.last_metrics | metrics
         return metrics
 
-    def _assess(self, evaluators: list[Evaluator[Any]], *, final: bool) -> SplitFeatures | None:
-        limits = self.experiment.evaluation
-        subjects = {"": self.step.objective.exported}
-        if final or not (
-            self.assessed or self.task.trial
-        ):  # the untrained encoder's numbers do not change
-            subjects["random"] = self._untrained()
-        self.assessed = True
-        bank_rows = limits.bank_rows if final else min(ONLINE_BANK, limits.bank_rows)
-        query_rows = limits.query_rows if final else min(ONLINE_QUERIES, limits.query_rows)
-        return embed_splits(
-            subjects,
-            SplitRows(self.manifest, self.plan.holdout, "bank", bank_rows),
-            SplitRows(self.manifest, self.plan.holdout, "queries", query_rows),
-            prepare=self.step.views.plain,
-            size=self.experiment.data.canonical_size,
-            device=self.device,
-            read=self.supply.read,
-            augment=augmentation(self.experiment.views, self.experiment.data.image_size),
-            views=required_views(evaluators),
-        )
-
-    def _untrained(self) -> encoders.Encoder:
-        """The encoder as it was before the first step, settled: the same seed gives the same
-        weights."""
-        with torch.random.fork_rng(range(torch.cuda.device_count())):  # seeding is of every device
-            fresh = untrained_encoder(self.experiment).to(self.device)
-        limit = min(untrained.ROWS, self.experiment.evaluation.bank_rows)
-        rows = self.supply.read(
-            SplitRows(self.manifest, self.plan.holdout, "bank", limit), rank=0, world=1
-        )
-        plain = self.step.views.plain
-        untrained.recalibrate_batchnorm(
-            fresh, (batch.images for batch in rows), lambda images: plain(images.to(self.device))
-        )
-        return fresh
+    def _evaluate_at_the_end(self) -> dict[str, float]:
+        """Run every evaluator on all rows, and keep the results; return the numbers on rank 0."""
+        evaluators = self.evaluations.all()
+        features = self.evaluations.embed(evaluators, final=True)
+        if features is None:
+            return {}
+        metrics = features.metrics(evaluators)
+        self.log.write(self.done, metrics, force=True)
+        save_evaluation(self.folder, self.experiment, features, metrics, step=self.done)
+        self.log.mirror()
+        return metrics
 
     def _restore(self) -> int:
-        """Load the newest whole checkpoint; returns the steps done."""
+        """Load the newest whole checkpoint; return the steps done."""
         newest = self.checkpoints.latest()
         if newest is None:
-            self._rewind(0)
+            # An attempt that ended before its first checkpoint may have logged some steps.
+            self.log.rewind(0)
             return 0
         expected = self.experiment.fingerprint()
         if newest.fingerprint != expected:
             raise RunError(
-                f"run {self.folder.name!r} was trained with another configuration ({newest.fingerprint}, now "
-                f"{expected}); resume it without overrides, or start a run of another --name"
+                f"run {self.folder.name!r} was trained with another configuration "
+                f"({newest.fingerprint}, now {expected}); resume it without overrides, or start a "
+                "run of another --name"
             )
         return self._take_over(self.checkpoints, newest)
 
     def _take_over(self, checkpoints: Checkpoints, checkpoint: CheckpointManifest) -> int:
-        """Go on from a checkpoint, perhaps of another run; returns the steps done."""
+        """Go on from a checkpoint, perhaps of another run; return the steps done."""
         checkpoints.load(checkpoint).restore(self.step.objective, self.step.optimizer)
         self.last_metrics = checkpoint.metrics
-        self._rewind(checkpoint.step)
+        self.log.rewind(checkpoint.step)
         return checkpoint.step
 
-    def _rewind(self, step: int) -> None:
-        if self.log is not None:
-            self.log.rewind(step)
-
     def _save(self, done: int) -> None:
+        """Start writing a checkpoint of the state after `done` steps."""
+        # Every rank takes part in the snapshot, and rank 0 gets it.
         state = snapshot(self.step.objective, self.step.optimizer, done)
         if state is not None:
             manifest = new_manifest(
@@ -296,53 +262,23 @@ class Worker:
                 metrics=self.last_metrics,
             )
             self.checkpoints.save(state, manifest)
-        self._mirror_log()
+        self.log.mirror()
 
-    def _mirror_log(self) -> None:
-        """A log beside a run folder on an object store is written on this machine; what resumes
-        needs it there."""
-        if self.log is None or self.folder.is_local:
-            return
-        for path in (self.log.path, self.log.path.with_suffix(".shipped")):
-            if path.exists():
-                self.folder.write(path.read_bytes(), path.name)
-
-    @property
-    def _checkpoint_every(self) -> int:
-        return self.experiment.train.checkpoint_every or self.plan.steps_per_epoch
-
-    def _numbers(self, terms: dict[str, Tensor]) -> dict[str, float]:
-        """Terms as plain numbers, averaged over ranks: the global batch's."""
-        names = sorted(terms)
-        values = torch.stack([terms[name].detach().float().to(self.device) for name in names])
-        if self.distributed:
-            dist.all_reduce(values)
-            values /= self.world
-        return dict(zip(names, values.tolist(), strict=True))
-
-    def _look(self, images: Tensor) -> Tensor:
-        prepared = self.step.views.plain(images[: max(256 // self.world, 1)].to(self.device))
-        features = look_features(self.step.objective.exported, prepared)
-        if not self.distributed:
-            return features
-        parts = [torch.empty_like(features) for _ in range(self.world)]
-        dist.all_gather(parts, features.contiguous())
-        return torch.cat(parts)
-
-    def _write(self, done: int, numbers: dict[str, float], *, force: bool = False) -> None:
-        if self.log is not None:
-            self.lease.verify(at_most_every=0.0 if force else 5.0)
-            self.log.log(done, numbers)
-
-    def _open_log(self) -> MetricLog:
-        path = local_copy(self.folder, "metrics.jsonl", "metrics.shipped")
-        return MetricLog(path, uri=self.task.tracking_uri, run_id=self.task.run_id)
+    def _features(self, images: Tensor) -> Tensor:
+        """Return features of some images of every rank's batch, for the collapse monitor."""
+        share = images[: max(ROWS // self.ranks.world, 1)]
+        prepared = self.step.views.plain(share.to(self.device))
+        return self.ranks.gather(embed_plain(self.step.objective.exported, prepared))
 
     def _result(
         self, metrics: dict[str, float], stopped: TrainingStopped | None
     ) -> dict[str, Any] | None:
+        """Return what the driver is told, on rank 0."""
         if self.rank != 0:
             return None
+        diagnosis = None
+        if stopped is not None:
+            diagnosis = {"diagnosis": stopped.diagnosis, "message": str(stopped)}
         return {
             "steps": self.done,
             "epochs": self.done / self.plan.steps_per_epoch,
@@ -351,14 +287,13 @@ class Worker:
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "loss": self.last_metrics.get("loss"),
             "metrics": metrics,
-            "metrics_pending": self.log.close(timeout=DRAIN_SECONDS) if self.log is not None else 0,
-            "stopped": None
-            if stopped is None
-            else {"diagnosis": stopped.diagnosis, "message": str(stopped)},
+            "metrics_pending": self.log.close(DRAIN_SECONDS),
+            "stopped": diagnosis,
         }
 
 
 def _device() -> torch.device:
+    """Return the GPU that Ray Train gave this worker, or the CPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     import ray.train.torch

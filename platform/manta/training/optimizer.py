@@ -1,4 +1,4 @@
-"""The optimizer, and the schedules that move it."""
+"""The optimizer, and the schedules of its learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from manta.config import OptimizerConfig
 from manta.errors import ConfigError
 from manta.schedules import value_of
 
+# timm takes over a second to import, and a driver may not need it: it is imported in the function.
 UNDECAYED_NAMES = ("cls_token", "pos_embed", "mask_token", "reg_token", "dist_token", "temperature")
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Two groups: what weight decay shrinks, and biases, norms and tokens, which it leaves alone.
+    """Return timm's optimizer of that name over a model's trainable parameters.
+
+    It has two groups: what weight decay shrinks, and biases, norms and tokens, which it leaves
+    alone.
 
     Raises:
         ConfigError: timm knows no such optimizer, or refuses an argument.
     """
-    from timm.optim import (
-        create_optimizer_v2,
-        list_optimizers,
-    )  # timm takes over a second; a driver may not need it
+    from timm.optim import create_optimizer_v2, list_optimizers
 
     if config.name not in list_optimizers():
         raise ConfigError(
-            f"optimizer.name: timm has no optimizer {config.name!r}; try adamw, sgd, lars, lamb or muon"
+            f"optimizer.name: timm has no optimizer {config.name!r}; try adamw, sgd, lars, lamb "
+            "or muon"
         )
     decayed: list[nn.Parameter] = []
     undecayed: list[nn.Parameter] = []
@@ -56,8 +58,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 def set_schedules(
     optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, total: int
 ) -> dict[str, float]:
-    """Put this step's learning rate and weight decay into the optimizer; returns them for the
-    log."""
+    """Put the learning rate and weight decay of `step` into the optimizer; return both."""
     lr = config.lr * config.schedule.value(step, total)
     weight_decay = value_of(config.weight_decay, step, total)
     for group in optimizer.param_groups:

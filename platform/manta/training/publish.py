@@ -1,4 +1,4 @@
-"""What follows training: the exported model, its registration, the report, the summary."""
+"""The end of a run: the exported model, its registration, the report, the summary."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PIECES = (
     "artifacts/samples.npz",
     "artifacts/views.npz",
 )
-"""What plots and page are drawn from."""
+"""Files that plots and page are drawn from."""
 
 
 def publish(
@@ -45,10 +45,14 @@ def publish(
     model: bool,
     notify: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Everything after the last step. A tracking server that is away costs the upload, not the run.
+    """Do everything that follows the last step, and return the summary.
 
-    Returns:
-        The summary.
+    A tracking server that is away costs the upload, not the run.
+
+    Args:
+        result: what the loop returned.
+        model: export and register the encoder, and mark the run as finished; False for a run that
+            was stopped, which only gets its page.
     """
     checkpoints = Checkpoints(folder, None)
     newest = checkpoints.latest()
@@ -66,7 +70,8 @@ def publish(
         notify("exporting the encoder")
         encoder = exported_encoder(folder, experiment, manifest, newest)
         facts["parameters"] = sum(p.numel() for p in encoder.parameters())
-        folder.update_json(facts, "run.json")  # the model's card tells them
+        # Before the model is registered: its card reads them.
+        folder.update_json(facts, "run.json")
         try:
             summary["model_uri"] = _register(folder, experiment, tracker, run_id, encoder, result)
         except TrackingError as error:
@@ -82,9 +87,11 @@ def publish(
                 tracker.finish(run_id, "FINISHED")
         except TrackingError as error:
             notify(
-                f"the tracking server does not have everything; all of it is in {folder.url}: {error}"
+                "the tracking server does not have everything; all of it is in "
+                f"{folder.url}: {error}"
             )
     if model:
+        # Last: a folder with a summary is that of a finished run, which no resume goes on with.
         folder.write_json(summary, "summary.json")
     return summary
 
@@ -122,8 +129,11 @@ def _register(
     encoder: Encoder,
     result: dict[str, Any],
 ) -> str | None:
-    """Save the encoder's folder and log, register and alias the model; its URI, or None if
-    registering is off."""
+    """Save the encoder's folder; log, register and alias the model.
+
+    Returns:
+        Its URI, or None if registering is off.
+    """
     exported = export(experiment, encoder)
     with tempfile.TemporaryDirectory(prefix="manta-encoder-") as scratch:
         saved = save_encoder(exported, Path(scratch) / "encoder", config=experiment.encoder)
@@ -147,8 +157,7 @@ def _register(
 
 
 def _upload(folder: RunFolder, drawn: Path, tracker: Tracker, run_id: str) -> None:
-    """Small things that people look at go to the run; checkpoints stay where they are and are
-    pointed to."""
+    """Upload what people look at to the run; tags say where checkpoints are, which stay there."""
     tracker.set_tags(
         run_id, {"manta.folder": folder.url, "manta.checkpoints": folder.url_of("checkpoints")}
     )

@@ -1,4 +1,4 @@
-"""One optimizer step. No Ray, no files: views, forward, backward, update."""
+"""One optimizer step, without Ray and files."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from manta.training.optimizer import build_optimizer, set_schedules
 from manta.views import Views
 
 SMALLEST_IN_BF16 = 24
+"""Side in pixels of the smallest view that "auto" computes in bf16 on a CPU."""
 
 
 class TrainStep:
-    """What happens to one batch on one rank.
+    """One optimizer step on one rank: views, forward, backward, update.
 
     Args:
         experiment: the run's description.
@@ -52,6 +53,7 @@ class TrainStep:
         )
         if config.channels_last:
             objective.to(memory_format=torch.channels_last)
+        # Before the model is wrapped and the optimizer built, which hold its modules.
         self.objective = synchronise(objective)
         if config.compile:
             self.objective.encoder.compile()
@@ -71,8 +73,7 @@ class TrainStep:
 
         Returns:
             Detached scalars on the device, by name: "loss", the objective's terms, "gradient_norm",
-                and floats of
-            the schedules.
+            and, on the CPU, "lr" and "weight_decay".
         """
         config = self.experiment.train
         progress = Progress(step, self.total_steps, config.seed)
@@ -82,20 +83,21 @@ class TrainStep:
         terms: dict[str, Tensor] = {}
         for batch, last in self._micro_batches(images, index, progress):
             with self._maybe_unsynchronised(last), self.autocast():
-                found = self.model(batch, progress)
-                (found["loss"] / config.accumulate).backward()
-            for name, value in found.items():
+                losses = self.model(batch, progress)
+                (losses["loss"] / config.accumulate).backward()
+            for name, value in losses.items():
                 share = value.detach() / config.accumulate
                 terms[name] = terms[name] + share if name in terms else share
         limit = config.clip if config.clip is not None else float("inf")
         terms["gradient_norm"] = nn.utils.clip_grad_norm_(self.objective.parameters(), limit)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        # After the update: momentum teachers follow the new weights.
         self.objective.after_step(progress)
         return terms | {name: torch.tensor(value) for name, value in scheduled.items()}
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """Mixed precision as configured."""
+        """Return the context of mixed precision, as configured."""
         return torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
         )
@@ -126,7 +128,8 @@ class TrainStep:
         return DistributedDataParallel(
             self.objective,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            broadcast_buffers=False,  # statistics are synchronised, teachers follow the same rule on every rank
+            # Statistics are synchronised, and teachers follow the same rule on every rank.
+            broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
 
@@ -139,7 +142,7 @@ class TrainStep:
 def resolve_precision(
     precision: str, device: torch.device, *, smallest: int
 ) -> Literal["bf16", "float32"]:
-    """ "auto" is bf16 where the hardware multiplies in it, else float32.
+    """Return the precision; "auto" is bf16 where the hardware multiplies in it, else float32.
 
     Args:
         smallest: side of the smallest view. Below 24 pixels, networks that divide it by 32 end in

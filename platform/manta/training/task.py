@@ -1,33 +1,39 @@
-"""What the driver hands to its workers, and what they hand back between rungs."""
+"""What the driver gives to its workers, and what they give back between rungs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from manta.config import Experiment
 from manta.data.stream import Executor
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What the driver hands to its workers; plain data, since it crosses machines.
+    """Everything that a worker needs to train; it is pickled on its way.
 
     Attributes:
-        experiment: resolved, as plain data.
+        experiment: validated where the task was made, and nowhere after.
         dataset: location of the ingested dataset.
         folder: URL of the run's folder.
-        attempt: the lease's.
-        run_id, tracking_uri: of the MLflow run.
+        attempt: number of the lease under which the worker may write.
+        run_id: of the MLflow run; without one, no metrics are logged.
+        tracking_uri: of the MLflow server.
         started: wall-clock time at which the user's command started.
         threads: torch threads of a worker.
-        decode_tasks: at a time, for each worker.
-        device: None: the GPU that Ray Train gives, or the CPU.
-        trial: one of a study: evaluated at its own cadence only, on few rows, the last step
-            included.
+        decode_tasks: decode tasks at a time, for each worker.
+        executor: what decodes: Ray tasks, or the worker itself.
+        device: None takes the GPU that Ray Train gives, or the CPU.
+        saves_views: the first step leaves a contact sheet of views for the report.
+        evaluates_untrained: the first evaluation during training measures the untrained encoder
+            too.
+        evaluates_last_step: evaluators that are due at the last step run as at any other; without
+            it that is left to the evaluation at the end, which uses more rows.
         components: of the user's own; `manta.training.components` registers them on arrival.
     """
 
-    experiment: dict[str, Any]
+    experiment: Experiment
     dataset: str
     folder: str
     attempt: str
@@ -38,7 +44,9 @@ class Task:
     decode_tasks: int | None = None
     executor: Executor = "ray"
     device: str | None = None
-    trial: bool = False
+    saves_views: bool = True
+    evaluates_untrained: bool = True
+    evaluates_last_step: bool = False
     components: tuple[Any, ...] = ()
 
 

@@ -16,7 +16,7 @@ from manta.config import Experiment
 from manta.data import Manifest, open_dataset
 from manta.errors import TrackingError, TrainingStopped
 from manta.evaluation.online import due_evaluators
-from manta.materials.make import provide
+from manta.materials.make import prepare_materials
 from manta.runs.build import plan_of, total_steps
 from manta.runs.checkpoint import Checkpoints
 from manta.runs.lease import Lease
@@ -176,10 +176,12 @@ class Attempt:
         # What the objective needs before its first step: the study's, or this trial's own where it
         # drew another.
         reuse(experiment, self.folder, task.study)
-        provide(experiment, manifest, self.folder, tracker, runs=task.runs, notify=_log.info)
+        prepare_materials(
+            experiment, manifest, self.folder, tracker, runs=task.runs, notify=_log.info
+        )
         gpu = resources.gpus > 0 and torch.cuda.is_available()
         order = Task(
-            experiment=experiment.model_dump(mode="json"),
+            experiment=experiment,
             dataset=task.dataset,
             folder=self.folder.url,
             attempt=lease.attempt,
@@ -190,7 +192,9 @@ class Attempt:
             decode_tasks=1,
             # Ray Train gives each of several workers its own.
             device=None if resources.workers > 1 else "cuda" if gpu else "cpu",
-            trial=True,
+            saves_views=False,
+            evaluates_untrained=False,
+            evaluates_last_step=True,
             components=task.components,
         )
         shared = task.shared

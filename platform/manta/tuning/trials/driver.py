@@ -15,7 +15,7 @@ from manta.cluster import connect
 from manta.config import Experiment
 from manta.data import open_dataset, prepare
 from manta.errors import ConfigError, ResourceError, TrackingError
-from manta.materials.make import provide
+from manta.materials.make import prepare_materials
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.build import plan_of
 from manta.runs.folder import RunFolder, default_cache
@@ -23,9 +23,9 @@ from manta.runs.lease import Lease
 from manta.runs.store import Notify, default_store
 from manta.tracking import Tracker
 from manta.training.components import own_components
-from manta.training.images import Shared
-from manta.training.loop import ONLINE_BANK, ONLINE_QUERIES
-from manta.training.run import preflight
+from manta.training.evaluations import ONLINE_BANK, ONLINE_QUERIES
+from manta.training.images import CachedImages
+from manta.training.preflight import preflight
 from manta.tuning.space.read import read_space
 from manta.tuning.study.creation import merged, new_folder, open_folder, whole_of
 from manta.tuning.study.folders import trials_folder
@@ -99,7 +99,7 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     for name in settings.compare:
         metric(name)  # refuses an unknown name
     saved = open_folder(folder, request, settings, whole, manifest, dataset, tracker)
-    provide(recipe, manifest, folder, tracker, runs=request.runs, notify=request.notify)
+    prepare_materials(recipe, manifest, folder, tracker, runs=request.runs, notify=request.notify)
     study = StoredStudy(folder, space, settings, recipe, metrics, saved)
     with _running(tracker, saved["study_run_id"]):
         trials = _Search(study, request, resources, dataset, tracker).run()
@@ -248,10 +248,10 @@ class _Search:
             )
 
 
-def _shared(recipe: Experiment, dataset: str, notify: Notify) -> Shared | None:
+def _shared(recipe: Experiment, dataset: str, notify: Notify) -> CachedImages | None:
     """Decode once for all trials. Returns None if that does not fit."""
     try:
-        return Shared.decode(recipe, dataset, bank=ONLINE_BANK, queries=ONLINE_QUERIES)
+        return CachedImages.decode(recipe, dataset, bank=ONLINE_BANK, queries=ONLINE_QUERIES)
     except ResourceError:
         notify("the decoded images do not fit into the object store: each trial decodes for itself")
         return None

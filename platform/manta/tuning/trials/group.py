@@ -12,7 +12,7 @@ import ray
 from manta.errors import RunError, TrainingStopped
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
-from manta.training.images import Shared
+from manta.training.images import CachedImages
 from manta.training.loop import Worker
 from manta.training.task import Rung, Task
 from manta.tuning.trials.allocate import TrialResources
@@ -56,7 +56,7 @@ class Group:
     leak its placement group.
     """
 
-    def __init__(self, task: Task, shared: Shared | None, resources: TrialResources) -> None:
+    def __init__(self, task: Task, shared: CachedImages | None, resources: TrialResources) -> None:
         self.task, self.shared, self.resources = task, shared, resources
         self._gate: Any = None
         self._thread: threading.Thread | None = None

@@ -1,0 +1,106 @@
+"""Evaluations of an encoder during and after its training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from manta.config import Experiment
+from manta.data import Manifest, Plan
+from manta.encoders import Encoder
+from manta.evaluation import untrained
+from manta.evaluation.augmented import augmentation, required_views
+from manta.evaluation.online import SplitFeatures, due_evaluators, embed_splits
+from manta.evaluation.rows import SplitRows
+from manta.evaluators import Evaluator
+from manta.runs.build import untrained_encoder
+from manta.training.images import ImageSource
+from manta.training.step import TrainStep
+
+ONLINE_BANK, ONLINE_QUERIES = 5_000, 1_000
+"""Rows that evaluations during training use; the final one uses `EvaluationConfig`'s limits."""
+
+
+class RunEvaluations:
+    """The evaluations of one run, in which all of its ranks take part.
+
+    Args:
+        with_untrained: the first evaluation during training embeds with the untrained encoder too.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        manifest: Manifest,
+        plan: Plan,
+        step: TrainStep,
+        images: ImageSource,
+        *,
+        with_untrained: bool,
+    ) -> None:
+        self.experiment = experiment
+        self.manifest = manifest
+        self.plan = plan
+        self.step = step
+        self.images = images
+        self._untrained_next = with_untrained
+
+    @property
+    def possible(self) -> bool:
+        """Whether rows are held out for evaluations."""
+        return self.plan.held_out_rows > 0
+
+    def all(self) -> list[Evaluator[Any]]:
+        """Return every evaluator of the experiment."""
+        return due_evaluators(self.experiment.evaluation)
+
+    def due(self, done: int) -> list[Evaluator[Any]]:
+        """Return the evaluators whose cadence ends with step `done`."""
+        per_epoch = self.plan.steps_per_epoch
+        epoch, span = done / per_epoch, 1 / per_epoch
+        return due_evaluators(self.experiment.evaluation, epoch=epoch, span=span)
+
+    def embed(self, evaluators: list[Evaluator[Any]], *, final: bool) -> SplitFeatures | None:
+        """Embed bank and queries; rank 0 gets the features, the others None.
+
+        Args:
+            final: with all rows that the configuration allows, and the untrained encoder beside the
+                trained one.
+        """
+        limits = self.experiment.evaluation
+        encoders = {"": self.step.objective.exported}
+        # The untrained encoder's numbers do not change, so one evaluation during training has them.
+        if final or self._untrained_next:
+            encoders["random"] = self._untrained()
+        self._untrained_next = False
+        bank_rows = limits.bank_rows if final else min(ONLINE_BANK, limits.bank_rows)
+        query_rows = limits.query_rows if final else min(ONLINE_QUERIES, limits.query_rows)
+        return embed_splits(
+            encoders,
+            SplitRows(self.manifest, self.plan.holdout, "bank", bank_rows),
+            SplitRows(self.manifest, self.plan.holdout, "queries", query_rows),
+            prepare=self.step.views.plain,
+            size=self.experiment.data.canonical_size,
+            device=self.step.device,
+            read=self.images.read,
+            augment=augmentation(self.experiment.views, self.experiment.data.image_size),
+            views=required_views(evaluators),
+        )
+
+    def _untrained(self) -> Encoder:
+        """Return the encoder as it was before the first step, its BatchNorm recalibrated.
+
+        The same seed gives the same weights.
+        """
+        # The seed is set on every device, and training goes on from its own random state.
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            encoder = untrained_encoder(self.experiment).to(self.step.device)
+        limit = min(untrained.ROWS, self.experiment.evaluation.bank_rows)
+        rows = SplitRows(self.manifest, self.plan.holdout, "bank", limit)
+        untrained.recalibrate_batchnorm(
+            encoder,
+            (batch.images for batch in self.images.read(rows, rank=0, world=1)),
+            lambda images: self.step.views.plain(images.to(self.step.device)),
+        )
+        return encoder
