@@ -69,7 +69,7 @@ import ray
 
 ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="error")
 run = manta.train(sys.argv[1], data="digits", name="own", overrides=TINY, progress=False)
-facts = {"metrics": dict(run.metrics), "losses": run.curves["loss"].tolist()}
+facts = {"metrics": dict(run.metrics), "losses": run.curves["loss"].dropna().tolist()}
 facts |= {"ray": ray.is_initialized(), "temperature": run.experiment.objective.temperature}
 study = manta.tune("space.yaml", run, name="search", trials=2, progress=False)
 facts |= {"states": study.table["state"].tolist(), "best": study.metrics["rankme"]}
