@@ -47,10 +47,10 @@ def print_components(kind: str, rows: list[dict[str, Any]]) -> None:
     out.print(table)
 
 
-def print_checks(found: Iterable[Check]) -> None:
-    """The doctor's findings."""
+def print_checks(checks: Iterable[Check]) -> None:
+    """Print the doctor's findings, each with what mends it."""
     table = Table("", "check", "found", "mend", box=None, header_style="bold")
-    for check in found:
+    for check in checks:
         table.add_row(_MARKS[check.status], check.name, escape(check.found), escape(check.mend))
     out.print(table)
 

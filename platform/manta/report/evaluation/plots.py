@@ -136,32 +136,32 @@ def curves(
     ]
     if not kept:
         return None
-    figure = go.Figure()
+    figure = _curve_figure([points for _, points in kept], axis, zero=zero)
     for place, (label, points) in enumerate(kept):
         _add_curve(figure, label, points, LIGHT.series[place % len(LIGHT.series)])
     paired = any(real(number.untrained) for _, points in kept for number in points.values())
     if paired:
         key = line_style(LIGHT.faint, dash="dash")
         figure.add_scatter(x=[None], y=[None], mode="lines", name="untrained", line=key)
-    longest_first = sorted((points for _, points in kept), key=len, reverse=True)
-    order = list(dict.fromkeys(label for points in longest_first for label in points))
+    figure.update_layout(showlegend=paired or len(kept) > 1)
+    return Chart(title, caption, figure, name=name)
+
+
+def _curve_figure(series: Sequence[Mapping[str, Number]], axis: str, *, zero: bool) -> go.Figure:
+    """Return an empty figure over the labels of all series, in the order of the longest."""
+    longest_first = sorted(series, key=len, reverse=True)
+    figure = go.Figure()
     figure.update_xaxes(
         type="category",
         categoryorder="array",
-        categoryarray=order,
+        categoryarray=list(dict.fromkeys(label for points in longest_first for label in points)),
         title=axis,
         fixedrange=True,
     )
     figure.update_yaxes(
         tickformat=".2~f", rangemode="tozero" if zero else "normal", fixedrange=True
     )
-    figure.update_layout(
-        height=_HEIGHT,
-        hovermode="x unified",
-        showlegend=paired or len(kept) > 1,
-        dragmode=False,
-    )
-    return Chart(title, caption, figure, name=name)
+    return figure.update_layout(height=_HEIGHT, hovermode="x unified", dragmode=False)
 
 
 def add_level(figure: go.Figure, value: float, colour: str, *, upright: bool = False) -> None:

@@ -105,8 +105,7 @@ def paired_up(charts: Sequence[Chart]) -> list[Chart]:
 
 
 def plot_script(charts: Sequence[Chart]) -> dict[str, Any]:
-    """Return what `plots.js` needs to draw the charts, as JSON knows it; None where a number is not
-    finite."""
+    """Return what `plots.js` needs to draw the charts, as JSON: None for numbers not finite."""
     return {
         "plots": [_plot(chart) for chart in charts],
         "template": TEMPLATE,

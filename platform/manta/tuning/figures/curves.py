@@ -97,14 +97,7 @@ def agreement(record: StudyRecord, taus: Mapping[str, float | None]) -> go.Figur
     shown = {name: trials for name, trials in pairs.items() if len(trials) > 1}
     if not shown:
         raise NotDrawn("Too few complete trials have both kNN and a metric that needs no labels.")
-    titles = []
-    for name in shown:
-        tau = taus[name]
-        titles.append(
-            f"{words.title(name)}: "
-            + ("tau not known" if tau is None else f"tau {tau:.2f}".replace("-", "−"))
-        )
-    figure, places = grid(len(shown), titles)
+    figure, places = grid(len(shown), [_with_tau(name, taus[name]) for name in shown])
     for (name, trials), (row, column) in zip(shown.items(), places, strict=True):
         for state in ("complete", "pruned"):
             there = [trial for trial in trials if trial.state == state]
@@ -131,6 +124,11 @@ def agreement(record: StudyRecord, taus: Mapping[str, float | None]) -> go.Figur
         meta="The better by the metric, the further to the right: points along a rising line mean "
         "that it ranks trials as kNN does. Open circles were pruned and do not count."
     )
+
+
+def _with_tau(metric: str, tau: float | None) -> str:
+    known = "tau not known" if tau is None else f"tau {tau:.2f}".replace("-", "−")
+    return f"{words.title(metric)}: {known}"
 
 
 def _pairs(record: StudyRecord, name: str) -> list[TrialRecord]:
