@@ -10,10 +10,10 @@ from typing import Any
 
 from manta.config import Experiment, from_mapping
 
-STARTS = ("untrained", "settled")
+STARTS = ("untrained", "recalibrated")
 """Names of untrained encoders: as built, and with BatchNorm's statistics of the bank's images.
 
-The statistics are worth points by themselves. Without BatchNorm there is no settled encoder.
+The statistics are worth points by themselves. Without BatchNorm there is no recalibrated encoder.
 """
 Record = dict[str, Any]
 

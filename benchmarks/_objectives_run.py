@@ -80,7 +80,7 @@ def run(job: Job, shared: CachedImages) -> Record:
         if job.trains:
             record = _train(job, experiment, shared)
         else:
-            record = _untrained(experiment, shared, recalibrate=job.name == "settled")
+            record = _untrained(experiment, shared, recalibrate=job.name == "recalibrated")
     except Exception as error:
         record = {"failed": _short(error)}
     return record | {"seconds": round(time.monotonic() - start, 1)}

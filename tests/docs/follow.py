@@ -66,7 +66,8 @@ class Reader:
         return self._shell(snippet)
 
     def _python(self, snippet: Snippet) -> str:
-        code = compile("\n" * snippet.line + snippet.code, str(snippet.page), "exec")
+        source = "\n" * snippet.line + snippet.code
+        code = compile(source, str(snippet.page), "exec", dont_inherit=True)
         with self._here() as output:
             try:
                 exec(code, self.names)
