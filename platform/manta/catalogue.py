@@ -1,4 +1,4 @@
-"""What `manta list` lists."""
+"""Listings of all that can be named: objectives, encoders, evaluators, recipes and so on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from manta.errors import ConfigError
 
 
 def entries(kind: str) -> list[dict[str, Any]]:
-    """One mapping a component, all with the same keys; JSON-able.
+    """Return one mapping for each component of a kind, all with the same keys; JSON-able.
 
     Raises:
         ConfigError: there is no such kind.
@@ -116,14 +116,14 @@ def _spaces() -> list[dict[str, Any]]:
 
 
 def _described(folder: Path) -> list[dict[str, Any]]:
-    found = []
+    rows = []
     for path in sorted(folder.glob("*.yaml")):
         tree = yaml.safe_load(path.read_text())
-        found.append(
+        rows.append(
             {
                 "name": path.stem,
                 "path": str(path),
                 "about": " ".join(tree.get("description", "").split()),
             }
         )
-    return found
+    return rows

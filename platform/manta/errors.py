@@ -5,7 +5,7 @@
     ├── DataError        a source that cannot be read, an empty or broken dataset
     ├── RunError         a run's name, folder, lease or checkpoint is not as needed
     ├── ResourceError    more CPUs, GPUs or memory asked for than can ever be had
-    ├── TrainingStopped  the watch ended a run: not finite, or collapsed
+    ├── TrainingStopped  the collapse monitor ended a run: not finite, or collapsed
     ├── TrackingError    the tracking store or the registry refused
     └── PromotionRefused the evidence for a model was not enough
 
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 
 class MantaError(Exception):
-    """Root of the tree. The message is one line and names the fix.
+    """Root of the errors that Manta raises on purpose. The message is one line and names the fix.
 
     Attributes:
         status: with which the command line ends.
@@ -47,7 +47,11 @@ class ResourceError(MantaError):
 
 
 class TrainingStopped(MantaError):
-    """The watch stopped a run; `diagnosis` is the tag that the run carries."""
+    """A run that was stopped, being not finite or collapsed.
+
+    Attributes:
+        diagnosis: "not-finite" or "collapsed", the tag that the run carries.
+    """
 
     def __init__(self, message: str, *, diagnosis: str) -> None:
         super().__init__(message)
@@ -67,14 +71,16 @@ class TrackingError(MantaError):
 
 
 class PromotionRefused(MantaError):
-    """A model was judged as asked, and did not earn the alias. Nothing is wrong but the model: a
-    status of its own."""
+    """A model that was evaluated as requested and did not earn the alias.
+
+    Nothing is wrong but the model, so it has a status of its own.
+    """
 
     status = 3
 
 
 def did_you_mean(word: Any, known: Iterable[Any]) -> str:
-    """What to append to a message about an unknown word: the nearest known one, or all of them."""
+    """Return what a message about an unknown word ends with: the nearest known one, or all."""
     words = [str(item) for item in known]
     if not words:
         return ""

@@ -58,8 +58,10 @@ class Registry(Generic[T]):
         return add
 
     def own(self) -> dict[str, T]:
-        """Return by name what was registered so far and is neither built in nor installed: the
-        components of this process's own script, notebook and modules."""
+        """Return the components, by name, of this process's own script, notebook and modules.
+
+        They are those that were registered so far and are neither built in nor installed.
+        """
         return {
             name: component
             for name, component in self._components.items()
@@ -105,6 +107,7 @@ class Registry(Generic[T]):
         return len(self._components)
 
     def items(self) -> Iterator[tuple[str, T]]:
+        """Yield every name with its component, sorted."""
         for name in self:
             yield name, self._components[name]
 

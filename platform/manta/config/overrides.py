@@ -199,7 +199,7 @@ def _default_schedule(part: Part | None, default: Any, change: Mapping[str, Any]
 
 
 def _is_name(part: Part, change: Any) -> bool:
-    """Whether a value is the short form of `name=value`."""
+    """Return whether a value is the short form of `name=value`."""
     if not isinstance(change, str) or not part.has_name:
         return False
     if part.kind is not SCHEDULE:
