@@ -12,9 +12,11 @@ from manta.data import open_dataset
 from manta.encoders import EncoderConfig, build, names
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import RunError
+from manta.models.restore import export, exported_encoder
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
+from manta.runs.store import find_run, load_experiment
 from manta.serving import ExportedEncoder, save_encoder
 from manta.tracking import Tracker, download_model
 
@@ -50,9 +52,6 @@ def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
 
 
 def _from_run(model: str, runs: str, folder: Path) -> Path:
-    from manta.models.restore import export, exported_encoder
-    from manta.runs.store import find_run, load_experiment
-
     try:
         run = find_run(runs, _run_part(model))
     except RunError as error:
@@ -105,8 +104,6 @@ def run_folder(model: str, runs: str) -> RunFolder | None:
     Raises:
         RunError: there is no such run.
     """
-    from manta.runs.store import find_run
-
     if model.startswith(("models:/", TIMM)) or (Path(model) / DESCRIPTION).exists():
         return None
     return find_run(runs, _run_part(model))

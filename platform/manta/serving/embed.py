@@ -110,7 +110,7 @@ def embed(
     pool = pool or Pool()
     before = done
     if todo:
-        load_features(files, layer)  # a wrong layer is said here, not by an actor
+        load_features(files, layer)  # a wrong layer raises here, not in an actor
         for written in _run((ray.put(files), ray.put(rows)), todo, place.url, job, pool):
             done += written
             progress(done, count)

@@ -73,16 +73,16 @@ class Tracker:
     @cached_property
     def experiment_id(self) -> str:
         with self._asking("open the experiment"):
-            found = self.client.get_experiment_by_name(self.experiment)
-            if found is None:
-                found = self._create_experiment()
-        if found.lifecycle_stage != "active":
+            experiment = self.client.get_experiment_by_name(self.experiment)
+            if experiment is None:
+                experiment = self._create_experiment()
+        if experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"the experiment {self.experiment!r} was deleted; restore it with "
-                f"`mlflow experiments restore --experiment-id {found.experiment_id}` or choose "
+                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` or choose "
                 "another tracking.experiment"
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
     def create_run(
         self,
