@@ -79,8 +79,8 @@ class Tracker:
         if experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"the experiment {self.experiment!r} was deleted; restore it with "
-                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` or choose "
-                "another tracking.experiment"
+                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}` or "
+                "choose another tracking.experiment"
             )
         return str(experiment.experiment_id)
 
