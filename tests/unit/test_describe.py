@@ -148,8 +148,10 @@ def test_without_a_name_the_command_lists_them():
     assert all(name in listed.output for name in (*SECTIONS, "study"))
     assert {one["name"] for one in json.loads(run("schedule", "--json").output)} == set(SCHEDULES)
     assert json.loads(run("objective", "dcl", "--json").output) == describe("objective", "dcl")
-    trials = json.loads(run("section", "study", "--json").output)["fields"][1]
+    study = json.loads(run("section", "study", "--json").output)["fields"]
+    trials = study[1]
     assert (trials["key"], trials["default"], trials["range"]) == ("study.trials", 32, ">= 1")
+    assert [row["key"] for row in study if len(row["description"]) < 6] == []
 
 
 def test_lists_show_a_whole_sentence():

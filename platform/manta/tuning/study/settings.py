@@ -24,7 +24,7 @@ class SchedulerConfig(_Section):
     A trial is evaluated every `min` of the resource; `max` is a whole trial.
     """
 
-    name: SchedulerName = "asha"
+    name: SchedulerName = Field("asha", description="which scheduler; none stops no trial early")
     unit: Unit = Field("epochs", description="of the resource that trials spend")
     min: int = Field(
         1, ge=1, description="resource between evaluations, and before any trial is stopped"
@@ -49,18 +49,20 @@ class ResourceSettings(_Section):
 
 
 class StudySettings(_Section):
-    """How a space is searched."""
+    """Settings of how a space is searched."""
 
     metric: list[str] = Field(
         default=["knn_top1"],
         min_length=1,
         description="what is optimised, the most important first",
     )
-    trials: int = Field(32, ge=1)
-    seed: int = Field(0, ge=0)
+    trials: int = Field(32, ge=1, description="configurations tried in all, the recipe first")
+    seed: int = Field(0, ge=0, description="of the sampler's draws")
     sampler: SamplerName | None = Field(None, description="None: tpe, or nsga2 for several metrics")
-    scheduler: SchedulerConfig = SchedulerConfig()
-    resources: ResourceSettings = ResourceSettings()
+    scheduler: SchedulerConfig = Field(
+        SchedulerConfig(), description="which trials are stopped early, and how long trials are"
+    )
+    resources: ResourceSettings = Field(ResourceSettings(), description="what a trial takes")
     compare: list[str] = Field(
         default=["rankme", "alpha_req_gap", "lidar", "silhouette"],
         description="metrics without labels that whole trials on labelled data end with, "
