@@ -194,22 +194,18 @@ def materials(experiment: Any, encoder: Any, folder: Path) -> dict[str, Path]:
     from manta.runs.materials import required
     from manta.serving import save_encoder
 
-    found = {}
+    paths = {}
     for name, material in required(experiment).items():
         if isinstance(material, ModelMaterial):
-            found[name] = save_encoder(
-                export(experiment, encoder), folder / name, config=experiment.encoder
-            ).folder
+            exported, config = export(experiment, encoder), experiment.encoder
+            paths[name] = save_encoder(exported, folder / name, config=config).folder
         else:
             highest = material.clusters if isinstance(material, ClusterMaterial) else 10
-            np.save(
-                folder / name,
-                np.random.default_rng(0).integers(0, highest, ROWS),
-                allow_pickle=False,
-            )
-            found[name] = folder / f"{name}.npy"
+            values = np.random.default_rng(0).integers(0, highest, ROWS)
+            np.save(folder / name, values, allow_pickle=False)
+            paths[name] = folder / f"{name}.npy"
     encoder.train()
-    return found
+    return paths
 
 
 @dataclass(frozen=True)

@@ -152,9 +152,9 @@ def untrained(objective: Objective[Any], seed: int) -> Encoder:
     """Return the encoder as `objective_of` gave it to the objective, which may have changed it."""
     shape = objective.exported.state_dict().keys()
     return next(
-        found
+        actual
         for backbone in ENCODERS
-        if (found := fresh(backbone, seed)).state_dict().keys() == shape
+        if (actual := fresh(backbone, seed)).state_dict().keys() == shape
     )
 
 

@@ -118,8 +118,8 @@ def test_msn_compares_masked_and_small_anchors_with_the_whole_target(
     else:
         codes = sinkhorn(targets, epsilon=0.025, iterations=iterations)
     terms = msn_terms(anchors, codes, temperature=0.1)
-    found = objective(batch, progress_at(0))
-    assert found["loss"].item() == pytest.approx(
+    actual = objective(batch, progress_at(0))
+    assert actual["loss"].item() == pytest.approx(
         terms.prediction.item() - 2 * terms.entropy.item(), rel=1e-9
     )
 
@@ -148,11 +148,11 @@ def test_msn_does_not_see_what_is_hidden_from_its_anchor() -> None:
         other = [
             replace(v, data=v.data.masked_fill(on_pixels, 7.0)) if v is view else v for v in batch
         ]
-        found = objective(Batch(other, batch.index), progress_at(0))["loss"].item()
-        assert (abs(found - loss) > 1e-6) == changed
+        actual = objective(Batch(other, batch.index), progress_at(0))["loss"].item()
+        assert (abs(actual - loss) > 1e-6) == changed
 
 
-def test_msn_says_which_encoder_it_needs() -> None:
+def test_msn_refuses_other_encoders_and_names_one() -> None:
     facts = DataFacts(rows=10, image_size=SIZE)
     convolutional = encoders.build(EncoderConfig(name="test_resnet"), image_size=SIZE)
     with pytest.raises(ConfigError, match="vit_tiny_patch16_224"):
@@ -207,17 +207,17 @@ def test_beclrs_positives_are_the_other_view_and_its_clusters_nearest(start: int
     both = torch.cat([view.data for view in batch])
     z = objective.projector(objective.encoder(both))
     targets = objective.teacher(both).roll(8, 0)
-    positives, found = targets.unsqueeze(1), torch.ones(16, 1, dtype=torch.bool)
+    positives, actual = targets.unsqueeze(1), torch.ones(16, 1, dtype=torch.bool)
     if start == 0:
         labels = memory.assign(targets, lambda statistic: statistic)
         near = nearest_in_memory(
             targets, memory.rows, count=3, labels=labels, memory_labels=memory.labels
         )
-        positives, found = (
+        positives, actual = (
             torch.cat([positives, near.rows], dim=1),
-            torch.cat([found, near.valid], dim=1),
+            torch.cat([actual, near.valid], dim=1),
         )
-    expected = attraction(objective.predictor(z), positives, found)
+    expected = attraction(objective.predictor(z), positives, actual)
     expected = expected + 0.3 * uniformity(*z.chunk(2), temperature=2.0)
     assert objective(batch, progress_at(2))["loss"].item() == pytest.approx(
         expected.item(), rel=1e-9
@@ -260,9 +260,9 @@ def test_lvm_meds_loss_weighs_edges() -> None:
     for weight in (0.0, 2.0):
         objective = objective_of("lvm_med", edge_loss=weight, dtype=torch.float64)
         terms[weight] = objective(batch_of(objective, 8, dtype=torch.float64), progress_at(0))
-        found = terms[weight]
-        assert found["loss"].item() == pytest.approx(
-            found["vertices"].item() + weight * found["edges"].item()
+        actual = terms[weight]
+        assert actual["loss"].item() == pytest.approx(
+            actual["vertices"].item() + weight * actual["edges"].item()
         )
     assert terms[0.0]["vertices"].item() == terms[2.0]["vertices"].item()
 
@@ -289,7 +289,7 @@ def test_lvm_meds_loss_weighs_edges() -> None:
         ("lvm_med", {"global_weight": 2}, "less than or equal to 1"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(
+def test_a_config_that_cannot_work_is_refused(
     name: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):
@@ -307,9 +307,7 @@ def test_a_config_that_cannot_work_says_why(
         ({"name": "scatnet"}, r"^objective\.partner: "),
     ],
 )
-def test_a_partner_that_cannot_be_built_is_said_to_be_the_partner(
-    partner: dict[str, Any], message: str
-) -> None:
+def test_an_error_of_the_partner_names_the_partner(partner: dict[str, Any], message: str) -> None:
     config = OBJECTIVES["mokd"].Config.model_validate({"name": "mokd", "partner": partner})
     with pytest.raises(ConfigError, match=message):
         OBJECTIVES["mokd"](

@@ -66,8 +66,8 @@ def test_mugs_compares_every_view_with_every_other_global_one_three_times() -> N
 
     def granules(encoder: nn.Module, heads: nn.Module, *sizes: Tensor) -> list[tuple[Tensor, ...]]:
         features = torch.cat([encoder(data) for data in sizes])
-        found = heads(features, nearest_in_memory(features, objective.memory.rows, count=8).rows)
-        return [granule.split(8) for granule in found]
+        actual = heads(features, nearest_in_memory(features, objective.memory.rows, count=8).rows)
+        return [granule.split(8) for granule in actual]
 
     targets = granules(objective.teacher, objective.teacher_heads, large)
     seen = granules(objective.encoder, objective.heads, large, small)
@@ -89,9 +89,9 @@ def test_mugs_compares_every_view_with_every_other_global_one_three_times() -> N
 def test_mugs_adds_three_losses_by_their_weights() -> None:
     weights = {"instance": 0.5, "local_group": 2.0, "group": 3.0}
     objective = objective_of("mugs", dtype=torch.float64, **weights)
-    found = objective(batch_of(objective, 8, dtype=torch.float64), progress_at(0))
-    expected = sum(weight * found[term].item() for term, weight in weights.items())
-    assert found["loss"].item() == pytest.approx(expected, rel=1e-12)
+    actual = objective(batch_of(objective, 8, dtype=torch.float64), progress_at(0))
+    expected = sum(weight * actual[term].item() for term, weight in weights.items())
+    assert actual["loss"].item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_only_mugs_local_groups_know_of_neighbours() -> None:
@@ -107,8 +107,8 @@ def test_only_mugs_local_groups_know_of_neighbours() -> None:
 
 def gradient_of(module: nn.Module, loss: Tensor) -> float:
     parameters = [value for value in module.parameters() if value.requires_grad]
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
-    return sum(float(value.norm()) for value in found if value is not None)
+    actual = torch.autograd.grad(loss, parameters, allow_unused=True, retain_graph=True)
+    return sum(float(value.norm()) for value in actual if value is not None)
 
 
 def transformed(head: nn.Module, cells: Tensor, query: Tensor | None = None) -> Tensor:
@@ -188,8 +188,8 @@ def test_mokds_students_hear_their_own_teacher_and_what_they_find_at_the_others(
             cross += distance(teachers[j][0][0], said[0], centres[0][j].mean, pairs) / 4
             for target, asking in searches:
                 query = cells[asking].sum(1) / cells[asking].shape[1]
-                found = transformed(objective.teacher_heads[j], teachers[j][1][target], query)
-                cross += distance([found], [said[1][asking]], 0.0, [(0, 0)]) / 4 / len(searches)
+                actual = transformed(objective.teacher_heads[j], teachers[j][1][target], query)
+                cross += distance([actual], [said[1][asking]], 0.0, [(0, 0)]) / 4 / len(searches)
     terms = objective(batch, progress_at(30))
     assert terms["self"].item() == pytest.approx(own, rel=1e-9)
     assert terms["cross"].item() == pytest.approx(cross, rel=1e-9)
@@ -243,9 +243,9 @@ def test_mokds_target_follows_both_the_query_and_the_cells_searched() -> None:
         torch.randn(4, 64, dtype=torch.float64),
         torch.randn(4, 9, 64, dtype=torch.float64),
     )
-    found = head.search(query, cells)
+    actual = head.search(query, cells)
     for other in (head.search(query.roll(1, 0), cells), head.search(query, cells.roll(1, 0))):
-        assert float((other - found).norm() / found.norm()) > 1e-3
+        assert float((other - actual).norm() / actual.norm()) > 1e-3
 
 
 def test_mokds_teachers_and_centres_follow_both_students() -> None:

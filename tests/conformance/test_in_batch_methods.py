@@ -42,7 +42,7 @@ def projections(objective: Objective[Any], batch: Batch) -> list[Tensor]:
     return of_views(nn.Sequential(objective.encoder, objective.projector), batch)
 
 
-def test_unisiam_aligns_with_what_is_stopped_and_spreads_with_both_sides() -> None:
+def test_unisiam_aligns_with_stopped_projections_and_spreads_both_sides() -> None:
     objective, batch = subject("unisiam", temperature=0.5, lambda_=0.7)
     z_a, z_b = projections(objective, batch)
     p_a, p_b = objective.predictor(torch.cat([z_a, z_b])).chunk(2)
@@ -51,8 +51,8 @@ def test_unisiam_aligns_with_what_is_stopped_and_spreads_with_both_sides() -> No
     assert loss_of(objective, batch) == pytest.approx(float(expected.detach()), rel=1e-9)
     weight = next(objective.encoder.parameters())
     (stopped,) = torch.autograd.grad(expected, weight)
-    (found,) = torch.autograd.grad(objective(batch, progress_at(0))["loss"], weight)
-    assert torch.allclose(found, stopped, rtol=1e-9, atol=1e-12)
+    (actual,) = torch.autograd.grad(objective(batch, progress_at(0))["loss"], weight)
+    assert torch.allclose(actual, stopped, rtol=1e-9, atol=1e-12)
 
 
 def test_cacr_has_one_view_more_than_positives() -> None:
@@ -91,8 +91,8 @@ def test_groco_lets_the_anchor_learn_alone_if_it_shall(stop_gradient: bool) -> N
     expected = torch.stack(losses).mean()
     assert loss_of(objective, batch) == pytest.approx(float(expected.detach()), rel=1e-9)
     weight = next(objective.encoder.parameters())
-    (found,) = torch.autograd.grad(objective(batch, progress_at(0))["loss"], weight)
-    assert torch.allclose(found, torch.autograd.grad(expected, weight)[0], rtol=1e-9, atol=1e-12)
+    (actual,) = torch.autograd.grad(objective(batch, progress_at(0))["loss"], weight)
+    assert torch.allclose(actual, torch.autograd.grad(expected, weight)[0], rtol=1e-9, atol=1e-12)
 
 
 def test_grocos_local_views_are_anchors_and_no_positives() -> None:
@@ -125,9 +125,9 @@ def test_amcl_sums_over_heads_that_share_the_temperature_network() -> None:
         total += float((terms.likelihood + 0.3 * terms.regulariser).detach())
         temperatures.append(float(terms.temperature))
     assert len(temperatures) == 2
-    found = objective(batch, progress_at(0))
-    assert float(found["loss"].detach()) == pytest.approx(total, rel=1e-9)
-    assert float(found["temperature"]) == pytest.approx(sum(temperatures) / 2)
+    actual = objective(batch, progress_at(0))
+    assert float(actual["loss"].detach()) == pytest.approx(total, rel=1e-9)
+    assert float(actual["temperature"]) == pytest.approx(sum(temperatures) / 2)
 
 
 def test_isogclr_keeps_a_temperature_for_each_sample() -> None:
@@ -174,9 +174,9 @@ def test_isogclr_keeps_a_temperature_for_each_sample() -> None:
         gamma=0.5,
         rho=0.4,
     )
-    found = objective(parts[1], progress_at(1))
-    assert float(found["loss"].detach()) == pytest.approx(float(again.loss.detach()), rel=1e-9)
-    assert float(found["temperature"]) == pytest.approx(float(temperature.mean()))
+    actual = objective(parts[1], progress_at(1))
+    assert float(actual["loss"].detach()) == pytest.approx(float(again.loss.detach()), rel=1e-9)
+    assert float(actual["temperature"]) == pytest.approx(float(temperature.mean()))
 
 
 def test_isogclrs_temperatures_stay_in_their_range() -> None:
@@ -208,7 +208,7 @@ def test_protoclr_takes_a_projector() -> None:
 
 
 @pytest.mark.parametrize(("aggregation", "width"), [("cat", 2), ("mean", 1)])
-def test_relations_are_asked_of_every_pair_of_views(aggregation: str, width: int) -> None:
+def test_every_pair_of_views_has_its_relation(aggregation: str, width: int) -> None:
     objective, batch = subject(
         "relational", global_views=3, aggregation=aggregation, gamma=1.0, alpha=0.3
     )
@@ -224,10 +224,10 @@ def test_relations_are_asked_of_every_pair_of_views(aggregation: str, width: int
             )
     logits = objective.relation(torch.cat([*pairs[0], *pairs[1]])).squeeze(1)
     related = torch.arange(48) < 24
-    found = objective(batch, progress_at(4))
+    actual = objective(batch, progress_at(4))
     expected = focal_bce(logits, related, gamma=1.0, alpha=0.3)
-    assert float(found["loss"].detach()) == pytest.approx(float(expected.detach()), rel=1e-9)
-    assert float(found["accuracy"]) == pytest.approx(
+    assert float(actual["loss"].detach()) == pytest.approx(float(expected.detach()), rel=1e-9)
+    assert float(actual["accuracy"]) == pytest.approx(
         float(((logits > 0) == related).double().mean())
     )
     # Another step draws other partners.
@@ -286,7 +286,7 @@ def test_mls_keeps_its_two_queues_in_one_order() -> None:
         ("mls", {"labels": 0}, "greater than or equal to 1"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(
+def test_a_config_that_cannot_work_is_refused(
     name: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):

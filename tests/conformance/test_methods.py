@@ -217,7 +217,7 @@ def test_mae_freezes_what_only_pooling_would_use() -> None:
     assert frozen == {"token": set(), "avg": {"model.fc_norm.weight", "model.fc_norm.bias"}}
 
 
-def test_mae_says_which_encoder_it_needs() -> None:
+def test_mae_refuses_other_encoders_and_names_one() -> None:
     facts = DataFacts(rows=10, image_size=SIZE)
     convolutional = encoders.build(EncoderConfig(name="test_resnet"), image_size=SIZE)
     with pytest.raises(ConfigError, match="vit_tiny_patch16_224"):
@@ -245,7 +245,7 @@ def test_mae_says_which_encoder_it_needs() -> None:
         ("mae", {"decoder_dim": 64, "decoder_heads": 3}, "not a multiple of decoder_heads"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(
+def test_a_config_that_cannot_work_is_refused(
     name: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):
@@ -268,7 +268,7 @@ def test_what_an_objective_exchanges_is_what_it_declares() -> None:
                     getattr(comm, operation)(x)
 
 
-def test_heads_are_what_their_config_says() -> None:
+def test_heads_follow_their_config() -> None:
     def kinds(head: HeadConfig, **options: bool) -> list[str]:
         return [
             f"{type(layer).__name__}{'' if getattr(layer, 'bias', None) is None else '+bias'}"

@@ -47,13 +47,13 @@ def run(
     losses, negatives, states = [], [], []
     for step in range(STEPS * stages):
         progress = Progress(step, STEPS * stages)
-        found = objective(rows_of(given(objective, step), rows), progress)
+        actual = objective(rows_of(given(objective, step), rows), progress)
         if learns:
             optimizer.zero_grad()
-            found["loss"].backward()
+            actual["loss"].backward()
             optimizer.step()
-        losses.append(found["loss"].item())
-        negatives.append(found["negatives"].item())
+        losses.append(actual["loss"].item())
+        negatives.append(actual["negatives"].item())
         objective.after_step(progress)
         states.append(copy.deepcopy(objective.state_dict()))
     return {"losses": losses, "negatives": negatives, "states": states, "objective": objective}
@@ -73,9 +73,9 @@ def of_part(state: dict[str, Tensor], part: str) -> dict[str, Tensor]:
     return {key.removeprefix(part): value for key, value in state.items() if key.startswith(part)}
 
 
-def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
-    return found.keys() == expected.keys() and all(
-        torch.equal(found[key], expected[key]) for key in found
+def same(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    return actual.keys() == expected.keys() and all(
+        torch.equal(actual[key], expected[key]) for key in actual
     )
 
 
@@ -212,8 +212,8 @@ def test_all_stages_features_are_exported_one_after_the_other(
         assert objective.encoder.training == mode
         assert not any(module.training for module in objective.earlier.modules())
     exported.eval()
-    found = exported(x).chunk(len(parts), dim=1)
-    for features, part in zip(found, parts, strict=True):
+    actual = exported(x).chunk(len(parts), dim=1)
+    for features, part in zip(actual, parts, strict=True):
         torch.testing.assert_close(features, part(x))
 
 
@@ -284,9 +284,9 @@ def worker(rank: int, world: int, folder: str) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world
     )
-    found = run(3, rank, world, learns=False)
-    del found["objective"]
-    torch.save(found, f"{folder}/{rank}")
+    actual = run(3, rank, world, learns=False)
+    del actual["objective"]
+    torch.save(actual, f"{folder}/{rank}")
     dist.barrier()
     dist.destroy_process_group()
 
@@ -317,6 +317,6 @@ def test_ranks_share_the_stages_of_one_process(tmp_path: Path) -> None:
         ({"exported_stages": "first"}, "'last' or 'all'"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(values: dict[str, Any], message: str) -> None:
+def test_a_config_that_cannot_work_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         OBJECTIVES["multistage"].Config.model_validate({"name": "multistage", **values})

@@ -179,13 +179,13 @@ def test_state_survives_a_restart(name: str) -> None:
 
     def continued(subject: Objective[Any]) -> list[float]:
         """Losses of steps that change state but no parameter, so that no optimizer is needed."""
-        found = []
+        actual = []
         for step in range(3, 6):
-            found.append(
+            actual.append(
                 subject(batch_of(subject, 16, step=step), progress_at(step))["loss"].item()
             )
             subject.after_step(progress_at(step))
-        return found
+        return actual
 
     expected = continued(objective)
     assert continued(restored) == expected

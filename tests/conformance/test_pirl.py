@@ -53,16 +53,16 @@ def images_loss(objective: Objective[Any], batch: Batch, target: Tensor, step: i
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_sample_is_compared_with_the_memory_that_is_asked_for(target: str) -> None:
+def test_a_sample_is_compared_with_the_configured_memory(target: str) -> None:
     objective, (_, batch) = passed(target)
     f, stored = image_of(objective, batch), objective.memory.read(batch.index).double()
     assert stored.any(1).tolist() == [True] * 4 + [False] * 4
     known = stored if target == "before" else F.normalize(0.25 * stored + 0.75 * f, dim=1)
     expected = torch.where(stored.any(1, keepdim=True), known, f)
-    found = objective(batch, progress_at(1))["image"].item()
-    assert found == pytest.approx(images_loss(objective, batch, expected, 1), rel=1e-9)
+    actual = objective(batch, progress_at(1))["image"].item()
+    assert actual == pytest.approx(images_loss(objective, batch, expected, 1), rel=1e-9)
     other = torch.where(stored.any(1, keepdim=True), F.normalize(stored + f, dim=1), f)
-    assert abs(found - images_loss(objective, batch, other, 1)) > 1e-3
+    assert abs(actual - images_loss(objective, batch, other, 1)) > 1e-3
 
 
 def test_what_is_stored_does_not_depend_on_it() -> None:
@@ -183,7 +183,7 @@ def test_pirls_puzzle_comes_from_the_second_view_in_a_drawn_order() -> None:
     objective.config = config_of("pirl", patch_share=1.0)  # where offsets do not matter
     for step in (0, 1):
         objective(batch, progress_at(step))
-    pieces = [found.view(4, 9, -1) for found in seen]
+    pieces = [actual.view(4, 9, -1) for actual in seen]
     for sample in range(4):  # the same pieces, in another order
         one, two = pieces[1][sample], pieces[2][sample]
         assert not torch.allclose(one, two)

@@ -43,7 +43,7 @@ def student_of(objective: Objective[Any]) -> nn.Sequential:
     return nn.Sequential(objective.encoder, objective.projector)
 
 
-def test_moco_v2_asks_the_queue_in_both_directions() -> None:
+def test_moco_v2_compares_with_the_queue_in_both_directions() -> None:
     objective = apart(exact("moco", queue=32, temperature=0.3))
     batch = batch_of(objective, 8, dtype=torch.float64)
     (q_a, q_b), (k_a, k_b) = (
@@ -61,7 +61,7 @@ def test_moco_v2_asks_the_queue_in_both_directions() -> None:
     assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_moco_v3_asks_the_batch_through_a_predictor() -> None:
+def test_moco_v3_compares_with_the_batch_through_a_predictor() -> None:
     objective = apart(exact("moco", version="v3", temperature=0.3))
     assert not any("queue" in key for key in objective.state_dict())
     assert objective.needs.preset == "byol"
@@ -132,7 +132,7 @@ def test_mochi_is_moco_until_it_is_warm() -> None:
     assert without(batch, progress_at(0))["loss"].item() == pytest.approx(early, rel=1e-12)
 
 
-def test_mochi_adds_as_many_negatives_as_it_says_and_harder_ones() -> None:
+def test_mochi_adds_the_configured_number_of_harder_negatives() -> None:
     objective = exact("mochi", queue=300, hardest=20, mixed=12, query_mixed=5)
     query, index = F.normalize(torch.randn(6, 32, dtype=torch.float64), dim=1), torch.arange(6)
     own = objective._synthetic(query, index, progress_at(0), 0)
@@ -203,9 +203,9 @@ def test_hallucinated_positives_are_queries_moved_away_from_their_keys(smooth: b
                 / 0.3
             )
             losses.append((scores.logsumexp(0) - scores[0]).item())
-    found = objective(batch, progress_at(3))
+    actual = objective(batch, progress_at(3))
     # Steps are drawn in float32.
-    assert found["hallucinated"].item() == pytest.approx(sum(losses) / 16, rel=1e-7)
+    assert actual["hallucinated"].item() == pytest.approx(sum(losses) / 16, rel=1e-7)
 
 
 @pytest.mark.parametrize("denominator", ["nt_xent", "dcl"])
@@ -256,7 +256,7 @@ def test_nnclrs_first_neighbours_are_the_samples_themselves() -> None:
         ("pirl", {"lambda_": 2}, "less than or equal to 1"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(
+def test_a_config_that_cannot_work_is_refused(
     name: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):

@@ -76,7 +76,7 @@ def test_a_student_starts_at_its_distance_from_the_teacher(distance: float) -> N
             assert float(correlation) == pytest.approx(expected, abs=0.05)
 
 
-def test_a_random_teacher_sees_what_its_student_sees() -> None:
+def test_a_random_teacher_and_its_student_get_the_same_view() -> None:
     objective, batch = objective_and_batch("random_teacher", distance=1.0)
     (view,) = batch.views
     student = (objective.head(objective.encoder(view.data)) / 0.1).log_softmax(1)

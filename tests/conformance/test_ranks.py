@@ -104,8 +104,8 @@ def flat(state: Record) -> dict[str, Tensor]:
     parts = {key: value if isinstance(value, dict) else {"": value} for key, value in state.items()}
     return {
         key + part: value
-        for key, found in parts.items()
-        for part, value in found.items()
+        for key, actual in parts.items()
+        for part, value in actual.items()
         if isinstance(value, Tensor)
     }
 
@@ -152,16 +152,16 @@ def together(
     return [torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(world)]
 
 
-def error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+def error(actual: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     """Return the largest relative error of a tensor.
 
     Elements far smaller than the whole tensor count relative to a part of it.
     """
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     numbers = {key: value for key, value in expected.items() if value.is_floating_point()}
     whole = torch.stack([value.norm() for value in numbers.values()]).norm()
     return max(
-        float((found[key] - value).norm() / torch.maximum(value.norm(), 1e-3 * whole))
+        float((actual[key] - value).norm() / torch.maximum(value.norm(), 1e-3 * whole))
         for key, value in numbers.items()
     )
 
@@ -172,8 +172,8 @@ def test_ranks_have_the_gradients_of_the_global_batch(
 ) -> None:
     assert all(gradient.norm() > 0 for gradient in alone[name]["gradients"][-1].values())
     for record in (records[name] for records in together):
-        for found, expected in zip(record["gradients"], alone[name]["gradients"], strict=True):
-            assert error(found, expected) < 1e-5
+        for actual, expected in zip(record["gradients"], alone[name]["gradients"], strict=True):
+            assert error(actual, expected) < 1e-5
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -199,8 +199,8 @@ def test_all_ranks_end_in_the_state_of_one_process(
 def test_a_missing_gather_would_be_seen(
     alone: dict[str, Record], together: list[dict[str, Record]]
 ) -> None:
-    found, expected = together[0][UNGATHERED]["gradients"][0], alone[UNGATHERED]["gradients"][0]
-    assert error(found, expected) > 1e-2
+    actual, expected = together[0][UNGATHERED]["gradients"][0], alone[UNGATHERED]["gradients"][0]
+    assert error(actual, expected) > 1e-2
 
 
 def test_a_gradient_that_gathers_share_is_summed_once_for_each(

@@ -54,7 +54,7 @@ def test_every_method_takes_it(name: str, field: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "field"), [head for head in HEADS if head[1] in DICTATED])
-def test_a_width_that_the_method_dictates_is_said(name: str, field: str) -> None:
+def test_a_width_that_the_method_dictates_is_refused(name: str, field: str) -> None:
     # The kit raises it, since no encoder is accepted.
     with pytest.raises(AssertionError, match="are needed; use mlp"):
         objective_of(name, **{field: HeadConfig(kind="reweighting")})

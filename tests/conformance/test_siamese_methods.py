@@ -83,7 +83,7 @@ def test_directpred_sets_its_predictor_from_what_it_has_seen() -> None:
     assert torch.allclose(objective.predictor, direct_predictor(moving, eps=0.2), atol=1e-9)
 
 
-def test_directpred_lifts_eigenvalues_as_it_is_told() -> None:
+def test_directpred_lifts_eigenvalues_as_configured() -> None:
     objective, batch = objective_and_batch(
         "directpred", correlation_momentum=0.0, eps=0.0, power=1.0, floor=0.3
     )
@@ -295,7 +295,7 @@ def test_skd_lends_soft_targets_by_the_teachers_features() -> None:
 
 
 @pytest.mark.parametrize("name", ["directpred", "myow", "skd"])
-def test_the_student_is_taken_home(name: str) -> None:
+def test_the_student_is_exported(name: str) -> None:
     objective = objective_of(name)
     assert objective.exported is objective.encoder
 
@@ -315,7 +315,7 @@ def test_the_student_is_taken_home(name: str) -> None:
         ("random_teacher", {"distance": 0.0}, "greater than 0"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(
+def test_a_config_that_cannot_work_is_refused(
     name: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):

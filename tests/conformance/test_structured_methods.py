@@ -76,9 +76,9 @@ def test_gsimclr_leaves_out_negatives_of_the_anchors_pseudo_class(one: bool) -> 
         assert allowed.sum(1).tolist() == [2] * 16
     z = projections(objective, batch)
     expected = restricted_nt_xent(*z, allowed=allowed, temperature=0.5)
-    found = objective(batch, progress_at(0))["loss"].item()
-    assert found == pytest.approx(expected.item(), rel=1e-9)
-    assert abs(found - nt_xent(*z, temperature=0.5).item()) > 1e-3
+    actual = objective(batch, progress_at(0))["loss"].item()
+    assert actual == pytest.approx(expected.item(), rel=1e-9)
+    assert abs(actual - nt_xent(*z, temperature=0.5).item()) > 1e-3
 
 
 def test_gsimclrs_negatives_are_drawn_for_samples_and_steps() -> None:
@@ -100,11 +100,11 @@ def test_clusterfit_asks_for_the_cluster_of_each_sample() -> None:
     objective, batch = double("clusterfit", clusters=7)
     logits = objective.classifier(objective.encoder(batch.views[0].data))
     assert logits.shape == (16, 7)
-    found = objective(batch, progress_at(0))
-    assert found["loss"].item() == pytest.approx(
+    actual = objective(batch, progress_at(0))
+    assert actual["loss"].item() == pytest.approx(
         F.cross_entropy(logits, clusters(7)).item(), rel=1e-9
     )
-    assert found["accuracy"].item() == pytest.approx(
+    assert actual["accuracy"].item() == pytest.approx(
         (logits.argmax(1) == clusters(7)).double().mean().item()
     )
 
@@ -187,13 +187,13 @@ def test_pal_of_views_alone_is_the_plain_method(loss: str) -> None:
         if loss == "vicreg"
         else nt_xent(*z, temperature=0.5)
     )
-    found = objective(batch, progress_at(0))
-    assert found["loss"].item() == pytest.approx(plain.item(), rel=1e-9)
-    assert found["related"].item() == 1
+    actual = objective(batch, progress_at(0))
+    assert actual["loss"].item() == pytest.approx(plain.item(), rel=1e-9)
+    assert actual["related"].item() == 1
 
 
 @pytest.mark.parametrize("loss", ["vicreg", "simclr"])
-def test_pals_oracle_relates_what_it_is_asked_of(loss: str) -> None:
+def test_pals_oracle_relates_samples_within_its_budget(loss: str) -> None:
     objective, batch = double("pal", loss=loss, oracle="label", budget=1.0)
     digits = labels()[batch.index]
     assert torch.equal(objective.related(batch.index, 0), digits[:, None] == digits)
@@ -246,16 +246,16 @@ def test_each_stage_contrasts_the_views_of_its_strength_with_their_rotations() -
         expected.append(
             unicon(z_a, z_b, inlier=inlier, temperature=0.5, weight_temperature=soft).item()
         )
-    found = objective(batch, progress_at(0))
-    assert [found[f"stage_{i}"].item() for i in range(3)] == pytest.approx(expected, rel=1e-9)
-    assert found["loss"].item() == pytest.approx(sum(expected) / 3, rel=1e-9)
+    actual = objective(batch, progress_at(0))
+    assert [actual[f"stage_{i}"].item() for i in range(3)] == pytest.approx(expected, rel=1e-9)
+    assert actual["loss"].item() == pytest.approx(sum(expected) / 3, rel=1e-9)
     weights = (0.5, 2.0, 1.5)
     objective.config = objective.config.model_copy(update={"stage_weights": weights})
     weighed = sum(weight * loss for weight, loss in zip(weights, expected, strict=True))
     assert objective(batch, progress_at(0))["loss"].item() == pytest.approx(weighed, rel=1e-9)
 
 
-def test_unicon_ha_says_which_encoder_it_needs() -> None:
+def test_unicon_ha_refuses_other_encoders_and_names_one() -> None:
     facts = DataFacts(rows=10, image_size=SIZE)
     flat = encoders.build(EncoderConfig(name="vit_tiny_patch16_224", args=VIT), image_size=SIZE)
     with pytest.raises(ConfigError, match="an encoder of 2 stages, such as"):
@@ -278,7 +278,7 @@ def test_scatsimclr_adds_the_class_of_a_transformation(
     objective, batch = double("scatsimclr", pretext=pretext, weight=0.7)
     drawn = []
     objective.transform = lambda images, chosen: drawn.append(chosen) or transform(images, chosen)
-    found = objective(batch, progress_at(0))
+    actual = objective(batch, progress_at(0))
     assert drawn[0].min() >= 0
     assert 1 < len(drawn[0].unique()) <= classes
     first, second, third = (view.data for view in batch)
@@ -287,8 +287,8 @@ def test_scatsimclr_adds_the_class_of_a_transformation(
     logits = objective.classifier(features[32:])
     assert logits.shape == (16, classes)
     pretext_loss = F.cross_entropy(logits, drawn[0]).item()
-    assert found["contrast"].item() == pytest.approx(contrast, rel=1e-9)
-    assert found["loss"].item() == pytest.approx(contrast + 0.7 * pretext_loss, rel=1e-9)
+    assert actual["contrast"].item() == pytest.approx(contrast, rel=1e-9)
+    assert actual["loss"].item() == pytest.approx(contrast + 0.7 * pretext_loss, rel=1e-9)
     objective(batch, progress_at(1))
     assert not torch.equal(drawn[1], drawn[0])
 
@@ -320,7 +320,7 @@ def test_scatsimclr_trains_the_scattering_network() -> None:
         ("scatsimclr", {"pretext": "colour"}, "'rotation' or 'jigsaw'"),
     ],
 )
-def test_a_config_that_cannot_work_says_why(
+def test_a_config_that_cannot_work_is_refused(
     name: str, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValidationError, match=message):

@@ -79,7 +79,7 @@ def test_colours_stay_in_range() -> None:
 
 
 def test_views_take_different_styles_of_images_of_the_batch() -> None:
-    found = batch(
+    actual = batch(
         batch_style=1.0,
         batch_style_area=(0.05, 0.05),
         flip=0,
@@ -87,7 +87,7 @@ def test_views_take_different_styles_of_images_of_the_batch() -> None:
         mean=(0, 0, 0),
         std=(1, 1, 1),
     )
-    means = [view.data.mean((2, 3)) for view in found]
+    means = [view.data.mean((2, 3)) for view in actual]
     own = pictures().float().mean((2, 3)) / 255
     chosen = []
     for mean in means:
@@ -130,11 +130,11 @@ def worker(rank: int, world: int, folder: str) -> None:
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world
     )
     size = B // world
-    found = [
+    actual = [
         batch(slice(rank * size, (rank + 1) * size), batch_style=1.0, step=step)
         for step in range(3)
     ]
-    torch.save([view.data for part in found for view in part], f"{folder}/{rank}.pt")
+    torch.save([view.data for part in actual for view in part], f"{folder}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
 

@@ -51,14 +51,14 @@ def test_two_ranks_equal_one(tmp_path):
     whole = net()
     expected = train(whole, rows())
     mp.spawn(on_rank, args=(2, str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
-    found = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    actual = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     torch.testing.assert_close(
-        torch.cat([out for out, _, _ in found]), expected, rtol=1e-9, atol=1e-9
+        torch.cat([out for out, _, _ in actual]), expected, rtol=1e-9, atol=1e-9
     )
-    for got, parameter in zip(found[0][1], whole.parameters(), strict=True):
+    for got, parameter in zip(actual[0][1], whole.parameters(), strict=True):
         torch.testing.assert_close(got, parameter.grad, rtol=1e-7, atol=1e-10)
     for name, value in whole.state_dict().items():
-        torch.testing.assert_close(found[1][2][name], value, rtol=1e-9, atol=1e-9, msg=name)
+        torch.testing.assert_close(actual[1][2][name], value, rtol=1e-9, atol=1e-9, msg=name)
 
 
 def test_one_process_is_left_as_it_is():

@@ -18,12 +18,12 @@ def draws(n: int, d: int, seed: int = 0) -> Tensor:
 
 def test_affinities_are_a_softmax_over_the_others() -> None:
     y = draws(6, 3)
-    found = affinities(y, temperature=0.3)
+    actual = affinities(y, temperature=0.3)
     for i in range(6):
         cosines = [float(y[i] @ y[j] / (y[i].norm() * y[j].norm())) for j in range(6)]
         total = sum(math.exp(cosines[j] / 0.3) for j in range(6) if j != i)
         expected = [0.0 if j == i else math.exp(cosines[j] / 0.3) / total for j in range(6)]
-        assert found[i].tolist() == pytest.approx(expected, rel=1e-10)
+        assert actual[i].tolist() == pytest.approx(expected, rel=1e-10)
 
 
 @pytest.mark.parametrize("lent", [0.0, 0.5, 0.9])
@@ -33,9 +33,9 @@ def test_ensembles_are_the_limit_of_lending_again_and_again(lent: float) -> None
     for _ in range(500):
         lenders = torch.stack([sum(affinity[i, j] * q[j] for j in range(6)) for i in range(6)])
         q = lent * lenders + (1 - lent) * targets
-    found = ensembled(targets, affinity, lent=lent)
-    assert torch.allclose(found, q, rtol=1e-10)
-    assert torch.allclose(found.sum(1), torch.ones(6, dtype=torch.float64))
+    actual = ensembled(targets, affinity, lent=lent)
+    assert torch.allclose(actual, q, rtol=1e-10)
+    assert torch.allclose(actual.sum(1), torch.ones(6, dtype=torch.float64))
 
 
 def test_divergence_is_kullback_and_leiblers() -> None:

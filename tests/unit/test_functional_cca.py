@@ -20,13 +20,13 @@ def pair(n: int = 40, d: int = 4, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def covariance(x: Tensor, y: Tensor) -> np.ndarray:
     n, d = x.shape
-    found = np.zeros((d, d))
+    actual = np.zeros((d, d))
     for i in range(d):
         for j in range(d):
-            found[i, j] = sum(
+            actual[i, j] = sum(
                 float((x[s, i] - x[:, i].mean()) * (y[s, j] - y[:, j].mean())) for s in range(n)
             ) / (n - 1)
-    return found
+    return actual
 
 
 def test_it_is_the_papers() -> None:

@@ -122,7 +122,7 @@ E = math.e
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("actual", "expected"),
     [
         # Unit vectors are at 2 - 2 cos: two at 4/3, one at 8/3, of weights 1 and e^(-4/3). Equal
         # views are at 0.
@@ -196,9 +196,9 @@ E = math.e
     ],
 )
 def test_orthogonal_samples_with_a_collapsed_dimension(
-    found: Callable[[], Tensor], expected: float | list[float]
+    actual: Callable[[], Tensor], expected: float | list[float]
 ) -> None:
-    assert found().tolist() == pytest.approx(expected, rel=1e-12, abs=1e-14)
+    assert actual().tolist() == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
 X, Y = torch.eye(8, dtype=torch.float64).view(2, 4, 8)
@@ -206,7 +206,7 @@ X, Y = torch.eye(8, dtype=torch.float64).view(2, 4, 8)
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
+    ("actual", "expected"),
     [
         # Every prototype is at 2.
         pytest.param(lambda: protoclr(X.unsqueeze(1), Y), math.log(4), id="protoclr"),
@@ -237,5 +237,5 @@ X, Y = torch.eye(8, dtype=torch.float64).view(2, 4, 8)
         pytest.param(lambda: robust(X, Y).loss, 0.3 / 3, id="isogclr"),
     ],
 )
-def test_orthogonal_views(found: Callable[[], Tensor], expected: float) -> None:
-    assert float(found()) == pytest.approx(expected, rel=1e-12, abs=1e-14)
+def test_orthogonal_views(actual: Callable[[], Tensor], expected: float) -> None:
+    assert float(actual()) == pytest.approx(expected, rel=1e-12, abs=1e-14)

@@ -55,8 +55,8 @@ def test_negative_cosine_known_answers() -> None:
 def test_dino_is_the_papers(t_s: float, t_t: float) -> None:
     student, teacher = pair()
     center = torch.linspace(-1, 1, 5, dtype=torch.float64)
-    found = dino(student, teacher, student_temperature=t_s, teacher_temperature=t_t, center=center)
-    assert float(found) == pytest.approx(
+    actual = dino(student, teacher, student_temperature=t_s, teacher_temperature=t_t, center=center)
+    assert float(actual) == pytest.approx(
         dino_by_loops(student, teacher, t_s, t_t, center), rel=1e-12
     )
 
@@ -119,11 +119,11 @@ def test_a_start_near_the_teacher() -> None:
     stream = torch.Generator().manual_seed(0)
     own, teacher = torch.randn(2, 40, 500, generator=stream, dtype=torch.float64)
     for alpha in (0.0, 0.1, 0.5, 1.0):
-        found = near_teacher(own, teacher, distance=alpha)
+        actual = near_teacher(own, teacher, distance=alpha)
         size = math.sqrt((1 - alpha) ** 2 + alpha**2)
-        for x, y, z in zip(own[0].tolist(), teacher[0].tolist(), found[0].tolist(), strict=True):
+        for x, y, z in zip(own[0].tolist(), teacher[0].tolist(), actual[0].tolist(), strict=True):
             assert z == pytest.approx(((1 - alpha) * y + alpha * x) / size, rel=1e-12)
-        assert float(found.std()) == pytest.approx(1, abs=0.02)
+        assert float(actual.std()) == pytest.approx(1, abs=0.02)
     assert torch.equal(near_teacher(own, teacher, distance=1.0), own)
     assert torch.equal(near_teacher(own, teacher, distance=0.0), teacher)
     three, four = torch.tensor([3.0]), torch.tensor([4.0])

@@ -56,20 +56,20 @@ def test_terms_are_the_papers() -> None:
         transported_variance=hinge_by_loops(carried) / 2,
         covariance=sum(covariance_by_loops(z) for z in whole),
     )
-    found = sie_terms(inv_a, inv_b, equi_a, equi_b, carried)
-    assert [float(term) for term in found] == pytest.approx(list(expected), rel=1e-9)
+    actual = sie_terms(inv_a, inv_b, equi_a, equi_b, carried)
+    assert [float(term) for term in actual] == pytest.approx(list(expected), rel=1e-9)
 
 
 def test_each_sample_has_its_own_map() -> None:
     stream = torch.Generator().manual_seed(0)
     z = torch.randn(5, 3, generator=stream, dtype=torch.float64)
     maps = torch.randn(5, 3, 3, generator=stream, dtype=torch.float64)
-    for row, found in enumerate(transported(z, maps)):
+    for row, actual in enumerate(transported(z, maps)):
         by_hand = [
             float(z[row, i]) + sum(float(maps[row, i, j] * z[row, j]) for j in range(3)) / 3**0.5
             for i in range(3)
         ]
-        assert found.tolist() == pytest.approx(by_hand, rel=1e-12)
+        assert actual.tolist() == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_known_answers() -> None:

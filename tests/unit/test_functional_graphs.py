@@ -111,12 +111,12 @@ def test_parts_against_all_keys_average_to_the_whole_and_so_do_gradients() -> No
         for rows in (2, 4):
             mean = torch.stack([part(loss, i, rows) for i in range(0, 8, rows)]).mean()
             assert float(mean.detach()) == pytest.approx(float(whole.detach()), rel=1e-12)
-            for found, expected in zip(
+            for actual, expected in zip(
                 torch.autograd.grad(mean, (a, b), retain_graph=True),
                 torch.autograd.grad(whole, (a, b), retain_graph=True),
                 strict=True,
             ):
-                torch.testing.assert_close(found, expected)
+                torch.testing.assert_close(actual, expected)
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

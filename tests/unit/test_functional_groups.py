@@ -66,10 +66,10 @@ def test_known_attractions() -> None:
 
 def test_a_cluster_without_members_keeps_its_mean() -> None:
     rows, previous = random(5, 2), random(3, 2, seed=1)
-    found = cluster_means(rows, torch.tensor([0, 0, 2, 2, 2]), previous)
-    assert torch.allclose(found[0], (rows[0] + rows[1]) / 2)
-    assert torch.equal(found[1], previous[1])
-    assert torch.allclose(found[2], (rows[2] + rows[3] + rows[4]) / 3)
+    actual = cluster_means(rows, torch.tensor([0, 0, 2, 2, 2]), previous)
+    assert torch.allclose(actual[0], (rows[0] + rows[1]) / 2)
+    assert torch.equal(actual[1], previous[1])
+    assert torch.allclose(actual[2], (rows[2] + rows[3] + rows[4]) / 3)
 
 
 def test_kmeans_finds_clusters_that_are_there() -> None:

@@ -76,8 +76,8 @@ def test_known_answers_of_a_queue() -> None:
     e = torch.eye(6, dtype=torch.float64)
     t = 0.5
     # Identical views, 4 orthogonal negatives.
-    found = float(queue_nce(e[:2], 3 * e[:2], e[2:], temperature=t))
-    assert found == pytest.approx(math.log(1 + 4 * math.exp(-1 / t)), rel=1e-12)
+    actual = float(queue_nce(e[:2], 3 * e[:2], e[2:], temperature=t))
+    assert actual == pytest.approx(math.log(1 + 4 * math.exp(-1 / t)), rel=1e-12)
     # Orthogonal views.
     assert float(queue_nce(e[:2], e[2:4], e[4:], temperature=t)) == pytest.approx(math.log(3))
     same = torch.ones(3, 4, dtype=torch.float64)  # collapsed
@@ -109,14 +109,14 @@ def test_batch_nce_is_a_cross_entropy_over_the_batch(decoupled: bool) -> None:
     for i in range(6):
         positive, others = cosine(q[i], k[i]) / t, [j for j in range(6) if j != i or not decoupled]
         expected += -positive + math.log(sum(math.exp(cosine(q[i], k[j]) / t) for j in others))
-    found = batch_nce(q, k, temperature=t, decoupled=decoupled)
-    assert float(found) == pytest.approx(expected / 6, rel=1e-12)
+    actual = batch_nce(q, k, temperature=t, decoupled=decoupled)
+    assert float(actual) == pytest.approx(expected / 6, rel=1e-12)
     for rows in (2, 3):
         parts = [
             batch_nce(q[i : i + rows], k, temperature=t, offset=i, decoupled=decoupled)
             for i in range(0, 6, rows)
         ]
-        assert float(torch.stack(parts).mean()) == pytest.approx(float(found), rel=1e-12)
+        assert float(torch.stack(parts).mean()) == pytest.approx(float(actual), rel=1e-12)
 
 
 def test_known_answers_of_a_batch() -> None:
@@ -142,8 +142,8 @@ def test_nearest_is_by_cosine() -> None:
     z = torch.tensor([[0.1, 0.0], [3.0, 2.9], [-0.1, -9.0], [0.0, 5.0]], dtype=torch.float64)
     assert torch.equal(nearest_support(z, support), support[[0, 1, 2, 1]])
     z, support = normal(7, 5), normal(20, 5, seed=1)
-    for found, row in zip(nearest_support(z, support), z, strict=True):
-        assert torch.equal(found, support[max(range(20), key=lambda j: cosine(row, support[j]))])
+    for actual, row in zip(nearest_support(z, support), z, strict=True):
+        assert torch.equal(actual, support[max(range(20), key=lambda j: cosine(row, support[j]))])
 
 
 def test_a_neighbour_is_sought_among_valid_rows_only() -> None:
@@ -156,11 +156,11 @@ def test_a_neighbour_is_sought_among_valid_rows_only() -> None:
 
 def test_hardest_are_the_most_alike_in_order() -> None:
     q, queue = normal(4, 5), normal(11, 5, seed=1)
-    found = hardest(q, queue, count=3)
+    actual = hardest(q, queue, count=3)
     for i in range(4):
         ranked = sorted(queue, key=lambda row: -cosine(q[i], row))
         expected = torch.stack([row / row.norm() for row in ranked[:3]])
-        assert torch.allclose(found[i], expected, rtol=1e-12)
+        assert torch.allclose(actual[i], expected, rtol=1e-12)
     with pytest.raises(ConfigError, match=r"12 hardest of 11 .* raise objective.queue"):
         hardest(q, queue, count=12)
 
@@ -238,15 +238,15 @@ def test_transformed_scores_are_the_papers() -> None:
     """
     q, k, queue = normal(4, 5), normal(4, 5, seed=1), normal(7, 5, seed=2)
     w, v, order = 1 + uniform(4, seed=3), uniform(7, seed=4), torch.arange(7).roll(2)
-    found = transformed_scores(q, k, queue, extrapolation=w, interpolation=v, order=order)
+    actual = transformed_scores(q, k, queue, extrapolation=w, interpolation=v, order=order)
     a, b, n = (x / x.norm(dim=1, keepdim=True) for x in (q, k, queue))
     for i in range(4):
         away = w[i] * a[i] + (1 - w[i]) * b[i]
         other = w[i] * b[i] + (1 - w[i]) * a[i]
-        assert float(found.positive[i]) == pytest.approx(float(away @ other), rel=1e-12)
+        assert float(actual.positive[i]) == pytest.approx(float(away @ other), rel=1e-12)
         for j in range(7):
             mixed = v[j] * n[j] + (1 - v[j]) * n[order[j]]
-            assert float(found.negatives[i, j]) == pytest.approx(float(away @ mixed), rel=1e-9)
+            assert float(actual.negatives[i, j]) == pytest.approx(float(away @ mixed), rel=1e-9)
 
 
 def test_known_answers_of_transformed_scores() -> None:
@@ -257,9 +257,9 @@ def test_known_answers_of_transformed_scores() -> None:
     # An extrapolated pair's score falls to S + 2 w (1 - w) (1 - S); identical views stay what they
     # are.
     for w in (1.0, 1.5, 2.0):
-        found = transformed_scores(q, k, queue, extrapolation=torch.full((4,), w))
+        actual = transformed_scores(q, k, queue, extrapolation=torch.full((4,), w))
         lower = plain.positive + 2 * w * (1 - w) * (1 - plain.positive)
-        assert torch.allclose(found.positive, lower, rtol=1e-12)
+        assert torch.allclose(actual.positive, lower, rtol=1e-12)
         same = transformed_scores(q, q, queue, extrapolation=torch.full((4,), w))
         assert torch.allclose(same.positive, torch.ones(4, dtype=torch.float64), rtol=1e-12)
     half = transformed_scores(
@@ -299,9 +299,9 @@ def test_lower_precisions_are_raised() -> None:
     q, k, queue = (normal(4, 8, seed=seed).bfloat16() for seed in range(3))
     expected = float(queue_nce(q.float(), k.float(), queue.float(), temperature=0.1))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = queue_nce(q, k, queue, temperature=0.1)
-    assert found.dtype == torch.float32
-    assert float(found) == pytest.approx(expected, rel=1e-6)
+        actual = queue_nce(q, k, queue, temperature=0.1)
+    assert actual.dtype == torch.float32
+    assert float(actual) == pytest.approx(expected, rel=1e-6)
 
 
 def test_what_cannot_be_compared_is_an_error() -> None:

@@ -36,21 +36,21 @@ def test_vertices_mix_pooled_and_local_cosines(weight: float) -> None:
         random(4, 2, 5, seed=2),
         random(4, 2, 5, seed=3),
     )
-    found = vertex_affinity(z_a, z_b, cells_a, cells_b, global_weight=weight)
+    actual = vertex_affinity(z_a, z_b, cells_a, cells_b, global_weight=weight)
     for i in range(4):
         for a in range(4):
             table = [[cosine(cells_a[i, p], cells_b[a, q]) for q in range(2)] for p in range(2)]
             forth = sum(max(row) for row in table) / 2
             back = sum(max(table[p][q] for p in range(2)) for q in range(2)) / 2
             expected = weight * cosine(z_a[i], z_b[a]) + (1 - weight) * (forth + back) / 2
-            assert float(found[i, a]) == pytest.approx(expected, rel=1e-12)
+            assert float(actual[i, a]) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_graph_has_each_samples_nearest() -> None:
     z = random(7, 3)
-    for i, found in enumerate(knn_graph(z, neighbours=3).tolist()):
+    for i, actual in enumerate(knn_graph(z, neighbours=3).tolist()):
         assert (
-            found == sorted((j for j in range(7) if j != i), key=lambda j: -cosine(z[i], z[j]))[:3]
+            actual == sorted((j for j in range(7) if j != i), key=lambda j: -cosine(z[i], z[j]))[:3]
         )
     with pytest.raises(ConfigError, match="has no 7 neighbours"):
         knn_graph(z, neighbours=7)
@@ -59,26 +59,26 @@ def test_a_graph_has_each_samples_nearest() -> None:
 def test_support_is_a_sum_over_pairs_of_edges() -> None:
     z_a, z_b, matching = random(6, 3), random(6, 3, seed=1), random(6, 6, seed=2).exp()
     edges_a, edges_b = knn_graph(z_a, neighbours=2), knn_graph(z_b, neighbours=2)
-    found = edge_support(z_a, z_b, edges_a, edges_b, matching)
+    actual = edge_support(z_a, z_b, edges_a, edges_b, matching)
     for i in range(6):
         for a in range(6):
             expected = 0.0
             for j in edges_a[i].tolist():
                 for b in edges_b[a].tolist():
                     expected += cosine(z_a[i] - z_a[j], z_b[a] - z_b[b]) * float(matching[j, b]) / 2
-            assert float(found[i, a]) == pytest.approx(expected, rel=1e-12)
+            assert float(actual[i, a]) == pytest.approx(expected, rel=1e-12)
 
 
 def test_both_penalties_are_means_over_vertices_and_edges() -> None:
     log, edges = log_matching(random(5, 5), epsilon=1.0, iterations=50), torch.tensor([[1, 2]] * 5)
     right = [math.exp(float(log[i, i])) for i in range(5)]
     both = [right[i] * right[j] for i in range(5) for j in edges[i].tolist()]
-    found = matching_terms(log, edges, penalty="hamming")
-    assert float(found.vertices) == pytest.approx(sum(1 - x for x in right) / 5, rel=1e-12)
-    assert float(found.edges) == pytest.approx(sum(1 - x for x in both) / 10, rel=1e-12)
-    found = matching_terms(log, edges, penalty="cross_entropy")
-    assert float(found.vertices) == pytest.approx(-sum(map(math.log, right)) / 5, rel=1e-12)
-    assert float(found.edges) == pytest.approx(-sum(map(math.log, both)) / 10, rel=1e-12)
+    actual = matching_terms(log, edges, penalty="hamming")
+    assert float(actual.vertices) == pytest.approx(sum(1 - x for x in right) / 5, rel=1e-12)
+    assert float(actual.edges) == pytest.approx(sum(1 - x for x in both) / 10, rel=1e-12)
+    actual = matching_terms(log, edges, penalty="cross_entropy")
+    assert float(actual.vertices) == pytest.approx(-sum(map(math.log, right)) / 5, rel=1e-12)
+    assert float(actual.edges) == pytest.approx(-sum(map(math.log, both)) / 10, rel=1e-12)
 
 
 SHARP: dict[str, Any] = {
@@ -95,10 +95,10 @@ def terms(
     z_a: Tensor, z_b: Tensor, vertices: Tensor | None = None, **changes: Any
 ) -> tuple[float, float]:
     unit_a, unit_b = (z / z.norm(dim=1, keepdim=True) for z in (z_a, z_b))
-    found = match_graphs(
+    actual = match_graphs(
         unit_a @ unit_b.T if vertices is None else vertices, z_a, z_b, **(SHARP | changes)
     )
-    return float(found.vertices), float(found.edges)
+    return float(actual.vertices), float(actual.edges)
 
 
 def test_known_matchings() -> None:

@@ -19,8 +19,8 @@ def test_neighbours_are_the_nearest_other_samples(start: int, rows: int) -> None
     stream = torch.Generator().manual_seed(0)
     pool = torch.randn(9, 4, generator=stream, dtype=torch.float64)
     queries = pool + 0.5 * torch.randn(9, 4, generator=stream, dtype=torch.float64)
-    found = nearest_others(queries[start : start + rows], pool, k=3, offset=start)
-    for i, near in enumerate(found.tolist(), start):
+    actual = nearest_others(queries[start : start + rows], pool, k=3, offset=start)
+    for i, near in enumerate(actual.tolist(), start):
         others = [j for j in range(9) if j != i]
         assert near == sorted(others, key=lambda j: -cosine(queries[i], pool[j]))[:3]
 

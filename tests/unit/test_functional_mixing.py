@@ -28,10 +28,10 @@ def by_loops(mixed: Tensor, a: Tensor, b: Tensor, order: list[int], share: float
     for seen in (a, b):
         for i in range(d):
             for j in range(d):
-                found = sum(float(mixed[s, i] * seen[s, j]) for s in range(n)) / n
+                actual = sum(float(mixed[s, i] * seen[s, j]) for s in range(n)) / n
                 of_a = sum(float(a[s, i] * seen[s, j]) for s in range(n)) / n
                 of_b = sum(float(b[order[s], i] * seen[s, j]) for s in range(n)) / n
-                total += (found - share * of_a - (1 - share) * of_b) ** 2
+                total += (actual - share * of_a - (1 - share) * of_b) ** 2
     return total
 
 

@@ -43,8 +43,10 @@ def test_labels_are_the_nearest(k: int) -> None:
 def test_bce_is_the_papers(temperature: float) -> None:
     z, rows = random(4, 3), random(7, 3, seed=1)
     labels = nearest_labels(random(4, 5, seed=2), random(7, 5, seed=3), k=2)
-    found = multilabel_bce(dictionary_logits(z, rows, temperature=temperature), labels)
-    assert float(found) == pytest.approx(by_loops(z, rows, labels.tolist(), temperature), rel=1e-12)
+    actual = multilabel_bce(dictionary_logits(z, rows, temperature=temperature), labels)
+    assert float(actual) == pytest.approx(
+        by_loops(z, rows, labels.tolist(), temperature), rel=1e-12
+    )
 
 
 def test_rows_that_are_not_there_do_not_count() -> None:

@@ -103,10 +103,10 @@ def test_a_hand_made_soft_aggregation() -> None:
     of_outlier = 1 - math.log(math.e + 6)
     expected = -(4 * of_two + 2 * of_third + 2 * of_outlier) / 8
     inlier = torch.tensor([True, True, True, False])
-    found = float(unicon(z, z, inlier=inlier, temperature=1.0, weight_temperature=1.0))
-    assert found == pytest.approx(expected, rel=1e-12)
+    actual = float(unicon(z, z, inlier=inlier, temperature=1.0, weight_temperature=1.0))
+    assert actual == pytest.approx(expected, rel=1e-12)
     hard = float(unicon(z, z, inlier=inlier, temperature=1.0))
-    assert abs(hard - found) > 0.01
+    assert abs(hard - actual) > 0.01
 
 
 def test_parts_against_all_keys_average_to_the_whole() -> None:

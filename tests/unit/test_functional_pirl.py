@@ -44,8 +44,8 @@ def test_memory_nce_is_the_papers(temperature: float) -> None:
     )
     own = torch.arange(5)[:, None] == torch.arange(9)[None] - 2
     expected = memory_nce_by_loops(z, memory, bank, temperature, own)
-    found = float(memory_nce(z, memory, bank, temperature=temperature, excluded=own))
-    assert found == pytest.approx(expected, rel=1e-12)
+    actual = float(memory_nce(z, memory, bank, temperature=temperature, excluded=own))
+    assert actual == pytest.approx(expected, rel=1e-12)
 
 
 def test_known_answers() -> None:
@@ -97,7 +97,7 @@ def test_patches_of_whole_cells_put_together_are_the_image() -> None:
 
 
 @pytest.mark.parametrize("share", [0.5, 0.75])
-def test_a_patch_lies_in_its_cell_where_its_offset_says(share: float) -> None:
+def test_a_patch_lies_at_its_offset_in_its_cell(share: float) -> None:
     """On an image whose channels are its own coordinates a patch shows where it was taken."""
     side, grid, size = 96, 2, 8
     axis = (torch.arange(side, dtype=torch.float64) + 0.5) / side

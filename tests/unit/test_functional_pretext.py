@@ -42,8 +42,8 @@ def test_quadrants_come_in_the_order_of_the_class() -> None:
     for b, order in enumerate(QUADRANT_ORDERS):
         for place, source in enumerate(order):
             (top, left), (from_top, from_left) = corners[place], corners[source]
-            found = shuffled[b, :, top : top + 2, left : left + 2]
-            assert torch.equal(found, x[b, :, from_top : from_top + 2, from_left : from_left + 2])
+            actual = shuffled[b, :, top : top + 2, left : left + 2]
+            assert torch.equal(actual, x[b, :, from_top : from_top + 2, from_left : from_left + 2])
 
 
 def test_oblong_images_keep_their_shape_when_shuffled() -> None:

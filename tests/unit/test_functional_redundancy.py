@@ -75,8 +75,8 @@ def test_barlow_twins_is_the_papers(seed: int) -> None:
 )
 def test_vicreg_is_the_papers(weights: tuple[float, float, float], scale: float) -> None:
     a, b = (scale * z for z in pair())
-    found = vicreg(a, b, invariance=weights[0], variance=weights[1], covariance=weights[2])
-    assert float(found) == pytest.approx(vicreg_by_loops(a, b, weights), rel=1e-12, abs=1e-15)
+    actual = vicreg(a, b, invariance=weights[0], variance=weights[1], covariance=weights[2])
+    assert float(actual) == pytest.approx(vicreg_by_loops(a, b, weights), rel=1e-12, abs=1e-15)
 
 
 def test_barlow_twins_known_answers() -> None:
@@ -124,7 +124,7 @@ def test_ranks_with_equal_rows_have_the_statistics_of_all_rows() -> None:
     )
 
 
-def test_average_is_asked_for_every_statistic() -> None:
+def test_every_statistic_is_averaged_over_ranks() -> None:
     a, b = pair()
     seen: list[tuple[int, ...]] = []
 

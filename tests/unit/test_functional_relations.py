@@ -25,8 +25,8 @@ def by_loops(logits: list[float], related: list[bool], gamma: float, alpha: floa
 def test_focal_bce_is_the_papers(gamma: float, alpha: float) -> None:
     logits = torch.randn(9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     related = torch.arange(9) % 3 == 0
-    found = focal_bce(logits, related, gamma=gamma, alpha=alpha)
-    assert float(found) == pytest.approx(
+    actual = focal_bce(logits, related, gamma=gamma, alpha=alpha)
+    assert float(actual) == pytest.approx(
         by_loops(logits.tolist(), related.tolist(), gamma, alpha), rel=1e-12
     )
 

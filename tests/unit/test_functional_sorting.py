@@ -58,8 +58,8 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def test_soft_top_is_the_sum_of_the_networks_last_ranks(length: int, steepness: float) -> None:
     values = random(3, length)
     for top in range(1, length):
-        found = soft_top(values, top=top, steepness=steepness)
-        for row, expected in zip(found, values.tolist(), strict=True):
+        actual = soft_top(values, top=top, steepness=steepness)
+        for row, expected in zip(actual, values.tolist(), strict=True):
             p = matrix_by_loops(expected, steepness)
             shares = [
                 sum(p[rank][element] for rank in range(length - top, length))
@@ -67,7 +67,7 @@ def test_soft_top_is_the_sum_of_the_networks_last_ranks(length: int, steepness: 
             ]
             assert row.tolist() == pytest.approx(shares, rel=1e-9)
         # Doubly stochastic.
-        assert torch.allclose(found.sum(1), torch.tensor(float(top), dtype=torch.float64))
+        assert torch.allclose(actual.sum(1), torch.tensor(float(top), dtype=torch.float64))
 
 
 def test_a_steep_network_sorts() -> None:

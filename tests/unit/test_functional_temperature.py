@@ -145,7 +145,7 @@ def test_isogclrs_gradient_is_the_estimator() -> None:
     """`t (dg) / u` per anchor, with u already averaged and held fixed."""
     (a, b), (t, kept) = pair(), state()
     a.requires_grad_()
-    (found,) = torch.autograd.grad(
+    (actual,) = torch.autograd.grad(
         isogclr(a, b, temperature=t, gamma=0.5, rho=0.3, **logs(kept)).loss, a
     )
     unit = [z / z.norm(dim=1, keepdim=True) for z in (a, b)]
@@ -162,7 +162,7 @@ def test_isogclrs_gradient_is_the_estimator() -> None:
             g, u = torch.stack(e).mean(), kept[i]
             total = total + t[i] * g / (g if u is None else 0.5 * u + 0.5 * g).detach() / 10
     (expected,) = torch.autograd.grad(total, a)
-    assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert torch.allclose(actual, expected, rtol=1e-9, atol=1e-12)
 
 
 def test_what_was_never_seen_has_the_exact_gradients() -> None:

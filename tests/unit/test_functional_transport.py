@@ -39,9 +39,9 @@ def sinkhorn_by_loops(scores: Tensor, epsilon: float, iterations: int) -> list[l
 @pytest.mark.parametrize("epsilon", [0.05, 0.5])
 def test_sinkhorn_is_the_papers(epsilon: float, iterations: int) -> None:
     scores = cosines()
-    found = sinkhorn(scores, epsilon=epsilon, iterations=iterations)
+    actual = sinkhorn(scores, epsilon=epsilon, iterations=iterations)
     assert torch.allclose(
-        found,
+        actual,
         torch.tensor(sinkhorn_by_loops(scores, epsilon, iterations), dtype=torch.float64),
         rtol=1e-9,
         atol=1e-300,
@@ -78,7 +78,7 @@ def test_ranks_share_their_sums() -> None:
     """Two threads play two ranks: each has its rows, and `total` adds up both."""
     scores = cosines(n=8)
     expected = sinkhorn(scores, epsilon=0.1, iterations=3)
-    barrier, board, found = (
+    barrier, board, actual = (
         threading.Barrier(2, timeout=30),
         [torch.zeros(0)] * 2,
         [torch.zeros(0)] * 2,
@@ -93,14 +93,14 @@ def test_ranks_share_their_sums() -> None:
             return whole
 
         part = scores[4 * place : 4 * place + 4]
-        found[place] = sinkhorn(part, epsilon=0.1, iterations=3, total=total)
+        actual[place] = sinkhorn(part, epsilon=0.1, iterations=3, total=total)
 
     threads = [threading.Thread(target=rank, args=(place,)) for place in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert torch.allclose(torch.cat(found), expected, rtol=1e-12)
+    assert torch.allclose(torch.cat(actual), expected, rtol=1e-12)
     assert not torch.allclose(
         sinkhorn(scores[:4], epsilon=0.1, iterations=3), expected[:4], rtol=1e-3
     )

@@ -68,10 +68,10 @@ def test_a_dimension_counts_as_far_as_its_variance_is_above_what_it_is_shrunk_by
         [[1.0, 0.1], [1.0, -0.1], [-1.0, 0.1], [-1.0, -0.1]], dtype=torch.float64
     )
     for shrinkage in (0.0, 1e-3, 0.1):
-        found = whiten(corners, shrinkage=shrinkage).var(0)
+        actual = whiten(corners, shrinkage=shrinkage).var(0)
         for i, variance in enumerate((1.0, 0.01)):
             expected = variance / ((1 - shrinkage) * variance + shrinkage * 0.505)
-            assert float(found[i]) == pytest.approx(expected, rel=1e-9)
+            assert float(actual[i]) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("rows", [16, 128])

@@ -47,10 +47,10 @@ def wavelet_in_space(size: int, scale: int, angle: int, angles: int) -> Tensor:
 
 @pytest.mark.parametrize(("scale", "angle", "angles"), [(0, 0, 8), (1, 3, 8), (1, 2, 4), (2, 5, 8)])
 def test_a_wavelet_is_a_gabor_without_its_mean(scale: int, angle: int, angles: int) -> None:
-    found = morlet(40, scale, angle, angles)
+    actual = morlet(40, scale, angle, angles)
     expected = torch.fft.fft2(wavelet_in_space(40, scale, angle, angles))
-    assert (found - expected).abs().max() < 1e-5
-    assert abs(float(found[0, 0])) < 1e-12
+    assert (actual - expected).abs().max() < 1e-5
+    assert abs(float(actual[0, 0])) < 1e-12
 
 
 def test_the_low_pass_keeps_a_constant_and_samples_inside_the_padding() -> None:
@@ -94,11 +94,11 @@ def scattered_at_full_resolution(x: Tensor, scales: int, angles: int) -> Tensor:
 def test_scattering_is_its_definition(scales: int, angles: int, channels: int) -> None:
     x = torch.rand(2, 2, 32, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     module = Scattering(32, scales=scales, angles=angles).double()
-    found, expected = module(x), scattered_at_full_resolution(x, scales, angles)
+    actual, expected = module(x), scattered_at_full_resolution(x, scales, angles)
     assert module.channels == channels
-    assert found.shape == expected.shape == (2, 2 * channels, 32 >> scales, 32 >> scales)
+    assert actual.shape == expected.shape == (2, 2 * channels, 32 >> scales, 32 >> scales)
     # Going on at a lower resolution folds what little is left above it.
-    per_path = (found - expected).norm(dim=(2, 3)) / expected.norm(dim=(2, 3)).clamp_min(
+    per_path = (actual - expected).norm(dim=(2, 3)) / expected.norm(dim=(2, 3)).clamp_min(
         0.02 * expected.norm(dim=(2, 3)).max()
     )
     assert per_path.max() < 0.05

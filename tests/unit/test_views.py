@@ -44,7 +44,7 @@ def run(
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_views_are_finite_float32_of_the_shape_and_role_asked_for(preset: str) -> None:
+def test_views_are_finite_float32_of_the_needed_shape_and_role(preset: str) -> None:
     needs = ViewNeeds(global_views=2, local_views=3)
     batch = run(pipeline(needs, preset=preset, blur=0.5), pictures(height=40, width=48))
     assert [view.role for view in batch] == ["global"] * 2 + ["local"] * 3

@@ -24,7 +24,7 @@ def test_auto_takes_the_objectives_preset_and_its_asymmetry() -> None:
 @pytest.mark.parametrize(
     ("size", "override", "expected"), [(64, None, 0.0), (64, 0.5, 0.5), (65, None, 0.5)]
 )
-def test_small_images_are_not_blurred_unless_asked(
+def test_small_images_are_not_blurred_by_default(
     size: int, override: float | None, expected: float
 ) -> None:
     (spec,) = specify(ViewsConfig(blur=override), ViewNeeds("simclr", 1), image_size=size)
