@@ -92,6 +92,18 @@ def test_names_that_ship_and_paths_are_told_apart(tmp_path):
     assert space_path(tmp_path) == tmp_path
 
 
+def test_a_folder_of_images_does_not_hide_the_recipe_of_its_name(tmp_path, monkeypatch):
+    """`manta train photos data.source=./photos` is what the guide tells."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "temperature", "mine"):
+        (tmp_path / name).mkdir()
+    assert recipe_path("photos").name == "photos.yaml"
+    assert space_path("temperature").name == "temperature.yaml"
+    assert recipe_path("mine") == Path("mine"), "the error names what is there"
+    (tmp_path / "digits").write_text("description: mine")
+    assert recipe_path("digits") == Path("digits")
+
+
 def test_an_unknown_recipe_is_one_line():
     with pytest.raises(ConfigError, match=r"no recipe at .*nonsense.yaml"):
         manta.load_recipe("nonsense")

@@ -112,22 +112,27 @@ def _plain(value: Any) -> Any:
 
 def recipe_path(name: str) -> Path:
     """Return the path of a recipe: `name` itself where it is one, else of the one that ships."""
-    path = Path(name)
-    if path.exists() or path.suffix:
-        return path
     from manta.catalogue import recipe_folder
 
-    return recipe_folder() / f"{name}.yaml"
+    return _own_or_shipped(Path(name), recipe_folder())
 
 
 def space_path(name: PathLike) -> Path:
     """Return the path of a search space, as `recipe_path` finds recipes."""
-    path = Path(name)
-    if path.exists() or path.suffix:
-        return path
     from manta.catalogue import space_folder
 
-    return space_folder() / f"{name}.yaml"
+    return _own_or_shipped(Path(name), space_folder())
+
+
+def _own_or_shipped(path: Path, folder: Path) -> Path:
+    """Return `path` where it is a file's, else that of the file of this name in `folder`.
+
+    A folder of the user's own does not hide what ships: `photos` is a recipe, and what many call
+    the folder of their images.
+    """
+    shipped = folder / f"{path}.yaml"
+    is_own = path.is_file() or path.suffix or (path.exists() and not shipped.is_file())
+    return path if is_own else shipped
 
 
 def model_word(model: PathLike, runs: PathLike) -> str:
