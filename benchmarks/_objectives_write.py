@@ -45,8 +45,9 @@ def table(records: Iterable[Record], *, epochs: float, limit: int, batch: int) -
         f"{len(seeds)} seed(s): mean and standard deviation over them. kNN (k=200) of the "
         f"{held:,} held-out images among the {limit - held:,} others. Methods are compared with "
         "SimCLR and the untrained encoder of the same seed; for encoders with BatchNorm that is "
-        "the recalibrated one: random weights, but BatchNorm's statistics of the data, which the first "
-        "steps of any method bring. So short a run shows what learns fast, not what ends highest; "
+        "the recalibrated one: random weights, but BatchNorm's statistics of the data, which the "
+        "first steps of any method bring. So short a run shows what learns fast, not what ends "
+        "highest; "
         "nothing was tuned for it.",
         "images/s of the fastest seed, with one thread while "
         f"{' or '.join(map(str, concurrent))} run(s) shared the machine: to be compared within "

@@ -34,13 +34,11 @@ def on_a_phone(folder: Path, page: Path, question: str) -> dict[str, Any]:
     frame = folder / "frame.html"
     source = html.escape(page.read_text(), quote=True)
     frame.write_text(
-        f"<head></head><body><iframe width=390 height=800 style='border:0' srcdoc='{source}'></iframe></body>"
+        "<head></head><body>"
+        f"<iframe width=390 height=800 style='border:0' srcdoc='{source}'></iframe></body>"
     )
-    return ask(
-        folder,
-        frame,
-        f"(() => {{ const inside = document.querySelector('iframe').contentDocument; {question} }})()",
-    )
+    inside = "const inside = document.querySelector('iframe').contentDocument;"
+    return ask(folder, frame, f"(() => {{ {inside} {question} }})()")
 
 
 def test_figures_are_drawn_and_the_map_answers(tmp_path: Path, page: Path) -> None:
@@ -55,16 +53,21 @@ def test_figures_are_drawn_and_the_map_answers(tmp_path: Path, page: Path) -> No
       document.querySelector("input[value=class]").click();
       const again = points.map((point) => getComputedStyle(point).fill);
       const box = points[5].getBoundingClientRect();
-      const where = {clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, bubbles: true};
-      document.querySelector("#maps svg").dispatchEvent(new PointerEvent("pointermove", where));
-      return {plots: plots.length, drawn: plots.filter((plot) => plot.querySelector(".cartesianlayer path")).length,
+      const middle = {clientX: box.x + box.width / 2, clientY: box.y + box.height / 2};
+      const moved = new PointerEvent("pointermove", {...middle, bubbles: true});
+      document.querySelector("#maps svg").dispatchEvent(moved);
+      const drawn = plots.filter((plot) => plot.querySelector(".cartesianlayer path"));
+      const wrong = marks.find((one, row) => SHEET.labels[row].includes("taken for"));
+      return {plots: plots.length, drawn: drawn.length,
         bars: document.querySelectorAll("#figure-accuracies .point path").length,
         whiskers: document.querySelectorAll("#figure-accuracies .xerror").length,
         lines: document.querySelectorAll("#figure-fewshot-shots .scatterlayer .js-line").length,
         hover: document.querySelector("#figure-accuracies .hovertext").textContent,
-        wrong: marks.map((colour) => colour === marks.find((one, row) => SHEET.labels[row].includes("taken for"))),
-        restored: before.join() === again.join(), caption: document.querySelector("#peek span").textContent,
-        broken: [...document.images].filter((image) => !image.naturalWidth).length, colours: COLOURS, ..."""
+        wrong: marks.map((colour) => colour === wrong),
+        restored: before.join() === again.join(),
+        caption: document.querySelector("#peek span").textContent,
+        broken: [...document.images].filter((image) => !image.naturalWidth).length,
+        colours: COLOURS, ..."""
         + WIDTH
         + "}; })()"
     ).replace("COLOURS", COLOURS)
@@ -107,11 +110,14 @@ def test_phone(tmp_path: Path, page: Path) -> None:
     question = """
       const bars = inside.getElementById("figure-accuracies");
       const names = [...bars.querySelectorAll(".annotation text")].map((one) => one.textContent);
-      const plot = bars.querySelector(".xy .gridlayer, .cartesianlayer .xy").getBoundingClientRect();
-      const heads = [...inside.querySelectorAll(".numbers tbody tr")].map((row) =>
-        row.cells[0].getBoundingClientRect().bottom <= row.cells[1].getBoundingClientRect().top + 1);
-      return {page: inside.documentElement.scrollWidth, names, ticks: bars.querySelectorAll(".ytick").length,
-        plot: plot.width, own: heads.every(Boolean),
+      const axes = bars.querySelector(".xy .gridlayer, .cartesianlayer .xy");
+      const plot = axes.getBoundingClientRect();
+      const heads = [...inside.querySelectorAll(".numbers tbody tr")].map((row) => {
+        const [head, next] = [0, 1].map((cell) => row.cells[cell].getBoundingClientRect());
+        return head.bottom <= next.top + 1;
+      });
+      return {page: inside.documentElement.scrollWidth, names,
+        ticks: bars.querySelectorAll(".ytick").length, plot: plot.width, own: heads.every(Boolean),
         cut: CUT};
     """
     found = on_a_phone(tmp_path, page, question)
@@ -129,7 +135,8 @@ def test_phone(tmp_path: Path, page: Path) -> None:
 )
 def test_missing_parts(tmp_path: Path, make: Callable[[], dict[str, Any]], figures: int) -> None:
     page = write_evaluation(make(), tmp_path / "evaluation.html")
-    question = """return {page: inside.documentElement.scrollWidth, figures: inside.querySelectorAll(".figure").length,
+    question = """return {page: inside.documentElement.scrollWidth,
+      figures: inside.querySelectorAll(".figure").length,
       drawn: inside.querySelectorAll(".figure .main-svg .cartesianlayer").length,
       cut: CUT};"""
     seen = on_a_phone(tmp_path, page, question)

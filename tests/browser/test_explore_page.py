@@ -25,7 +25,8 @@ QUESTION = (
   const shown = [...document.querySelectorAll("#near .grid .thumb")];
   return {
     chosen: rowOf(document.querySelector("#near .chosen .thumb")), rows: shown.map(rowOf),
-    first: rowOf(document.querySelector(".contact .thumb")), count: DATA.points.length, paths: DATA.paths,
+    first: rowOf(document.querySelector(".contact .thumb")),
+    count: DATA.points.length, paths: DATA.paths,
     wide: shown.every((thumb) => thumb.clientWidth > 20), ..."""
     + WIDTH
     + "}; })()"

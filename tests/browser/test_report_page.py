@@ -34,8 +34,10 @@ QUIET = [
 # Collected before anything of the page runs, told after everything has.
 FIRST = """<script>
 window.troubles = [];
-addEventListener("error", (event) => troubles.push(String(event.message || event.target.outerHTML)), true);
-addEventListener("securitypolicyviolation", (event) => troubles.push(event.violatedDirective + " " + event.blockedURI));
+const failed = (event) => troubles.push(String(event.message || event.target.outerHTML));
+const refused = (event) => troubles.push(event.violatedDirective + " " + event.blockedURI);
+addEventListener("error", failed, true);
+addEventListener("securitypolicyviolation", refused);
 </script>"""
 LAST = """<script>
 addEventListener("load", () => {
@@ -93,14 +95,16 @@ def test_phone(tmp_path: Path, page: Path) -> None:
         f"srcdoc='{html.escape(page.read_text(), quote=True)}'></iframe></body>"
     )
     inside = "document.querySelector('iframe').contentDocument"
-    question = f"{{page: {inside}.documentElement.scrollWidth, cut: [...{inside}.querySelectorAll('main > section')]"
-    question += ".filter((one) => one.scrollWidth > one.clientWidth).length}"
+    sections = f"[...{inside}.querySelectorAll('main > section')]"
+    cut = f"{sections}.filter((one) => one.scrollWidth > one.clientWidth).length"
+    question = f"{{page: {inside}.documentElement.scrollWidth, cut: {cut}}}"
     found = ask(tmp_path, frame, question)
     assert found == {"troubles": [], "page": 360, "cut": 0}
 
 
 def test_every_picture_is_there(tmp_path: Path, page: Path) -> None:
-    question = "{count: document.images.length, broken: [...document.images].filter((i) => !i.naturalWidth).length}"
+    broken = "[...document.images].filter((image) => !image.naturalWidth).length"
+    question = f"{{count: document.images.length, broken: {broken}}}"
     found = ask(tmp_path, page, question)
     assert (found["count"], found["broken"]) == (144, 0)
 
@@ -120,7 +124,8 @@ def test_pointing_at_the_map_shows_the_image(tmp_path: Path, page: Path) -> None
       const position = peek.querySelector("i").style.backgroundPosition;
       const caption = peek.querySelector("span").textContent;
       maps[1].dispatchEvent(new PointerEvent("pointerleave"));
-      return {counts: points.map((one) => one.length), before, shown, linked, position, caption, after: peek.hidden};
+      const counts = points.map((one) => one.length);
+      return {counts, before, shown, linked, position, caption, after: peek.hidden};
     })()"""
     found = ask(tmp_path, page, question, "--window-size=1280,900")
     assert found["troubles"] == []

@@ -34,18 +34,21 @@ def test_figures_are_drawn_and_columns_sort(tmp_path: Path, made: Made) -> None:
     page, record = made
     question = """(() => {
       const plots = [...document.querySelectorAll(".figure")];
-      const points = (name) => document.querySelectorAll(`#figure-${name} .scatterlayer .point`).length;
+      const count = (selector) => document.querySelectorAll(selector).length;
+      const points = (name) => count(`#figure-${name} .scatterlayer .point`);
+      const drawn = plots.filter((plot) => plot.querySelector(".cartesianlayer path"));
       const table = document.querySelector("table.trials");
       const value = [...table.querySelectorAll("thead button")][2];
       const order = () => [...table.tBodies[0].rows].map((row) => Number(row.cells[0].dataset.key));
       const found = {
-        plots: plots.length, drawn: plots.filter((plot) => plot.querySelector(".cartesianlayer path")).length,
-        history: points("optimisation-history"), bars: document.querySelectorAll("#figure-rung-survival .point").length,
+        plots: plots.length, drawn: drawn.length,
+        history: points("optimisation-history"), bars: count("#figure-rung-survival .point"),
         holes: plots.filter((plot) => !plot.classList.contains("wide")).length % 2,
-        page: document.documentElement.scrollWidth, screen: document.documentElement.clientWidth, before: order(),
-        ink: INK,
+        page: document.documentElement.scrollWidth, screen: document.documentElement.clientWidth,
+        before: order(), ink: INK,
       };
-      value.click(); found.down = order(); found.state = value.closest("th").getAttribute("aria-sort");
+      value.click(); found.down = order();
+      found.state = value.closest("th").getAttribute("aria-sort");
       value.click(); found.up = order();
       return found;
     })()""".replace("INK", INK)
@@ -78,8 +81,9 @@ def test_phone(tmp_path: Path, made: Made) -> None:
         f"srcdoc='{html.escape(made[0].read_text(), quote=True)}'></iframe></body>"
     )
     inside = "document.querySelector('iframe').contentDocument"
-    question = f"{{page: {inside}.documentElement.scrollWidth, cut: [...{inside}.querySelectorAll('main section')]"
-    question += ".filter((one) => one.scrollWidth > one.clientWidth).length}"
+    sections = f"[...{inside}.querySelectorAll('main section')]"
+    cut = f"{sections}.filter((one) => one.scrollWidth > one.clientWidth).length"
+    question = f"{{page: {inside}.documentElement.scrollWidth, cut: {cut}}}"
     assert ask(tmp_path, frame, question) == {"troubles": [], "page": 360, "cut": 0}
 
 

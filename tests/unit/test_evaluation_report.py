@@ -66,24 +66,16 @@ def drawn(found: dict[str, Any]) -> dict[str, Chart]:
 
 def test_full_page(tmp_path: Path) -> None:
     text = page(full(), tmp_path).text
-    assert (
-        "kNN top-1 accuracy 0.428 → 0.612 0.582 to 0.642 , the 95% interval; untrained 0.398 to 0.458"
-        in text
-    )
-    assert (
-        "+18.4 points against the untrained encoder of the same architecture. The intervals are apart."
-        in text
-    )
+    interval = "0.582 to 0.642 , the 95% interval; untrained 0.398 to 0.458"
+    assert f"kNN top-1 accuracy 0.428 → 0.612 {interval}" in text
+    gain = "+18.4 points against the untrained encoder of the same architecture."
+    assert f"{gain} The intervals are apart." in text
     assert "Probes learn from 9,000 rows of cifar10/test and are scored on the other 1,000." in text
     assert "Zero-shot segmentation it needs a folder of masks" in text
-    assert (
-        "the features use; those of random weights fill many too. Higher is better. 21.8 31.2 × 1.43"
-        in text
-    )
-    assert (
-        "Uniformity How unevenly images cover the sphere; 0 is all alike. Lower is better. −1.69 −2.41 −0.72"
-        in text
-    )
+    rank = "the features use; those of random weights fill many too. Higher is better."
+    assert f"{rank} 21.8 31.2 × 1.43" in text
+    uniformity = "How unevenly images cover the sphere; 0 is all alike. Lower is better."
+    assert f"Uniformity {uniformity} −1.69 −2.41 −0.72" in text
     for metric in (name for own in GIVEN.values() for name in own):
         assert describe_metric(metric).about.title in text, metric
 
