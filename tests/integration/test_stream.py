@@ -44,7 +44,7 @@ def digits(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Manife
 
 
 def plan_of(manifest: Manifest, **options: object) -> Plan:
-    return Plan(manifest, **({"seed": 1, "batch_size": BATCH, "shuffle_rows": 300} | options))  # type: ignore[arg-type]
+    return Plan(manifest, **({"seed": 1, "batch_size": BATCH, "shuffle_rows": 300} | options))
 
 
 def take(batches: Iterable[RankBatch]) -> list[RankBatch]:
@@ -116,7 +116,7 @@ def test_a_resumed_stream_gives_the_rest(
             "stop_step": len(reference),
             "executor": executor,
         }
-        assert same(take(stream(digits, plan, **options)), reference[start:])  # type: ignore[arg-type]
+        assert same(take(stream(digits, plan, **options)), reference[start:])
 
 
 def test_ranks_take_equal_steps_and_make_up_the_global_batches(
@@ -151,7 +151,7 @@ def test_the_memory_cache_gives_the_same_batches(
     digits: Manifest, reference: list[RankBatch]
 ) -> None:
     options = {"size": SIZE, "stop_step": len(reference), "cache": "memory", "start_step": 3}
-    assert same(take(stream(digits, plan_of(digits), **options)), reference[3:])  # type: ignore[arg-type]
+    assert same(take(stream(digits, plan_of(digits), **options)), reference[3:])
 
 
 def test_one_cache_serves_other_processes_and_plans(

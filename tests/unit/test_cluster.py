@@ -112,7 +112,7 @@ def test_rayjob_runs_the_job_file_and_cleans_up(rayjob: dict[str, Any]) -> None:
 
 
 def test_rayjob_asks_for_the_workers_it_trains_with(rayjob: dict[str, Any]) -> None:
-    workers = int(re.search(r"resources\.workers=(\d+)", rayjob["spec"]["entrypoint"])[1])  # type: ignore[index]
+    workers = int(re.search(r"resources\.workers=(\d+)", rayjob["spec"]["entrypoint"])[1])
     groups = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     assert (
         sum(group["replicas"] for group in groups)

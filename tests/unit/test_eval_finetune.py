@@ -61,7 +61,7 @@ def test_before_the_first_step_it_is_the_nearest_prototype(size: float | int) ->
 def test_the_heads_softmax_is_that_of_squared_distances() -> None:
     access, features = access_of(Pixels(), bank=90, queries=50)
     images, targets = pictures()[:90], labels()[:90]
-    tuned = build(FinetuneConfig(steps=0, sharpness=7.0))._tune(access, images, targets)  # type: ignore[attr-defined]
+    tuned = build(FinetuneConfig(steps=0, sharpness=7.0))._tune(access, images, targets)
     bank, queries = features.bank.double(), features.queries.double()
     prototypes = torch.stack([bank[targets == number].mean(0) for number in range(10)])
     variance = (bank - bank.mean(0)).square().sum(1).mean()
@@ -136,9 +136,9 @@ def test_rates_fall_from_layer_to_layer() -> None:
     # timm counts the stem, two blocks, and what comes after them: 3 layers from the last to the
     # first.
     assert scale[id(model.patch_embed.proj.weight)] == (0.125, 0.1)  # type: ignore[union-attr]
-    assert scale[id(model.blocks[0].attn.proj.weight)] == (0.25, 0.1)  # type: ignore[union-attr, index]
-    assert scale[id(model.blocks[1].attn.proj.weight)] == (0.5, 0.1)  # type: ignore[union-attr, index]
-    assert scale[id(model.blocks[1].attn.proj.bias)] == (0.5, 0.0)  # type: ignore[union-attr, index]
+    assert scale[id(model.blocks[0].attn.proj.weight)] == (0.25, 0.1)
+    assert scale[id(model.blocks[1].attn.proj.weight)] == (0.5, 0.1)
+    assert scale[id(model.blocks[1].attn.proj.bias)] == (0.5, 0.0)
     flat = _groups(encoder, FinetuneConfig(weight_decay=0.1))
     assert all("lr_scale" not in group for group in flat)
     assert sum(len(group["params"]) for group in flat) == len(scale)

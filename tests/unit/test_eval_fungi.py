@@ -78,7 +78,7 @@ def losses_by_sample(loss: Loss, z: Tensor, gradients: Gradients, config: FungiC
     head = gradients.heads[loss]
     if loss == "kl":
         p = (head @ z[0] / config.kl_temperature).softmax(0)
-        return sum((1 / len(p)) * torch.log((1 / len(p)) / value) for value in p)  # type: ignore[return-value]
+        return sum((1 / len(p)) * torch.log((1 / len(p)) / value) for value in p)
     total = z.new_zeros(())
     for crop in z[1:]:
         if loss == "dino":
@@ -112,7 +112,7 @@ def test_gradients_of_every_loss_equal_autograds_through_the_encoder(
     parts = joined.view(3, 4, encoder.embed_dim)
     torch.testing.assert_close(parts.norm(dim=2), torch.ones(3, 4))
     torch.testing.assert_close(parts[:, 0], F.normalize(z, dim=1))
-    layer: Any = encoder.model.blocks[1].attn.proj if kind == "vit" else last_convolution(encoder)  # type: ignore[index, union-attr]
+    layer: Any = encoder.model.blocks[1].attn.proj if kind == "vit" else last_convolution(encoder)
     for sample in range(3):
         one = x[sample : sample + 1]
         corners = [
@@ -161,7 +161,7 @@ def test_one_losss_gradients_do_not_depend_on_the_others() -> None:
     _, joined = Gradients(access, FungiConfig(negatives=30))(images)
     width = access.encoder.embed_dim
     for place, loss in enumerate(("kl", "dino", "simclr"), start=1):
-        _, alone = Gradients(access, FungiConfig(losses=(loss,), negatives=30))(images)  # type: ignore[arg-type]
+        _, alone = Gradients(access, FungiConfig(losses=(loss,), negatives=30))(images)
         torch.testing.assert_close(alone[:, width:], joined[:, place * width : (place + 1) * width])
 
 

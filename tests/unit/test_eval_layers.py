@@ -50,7 +50,7 @@ def test_layers_are_what_timm_calls_intermediates(name: str) -> None:
     x = torch.randn(3, 3, size, size)
     found = LayerReader(encoder)(x)
     with torch.no_grad():
-        expected = encoder.model.forward_intermediates(x, intermediates_only=True)  # type: ignore[union-attr, operator]
+        expected = encoder.model.forward_intermediates(x, intermediates_only=True)
     assert len(found) == len(expected) >= 4
     for features, intermediate in zip(found.values(), expected, strict=True):
         torch.testing.assert_close(features, intermediate.mean((2, 3)))
@@ -64,8 +64,8 @@ def test_blocks_of_a_transformer_are_means_over_all_tokens() -> None:
     assert list(found) == ["blocks.0", "blocks.1"]
     model = encoder.model
     with torch.no_grad():
-        tokens = model.norm_pre(model._pos_embed(model.patch_embed(x)))  # type: ignore[union-attr, operator]
-        for name, block in zip(found, model.blocks, strict=True):  # type: ignore[union-attr, arg-type]
+        tokens = model.norm_pre(model._pos_embed(model.patch_embed(x)))
+        for name, block in zip(found, model.blocks, strict=True):
             tokens = block(tokens)
             torch.testing.assert_close(found[name], tokens.mean(1))
 

@@ -145,7 +145,7 @@ def test_views_are_of_rows_drawn_from_all_queries_each_with_its_own_draws() -> N
     assert few is not None
     assert few.shape == (30, 2, 3)
     assert few[:, 0, 0].max() > np.quantile(held_out, 0.8)
-    assert assessed(augment=named, views=(1000, 2)).features[""].views.shape == (300, 2, 3)  # type: ignore[union-attr]
+    assert assessed(augment=named, views=(1000, 2)).features[""].views.shape == (300, 2, 3)
     assert assessed(augment=named).features[""].views is None
     assert assessed(views=(10, 2)).features[""].views is None
 
@@ -210,7 +210,7 @@ class Tries(EncoderEvaluator[EncoderEvaluatorConfig]):
         answers = [labels for _, labels in access.rows("queries") if labels is not None]
         return {
             "same": float(torch.equal(torch.cat(parts), features.queries)),
-            "labels": float(torch.equal(torch.cat(answers), features.query_labels)),  # type: ignore[arg-type]
+            "labels": float(torch.equal(torch.cat(answers), features.query_labels)),
             "drawn": float(sum(len(images) for images, _ in access.rows("bank", 50))),
             "bank": float(sum(len(images) for images, _ in access.rows("bank", 10_000))),
         }

@@ -233,7 +233,7 @@ def test_collapsed_features_are_named_not_drawn(tmp_path: Path) -> None:
         (np.ones((30, 8)), "all features are the same"),
         (np.full((30, 8), np.nan), "not finite"),
     ):
-        np.savez(path, **(arrays | {"features": features.astype(np.float32)}))  # type: ignore[arg-type]
+        np.savez(path, **(arrays | {"features": features.astype(np.float32)}))
         page = Page(write_report(folder))
         assert (
             f"Not shown: {'the features hold values that are ' if 'not' in words else ''}{words}"

@@ -103,7 +103,7 @@ class FixedViews:
     def __init__(self, views: object) -> None:
         self.views = views
 
-    def __call__(self, images, index, *, seed, step, rows, global_batch):  # type: ignore[no-untyped-def]
+    def __call__(self, images, index, *, seed, step, rows, global_batch):
         return self.views(
             images,
             index,

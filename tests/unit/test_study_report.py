@@ -128,7 +128,7 @@ def test_every_trial_and_every_failure_has_its_row(made: Made, page: Page) -> No
     trials = rows(page, "trials")
     assert len(trials) == 40
     assert sum('class="best"' in row for row in trials) == 1
-    assert f">{record.best.number}" in next(row for row in trials if 'class="best"' in row)  # type: ignore[union-attr]
+    assert f">{record.best.number}" in next(row for row in trials if 'class="best"' in row)
     failed = rows(page, "failures")
     wanted = [trial for trial in record.trials if trial.state == "failed"]
     assert len(failed) == len(wanted) == 3

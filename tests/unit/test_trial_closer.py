@@ -37,7 +37,7 @@ def run_of(study: RunFolder, number: int) -> str:
 
 
 def record(study: RunFolder, number: int, state: str, reason: str | None = None) -> TrialRecord:
-    return TrialRecord(number, {}, state, run_id=run_of(study, number), reason=reason)  # type: ignore[arg-type]
+    return TrialRecord(number, {}, state, run_id=run_of(study, number), reason=reason)
 
 
 def test_a_stopped_trial_loses_its_checkpoints_and_a_complete_one_keeps_them(

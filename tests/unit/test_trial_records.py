@@ -61,7 +61,7 @@ def test_what_pbt_made_of_the_values_counts(study: optuna.Study) -> None:
     add(study, TrialState.COMPLETE, 0.1, state="complete", drawn={"objective.temperature": 0.12})
     (record,) = trial_records(study, SPACE, [metric("knn_top1")])
     assert record.params == {"objective.temperature": 0.12}
-    assert SPACE.apply(RECIPE, record.params).objective.temperature == 0.12  # type: ignore[attr-defined]
+    assert SPACE.apply(RECIPE, record.params).objective.temperature == 0.12
 
 
 def test_a_recipe_outside_of_the_space_has_no_parameters(study: optuna.Study) -> None:
