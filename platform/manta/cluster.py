@@ -1,4 +1,4 @@
-"""Ray: attach to a cluster, or start one on this machine."""
+"""Connection to Ray: to an existing cluster, or to one started on this machine."""
 
 from __future__ import annotations
 
@@ -19,33 +19,37 @@ from manta.errors import ResourceError
 DECODE_CPUS = 0.5
 """Logical CPUs of one decode task."""
 SETTINGS = {
-    # `report` and the end of a run wait for a poll (default 2 s)
+    # `report` and the end of a run wait for the next poll, whose default interval is 2 s.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # Ray 2.60's own default, stated so that another version of Ray does not change it.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "60",
+    # Relative paths of the user's configuration are relative to where the command was started.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Idle workers would start while training does, on the same cores.
+    # Idle workers would start at the same time as training, on the same cores.
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
-    # Keep the user's CUDA_VISIBLE_DEVICES in processes without a GPU.
+    # Ray would otherwise empty CUDA_VISIBLE_DEVICES in processes that request no GPU.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 LOCAL_SETTINGS = {
-    # It is one more process, for notices that only clouds give.
+    # The watcher is one more process to start, for notices that only clouds send.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
 
 def connect(*, cpus: float = 0.0) -> bool:
     """Attach to `RAY_ADDRESS`, or start a local cluster with at least `cpus` logical CPUs.
-    Idempotent.
+
+    Does nothing if Ray is connected already.
 
     Returns:
-        whether this call started a cluster, which ends with this process.
+        whether this call started a cluster; such a cluster ends with this process.
 
     Raises:
         ResourceError: nothing listens at `RAY_ADDRESS`, or Ray cannot be started.
     """
+    # Before `ray.init`: Ray's processes inherit the environment in which they start.
     _set(SETTINGS)
     if ray.is_initialized():
         return False
@@ -61,14 +65,14 @@ def connect(*, cpus: float = 0.0) -> bool:
         options |= {"address": address}
     else:
         _set(LOCAL_SETTINGS)
-        # Logical CPUs, not physical ones: a training worker computes while decode tasks wait for
-        # it.
+        # Twice the cores, because logical CPUs only limit how many tasks run at a time: decode
+        # tasks mostly wait while a training worker computes.
         logical = max(4, 2 * (os.cpu_count() or 1), math.ceil(cpus))
         doing = "start on this machine"
         options |= {"address": "local", "num_cpus": logical, "include_dashboard": False}
     try:
         ray.init(**options)
-    except Exception as error:  # Ray raises plain ones too
+    except Exception as error:  # Ray also raises errors without a class of their own
         reason = str(error).rstrip(". ")
         raise ResourceError(
             f"Ray could not {doing}: {reason}; `manta doctor` shows what is wrong"
@@ -77,8 +81,10 @@ def connect(*, cpus: float = 0.0) -> bool:
 
 
 def start_ahead() -> None:
-    """Start the actor that Ray Train's controller waits for, while the driver still has other
-    things to do."""
+    """Start Ray Data's autoscaling coordinator, for which Ray Train's controller waits.
+
+    Called early, the actor starts while the driver is still busy with other things.
+    """
     from ray.data._internal.cluster_autoscaler import get_or_create_autoscaling_coordinator
 
     get_or_create_autoscaling_coordinator()
@@ -86,9 +92,10 @@ def start_ahead() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt at Ctrl-C within Ray Train.
+    """Turn Ctrl-C during `fit` of Ray Train into a KeyboardInterrupt.
 
-    Ray's own handler ends the workers and exits with status 0, and stays when training is over.
+    Ray Train's own handler ends the workers and then exits with status 0, and it stays installed
+    after training; the previous handler is restored here.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -109,7 +116,7 @@ def _set(settings: dict[str, str]) -> None:
 
 
 def _probe(address: str) -> None:
-    """Check that something listens; Ray would wait for minutes for a dead address.
+    """Check that something listens at the address; Ray would wait for minutes if nothing does.
 
     Raises:
         ResourceError: nothing does.

@@ -1,4 +1,4 @@
-"""The errors that Manta raises on purpose.
+"""Errors that Manta raises on purpose.
 
     MantaError
     ├── ConfigError      a key, a value or a combination that cannot work
@@ -21,10 +21,12 @@ from typing import Any, ClassVar
 
 
 class MantaError(Exception):
-    """Root of the errors that Manta raises on purpose. The message is one line and names the fix.
+    """Base class of the errors that Manta raises on purpose.
+
+    The message is one line and says how to fix the problem.
 
     Attributes:
-        status: with which the command line ends.
+        status: exit status of the command line.
     """
 
     status: ClassVar[int] = 2
@@ -43,14 +45,14 @@ class RunError(MantaError):
 
 
 class ResourceError(MantaError):
-    """Resources that cannot ever be had here."""
+    """Resources that this machine or cluster can never provide."""
 
 
 class TrainingStopped(MantaError):
-    """A run that was stopped, being not finite or collapsed.
+    """A run that was stopped because its loss was not finite or its features collapsed.
 
     Attributes:
-        diagnosis: "not-finite" or "collapsed", the tag that the run carries.
+        diagnosis: "not-finite" or "collapsed"; also the run's tag in MLflow.
     """
 
     def __init__(self, message: str, *, diagnosis: str) -> None:
@@ -58,7 +60,8 @@ class TrainingStopped(MantaError):
         self.diagnosis = diagnosis
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions cross process borders in Ray; the default reduce drops keyword arguments.
+        # Ray pickles exceptions between processes, and the default `__reduce__` loses keyword
+        # arguments.
         return (_rebuild_stopped, (str(self), self.diagnosis))
 
 
@@ -67,20 +70,20 @@ def _rebuild_stopped(message: str, diagnosis: str) -> TrainingStopped:
 
 
 class TrackingError(MantaError):
-    """The tracking store or the model registry refused."""
+    """A request that the tracking store or the model registry refused."""
 
 
 class PromotionRefused(MantaError):
-    """A model that was evaluated as requested and did not earn the alias.
+    """A model that was evaluated as requested and is not good enough for the alias.
 
-    Nothing is wrong but the model, so it has a status of its own.
+    Nothing went wrong, so this has an exit status of its own.
     """
 
     status = 3
 
 
 def did_you_mean(word: Any, known: Iterable[Any]) -> str:
-    """Return what a message about an unknown word ends with: the nearest known one, or all."""
+    """Return the end of a message about an unknown word: the nearest known word, or all of them."""
     words = [str(item) for item in known]
     if not words:
         return ""

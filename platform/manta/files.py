@@ -1,5 +1,4 @@
-"""Local paths and fsspec URLs behind one class: streamed listings, writes that appear whole or
-not at all."""
+"""Local paths and fsspec URLs behind one class, with streamed listings and atomic writes."""
 
 from __future__ import annotations
 
@@ -27,20 +26,20 @@ _COPY_BYTES = 16 << 20
 
 @dataclass(frozen=True)
 class Place:
-    """A location: a local path or an fsspec URL. Plain data, so it crosses process borders.
+    """Location of a file or folder: a local path or an fsspec URL.
 
-    A local path goes to the operating system as it is. It never reaches fsspec's parser, which
-    would take `a::b` for a chain of URLs and `[1]` for a pattern.
+    It is plain data and can be pickled. A local path goes to the operating system as it is, never
+    through fsspec's parser, which would read `a::b` as a chain of URLs and `[1]` as a pattern.
 
     Attributes:
-        url: as the user wrote it; local paths are absolute.
+        url: as the user wrote it; local paths are made absolute.
     """
 
     url: str
 
     @classmethod
     def of(cls, location: str | os.PathLike[str]) -> Place:
-        """Return the place that a user names by a path, a `file://` URL or a store's URL."""
+        """Return the place for a path, a `file://` URL or an object store's URL."""
         text = os.fspath(location)
         for scheme in _LOCAL_SCHEMES:
             text = text.removeprefix(scheme)
@@ -48,7 +47,7 @@ class Place:
 
     @cached_property
     def fs(self) -> Any:
-        """Return the fsspec file system.
+        """Return the fsspec file system of this place.
 
         Raises:
             DataError: the URL's scheme is unknown, or its driver is not installed.
@@ -63,7 +62,7 @@ class Place:
 
     @property
     def path(self) -> str:
-        """Return the location as `fs` understands it: without the scheme."""
+        """Return the location in the form that `fs` expects: without the scheme."""
         return self.url if self.is_local else str(self.fs._strip_protocol(self.url))
 
     @property
@@ -84,7 +83,7 @@ class Place:
 
     @property
     def is_glob(self) -> bool:
-        """Return whether the last part is a pattern, and not the name of something there."""
+        """Return whether the last part is a pattern, and not the name of an existing file."""
         return any(mark in self.name for mark in "*?[") and not self.exists()
 
     def __truediv__(self, part: str) -> Place:
@@ -100,7 +99,7 @@ class Place:
         return os.path.isdir(self.url) if self.is_local else bool(self.fs.isdir(self.path))
 
     def size(self) -> int:
-        """Return the bytes of a file.
+        """Return the size of a file in bytes.
 
         Raises:
             OSError: there is no such file.
@@ -127,13 +126,14 @@ class Place:
         return bytes(self.fs.cat_file(self.path))
 
     def glob(self) -> list[Place]:
-        """Return what matches the pattern in the last part, sorted."""
+        """Return the files and folders that match the pattern in the last part, sorted."""
         return [self.parent / os.path.basename(path) for path in sorted(self.fs.glob(self.path))]
 
     def entries(self) -> Iterator[tuple[str, bool]]:
-        """Yield `(name, is it a folder)` of what is directly inside, unsorted and streamed.
+        """Yield `(name, whether it is a folder)` of each entry of a folder, unsorted and streamed.
 
-        Hidden names are left out. What other processes have written since the last call is there.
+        Hidden names are left out. Entries that other processes have added since the last call are
+        included.
 
         Raises:
             FileNotFoundError: there is no such folder.
@@ -151,9 +151,9 @@ class Place:
                 yield name, info["type"] == "directory"
 
     def identity(self) -> tuple[str, int, int]:
-        """Return `(url, time of last change, size)` of the top level alone, which is cheap.
+        """Return `(url, time of last change in ns, size)` of the place itself, which is cheap.
 
-        Numbers that a store does not tell are zero.
+        Numbers that the file system does not provide are zero.
         """
         if self.is_local:
             try:
@@ -174,26 +174,26 @@ class Place:
             self.fs.makedirs(self.path, exist_ok=True)
 
     def remove(self) -> None:
-        """Delete a file, or a folder with all that is in it."""
+        """Delete a file, or a folder with its content."""
         self.fs.rm(self.path, recursive=True)
 
     def write(self, data: bytes) -> None:
-        """Write a file whole or not at all; its folder is created."""
+        """Write a file atomically; create its folder if needed."""
         if self.is_local:
             self.parent.make()
             with self.writing() as file:
                 file.write(data)
-        else:  # one request, which a store carries out whole or not at all
+        else:  # a single request, which an object store carries out atomically
             self.fs.pipe_file(self.path, data)
 
     @contextmanager
     def writing(self) -> Iterator[IO[bytes]]:
-        """Yield a binary file that appears under its name, whole, when the block ends without an
-        error.
+        """Yield a binary file that replaces this place when the block ends without an error.
 
-        Until then it is a draft on a disk, whose path is the file's `name`. Of a local file the
-        draft lies beside it under a hidden name, which readers of tables skip; of a file on an
-        object store it lies in this machine's temporary folder and is uploaded at the end.
+        Until then the data are in a draft on a local disk; the yielded file's `name` is its path.
+        The draft of a local file lies beside it under a hidden name, which readers of tables skip.
+        That of a file on an object store lies in this machine's temporary folder and is uploaded at
+        the end.
         """
         if not self.is_local:
             with tempfile.NamedTemporaryFile(prefix="manta-draft-") as file:
@@ -205,12 +205,14 @@ class Place:
         draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}{DRAFT}")
         try:
             with open(draft, "wb") as file:
-                with suppress(OSError):  # a disk without locks
+                with suppress(OSError):  # some network disks have no locks
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield file
+                # The bytes must be on the disk before the name is: after a power cut the file would
+                # otherwise exist with the right name and no content.
                 file.flush()
                 os.fsync(file.fileno())
-                # Renamed while it is locked, so that `sweep` never takes it for a dead draft.
+                # Renamed while it is still locked, so that `sweep` never sees it as abandoned.
                 os.replace(draft, self.url)
         except BaseException:
             if os.path.exists(draft):
@@ -218,8 +220,10 @@ class Place:
             raise
 
     def sweep(self) -> None:
-        """Delete drafts that killed writers left in this folder; a living writer's is locked and
-        stays."""
+        """Delete the drafts that killed writers left in this folder.
+
+        The draft of a living writer is locked and stays.
+        """
         if not self.is_local:
             return
         with os.scandir(self.url) as scan:
@@ -229,17 +233,18 @@ class Place:
                 if entry.name.startswith(".") and entry.name.endswith(DRAFT)
             ]
         for draft in drafts:
+            # A lock that another process holds raises BlockingIOError, which skips the deletion.
             with suppress(OSError), open(draft, "rb+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 os.unlink(draft)
 
     def _forget(self, folder: str) -> None:
-        """Drop the store client's listing of a folder: other processes write there too."""
+        """Drop the client's cached listing of a folder, since other processes write there too."""
         self.fs.invalidate_cache(folder)
 
 
 def copy_file(source: Place, target: Place) -> None:
-    """Copy a file, whole or not at all, from any place to any other."""
+    """Copy a file atomically from any place to any other."""
     target.parent.make()
     with source.open() as read, target.writing() as written:
         shutil.copyfileobj(read, written, _COPY_BYTES)

@@ -1,5 +1,4 @@
-"""Settings of the C library's allocator, for work that frees and asks for the same large buffers in
-every step."""
+"""Settings of the C library's allocator for work that reuses the same large buffers every step."""
 
 from __future__ import annotations
 
@@ -9,18 +8,18 @@ import gc
 import sys
 from typing import Any
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of <malloc.h>
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # M_TRIM_THRESHOLD etc. in <malloc.h>
 _PAD_BYTES = 64 << 20
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc keep freed buffers for the next step instead of giving them back to the kernel.
+    """Make glibc keep freed buffers for the next step instead of returning them to the kernel.
 
-    Otherwise each step pays for the page faults of its activations again: resnet10t at 32 px trains
-    12 to 25 % slower. Resident memory stays at its peak.
+    Otherwise every step pays for the page faults of its activations again: resnet10t at 32 px
+    trains 12 to 25 % slower. The price is that resident memory stays at its peak.
 
     Returns:
-        False where there is no glibc.
+        whether it took effect; False where there is no glibc.
     """
     mallopt = getattr(_libc(), "mallopt", None)
     if mallopt is None:
@@ -30,8 +29,7 @@ def keep_freed_memory() -> bool:
 
 
 def release_freed_memory() -> None:
-    """Give everything that is free back to the kernel, after a failure that may have filled the
-    memory."""
+    """Return all free memory to the kernel, after a failure that may have filled it."""
     gc.collect()
     trim = getattr(_libc(), "malloc_trim", None)
     if trim is not None:

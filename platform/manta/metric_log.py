@@ -1,6 +1,6 @@
-"""The format of metrics.jsonl, in which a run logs its metrics: written and read here alone.
+"""Reader and writer of metrics.jsonl, the file in which a run logs its metrics.
 
-One JSON object a line: `{"step", "time", "metrics"}`.
+Each line is one JSON object: `{"step", "time", "metrics"}`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 SYSTEM = "system/"
-"""Prefix of numbers about the machine. They are a series in time: a replay of training adds to
-them, and does not repeat them."""
+"""Prefix of metrics about the machine. They are a series in time: training the same steps again
+after a resume adds new points, and does not repeat old ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class MetricRecord:
     """One line of the file.
 
     Attributes:
-        step: optimizer steps done.
+        step: number of optimizer steps done.
         time: seconds since 1970.
-        metrics: by name; may be infinite or NaN.
-        end: the byte after the line.
+        metrics: values by name; may be infinite or NaN.
+        end: offset in the file of the byte after the line.
     """
 
     step: int
@@ -36,16 +36,16 @@ class MetricRecord:
 
     @property
     def of_training(self) -> bool:
-        """Whether it holds more than numbers about the machine."""
+        """Return whether the record holds any metric that is not about the machine."""
         return any(not name.startswith(SYSTEM) for name in self.metrics)
 
 
 def read_metrics(
     path: str | Path, *, offset: int = 0, limit: int | None = None
 ) -> Iterator[MetricRecord]:
-    """Yield the records from byte `offset` on; with `limit`, those in about so many bytes.
+    """Yield the records from byte `offset` on, within about `limit` bytes if it is given.
 
-    A line that is torn is passed over, one that is still being written is left for later.
+    A damaged line is skipped; an unfinished last line is left for a later call.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -66,7 +66,8 @@ def read_metrics(
 
 
 def append(file: BinaryIO, step: int, metrics: Mapping[str, float]) -> None:
-    """Write one line and flush it. Numbers that JSON has no word for are written as strings."""
+    """Write one line and flush it."""
+    # JSON has no NaN and no infinities; `read_metrics` turns the strings back into floats.
     plain = {name: value if math.isfinite(value) else str(value) for name, value in metrics.items()}
     file.write(json.dumps({"step": step, "time": time.time(), "metrics": plain}).encode() + b"\n")
     file.flush()

@@ -1,4 +1,4 @@
-"""One registry class for objectives, encoders, evaluators, schedules and sources.
+"""Registry class of objectives, encoders, evaluators, schedules and sources.
 
 A built-in registers itself by a decorator when its module is imported; the registry imports every
 module of its package on first use, so a new file needs no edit anywhere. A user's own package adds
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Names to components of one kind.
+    """Registry of components of one kind, by name.
 
     Args:
         kind: plural noun, as users type it in `manta list`; also the entry-point group
@@ -39,11 +39,11 @@ class Registry(Generic[T]):
     def register(self, name: str) -> Callable[[T], T]:
         """Return a class or function decorator that adds a component under a name.
 
-        The same definition again replaces the one before, as when a module is loaded twice or a
-        notebook's cell is run again.
+        Registering the same definition again replaces the earlier one, as happens when a module is
+        loaded twice or a notebook cell is run again.
 
         Raises:
-            ConfigError: another component has the name; nothing is replaced silently.
+            ConfigError: another component has this name.
         """
 
         def add(component: T) -> T:
@@ -58,9 +58,9 @@ class Registry(Generic[T]):
         return add
 
     def own(self) -> dict[str, T]:
-        """Return the components, by name, of this process's own script, notebook and modules.
+        """Return the components of this process's own script, notebook and modules, by name.
 
-        They are those that were registered so far and are neither built in nor installed.
+        These are all that were registered so far and are neither built in nor installed.
         """
         return {
             name: component
@@ -71,7 +71,8 @@ class Registry(Generic[T]):
     def _replaces(self, component: T, known: T) -> bool:
         if self._built_in(component) != self._built_in(known):
             return False
-        # In `__main__` the user sees both definitions, and the last one counts.
+        # In `__main__` (a script or notebook) the user sees both definitions, and expects the last
+        # one to count.
         if getattr(component, "__module__", "") == getattr(known, "__module__", "") == "__main__":
             return True
         names = [getattr(one, "__qualname__", one) for one in (component, known)]
@@ -112,8 +113,8 @@ class Registry(Generic[T]):
             yield name, self._components[name]
 
     def _load_one(self, name: str) -> None:
-        """Import the module that has the component's name, if there is one: all of a kind can take
-        seconds."""
+        """Import the module with the component's name, if there is one."""
+        # Importing every module of a kind can take seconds.
         if (
             not self._loaded
             and name.isidentifier()
@@ -127,6 +128,7 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
+        # Set before the imports: a module may look up a component while it is imported.
         self._loaded = True
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):

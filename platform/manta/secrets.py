@@ -1,4 +1,4 @@
-"""One rule for what must not be shown of URLs and messages: passwords, tokens, secret keys."""
+"""Removal of passwords, tokens and secret keys from URLs and messages."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _HEADER = re.compile(r"(?P<before>\b(?:Bearer|Basic)\s+)[\w.~+/=\-]{8,}")
 def without_secrets(text: str) -> str:
     """Return a URL, message, traceback or YAML text with each secret replaced by `***`.
 
-    Hidden are passwords in URLs of any scheme, lone tokens in http URLs, values of parameters
-    named as secrets are (`password=`, `token=`, `X-Amz-Signature=`), and bearer tokens. User
-    names stay. Applied twice it changes nothing more.
+    This hides passwords in URLs of any scheme, lone tokens in http URLs, values of parameters with
+    the name of a secret (`password=`, `token=`, `X-Amz-Signature=`), and bearer tokens. User names
+    stay. A second call changes nothing more.
     """
     text = _IN_AUTHORITY.sub(rf"\g<before>{HIDDEN}@", text)
     text = _LONE_TOKEN.sub(rf"\g<before>{HIDDEN}@", text)
@@ -42,5 +42,5 @@ def without_secrets(text: str) -> str:
 
 
 def is_masked(text: str) -> bool:
-    """Return whether a secret was taken out of `text`, so that it opens nothing any more."""
+    """Return whether a secret was removed from `text`, so that it can no longer be used."""
     return HIDDEN in text and without_secrets(text) == text

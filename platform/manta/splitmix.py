@@ -1,4 +1,4 @@
-"""splitmix64 (Steele, Lea and Flood 2014): 64-bit words that look random, of words that count."""
+"""splitmix64 (Steele, Lea and Flood 2014): a hash from counters to random-looking 64-bit words."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MULTIPLIERS = -4658895280553007687, -7723592293110705685
 
 
 def mix(words: Words) -> Words:
-    """Return the finaliser of int64 words of any shape, by numpy or torch; int64 arithmetic wraps
-    as the algorithm wants."""
+    """Return splitmix64's finaliser of int64 words, a NumPy array or a tensor of any shape."""
+    # The algorithm needs unsigned arithmetic modulo 2^64; products of int64 wrap to the same bits.
     words = (words ^ _shift(words, 30)) * _MULTIPLIERS[0]
     words = (words ^ _shift(words, 27)) * _MULTIPLIERS[1]
     return words ^ _shift(words, 31)
 
 
 def _shift(words: Words, bits: int) -> Words:
-    """Return a logical shift to the right, where `>>` on int64 keeps the sign."""
+    """Return a logical right shift; `>>` on int64 would copy the sign bit."""
     return (words >> bits) & ((1 << (64 - bits)) - 1)

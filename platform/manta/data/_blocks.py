@@ -1,7 +1,7 @@
-"""Packing of decoded images for travel: one part of a batch is one row of a Ray Data block, its
-pixels one buffer.
+"""Packing of decoded images into Ray Data blocks.
 
-A row is never split by Ray Data, and its buffer is read out of the object store without a copy.
+One part of a batch is one row of a block, and its pixels are one buffer. Ray Data never splits a
+row, and the buffer can be read in the object store without a copy.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from manta.data.arrays import Images, RowIndexes
 def pack(
     number: int, indexes: RowIndexes, images: Images, labels: RowIndexes | None = None
 ) -> pa.Table:
-    """Return a table of one row; `number` says what the part belongs to."""
+    """Return a table of one row; `number` is the step or row group that the part belongs to."""
     columns = {"number": pa.array([number]), "index": _cell(indexes), "images": _cell(images)}
     if labels is not None:
         columns["labels"] = _cell(labels)
@@ -31,13 +31,15 @@ def unpack(block: pa.Table, row: int, size: int) -> tuple[int, RowIndexes, Image
 
 
 def unpack_labels(block: pa.Table, row: int) -> RowIndexes | None:
+    """Return the labels of a part as a read-only view, or None if it was packed without any."""
     if "labels" not in block.column_names:
         return None
     return _view(block, "labels", row).view(np.int64)
 
 
 def _view(block: pa.Table, column: str, row: int) -> npt.NDArray[np.uint8]:
-    """Return the bytes of a cell where they lie; Arrow's scalars hold a copy."""
+    """Return the bytes of a cell without a copy."""
+    # Straight from the buffers, because Arrow's scalars (`as_py`, `as_buffer`) copy the bytes.
     chunks = block[column].iterchunks()
     chunk = next(chunks)
     while row >= len(chunk):
@@ -51,7 +53,8 @@ def _view(block: pa.Table, column: str, row: int) -> npt.NDArray[np.uint8]:
 
 
 def _cell(array: RowIndexes | Images) -> pa.Array:
-    """Return a column of one binary value over the array's own memory."""
+    """Return a column of one binary value that shares the array's memory."""
+    # Large binary has offsets of 64 bits, which `_view` reads as they are.
     buffer = pa.py_buffer(np.ascontiguousarray(array))
     offsets = pa.py_buffer(np.array([0, buffer.size], dtype=np.int64))
     return pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, buffer])

@@ -1,4 +1,4 @@
-"""An iterator that runs ahead in a thread."""
+"""Iterator that prepares its next items in a background thread."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _DONE = object()
 
 
 class Prefetched(Generic[T]):
-    """Iterator over `make()` with up to `depth` items ready ahead.
+    """Iterator over `make()` that keeps up to `depth` items ready.
 
-    It starts at once; an error surfaces where its item would have.
+    Work starts at once. An error is raised in place of the item that caused it.
 
-    It can be closed early, by `close`, by leaving a `with` block, or by being forgotten; the
-    iterator that `make` gave is closed in the thread that ran it.
+    To end early, call `close`, leave the `with` block or drop the last reference. The iterator that
+    `make` returned is closed in the thread that ran it.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], depth: int) -> None:
         self._queue: queue.Queue[object] = queue.Queue(maxsize=depth)
         self._stop = threading.Event()
         self._over = False
-        # The thread knows only the queue and the event, so that a forgotten iterator can be
-        # collected.
+        # The thread holds the queue and the event but not `self`, so that an iterator which nobody
+        # refers to any more is garbage-collected, and `__del__` stops the thread.
         self._thread = threading.Thread(
             target=_fill, args=(make, self._queue, self._stop), name="manta-prefetch", daemon=True
         )
@@ -49,9 +49,10 @@ class Prefetched(Generic[T]):
         return item  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Stop the thread and what it runs; harmless when repeated."""
+        """Stop the thread and the work in it; calling it again does nothing."""
         self._over = True
         self._stop.set()
+        # Empty the queue: it would keep batches in memory for as long as this iterator lives.
         while not self._queue.empty():
             self._queue.get_nowait()
         if self._thread is not threading.current_thread():
@@ -73,6 +74,8 @@ class Prefetched(Generic[T]):
 
 
 class _Failure:
+    """Queue item for an error that `make` or its iterator raised."""
+
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
@@ -80,6 +83,7 @@ class _Failure:
 def _fill(
     make: Callable[[], Iterator[T]], ready: queue.Queue[object], stop: threading.Event
 ) -> None:
+    """Move the items of `make()` into the queue; the last entry is `_DONE` or a `_Failure`."""
     last: object = _DONE
     try:
         items = make()
@@ -96,6 +100,8 @@ def _fill(
 
 
 def _put(ready: queue.Queue[object], item: object, stop: threading.Event) -> bool:
+    """Put an item into the queue; return False if `stop` was set before there was room."""
+    # Short waits: a put without a timeout would never notice `stop` once the reader is gone.
     while not stop.is_set():
         try:
             ready.put(item, timeout=0.1)

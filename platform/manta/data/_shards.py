@@ -1,8 +1,8 @@
-"""The tasks of an ingest: read and verify samples into parcels, write parcels as Parquet shards.
+"""Tasks of an ingest: read and verify samples, group them into parcels, write Parquet shards.
 
 A parcel is a bounded Arrow table of consecutive samples, good and bad. It travels as one row of a
-Ray Data block (as Arrow IPC bytes), since Ray Data never splits a row: parcels stay what the
-source's order made them.
+Ray Data block (as Arrow IPC bytes): Ray Data never splits a row, so the borders of parcels depend
+on the source's order alone.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from manta.files import Place
 PARCEL_ROWS = 256
 PARCEL_BYTES = 16 << 20
 _USUAL_MODES = ("RGB", "L", "P", "RGBA", "CMYK")
-"""Of Pillow; an image in any other is converted at once, since it may have no RGB form."""
+"""Pillow modes that always convert to RGB; images in others are converted during the ingest."""
 _MOMENT_ROWS = 32
-"""Rows of each parcel that enter mean and standard deviation."""
+"""Rows of each parcel that count towards the mean and standard deviation."""
 _FACTS = ["unit", "taken", "good", "bad", "size"]
 """Columns of a block of parcels beside the parcels themselves."""
 
@@ -53,8 +53,11 @@ class Limits:
     """Bounds of an ingest's output.
 
     Attributes:
-        max_side: shorter sides above it are shrunk to it and re-encoded; None keeps every byte.
-        max_pixels: above it an image is a decompression bomb.
+        max_side: images with a longer shorter side are shrunk to it and re-encoded; None stores
+            every image unchanged.
+        max_pixels: larger images are rejected as decompression bombs.
+        shard_bytes, shard_rows: largest shard; whichever limit is reached first cuts it.
+        group_bytes, group_rows: largest row group of a shard, likewise.
     """
 
     max_side: int | None = 512
@@ -67,13 +70,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Record of a finished shard: its manifest entry, its part of the statistics, and where in the
-    source it ended.
+    """Record of a finished shard, from which an interrupted ingest continues.
 
     Attributes:
-        unit, taken: samples before the first `taken` of unit number `unit` are in this shard or an
-            earlier one.
+        shard: its entry in the manifest.
+        first: index of its first row in the dataset.
+        unit, taken: the position in the source after this shard: everything up to and including
+            the first `taken` samples of unit number `unit` is in this shard or an earlier one.
+        labelled: rows that have a label.
+        bad: `[path, reason]` of each quarantined image.
+        sizes: histogram of shorter sides, by the bins of `SIZE_EDGES`.
         moments: sums over `moment_rows` images of the channels' means, then of their mean squares.
+        digest: SHA-256 of the rows.
     """
 
     shard: Shard
@@ -97,7 +105,7 @@ class Written:
 
 
 def list_units(source: Source, skip: int) -> Iterator[dict[str, Any]]:
-    """Yield rows of `(unit number, unit)` while the source is being listed."""
+    """Yield `(unit number, unit)` rows from unit `skip` on, while the source is being listed."""
     try:
         for number, unit in enumerate(source.units()):
             if number >= skip:
@@ -112,8 +120,11 @@ def list_units(source: Source, skip: int) -> Iterator[dict[str, Any]]:
 def read_unit(
     source: Source, number: int, unit: Any, limits: Limits, skip: int
 ) -> Iterator[pa.Table]:
-    """Yield tables of one parcel each: `unit`, `taken` (samples of it so far), `good`, `bad`,
-    `size` (bytes), `parcel`."""
+    """Yield one table per parcel of a unit, leaving out the unit's first `skip` samples.
+
+    Its columns are `unit`, `taken` (samples of the unit so far), `good`, `bad`, `size` (bytes) and
+    `parcel`.
+    """
     most_rows = min(PARCEL_ROWS, limits.shard_rows)
     most_bytes = min(PARCEL_BYTES, limits.shard_bytes)
     rows: list[dict[str, Any]] = []
@@ -154,8 +165,7 @@ def _verified(sample: Sample, limits: Limits, *, want_moments: bool) -> dict[str
 
 
 def _moments(image: Image.Image) -> list[float]:
-    """Return means of the channels, then of their squares, over at most about a quarter of a
-    million pixels."""
+    """Return the means of the channels, then of their squares, over at most about 2^18 pixels."""
     every = max(1, math.isqrt(image.width * image.height // 2**18))
     pixels = np.asarray(image)[::every, ::every].reshape(-1, 3).astype(np.float64) / 255
     return [*pixels.mean(axis=0).tolist(), *np.square(pixels).mean(axis=0).tolist()]
@@ -183,7 +193,7 @@ def _parcel(rows: list[dict[str, Any]], number: int, taken: int, size: int) -> p
 
 
 def facts(block: pa.Table) -> list[dict[str, int]]:
-    """Return what the driver must know of the parcels of a block: all but the images."""
+    """Return the counts that the driver needs of each parcel in a block, without the images."""
     return block.select(_FACTS).to_pylist()  # type: ignore[no-any-return]
 
 
@@ -195,11 +205,12 @@ def write_shard(
     limits: Limits,
     *blocks: pa.Table,
 ) -> Written:
-    """Write a shard, then its record under `progress/`, which commits it.
+    """Write a shard, then its record under `progress/`; return the record.
 
     Args:
         first: index of the shard's first row.
         parcels: `(block, row of the block)` of each parcel, in order.
+        blocks: the blocks that `parcels` refers to.
     """
     picked = [blocks[block].column("parcel")[row].as_buffer() for block, row in parcels]
     table = pa.concat_tables(
@@ -226,6 +237,8 @@ def write_shard(
         moment_rows=len(moments),
         digest=_digest(good),
     )
+    # Written after the shard: a resumed ingest trusts every shard that has a record, and a kill
+    # between the two writes only costs writing this shard again.
     (out / "progress" / f"{number:05d}.json").write(written.to_json())
     return written
 
@@ -233,14 +246,15 @@ def write_shard(
 def _write_parquet(
     place: Place, table: pa.Table, first: int, limits: Limits
 ) -> tuple[list[int], int]:
-    """Write a file; return the rows of each row group, and the bytes of all images.
+    """Write a Parquet file; return the rows of each row group, and the bytes of all images.
 
-    A table without rows makes no file.
+    No file is written for an empty table.
     """
     if table.num_rows == 0:
         return [], 0
     sizes = pa.compute.binary_length(table["bytes"]).to_numpy()
     cuts = _cuts(sizes, limits)
+    # Plain binary where the images fit into its 32-bit offsets, large binary otherwise.
     encoded = (
         table["bytes"].combine_chunks().cast(pa.binary()) if sizes.sum() < 2**31 else table["bytes"]
     )
@@ -270,8 +284,10 @@ def _plain(column: Any) -> Any:
 
 
 def _cuts(sizes: Any, limits: Limits) -> list[int]:
-    """Return borders of row groups, each within the limits (a single larger image makes its
-    own)."""
+    """Return the borders of row groups within the limits; a larger image gets a group of its own.
+
+    `n + 1` row numbers for `n` groups, from 0 to the number of rows.
+    """
     cuts, size = [0], 0
     for row, length in enumerate(sizes.tolist()):
         if row > cuts[-1] and (
@@ -284,8 +300,9 @@ def _cuts(sizes: Any, limits: Limits) -> list[int]:
 
 
 def _digest(table: pa.Table) -> str:
-    """Return the SHA-256 of the rows, each field led by its length so that no two tables run into
-    the same bytes."""
+    """Return the SHA-256 of all rows: image bytes, paths and labels, in order."""
+    # Lengths come before the fields: without them, two different tables could run together into
+    # the same bytes.
     digest = hashlib.sha256()
     columns = (table["bytes"], table["path"], table["label"])
     for batch in pa.table(columns, names=["bytes", "path", "label"]).to_batches():

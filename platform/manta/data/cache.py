@@ -1,5 +1,7 @@
-"""Decoded row groups in Ray's object store: decode once, then every epoch and every process reads
-them in place."""
+"""Cache of decoded row groups in Ray's object store.
+
+Rows are decoded once; after that every epoch and every process reads them in place.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,18 @@ from manta.errors import DataError, ResourceError
 
 _GROUPS_PER_TASK = 16
 _FULL = 0.7
-"""Share of the object store that a cache may take; the rest is for batches on their way."""
+"""Fraction of the object store that a cache may fill; the rest is for batches in transit."""
 
 
 class DecodedCache:
-    """Cache of all rows of a plan, decoded at one size, as objects of this process.
+    """Cache of all rows of a plan, decoded at one size, in Ray objects that this process owns.
 
-    It is filled in the background, in the order in which `epoch` needs the row groups, so a first
-    batch does not wait for the last row. Sent to another process it is complete, and lives as long
-    as the process that built it.
+    It is filled in the background, in the order in which `epoch` needs the row groups, so the first
+    batch does not wait for the last row. Pickling waits until it is complete; the copy is valid for
+    as long as the process that built the cache lives.
 
     Raises:
-        ResourceError: it would not fit.
+        ResourceError: the decoded rows do not fit into the object store, or no CPU is free.
     """
 
     def __init__(
@@ -67,9 +69,9 @@ class DecodedCache:
         threading.Thread(target=self._build, args=work, name="manta-cache", daemon=True).start()
 
     def steps(self, indexes: RowIndexes) -> Iterator[Images]:
-        """Yield `[b, 3, size, size]` for each row of `[steps, b]` indexes, copied out of the store.
+        """Yield `[b, 3, size, size]` pixels for each row of `[steps, b]` indexes, as copies.
 
-        Waits for the row groups of all steps, if they are still being decoded.
+        Waits for the row groups of all these steps if they are still being decoded.
         """
         groups = np.searchsorted(self._starts, indexes, side="right") - 1
         offsets = indexes - self._starts[groups]
@@ -90,6 +92,7 @@ class DecodedCache:
         self._raise()
 
     def __getstate__(self) -> dict[str, Any]:
+        # Another process gets no notice of later row groups, so only a complete cache travels.
         self.wait()
         return {key: value for key, value in self.__dict__.items() if key != "_changed"}
 
@@ -97,7 +100,7 @@ class DecodedCache:
         self.__dict__ |= state | {"_changed": threading.Condition()}
 
     def _fetch(self, groups: list[int]) -> dict[int, Images]:
-        """Return views into the object store, by row group."""
+        """Return views into the object store by row group; wait for those not yet decoded."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._failure is not None or all(group in self._places for group in groups)
@@ -116,6 +119,8 @@ class DecodedCache:
             raise own_error(self._failure) or self._failure
 
     def _build(self, manifest: Manifest, groups: RowIndexes, tasks: int, cpus: float) -> None:
+        """Decode the row groups in the given order, and record where each lies."""
+        # Local names, because Ray pickles `decode` with everything that it refers to.
         size, rows = self.size, self.rows
 
         def decode(batch: dict[str, Any]) -> Iterator[Any]:
@@ -132,6 +137,8 @@ class DecodedCache:
                 {"start": cut, "stop": min(cut + _GROUPS_PER_TASK, len(groups))} for cut in cuts
             ]
             dataset = generate(items, decode, block_bytes=1 << 20, cpus=cpus, tasks=tasks)
+            # Blocks arrive in the order of `groups` (`generate` preserves it), so the row groups
+            # in them are known without reading a block.
             waiting = iter(groups.tolist())
             for bundle in dataset.iter_internal_ref_bundles():
                 for entry in bundle.blocks:

@@ -1,4 +1,7 @@
-"""Ray Data as Manta uses it: ordered generator tasks, and errors out of their wrappings."""
+"""Manta's use of Ray Data: ordered generator tasks, and Manta's own errors out of Ray's wrappers.
+
+All settings of Ray Data are made here.
+"""
 
 from __future__ import annotations
 
@@ -16,29 +19,35 @@ Work = Callable[[dict[str, Any]], Iterator[Any]]
 
 
 def cluster_cpus() -> float:
-    """Return the logical CPUs of the cluster; Ray is started if it is not."""
+    """Return the number of logical CPUs of the cluster; start Ray if it is not running."""
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     return float(ray.cluster_resources().get("CPU", 0.0))
 
 
 def default_tasks(world: int = 1) -> int:
-    """Return the decode tasks of one rank: half of the cluster's CPUs, shared among ranks; the rest
-    is for training."""
+    """Return the number of decode tasks of one rank.
+
+    Half of the cluster's CPUs are for decoding, shared among the ranks; the rest is for training.
+    """
     return max(1, int(cluster_cpus()) // (2 * world))
 
 
 def require_cpu(cpus: float, *, timeout: float = 60.0) -> None:
-    """Check that a task can run. Ray Data would wait in silence for ever (ray-project/ray#44687).
+    """Check that a task of `cpus` CPUs can start.
+
+    Without this check Ray Data would wait for ever, without a message (ray-project/ray#44687).
 
     Raises:
-        ResourceError: no CPU came free within `timeout` seconds.
+        ResourceError: no CPU became free within `timeout` seconds.
     """
     total = cluster_cpus()
-    # SPREAD leaves the placement group of a Train worker, as Ray Data's own tasks do.
+    # Ray Data's tasks run outside the placement group of a Train worker. SPREAD puts the probe
+    # there too; in the group it would wait for a CPU that the worker itself holds.
     probe = ray.remote(num_cpus=cpus, scheduling_strategy="SPREAD", max_retries=0)(_nothing)
     pending = probe.remote()
     try:
+        # A cluster that is too small never has room, so there is nothing to wait for.
         ray.get(pending, timeout=timeout if total >= cpus else 0.1)
     except GetTimeoutError:
         ray.cancel(pending, force=True)
@@ -61,18 +70,21 @@ def generate(
     Each row that `work` yields should be one bounded unit: Ray Data never splits a row, and rows of
     `block_bytes` or more become blocks of their own.
     """
+    # One block per item, so that each item becomes a task of its own.
     dataset = ray.data.from_items(list(items), override_num_blocks=len(items))
+    # The dataset's own copy: other datasets of this process keep their settings.
     context = dataset.context
+    # Batches must not depend on which task is quickest.
     context.execution_options.preserve_order = True
     context.target_max_block_size = max(1, block_bytes)
     hush(context)
-    # Ray warns of a pool larger than its input.
+    # Not more tasks than items: Ray warns about a pool that is larger than its input.
     pool = TaskPoolStrategy(size=min(tasks, len(items)))
     return dataset.map_batches(work, batch_size=None, num_cpus=cpus, compute=pool)
 
 
 def hush(context: ray.data.DataContext) -> None:
-    """Keep Ray Data's output off the console but for errors; its own log files keep all."""
+    """Keep Ray Data's output off the console, except for errors; its log files still get it."""
     for handler in logging.getLogger("ray.data").handlers:
         if handler.name == "console":
             handler.setLevel(logging.ERROR)
@@ -81,13 +93,12 @@ def hush(context: ray.data.DataContext) -> None:
 
 
 def own_error(error: BaseException) -> MantaError | None:
-    """Return the MantaError that a failed task raised, out of Ray's wrappings; None if it is
-    another error."""
+    """Return the MantaError that a failed task raised, unwrapped from Ray's; else None."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, MantaError):
-            # Ray makes a class of both RayTaskError and ours, whose message is a whole traceback,
-            # and Ray Data adds lines on retries to our own.
+            # Ray raises an instance of a class that derives from RayTaskError and ours; its message
+            # is a whole traceback. Ray Data appends lines about retries to our own message.
             cause = getattr(seen, "cause", None)
             mine = cause if isinstance(cause, MantaError) else seen
             mine.args = (str(mine).partition("\n")[0], *mine.args[1:])

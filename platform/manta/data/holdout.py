@@ -1,4 +1,4 @@
-"""Which rows are held out of training: a pure function of the number of rows and a fraction."""
+"""Split of a dataset into training rows and rows held out: a pure function of size and fraction."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from manta.data.manifest import Manifest
 from manta.splitmix import GOLDEN, mix
 
 Split = Literal["bank", "queries"]
-"""The training rows, from which probes learn, or the rows held out of training."""
+"""Name of a split: "bank" are the training rows, which probes are fitted to; "queries" the rows
+held out of training, on which they are scored."""
 
 
 class Holdout:
-    """The two splits of a dataset's rows: queries are held out of training, the bank is not.
+    """Division of a dataset's rows into queries, which are held out of training, and the bank.
 
     The rows are cut into blocks of `round(1 / fraction)`, and one row of each block is a query,
-    chosen by a hash of the block's number: whatever the seed and the batch size of a run, its
-    queries are the same.
+    chosen by a hash of the block's number. Queries therefore depend neither on the seed nor on the
+    batch size of a run.
 
     Args:
-        fraction: of the rows, held out; 0 puts all of them into the bank.
-        limit: only the first rows of the manifest count.
+        fraction: fraction of the rows to hold out; 0 puts all rows into the bank.
+        limit: use only so many of the manifest's first rows; None: all.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Holdout:
         return self.bank_rows if split == "bank" else self.query_rows
 
     def pick(self, split: Split, numbers: RowIndexes) -> RowIndexes:
-        """Return the rows that are number 0, 1, ... of a split in the order of the manifest."""
+        """Return the rows at positions `numbers` of a split, counted in the manifest's order."""
         if self._period is None:
             return numbers if split == "bank" else numbers[:0]
         if split == "queries":
@@ -48,27 +49,28 @@ class Holdout:
         return block * self._period + place + (place >= self._place_in_block(block))
 
     def sample(self, split: Split, limit: int | None = None) -> RowIndexes:
-        """Return rows of a split, ascending: all, or `limit` of them, the same at every call.
+        """Return the rows of a split, ascending: all, or the same `limit` of them at every call.
 
-        One row is drawn from each of `limit` equal stretches of the data, so that data sorted by
-        class are all seen.
+        One row is drawn from each of `limit` equal stretches of the data, so that every class is
+        covered where the data are sorted by class.
         """
         count = self.size(split)
         if limit is None or count <= limit:
             return self.pick(split, np.arange(count))
         borders = np.arange(limit + 1) * count // limit
-        # Drawn, not evenly spaced: data with a period would show one phase of it only.
+        # Drawn at random rather than evenly spaced: of periodic data, even spacing could pick the
+        # same phase each time.
         numbers = np.random.default_rng(0).integers(borders[:-1], borders[1:])
         return self.pick(split, numbers)
 
     def queries_below(self, indexes: RowIndexes) -> RowIndexes:
-        """Return how many rows below each index are held out."""
+        """Return the number of held-out rows below each index."""
         if self._period is None:
             return np.zeros_like(indexes)
         block, place = np.divmod(indexes, self._period)
         return block + (place > self._place_in_block(block))
 
     def _place_in_block(self, blocks: RowIndexes) -> RowIndexes:
-        """Return which row of each block is held out."""
+        """Return the position of the held-out row within each block."""
         words = mix((blocks + 1) * GOLDEN).view(np.uint64)
         return (words % np.uint64(self._period or 1)).astype(np.int64)

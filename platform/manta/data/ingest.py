@@ -1,10 +1,9 @@
-"""Ingest of any source into canonical Parquet shards and a manifest: a Ray Data job that can be
-killed and run again.
+"""Ingest of any source into Parquet shards and a manifest, as a Ray Data job that can be resumed.
 
     units (listed while they are read) -> read + verify + shrink -> parcels -> shards ->
     manifest.json
 
-The driver sees references and row counts, never an image. Where shards and row groups are cut
+The driver handles references and row counts, never an image. Where shards and row groups are cut
 depends on the source and the limits alone, so the same source gives the same dataset on any cluster
 and after any number of interruptions.
 """
@@ -35,8 +34,9 @@ from manta.errors import DataError
 from manta.files import Place
 
 IngestProgress = Callable[[int, int], None]
-"""Takes the rows that are written and the images that are quarantined, so far."""
+"""Callback that takes the number of rows written and of images quarantined so far."""
 _WRITES_AT_ONCE = 4
+"""Shards being written, at most: each holds its images in memory while it is written."""
 _LIST_CPUS = _WRITE_CPUS = 0.25
 
 
@@ -45,8 +45,8 @@ class IngestReport:
     """Result of an ingest.
 
     Attributes:
-        resumed_rows: rows that an interrupted ingest had left; all of them if the dataset was
-            finished already.
+        resumed_rows: rows that an interrupted ingest had already written; all rows if the dataset
+            was complete.
     """
 
     location: str
@@ -66,16 +66,16 @@ def ingest(
     limits: Limits | None = None,
     progress: IngestProgress | None = None,
 ) -> IngestReport:
-    """Make the dataset `out` of `source`, or finish it.
+    """Write the dataset `out` from `source`, or finish an interrupted ingest of it.
 
     Args:
         max_side: larger images are stored as JPEG (quality 95) with this shorter side; None keeps
             every byte.
-        limits: bounds of shards and row groups; its `max_side` gives way to the argument.
+        limits: bounds of shards and row groups; the argument `max_side` overrides its own.
         progress: called with rows and quarantined images so far.
 
     Raises:
-        DataError: the source cannot be read, every image of it is bad, or `out` holds something
+        DataError: the source cannot be read, every image in it is bad, or `out` holds something
             else.
     """
     began = time.monotonic()
@@ -111,8 +111,10 @@ def prepare(
     cache_dir: str | os.PathLike[str],
     progress: IngestProgress | None = None,
 ) -> str:
-    """Return the location of the dataset for `source`: itself if it is one, else its ingest under
-    `cache_dir`."""
+    """Return the location of the dataset for `source`, ingesting it under `cache_dir` if needed.
+
+    A `source` that is a dataset already is its own location.
+    """
     location = prepared(source, cache_dir)
     return (
         location if is_dataset(location) else ingest(source, location, progress=progress).location
@@ -120,10 +122,10 @@ def prepare(
 
 
 def prepared(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str]) -> str:
-    """Return where `prepare` puts the dataset, whether it is there yet or not.
+    """Return the location at which `prepare` puts the dataset, whether or not it exists yet.
 
-    The name of an ingest tells the source and its cheap state, so that a changed source is ingested
-    anew.
+    The folder's name contains a hash of the source's URL and of its state (`Source.identity`), so
+    that a changed source is ingested again.
     """
     text = os.fspath(source)
     if is_dataset(text):
@@ -138,14 +140,14 @@ def prepared(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str]) 
 
 @dataclass
 class _Job:
-    """One attempt: what is committed already is skipped."""
+    """One attempt at an ingest, which skips what earlier attempts have committed."""
 
     source: Source
     out: Place
     limits: Limits
     done: list[Written]
     progress: IngestProgress | None
-    # (block, row of it) of parcels that are not yet in a shard
+    # `(block, row of the block)` of the parcels that are not in a shard yet.
     waiting: list[tuple[Any, int]] = field(default_factory=list)
     writes: deque[Any] = field(default_factory=deque)
     rows: int = 0
@@ -153,14 +155,16 @@ class _Job:
 
     @property
     def read_cpus(self) -> float:
-        """Return the CPUs of a read: one, unless listing and writing would then find none."""
+        """Return the CPUs of a read task: one, or half of one where nothing else would fit."""
         return 1.0 if cluster_cpus() >= 2 else 0.5
 
     def run(self) -> list[Written]:
+        """Write the shards that are missing; return their records in order."""
         require_cpu(self.read_cpus)
         number = len(self.done)
         first = self.done[-1].first + self.done[-1].shard.rows if self.done else 0
         good, bad = first, sum(len(item.bad) for item in self.done)
+        # A task reads the counts of a block: fetching it would bring the images to the driver.
         ask = ray.remote(num_cpus=0)(_shards.facts)
         written: list[Written] = []
         for ref in self._blocks():
@@ -187,6 +191,8 @@ class _Job:
         source, limits = self.source, self.limits
         unit, taken = (self.done[-1].unit, self.done[-1].taken) if self.done else (0, 0)
 
+        # Listing resumes at the unit in which the last shard ended, and reading after the samples
+        # of it that are in that shard.
         def listed(_: Any) -> Iterator[Any]:
             yield from _shards.list_units(source, unit)
 
@@ -197,13 +203,14 @@ class _Job:
 
         units = generate([{"start": unit}], listed, block_bytes=1, cpus=_LIST_CPUS, tasks=1)
         parcels = units.map_batches(read, batch_size=None, num_cpus=self.read_cpus)
-        # Listing and reading ask for different CPUs, so Ray Data does not fuse them into one task.
+        # Listing and reading request different numbers of CPUs, which keeps Ray Data from fusing
+        # them: everything would then be read in the single task that lists.
         for bundle in parcels.iter_internal_ref_bundles():
             for entry in bundle.blocks:
                 yield entry.ref
 
     def _write(self, number: int, first: int) -> int:
-        """Start the write of the waiting parcels; return how many rows that makes."""
+        """Start writing the waiting parcels as a shard; return its number of rows."""
         refs = list(dict.fromkeys(ref for ref, _ in self.waiting))
         places = {ref: position for position, ref in enumerate(refs)}
         parcels = [(places[ref], row) for ref, row in self.waiting]
@@ -218,7 +225,11 @@ def _state(source: Source) -> str:
 
 
 def _refuse_other(out: Place, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Raise DataError where a folder was begun from another source, or in another way."""
+    """Check that a folder was begun from the same source with the same limits.
+
+    Raises:
+        DataError: it was not.
+    """
     for key, what in (
         ("source", "another source"),
         ("kind", "another kind"),
@@ -236,8 +247,14 @@ def _refuse_other(out: Place, theirs: dict[str, Any], ours: dict[str, Any]) -> N
 
 
 def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
-    """Return the shards that an interrupted ingest of the same source left whole, up to the first
-    gap; mark a new folder as this ingest's."""
+    """Return the records of the shards that an interrupted ingest has committed.
+
+    Only those before the first gap count: several shards are written at a time. A new or empty
+    folder is marked as this ingest's.
+
+    Raises:
+        DataError: the folder holds something else.
+    """
     marker = out / "ingest.json"
     if not marker.exists():
         if out.exists() and (not out.is_dir() or next(out.entries(), None) is not None):
@@ -255,7 +272,8 @@ def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
 
 
 def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Written]) -> Manifest:
-    """Write the quarantine first and the manifest last: a folder with a manifest is whole."""
+    """Write the quarantine and the manifest; return the manifest."""
+    # The manifest comes last of all files: a folder that has one is a complete dataset.
     bad = [row for item in done for row in item.bad]
     rows = sum(item.shard.rows for item in done)
     names = pa.schema({"path": pa.string(), "reason": pa.string()})
@@ -295,6 +313,7 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
         options=identity,
     )
     (out / FILE).write(manifest.to_json().encode())
+    # After the manifest: a kill in between leaves some needless files, not a dataset to redo.
     (out / "progress").remove()
     out.sweep()
     return manifest

@@ -17,17 +17,17 @@ from manta.files import Place
 VERSION = 1
 FILE = "manifest.json"
 SIZE_EDGES = (1, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096)
-"""Bins of the histogram of shorter sides, in pixels; the last is open."""
+"""Lower edges in pixels of the histogram of shorter sides; the last bin has no upper edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A Parquet file.
+    """Entry of the manifest for one Parquet file.
 
     Attributes:
         path: relative to the dataset.
-        row_groups: rows of each.
-        bytes: encoded images alone.
+        row_groups: number of rows of each row group.
+        bytes: size of the encoded images alone.
     """
 
     path: str
@@ -38,19 +38,21 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """Facts of an ingested dataset. Row `i` of the whole has `index == i`, for ever.
+    """Description of an ingested dataset, in which row `i` always has `index == i`.
 
     Attributes:
-        location: where the dataset lies; not in the file, so that a dataset can be moved.
+        location: path or URL of the dataset; not stored in the file, so that it can be moved.
         labelled: every row has a label.
         classes: names of the labels, or None.
-        sizes: shorter sides of the source images: `{"edges": [...], "counts": [...]}` of
+        sizes: histogram of the shorter sides: `{"edges": [...], "counts": [...]}`, with
             `SIZE_EDGES`.
         mean, std: per channel in [0, 1], over `moment_rows` rows spread over the data; every image
-            weighs the same.
+            has the same weight.
         source, kind: what was ingested, and by which adapter.
-        quarantined: bad images, listed in `quarantine.parquet`.
-        digest: SHA-256 over bytes, paths and labels of all rows in order.
+        quarantined: number of bad images, which `quarantine.parquet` lists.
+        digest: SHA-256 of bytes, paths and labels of all rows in order.
+        bytes: size of the encoded images.
+        options: source, state and limits of the ingest.
     """
 
     location: str
@@ -77,7 +79,7 @@ class Manifest:
 
     @cached_property
     def group_starts(self) -> npt.NDArray[np.int64]:
-        """Return `[G + 1]`: the first row of each row group, then the number of rows."""
+        """Return the first row of each of `G` row groups, then the number of rows: `[G + 1]`."""
         rows = np.concatenate(
             [np.asarray(shard.row_groups, dtype=np.int64) for shard in self.shards]
         )
@@ -85,7 +87,7 @@ class Manifest:
 
     @cached_property
     def shard_starts(self) -> npt.NDArray[np.int64]:
-        """Return `[S + 1]`: the first row group of each shard, then the number of row groups."""
+        """Return the first row group of each of `S` shards, then their number: `[S + 1]`."""
         return np.cumsum([0, *(len(shard.row_groups) for shard in self.shards)], dtype=np.int64)
 
     def find_group(self, group: int) -> tuple[str, int]:
@@ -98,7 +100,7 @@ def open_dataset(location: str | os.PathLike[str]) -> Manifest:
     """Return the manifest of an ingested dataset.
 
     Raises:
-        DataError: there is none, or it is not one that this version reads.
+        DataError: there is none, or this version cannot read it.
     """
     place = Place.of(location)
     try:
@@ -121,6 +123,6 @@ def open_dataset(location: str | os.PathLike[str]) -> Manifest:
 
 
 def is_dataset(location: str | os.PathLike[str]) -> bool:
-    """Return whether an ingest was finished there."""
+    """Return whether `location` holds a completely ingested dataset."""
     place = Place.of(location)
     return not place.is_glob and (place / FILE).exists()

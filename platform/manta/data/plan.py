@@ -1,11 +1,11 @@
 """The order of samples: a pure function of (seed, epoch, manifest). No Ray, no files.
 
-An epoch goes like this. Row groups, less the rows held out, are *pieces*. Their order is permuted
-by (seed, epoch), and they are laid end to end; what does not fill a last batch falls off the end.
-The line is cut into equal *lanes*, and each lane into *segments* of a few steps. Within a (lane,
-segment) rows are permuted; each step takes the next rows of every lane. A rank owns neighbouring
-lanes, so it reads row groups that no other rank reads (but for those on a border), and the batch of
-all ranks is the same for any number of them that divides the number of lanes.
+Row groups without the rows held out are called *pieces*. In each epoch the pieces are permuted by
+(seed, epoch) and laid end to end; rows that do not fill a last batch are dropped. This line is cut
+into equal *lanes*, and each lane into *segments* of a few steps. Rows are permuted within each
+(lane, segment), and each step takes the next rows of every lane. A rank owns neighbouring lanes, so
+it reads row groups that no other rank reads (except those at a border), and the global batch is the
+same for every number of ranks that divides the number of lanes.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from manta.errors import ConfigError, DataError
 
 _LANES = 8
 _Line = tuple[int, npt.NDArray[np.int32], RowIndexes]
-"""Of an epoch: its number, its pieces in order, and where each ends."""
+"""An epoch's number, its pieces in order, and the position at which each ends."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Segment:
-    """Consecutive steps of an epoch for one rank, whose rows were shuffled together.
+    """Consecutive steps of an epoch on one rank, whose rows were shuffled together.
 
     Attributes:
-        first_step: within the epoch.
-        indexes: `[steps, batch_size / world]`, the rows of each step in order.
+        number: of the segment, within the epoch.
+        first_step: its first step, within the epoch.
+        indexes: rows of each step, `[steps, batch_size / world]`.
     """
 
     epoch: int
@@ -51,15 +52,15 @@ class Plan:
 
     Args:
         batch_size: global, over all ranks.
-        limit: only the first rows of the manifest are there.
-        holdout: fraction held out of training.
-        shuffle_rows: least number of rows that a segment mixes, as far as the epoch has them.
+        limit: use only so many of the manifest's first rows; None: all.
+        holdout: fraction of the rows held out of training.
+        shuffle_rows: least number of rows that are shuffled together, if the epoch has so many.
 
     Attributes:
-        holdout: the splits; an epoch visits the bank.
+        holdout: the two splits; an epoch visits the rows of the bank.
 
     Raises:
-        DataError: fewer training rows than one batch takes.
+        DataError: there are fewer training rows than one batch needs.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class Plan:
         """Return the number of lanes of an epoch for `world` ranks.
 
         Raises:
-            ConfigError: ranks cannot have equal parts of a batch.
+            ConfigError: the batch cannot be divided equally among the ranks.
         """
         if self.batch_size % world:
             raise ConfigError(
@@ -109,15 +110,15 @@ class Plan:
         return fitting[-1] if fitting else world
 
     def locate(self, step: int) -> tuple[int, int]:
-        """Return `(epoch, step in it)` of a step of the whole run."""
+        """Return `(epoch, step within the epoch)` of a step of the whole run."""
         return divmod(step, self.steps_per_epoch)
 
     def segment_of(self, step: int) -> int:
-        """Return the number of the segment that holds a step of an epoch."""
+        """Return the number of the segment that contains a step of an epoch."""
         return ((step + 1) * self.segments_per_epoch - 1) // self.steps_per_epoch
 
     def segment_start(self, number: int) -> int:
-        """Return the first step of a segment; for the number after the last, an epoch's steps."""
+        """Return the first step of a segment; one past the last, the number of steps."""
         return number * self.steps_per_epoch // self.segments_per_epoch
 
     def segment(self, epoch: int, number: int, *, rank: int = 0, world: int = 1) -> Segment:
@@ -135,14 +136,16 @@ class Plan:
         return Segment(epoch, number, first, np.concatenate(parts, axis=1))
 
     def indexes(self, epoch: int, step: int, *, rank: int = 0, world: int = 1) -> RowIndexes:
-        """Return `[batch_size / world]`: the rows that a rank sees in a step of an epoch."""
+        """Return the rows that a rank sees in a step of an epoch, `[batch_size / world]`."""
         segment = self.segment(epoch, self.segment_of(step), rank=rank, world=world)
         rows: RowIndexes = segment.indexes[step - segment.first_step]
         return rows
 
     def groups_first_needed(self, epoch: int) -> RowIndexes:
-        """Return row groups about in the order in which an epoch comes to them: the lanes take
-        turns."""
+        """Return all row groups, roughly in the order in which an epoch first needs them.
+
+        Every step reads from all lanes, so the lanes take turns.
+        """
         order, ends = self._order(epoch)
         share = self.steps_per_epoch * self.batch_size // _LANES
         cuts = [
@@ -155,15 +158,15 @@ class Plan:
         return order[np.lexsort((lane, place))].astype(np.int64)
 
     def _rows_at(self, epoch: int, positions: RowIndexes) -> RowIndexes:
-        """Return the rows at positions of the line that an epoch's pieces form."""
+        """Return the rows at positions of the line into which an epoch's pieces are laid."""
         order, ends = self._order(epoch)
         place = np.searchsorted(ends, positions, side="right")
-        back = ends[place] - positions  # at least 1: places before the piece's end
+        back = ends[place] - positions  # distance to the piece's end, at least 1
         numbers = self._borders[order[place].astype(np.int64) + 1] - back
         return self.holdout.pick("bank", numbers)
 
     def _order(self, epoch: int) -> tuple[npt.NDArray[np.int32], RowIndexes]:
-        """Return the pieces in their order, and where each ends."""
+        """Return an epoch's pieces in order, and the position at which each ends."""
         line = self._line
         if line is None or line[0] != epoch:
             order = _permutation(self.seed, epoch, len(self._borders) - 1)
@@ -173,5 +176,6 @@ class Plan:
 
 @lru_cache(maxsize=2)
 def _permutation(seed: int, epoch: int, count: int) -> npt.NDArray[np.int32]:
-    # Kept per process: a decode task gets a fresh copy of the plan, but its process goes on.
+    # Cached per process and not in the plan: each decode task unpickles a fresh plan, but the
+    # process runs many tasks. Two epochs, since those at the end of one overlap with the next.
     return np.random.default_rng([seed, epoch]).permutation(count).astype(np.int32)

@@ -1,7 +1,7 @@
-"""Reading and decoding of rows, in a decode task or in process.
+"""Reading and decoding of rows, in a decode task or in the calling process.
 
-A task holds the encoded bytes of the rows that it was asked for, one row group, and one part of a
-batch.
+At any time it holds the encoded bytes of the requested rows, one row group, and one decoded part of
+a batch.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from manta.errors import DataError
 from manta.files import Place
 
 PART_BYTES = 64 << 20
-"""A batch larger than this, decoded, travels in parts."""
+"""Largest decoded part, in bytes; a larger batch travels in several."""
 
 _REMOTE_READS = 8
+"""Row groups read from an object store at a time: most of such a read is waiting."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Encoded rows, in the order in which they were asked for."""
+    """Encoded rows, in the order of the requested indexes."""
 
     data: list[bytes]
     labels: list[int | None] | None
@@ -38,7 +39,7 @@ class Encoded:
 
 
 def read_labels(manifest: Manifest, indexes: RowIndexes) -> list[int | None] | None:
-    """Return the labels of some rows; None where the dataset has none. No image is read."""
+    """Return the labels of rows without reading images; None if the dataset has no labels."""
     return (
         read_rows(manifest, indexes, labels=True, images=False).labels
         if manifest.labelled
@@ -54,8 +55,10 @@ def read_rows(
     paths: bool = False,
     images: bool = True,
 ) -> Encoded:
-    """Return encoded rows. Each row group that is touched is read once, and the rest of it is
-    let go."""
+    """Return encoded rows, in the order of `indexes`.
+
+    Each row group is read once, and only the requested rows of it are kept.
+    """
     groups = np.searchsorted(manifest.group_starts, indexes, side="right") - 1
     touched, inverse = np.unique(groups, return_inverse=True)
     by_group = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
@@ -94,10 +97,10 @@ def read_rows(
 
 
 def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size: int) -> Images:
-    """Return decoded rows `[N, 3, size, size]`.
+    """Return decoded rows, `[N, 3, size, size]` uint8.
 
     Raises:
-        DataError: a row that was good when it was ingested is not any more.
+        DataError: a row no longer decodes, although it did during the ingest.
     """
     images = np.empty((len(data), 3, size, size), dtype=np.uint8)
     for place, encoded in enumerate(data):
@@ -114,8 +117,11 @@ def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size
 def decode_steps(
     manifest: Manifest, indexes: RowIndexes, size: int
 ) -> Iterator[tuple[int, RowIndexes, Images]]:
-    """Yield `(row of indexes, part of it, images)` of `[steps, batch]` indexes, in order, in parts
-    of bounded size."""
+    """Decode the rows of `[steps, batch]` indexes, in order and in parts of bounded size.
+
+    Yields:
+        `(step, row numbers, images)` of each part.
+    """
     steps, batch = indexes.shape
     encoded = read_rows(manifest, indexes.reshape(-1)).data
     part = rows_per_part(size)
@@ -125,12 +131,13 @@ def decode_steps(
             rows = indexes[step, start:stop]
             here = slice(step * batch + start, step * batch + stop)
             images = decode_rows(manifest, rows, encoded[here], size)
+            # Free the encoded bytes: the consumer may hold this generator for a long time.
             encoded[here] = [b""] * (stop - start)
             yield step, rows, images
 
 
 def rows_per_part(size: int) -> int:
-    """Return how many decoded images make a part."""
+    """Return the number of decoded images in a part."""
     return max(1, PART_BYTES // (3 * size * size))
 
 
@@ -149,7 +156,7 @@ def _read_group(location: str, digest: str, path: str, group: int, columns: list
 
 @lru_cache(maxsize=256)
 def _footer(location: str, digest: str, path: str) -> pq.FileMetaData:
-    """Kept per process; `digest` sets apart datasets that lay at the same place one after the
-    other."""
+    """Return a file's Parquet footer, cached per process."""
+    # `digest` belongs to the cache's key: a new dataset may have replaced one at the same place.
     with (Place(location) / path).open() as file:
         return pq.read_metadata(file)

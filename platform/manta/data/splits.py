@@ -1,4 +1,4 @@
-"""The rows of a split, read once: what evaluators learn from, and what they are tried on."""
+"""Single pass over the rows of a split, as evaluators need it for their bank and queries."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _TASK_ROWS, _BATCH_ROWS = 2048, 512
 
 @dataclass(frozen=True, slots=True)
 class LabelledBatch:
-    """Rows for an evaluator.
+    """Batch of rows for an evaluator.
 
     Attributes:
-        images: `[b, 3, size, size]` uint8, contiguous and the caller's own.
-        index: `[b]` int64.
-        labels: `[b]` int64 where the data have them.
+        images: `[b, 3, size, size]` uint8, contiguous, in memory that the caller may change.
+        index: row numbers `[b]` int64.
+        labels: `[b]` int64; None if the data have no labels.
     """
 
     images: Tensor
@@ -53,15 +53,15 @@ def read_split(
 ) -> Closing[LabelledBatch]:
     """Return one rank's part of `holdout.sample(split, limit)` in batches of at most 512 rows.
 
-    Work starts at once. Close the iterator, or exhaust it.
+    Work starts at once. The caller must close the iterator or exhaust it.
 
     Args:
-        size: side of the decoded square.
+        size: side of the decoded square, in pixels.
         tasks: decode tasks at a time; None takes half of the cluster's CPUs, shared among ranks.
 
     Raises:
-        ResourceError: no CPU is free for a decode task; raised where the first batch would come.
-        DataError: a shard cannot be read any more; raised where its batch would come.
+        ResourceError: no CPU is free for a decode task; raised in place of the first batch.
+        DataError: a shard can no longer be read; raised in place of its batch.
     """
     manifest = dataset if isinstance(dataset, Manifest) else open_dataset(dataset)
     mine = np.array_split(holdout.sample(split, limit), world)[rank]

@@ -1,11 +1,11 @@
-"""Batches of a plan for one rank: a Ray Dataset over the slices that the plan names, or the same
-work in process.
+"""Stream of a plan's batches for one rank, decoded by Ray Data tasks or in the calling process.
 
     items (epoch, segment, steps) -> one decode task each -> parts of batches -> prefetch thread ->
     RankBatch
 
-Items are chained in legs, each one Ray Dataset of up to 128 items whatever the epochs. The next leg
-is started while the last two items of this one are on their way, so nothing stalls between epochs.
+Items are grouped into legs. A leg is one Ray Dataset of up to 128 items, and may span epochs. The
+next leg is started while the last two items of the current one are still being delivered, so that
+nothing stalls between epochs.
 """
 
 from __future__ import annotations
@@ -34,21 +34,24 @@ if TYPE_CHECKING:
 
 Executor = Literal["ray", "local"]
 ITEMS_PER_LEG = 128
-"""Ray Data is slow to start on thousands: 1,000 items cost a second or two."""
+"""Items of one Ray Dataset. Ray Data starts slowly on many: 1,000 items cost a second or two."""
 CACHED_AHEAD = 2
-"""Batches ahead of a cache: copying one is quick, and every trial of a study holds its own."""
+"""Batches prepared ahead from a cache. Copying one is quick, and every trial of a study holds its
+own."""
 _ITEM_BYTES = 256 << 20
-"""Decoded bytes of an item; a task of more would keep its first batch waiting and the store
-full."""
+"""Largest decoded size of an item, in bytes. A larger task would delay its first batch and fill the
+object store."""
 T_co = TypeVar("T_co", covariant=True)
 Part = tuple[int, RowIndexes, Images]  # global step, indexes, pixels
 Parts = Generator[Part, None, None]
 
 
 class Closing(Iterator[T_co], Protocol[T_co]):
-    """An iterator that frees what it holds when it is closed."""
+    """Iterator that must be closed to free the resources it holds."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Stop the work behind the iterator, and free its resources."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +59,9 @@ class RankBatch:
     """One rank's part of a global batch.
 
     Attributes:
-        step: of the whole run.
-        images: `[b, 3, size, size]` uint8, contiguous and the caller's own.
-        index: `[b]` int64.
+        step: number of the step within the whole run.
+        images: `[b, 3, size, size]` uint8, contiguous, in memory that the caller may change.
+        index: row numbers `[b]` int64.
     """
 
     step: int
@@ -68,7 +71,7 @@ class RankBatch:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Work of one decode task: steps `first` to `stop` of an epoch, within one segment."""
+    """Work of one decode task: steps `first` to `stop - 1` of an epoch, within one segment."""
 
     epoch: int
     segment: int
@@ -91,25 +94,25 @@ def stream(
     cpus_per_task: float = 0.5,
     prefetch: int = 4,
 ) -> Closing[RankBatch]:
-    """Return batches of the steps `start_step` to `stop_step` of a run, the same whatever the
-    executor, cache or tasks.
+    """Return the batches of the steps `start_step` to `stop_step - 1` of a run.
 
-    Work starts at once. Close the iterator, or exhaust it.
+    They are the same for every executor, cache and number of tasks. Work starts at once. The caller
+    must close the iterator or exhaust it.
 
     Args:
         dataset: location of an ingested dataset, or its manifest.
-        size: side of the decoded square.
-        cache: "memory" keeps decoded row groups of this process; a `DecodedCache` is shared with
-            others.
+        size: side of the decoded square, in pixels.
+        cache: "memory" keeps decoded row groups for this stream alone; a `DecodedCache` can be
+            shared with other processes.
         tasks: decode tasks at a time; None takes half of the cluster's CPUs, shared among ranks.
-        prefetch: batches ready ahead.
+        prefetch: number of batches to keep ready.
 
     Raises:
-        ResourceError: no CPU is free for a decode task; raised where the first batch would come.
-        DataError: a shard cannot be read any more; raised where its batch would come.
+        ResourceError: no CPU is free for a decode task; raised in place of the first batch.
+        DataError: a shard can no longer be read; raised in place of its batch.
     """
     manifest = dataset if isinstance(dataset, Manifest) else open_dataset(dataset)
-    plan.lanes(world)  # refuses a batch that ranks cannot share before any work starts
+    plan.lanes(world)  # raises before any work starts if the ranks cannot share a batch equally
     items = partial(_items, plan, world, size, start_step, stop_step)
     if cache == "memory":
         epoch, _ = plan.locate(start_step)
@@ -136,7 +139,7 @@ def stream(
 
 
 def _items(plan: Plan, world: int, size: int, start_step: int, stop_step: int) -> Iterator[Item]:
-    """Yield the items of the steps: whole segments, or as much of one as a task may decode."""
+    """Yield the items of the steps: whole segments, or as much of one as one task may decode."""
     most = max(1, _ITEM_BYTES // (plan.batch_size // world * 3 * size * size))
     step = start_step
     while step < stop_step:
@@ -157,6 +160,7 @@ def _steps(plan: Plan, rank: int, world: int, item: Item) -> tuple[int, RowIndex
 def _decode_item(
     manifest: Manifest, plan: Plan, rank: int, world: int, size: int, item: Item
 ) -> Parts:
+    """Yield the decoded parts of an item."""
     first, rows = _steps(plan, rank, world, item)
     for step, indexes, images in decode_steps(manifest, rows, size):
         yield first + step, indexes, images
@@ -174,7 +178,8 @@ def _from_cache(
 
 
 def _batches(parts: Parts, batch: int, size: int) -> Generator[RankBatch, None, None]:
-    """Yield batches put together of parts, copied out of the object store into their own memory."""
+    """Yield batches assembled from their parts."""
+    # Copies: views would pin blocks in the object store for as long as somebody holds the batch.
     with closing(parts):
         for step, rows, images in parts:
             index = np.empty(batch, dtype=np.int64)
@@ -192,7 +197,7 @@ def _batches(parts: Parts, batch: int, size: int) -> Generator[RankBatch, None, 
 
 @dataclass(frozen=True, slots=True)
 class _Legs:
-    """Ray Datasets end to end."""
+    """Sequence of Ray Datasets, one after the other, as one stream of parts."""
 
     decode: Callable[[Item], Parts]
     size: int
@@ -207,9 +212,11 @@ class _Legs:
             upcoming: Future[Parts] | None = None
             try:
                 while running is not None:
+                    # Parts of this leg still to come, and how many of them its last two items make.
                     left = sum(item.stop - item.first for item in leg) * self.parts_per_step
                     late = sum(item.stop - item.first for item in leg[-2:]) * self.parts_per_step
                     for part in running:
+                        # Start the next leg now: a Ray Dataset takes a while to its first part.
                         if left == late:
                             leg = list(islice(items, ITEMS_PER_LEG))
                             upcoming = starter.submit(self._started, leg) if leg else None
@@ -223,7 +230,7 @@ class _Legs:
                         open_leg.close()
 
     def _started(self, leg: list[Item]) -> Parts:
-        """Return the leg with its first part there already."""
+        """Return the parts of a leg; wait here for the first one, which starts the execution."""
         parts = self._run(leg)
         first = next(parts)
 
@@ -244,6 +251,7 @@ class _Legs:
                     yield _blocks.pack(step, rows, images)
 
         items = [{name: getattr(item, name) for name in Item.__slots__} for item in leg]
+        # Blocks of one part each, so that a part is delivered as soon as it is decoded.
         data = generate(items, work, block_bytes=1, cpus=self.cpus, tasks=self.tasks)
         for block in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             for row in range(block.num_rows):

@@ -1,1 +1,1 @@
-"""What a run leaves on disk, and how it is found and read again."""
+"""Files of a run: its folder, lease, checkpoints and materials, and how they are found again."""

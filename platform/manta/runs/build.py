@@ -1,4 +1,4 @@
-"""From an experiment to the objects of a run. Workers and the driver build the same."""
+"""Construction of a run's objects from its experiment, the same in workers and the driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from manta.data import Manifest, Plan
 def build_objective(
     experiment: Experiment, manifest: Manifest, materials: Mapping[str, Path] | None = None
 ) -> objectives.Objective[Any]:
-    """Encoder and objective, initialised from the run's seed."""
+    """Return the objective around its encoder, both initialised from the run's seed."""
     views = experiment.views
     facts = DataFacts(
         manifest.rows, experiment.data.image_size, materials or {}, views.mean, views.std
@@ -29,13 +29,13 @@ def build_objective(
 
 
 def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
-    """Return the encoder as every run of this experiment starts with it; seeds torch."""
+    """Return the encoder with which every run of this experiment starts; this seeds torch."""
     torch.manual_seed(experiment.train.seed)
     return encoders.build(experiment.encoder, image_size=experiment.data.image_size)
 
 
 def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:
-    """Return the order of samples."""
+    """Return the order in which a run of the experiment sees its samples."""
     return Plan(
         manifest,
         seed=experiment.train.seed,

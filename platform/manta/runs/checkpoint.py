@@ -1,12 +1,11 @@
-"""Checkpoints: written aside, committed by their manifest, read without unpickling anything
-executable.
+"""Checkpoints, which their manifest commits and which load without unpickling executable code.
 
 checkpoints/step-00000100/
   weights.safetensors   the objective's parameters and buffers
   state.pt              optimizer, extra state, random generators of every rank
                         (torch.load weights_only=True)
   manifest.json         written last: step, position, fingerprint, run id, sizes and digests;
-                        a folder without it is no checkpoint
+                        a folder without it is not a checkpoint
 """
 
 from __future__ import annotations
@@ -40,8 +39,9 @@ class CheckpointManifest:
     """Description of a checkpoint.
 
     Attributes:
-        step: optimizer steps done.
-        files: `(bytes, SHA-256)` by name.
+        step: number of optimizer steps done.
+        fingerprint: of the experiment; a resume must have the same.
+        files: `(size in bytes, SHA-256)` by file name.
     """
 
     step: int
@@ -57,27 +57,27 @@ class CheckpointManifest:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A run's state at a step, on the CPU, detached from what training changes next."""
+    """Copy of a run's state at a step, on the CPU, which later training does not change."""
 
     step: int
     weights: dict[str, Tensor]
     state: dict[str, Any]
 
     def restore(self, objective: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Put everything back, this rank's random generators included."""
+        """Load everything back, including this rank's random generators."""
         objective.load_state_dict(self.weights | self.state["extra"])
         optimizer.load_state_dict(self.state["optimizer"])
         rank = dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
         generators = self.state["generators"]
-        # In a larger world than before, new ranks keep their seeded generators.
+        # With more ranks than before, the new ones keep the generators that they were seeded with.
         if rank < len(generators):
             _set_generators(generators[rank])
 
 
 def snapshot(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> Snapshot | None:
-    """Return the state of a run on rank 0, None elsewhere.
+    """Return the state of a run on rank 0, and None on the other ranks.
 
-    Every rank must call it, since the generators of all ranks are kept.
+    Every rank must call this, since it gathers the random generators of all ranks.
     """
     own = _generators()
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
@@ -87,6 +87,7 @@ def snapshot(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int) 
             return None
     else:
         everyone = [own]
+    # Copies, because the background thread writes them while training goes on.
     full = objective.state_dict()
     weights = {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -103,13 +104,13 @@ def snapshot(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int) 
 
 
 class Checkpoints:
-    """Checkpoints of one run. `save` returns at once; one background thread writes.
+    """Checkpoints of one run, written by a background thread.
 
     Args:
-        folder: the run's.
-        lease: verified before anything is written.
-        keep_last: newest kept, besides the best.
-        select: metric (larger is better) by which the best is kept.
+        folder: the run's folder.
+        lease: verified before each write; None for readers.
+        keep_last: number of the newest checkpoints to keep, besides the best.
+        select: metric (larger is better) that decides which one is the best.
     """
 
     def __init__(
@@ -128,19 +129,24 @@ class Checkpoints:
         self._pending: Future[None] | None = None
 
     def save(self, state: Snapshot, manifest: CheckpointManifest) -> None:
-        """Write in the background; waits for (and reports the error of) the write before.
+        """Start writing a checkpoint in the background, after waiting for the write before.
 
         Raises:
             RunError: the lease was lost.
+            Exception: the error of the write before.
         """
+        # At most one write at a time: it bounds the memory for snapshots, and checkpoints are
+        # committed in the order of their steps.
         self.wait()
+        # In this thread, so that training stops here and not at the next save.
         if self.lease is not None:
             self.lease.verify()
         self._pending = self._writer.submit(self._write, state, manifest)
 
     def wait(self) -> None:
-        """Wait until nothing is being written; raise the error of the last write."""
+        """Wait until nothing is being written; raise the error of the last write, if any."""
         if self._pending is not None:
+            # Cleared first, so that an error is raised once only.
             pending, self._pending = self._pending, None
             pending.result()
 
@@ -154,12 +160,14 @@ class Checkpoints:
         return sorted(committed, key=lambda manifest: manifest.step)
 
     def latest(self) -> CheckpointManifest | None:
-        """Return the newest checkpoint whose files are all there in full size; a damaged one is
-        passed over."""
+        """Return the newest checkpoint all of whose files have their full size, or None.
+
+        Damaged checkpoints are skipped.
+        """
         return next((m for m in reversed(self.committed()) if self._whole(m)), None)
 
     def best(self) -> CheckpointManifest | None:
-        """Return the one with the largest selection metric; the newest if none was evaluated."""
+        """Return the checkpoint with the largest `select`; the newest if none was evaluated."""
         scored = [
             m for m in self.committed() if math.isfinite(m.metrics.get(self.select, math.nan))
         ]
@@ -168,11 +176,11 @@ class Checkpoints:
         )
 
     def load(self, manifest: CheckpointManifest) -> Snapshot:
-        """Return the state that a checkpoint holds.
+        """Return the state in a checkpoint.
 
         Raises:
-            RunError: a file is not what the manifest says, or holds more than plain tensors and
-                numbers.
+            RunError: a file differs from its digest in the manifest, or holds more than plain
+                tensors and numbers.
         """
         name = folder_name(manifest.step)
         contents = {}
@@ -184,6 +192,7 @@ class Checkpoints:
                     "one before"
                 )
         try:
+            # Weights only: a checkpoint may come from anywhere, and unpickling can run any code.
             state = torch.load(
                 io.BytesIO(contents["state.pt"]), map_location="cpu", weights_only=True
             )
@@ -199,6 +208,7 @@ class Checkpoints:
         return self.folder.url_of(FOLDER, folder_name(manifest.step))
 
     def _write(self, state: Snapshot, manifest: CheckpointManifest) -> None:
+        """Write the files of a checkpoint, commit it, and delete old ones."""
         name = folder_name(manifest.step)
         buffer = io.BytesIO()
         torch.save(state.state, buffer)
@@ -206,8 +216,8 @@ class Checkpoints:
             "weights.safetensors": safetensors.torch.save(state.weights),
             "state.pt": buffer.getvalue(),
         }
-        # A replay of steps that an earlier attempt has saved: without its manifest the checkpoint
-        # does not count, until all of its files are new.
+        # An earlier attempt may have saved this step. Its manifest goes first: until all files are
+        # new, the folder must not count as a checkpoint.
         if self.folder.exists(FOLDER, name, MANIFEST):
             self.folder.remove(FOLDER, name, MANIFEST)
         if self.folder.exists(FOLDER, name):
@@ -217,10 +227,13 @@ class Checkpoints:
         files = {
             file: (len(data), hashlib.sha256(data).hexdigest()) for file, data in contents.items()
         }
+        # This commits the checkpoint: it exists once its manifest does.
         self.folder.write_json(asdict(manifest) | {"files": files}, FOLDER, name, MANIFEST)
+        # Only now: before the commit, an old checkpoint may be the only complete one.
         self._prune()
 
     def _prune(self) -> None:
+        """Delete all checkpoints but the newest `keep_last` and the best."""
         committed = self.committed()
         kept = {m.step for m in committed[-self.keep_last :]}
         if (best := self.best()) is not None:
@@ -239,6 +252,7 @@ class Checkpoints:
         return CheckpointManifest(**raw)
 
     def _whole(self, manifest: CheckpointManifest) -> bool:
+        """Return whether all files have their full size; digests are checked by `load`."""
         try:
             place = self.folder.at(FOLDER, folder_name(manifest.step))
             return all((place / file).size() == size for file, (size, _) in manifest.files.items())
@@ -259,7 +273,7 @@ def new_manifest(
     run_id: str | None,
     metrics: dict[str, float],
 ) -> CheckpointManifest:
-    """Return a manifest for `step` steps done, now."""
+    """Return a manifest for a checkpoint after `step` steps, created now."""
     return CheckpointManifest(
         step,
         step // steps_per_epoch,
@@ -272,8 +286,8 @@ def new_manifest(
 
 
 def _generators() -> dict[str, Any]:
-    """Return the state of this process's random generators in types that a weights-only load
-    takes."""
+    """Return the state of this process's random generators, of Python, NumPy and torch."""
+    # As tensors, lists and numbers: a weights-only load refuses NumPy arrays.
     kind, keys, position, has_gauss, cached = np.random.get_state()
     version, internal, gauss = random.getstate()
     return {

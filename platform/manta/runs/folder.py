@@ -1,4 +1,4 @@
-"""A run's folder, on a local disk or an object store."""
+"""Folder of a run, on a local disk or an object store."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from manta.files import Place
 
 
 class RunFolder:
-    """`<root>/<name>`: experiment.yaml, run.json, lease.json, metrics.jsonl, checkpoints/,
-    artifacts/, report.html.
+    """Folder `<root>/<name>` of a run, with methods that take the parts of a path in it.
 
-    Methods take the parts of a path within the folder.
+    It holds experiment.yaml, run.json, lease.json, metrics.jsonl, checkpoints/, artifacts/ and
+    report.html.
     """
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         place = Place.of(url)
-        # Two spellings of one store give one URL: a resume compares folders by it.
+        # Different spellings of one location become one URL: a resume compares folders by it.
         if not place.is_local:
             place = Place(str(place.fs.unstrip_protocol(place.path)))
         self.place = place
 
     @property
     def url(self) -> str:
-        """Return an absolute path on a disk, a URL on a store."""
+        """Return the folder as an absolute path, or as a URL on an object store."""
         return self.place.url
 
     @property
@@ -51,15 +51,14 @@ class RunFolder:
         return Path(self.url)
 
     def at(self, *parts: str) -> Place:
-        """Return the place of something in the folder."""
+        """Return the place of a file or sub-folder."""
         place = self.place
         for part in parts:
             place = place / part
         return place
 
     def url_of(self, *parts: str) -> str:
-        """Return where anybody opens something in the folder: a path on a disk, a URL on a
-        store."""
+        """Return the path of a file or sub-folder, or its URL on an object store."""
         return self.at(*parts).url
 
     def exists(self, *parts: str) -> bool:
@@ -72,7 +71,7 @@ class RunFolder:
         return json.loads(self.read(*parts))
 
     def write(self, data: bytes, *parts: str) -> None:
-        """Write a file whole or not at all; its sub-folder is created."""
+        """Write a file atomically; create its sub-folder if needed."""
         self.at(*parts).write(data)
 
     def write_json(self, value: Any, *parts: str) -> None:
@@ -84,28 +83,27 @@ class RunFolder:
         self.write_json(current | changes, *parts)
 
     def list(self, *parts: str) -> list[str]:
-        """Return the names in a sub-folder, sorted; none if it does not exist. Hidden names are
-        left out."""
+        """Return the sorted names in a sub-folder, without hidden ones; empty if there is none."""
         try:
             return sorted(name for name, _ in self.at(*parts).entries())
         except FileNotFoundError:
             return []
 
     def remove(self, *parts: str) -> None:
-        """Delete a file, or a sub-folder with all that is in it."""
+        """Delete a file, or a sub-folder with its content."""
         self.at(*parts).remove()
 
 
 def default_cache(runs: str) -> str:
-    """Return where raw sources are ingested to."""
+    """Return the folder into which raw sources are ingested by default."""
     return RunFolder(runs).url_of("datasets")
 
 
 def local_copy(folder: RunFolder, name: str, *companions: str) -> Path:
-    """Return where the file `name` of a run can be appended to.
+    """Return a local path at which the file `name` of a run can be appended to.
 
-    That is the file itself in a local folder; else a copy on this machine, with the files
-    `companions` beside it.
+    In a local folder that is the file itself. Otherwise it is a copy in a temporary folder, with
+    the files `companions` beside it: object stores cannot append.
     """
     if folder.is_local:
         return folder.local / name

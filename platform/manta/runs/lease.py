@@ -1,4 +1,4 @@
-"""The lease that says who may write into a run's folder, and what the run is doing by it."""
+"""Lease of a run's folder, which decides who may write into it, and the run's status from it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from manta.errors import RunError
 from manta.runs.folder import RunFolder
 
 CLOCK_SLACK = 60.0
-"""Seconds that two readings of this machine's clock may disagree by."""
+"""Seconds by which two readings of this machine's clock may disagree."""
 
 
 class Lease:
-    """The right to write into a run folder. The newest attempt takes it; an older one notices and
-    stops.
+    """Right to write into a run folder, which the newest attempt takes from older ones.
 
-    A killed driver can leave a worker behind that goes on for a while (research/ray.md 1.3).
-    Without a lease it would write over what the resumed attempt writes.
+    A killed driver can leave behind a worker that goes on for a while (research/ray.md 1.3).
+    Without a lease that worker would overwrite the files of the resumed attempt; with it, the
+    worker notices and stops.
     """
 
     FILE = "lease.json"
@@ -34,7 +34,7 @@ class Lease:
 
     @classmethod
     def take(cls, folder: RunFolder) -> Lease:
-        """Return a new lease; every earlier one is void from now on."""
+        """Return a new lease, which makes every earlier one invalid."""
         lease = cls(folder, uuid.uuid4().hex[:12])
         holder = {
             "attempt": lease.attempt,
@@ -43,7 +43,7 @@ class Lease:
             "time": time.time(),
         }
         folder.write_json(holder, cls.FILE)
-        # After the write, which creates the folder: drafts of an attempt that was killed.
+        # Delete the drafts of a killed attempt; after the write, since that creates the folder.
         with suppress(OSError):
             folder.place.sweep()
         return lease
@@ -52,10 +52,10 @@ class Lease:
         """Check that no other attempt has taken over.
 
         Args:
-            at_most_every: seconds for which the last look still counts.
+            at_most_every: seconds for which the result of the last check is still trusted.
 
         Raises:
-            RunError: another attempt has.
+            RunError: another attempt has taken over.
         """
         now = time.monotonic()
         if self._checked and now - self._checked < at_most_every:
@@ -70,10 +70,11 @@ class Lease:
 
 
 def status(folder: RunFolder) -> str:
-    """Return what a run is doing: the word in run.json, but "interrupted" where that is "running"
-    and its process is gone.
+    """Return the status of a run from run.json, corrected where its process has died.
 
-    A killed process cannot write that it was killed. A run on another machine is believed.
+    A killed process cannot note that it was killed, so a run that is "running" without a living
+    process is "interrupted". A process on another machine cannot be checked, and its status is
+    returned as written.
     """
     stated = str(folder.read_json("run.json").get("status", "unknown"))
     if stated != "running" or not folder.exists(Lease.FILE):
@@ -85,7 +86,8 @@ def status(folder: RunFolder) -> str:
 
 
 def _lives(pid: int, since: float) -> bool:
-    """Return whether the process that had this id at the time `since` still has it."""
+    """Return whether the process that had this id at the time `since` is still running."""
+    # The system reuses ids: a process that was created after `since` is another one.
     try:
         process = psutil.Process(pid)
         is_zombie = process.status() == psutil.STATUS_ZOMBIE

@@ -1,4 +1,4 @@
-"""The materials in a run's folder: which are required, and where they lie on this machine."""
+"""Materials in a run's folder: which ones are required, and their paths on this machine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def required(experiment: Experiment) -> Mapping[str, Material]:
 
 
 def reuse(experiment: Experiment, folder: RunFolder, source: RunFolder) -> None:
-    """Copy the materials that `source` has and `folder` has not.
+    """Copy the required materials that `source` has and `folder` lacks.
 
-    Trials of a study share what is the same: a material counts as the same if the index in
-    `source` describes it as the experiment does.
+    Trials of a study share equal materials: one is equal if the index in `source` describes it in
+    the same words as the experiment does.
     """
     for name, material in required(experiment).items():
         index = source.read_json(FOLDER, INDEX) if source.exists(FOLDER, INDEX) else {}
@@ -39,8 +39,10 @@ def reuse(experiment: Experiment, folder: RunFolder, source: RunFolder) -> None:
 
 
 def local_paths(experiment: Experiment, folder: RunFolder) -> dict[str, Path]:
-    """Return where each material lies on this machine; what is on an object store is downloaded,
-    once a machine."""
+    """Return the path of each material on this machine, by name.
+
+    Files on an object store are downloaded, once per machine.
+    """
     return {
         name: model_here(folder, name)
         if isinstance(material, ModelMaterial)
@@ -50,12 +52,12 @@ def local_paths(experiment: Experiment, folder: RunFolder) -> dict[str, Path]:
 
 
 def model_here(folder: RunFolder, name: str) -> Path:
-    """Return the folder of the saved encoder `name` among a run's materials, on this machine."""
+    """Return the folder on this machine of the saved encoder `name` among a run's materials."""
     return _here(folder, name, _files_of_model(folder, name))
 
 
 def _files(material: Material, folder: RunFolder, name: str) -> list[tuple[str, ...]]:
-    """Return the parts of the path of each file that a material consists of."""
+    """Return the path, as its parts, of each file of a material."""
     if isinstance(material, ModelMaterial):
         return _files_of_model(folder, name)
     return [(f"{name}.npy",)]
@@ -68,14 +70,16 @@ def _files_of_model(folder: RunFolder, name: str) -> list[tuple[str, ...]]:
 def _here(folder: RunFolder, entry: str, files: list[tuple[str, ...]]) -> Path:
     """Return the path on this machine's disk of `entry`, which consists of `files`.
 
-    Of an object store's there is one copy a machine, in the temporary folder, for all processes
-    that want this version of the files: the first downloads them, and the others wait.
+    For a folder on an object store, all processes of a machine share one copy in the temporary
+    folder: the first process that needs this version of the files downloads them, and the others
+    wait for it.
     """
     if folder.is_local:
         return folder.local / FOLDER / entry
     versions = [["/".join(file), *_version(folder.at(FOLDER, *file))] for file in files]
     mark = hashlib.sha256(json.dumps([folder.url, versions]).encode()).hexdigest()[:24]
     shared = Path(tempfile.gettempdir()) / f"manta-materials-{os.getuid()}"
+    # For this user only: others must not be able to put files here that a run would load.
     shared.mkdir(mode=0o700, exist_ok=True)
     root = shared / mark
     root.mkdir(exist_ok=True)
@@ -89,6 +93,6 @@ def _here(folder: RunFolder, entry: str, files: list[tuple[str, ...]]) -> Path:
 
 
 def _version(file: Place) -> list[str]:
-    """Return the size, and what else the store tells that changes with the content."""
+    """Return the file's size and whatever else the store reports that changes with the content."""
     info = file.fs.info(file.path)
     return [str(info[key]) for key in ("size", "ETag", "etag", "created") if key in info]

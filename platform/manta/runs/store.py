@@ -1,4 +1,4 @@
-"""Runs by name, and what they were started with."""
+"""Lookup of runs by name, and of the configurations they were started with."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Notify = Callable[[str], None]
 
 
 def default_store(runs: str) -> str:
-    """Return where MLflow keeps runs when no server is named: beside a local runs folder."""
+    """Return the folder for MLflow's store if no server is named: the local runs folder."""
     folder = RunFolder(runs)
     return folder.url if folder.is_local else os.path.abspath("manta-runs")
 
 
 def find_run(runs: str, name: str) -> RunFolder:
-    """Return the run of this name in `runs`, or the run in the folder `name`.
+    """Return the run of this name in `runs`, or the run whose folder is `name`.
 
     Raises:
-        RunError: there is no such run; the message lists those that there are.
+        RunError: there is no such run; the message lists the existing ones.
     """
     for candidate in (RunFolder(f"{runs.rstrip('/')}/{name}"), RunFolder(name)):
         if candidate.exists("run.json") and candidate.exists("experiment.yaml"):
@@ -47,7 +47,7 @@ def find_run(runs: str, name: str) -> RunFolder:
 
 
 def load_experiment(folder: RunFolder) -> Experiment:
-    """Return the resolved configuration that a run was started with.
+    """Return the resolved configuration with which a run was started.
 
     Raises:
         RunError: it names an objective or an evaluator that is not defined in this process.
@@ -62,7 +62,7 @@ def require_components(tree: Mapping[str, Any], owner: str) -> None:
 
     Args:
         tree: an experiment as plain data.
-        owner: what was started with it, for the message.
+        owner: the run or study that was started with it, for the message.
 
     Raises:
         RunError: one is missing; the message says what to define first.
@@ -80,7 +80,7 @@ def require_components(tree: Mapping[str, Any], owner: str) -> None:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the working directory; None outside of a repository."""
+    """Return the git commit of the working directory; None outside a repository."""
     try:
         answer = subprocess.run(
             ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
@@ -94,6 +94,6 @@ def write_summary(summary: dict[str, Any], path: str | Path) -> None:
     """Write a result as JSON.
 
     Raises:
-        ValueError: it holds a NaN, which JSON has no word for.
+        ValueError: it holds a NaN, which JSON cannot express.
     """
     Path(path).write_text(json.dumps(summary, indent=2, allow_nan=False, default=str) + "\n")

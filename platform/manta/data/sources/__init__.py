@@ -1,5 +1,7 @@
-"""Sources: adapters from what a user has to a stream of work units. A new one is one new file
-here."""
+"""Source adapters, which turn a user's location into a stream of work units.
+
+A new adapter is one new file in this folder.
+"""
 
 from manta.data.sources._base import SOURCES, Sample, Source, WorkUnit, open_source
 

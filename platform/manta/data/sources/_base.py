@@ -1,4 +1,4 @@
-"""The contract of a source adapter, and how a location finds its adapter."""
+"""Base class of source adapters, and the choice of the adapter for a location."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from manta.registry import Registry
 
 T = TypeVar("T")
 WorkUnit = Any
-"""A piece of work of one read task: small, picklable, meaningful to its own adapter."""
+"""Work of one read task: a small picklable value that its own adapter understands."""
 
 FILES_PER_UNIT = 256
+"""Files of a work unit, in the adapters of single files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One encoded image, or why there is none.
+    """One encoded image, or the reason why it could not be read.
 
     Attributes:
-        path: names the sample for people; relative to the source where it can be.
+        path: name of the sample for people; relative to the source where possible.
         data: encoded bytes; None if they could not be read.
-        reason: why not.
+        label: number of its class, if it has one.
+        reason: why the bytes could not be read.
     """
 
     path: str
@@ -37,11 +39,10 @@ class Sample:
 
 
 class Source(ABC):
-    """Turns a location into a stream of work units, and a unit into samples.
+    """Adapter that turns a location into a stream of work units, and a unit into samples.
 
-    Both are deterministic, so that an interrupted ingest finds its place again. An adapter is
-    registered by `@SOURCES.register(name)` and crosses process borders, so it holds plain data
-    only.
+    Both must be deterministic, so that an interrupted ingest can find its place again. An adapter
+    is registered by `@SOURCES.register(name)`; it is pickled, so it may hold plain data only.
     """
 
     kind: ClassVar[str]
@@ -52,23 +53,28 @@ class Source(ABC):
     @classmethod
     @abstractmethod
     def claim(cls, place: Place) -> int:
-        """Return how surely the location is of this kind: 0 no, 1 if nobody knows better, 2 yes."""
+        """Return whether this adapter can read the location.
+
+        0: no. 1: yes, unless another adapter is sure. 2: certainly.
+        """
 
     @abstractmethod
     def units(self) -> Iterator[WorkUnit]:
-        """Units in a stable order, listed while they are asked for."""
+        """Yield the work units in a stable order, listing them lazily."""
 
     @abstractmethod
     def read(self, unit: WorkUnit) -> Iterator[Sample]:
-        """Samples of a unit in a stable order. What cannot be read is a Sample with a reason, not
-        an exception."""
+        """Yield the samples of a unit in a stable order.
+
+        A file that cannot be read becomes a Sample with a reason, not an exception.
+        """
 
     def classes(self) -> list[str] | None:
-        """Names of the labels, or None."""
+        """Return the names of the labels, or None."""
         return None
 
     def identity(self) -> list[Any]:
-        """Return what tells two states of the location apart, cheaply."""
+        """Return values that change with the location's content and are cheap to find out."""
         return list(self.place.identity())
 
 
@@ -76,10 +82,10 @@ SOURCES: Registry[type[Source]] = Registry("sources", "manta.data.sources")
 
 
 def open_source(location: str | os.PathLike[str]) -> Source:
-    """Return the adapter for what the location is.
+    """Return the adapter for a location.
 
     Raises:
-        DataError: nothing is there, or no adapter knows it.
+        DataError: the location does not exist, or no adapter can read it.
     """
     text = os.fspath(location)
     builtin = next(
@@ -103,7 +109,7 @@ def open_source(location: str | os.PathLike[str]) -> Source:
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Yield lists of up to `size` items, each made when asked for."""
+    """Yield lists of up to `size` items, lazily."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
@@ -121,7 +127,7 @@ def read_files(files: Iterable[tuple[Place, str, int | None]]) -> Iterator[Sampl
 
 
 def matching(place: Place, suffixes: tuple[str, ...]) -> list[Place]:
-    """Return the files that a file, a pattern or a folder means.
+    """Return the files with these suffixes that a path, a pattern or a folder stands for.
 
     Raises:
         DataError: there are none.
@@ -142,8 +148,10 @@ def matching(place: Place, suffixes: tuple[str, ...]) -> list[Place]:
 
 
 def holds(place: Place, suffixes: tuple[str, ...]) -> bool:
-    """Return whether the location means files of these kinds; of a folder only the first entries
-    are looked at."""
+    """Return whether the location is, or contains, files with one of these suffixes.
+
+    In a folder only the first 100 files are looked at.
+    """
     if place.suffix in suffixes and not place.is_dir():
         return True
     if not place.is_dir():

@@ -56,8 +56,10 @@ class FileList(Source):
 
     @cached_property
     def _words(self) -> list[str] | None:
-        """Return the distinct labels where some are no integers; one pass over the list, holding
-        only them."""
+        """Return the distinct labels, sorted; None if all are integers or there are none.
+
+        This takes one pass over the list and holds only the labels.
+        """
         if self.place.suffix == ".txt":
             return None
         words = {word for _, word in self._rows() if word is not None}

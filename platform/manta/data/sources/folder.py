@@ -64,8 +64,10 @@ class Folder(Source):
 
 
 def _walk(place: Place, prefix: str, depth: int = 0) -> Iterator[str]:
-    """Yield the names of the files below, sorted within each folder; of each level one folder's
-    names are held at a time."""
+    """Yield the names of all files below `place`, sorted within each folder.
+
+    Of each level only one folder's names are held at a time.
+    """
     if depth > 32:
         raise DataError(
             f"{place.url} is nested deeper than 32 folders; look for a link that points to its own "

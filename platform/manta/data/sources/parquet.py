@@ -34,8 +34,7 @@ class Parquet(Source):
         return matching(self.place, _SUFFIXES)
 
     def units(self) -> Iterator[tuple[str, int, int]]:
-        """Yield `(file, row group, its first row in the file)`; footers are read one file at a
-        time."""
+        """Yield `(file, row group, first row of the group within the file)`, lazily by file."""
         for file in self._files:
             with file.open() as handle:
                 footer = _parquet(file, handle).metadata
@@ -97,7 +96,7 @@ def _parquet(file: Place, handle: Any) -> Any:
 
 
 def _whole(batches: Iterator[Any]) -> Iterator[Any]:
-    """Yield the batches, and at a broken page the reason as the last item."""
+    """Yield the batches; if a page is broken, the last item is the reason, as text."""
     try:
         yield from batches
     except (pa.ArrowException, OSError) as error:

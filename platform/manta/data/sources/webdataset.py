@@ -39,7 +39,7 @@ class WebDataset(Source):
         label: int | None = None
         broken: str | None = None
         try:
-            # "r|*" reads forward only, so a tar of any size costs one member of memory
+            # "r|*" reads forward only, so a tar of any size takes the memory of one member.
             with file.open() as handle, tarfile.open(fileobj=handle, mode="r|*") as archive:
                 for member in archive:
                     if not member.isfile() or os.path.basename(member.name).startswith("."):
