@@ -56,10 +56,11 @@ postgres: # studies are tested in a real database
 	  && apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends postgresql >/dev/null; } \
 	  || echo "NOTE: no PostgreSQL and no right to install it: test_postgres.py and test_promotion.py are not run (Debian: apt-get install postgresql)"
 
-lint: setup ## ruff and the import contract
+lint: setup ## ruff, the import contract and the measures of the house
 	$(BIN)/ruff check platform jobs tests benchmarks docs
 	$(BIN)/ruff format --check platform jobs tests benchmarks docs
 	$(BIN)/lint-imports
+	$(BIN)/python tests/house.py
 
 types: setup ## mypy, strict
 	$(BIN)/mypy
