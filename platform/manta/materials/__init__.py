@@ -1,1 +1,1 @@
-"""Materials of objectives: what is made before training, and kept in the run's folder."""
+"""Materials of objectives, which are made before training and kept in the run's folder."""

@@ -1,4 +1,4 @@
-"""A denoising autoencoder of the data, for pseudo-classes without a model (G-SimCLR, S056)."""
+"""Denoising autoencoder of the data, for pseudo-classes without a model (G-SimCLR, S056)."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from manta.views import Views
 
 CONFIG = EncoderConfig(name="conv_autoencoder")
 SIZE = 32
-"""Side of its images, in pixels."""
+"""Side of the autoencoder's images, in pixels."""
 ROWS, STEPS, BATCH, NOISE = 20_000, 400, 128, 0.3
-"""Images used, at most; optimizer steps; images of a step; standard deviation of the noise."""
+"""Most images used; optimizer steps; images per step; standard deviation of the noise."""
 
 
 @contextmanager
 def trained_autoencoder(experiment: Experiment, manifest: Manifest, *, seed: int) -> Iterator[Path]:
-    """Train an autoencoder to undo noise, on at most `ROWS` rows.
+    """Train an autoencoder to remove noise, on at most `ROWS` rows.
 
     Yields:
-        the folder of its encoder, which is gone when the block ends.
+        the folder of its saved encoder, which is deleted when the block ends.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    # All rows: pseudo-classes are asked of those that are held out too.
+    # All rows, because held-out rows get pseudo-classes too.
     parts = read_split(manifest, Holdout(manifest), "bank", limit=ROWS, size=SIZE)
     images = torch.cat([part.images for part in parts])
     views = Views(experiment.views, ViewNeeds(preset="plain"), image_size=SIZE)
-    # The run's own random state goes on as if nothing had been trained here.
+    # Afterwards the run's own random state continues as if nothing had been trained here.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build(CONFIG, image_size=SIZE)

@@ -1,4 +1,4 @@
-"""Clusters of embeddings: k-means over the parts that `embed` wrote."""
+"""Clustering of embeddings by k-means over the part files that `embed` wrote."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from manta.objectives import ClusterMaterial
 from manta.serving.embeddings import part_groups, parts_of
 
 FIT_ROWS = 200_000
-"""Rows that centroids are fitted to, at most, spread over the data."""
+"""Most rows to which centroids are fitted, spread over the data."""
 
 Vectors = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]
 """Row numbers `[N]`, and their embeddings `[N, D]`."""
 Result = TypeVar("Result")
 PartWork = Callable[[Iterator[Vectors], Any], Result]
-"""What a task does with the row groups of one part, and a value that all tasks share."""
+"""Work of a task: a function of the row groups of one part, and of a value that all tasks share."""
 
 
 def assign_clusters(features: str, material: ClusterMaterial, table: npt.NDArray[np.int32]) -> None:
-    """Fill `table [rows]` with each row's cluster, by k-means of normalised embeddings.
+    """Fill `table [rows]` with each row's cluster, by k-means of the normalised embeddings.
 
-    Centroids start by k-means++ and are fitted by mini-batches to a sample of the rows. Ray tasks
-    go through the parts twice; this process holds the sample, and the numbers as they come.
+    Centroids start from k-means++ and are fitted in mini-batches to a sample of the rows. Ray tasks
+    read the parts twice: for the sample, and to assign every row. This process holds only the
+    sample and the results of a few tasks.
 
     Args:
         features: folder that `embed` wrote.
+        table: filled in place.
 
     Raises:
         DataError: rows are missing.
@@ -46,7 +48,8 @@ def assign_clusters(features: str, material: ClusterMaterial, table: npt.NDArray
         raise DataError(
             f"{missing:,} rows do not decode any more and have no features; ingest again"
         )
-    # In the order of parts, not of the tasks that ended: the same data give the same clusters.
+    # In the order of the parts and not in that in which tasks ended, so that the same data give the
+    # same clusters.
     sample = np.concatenate(
         [vectors for number in sorted(sampled) for vectors in sampled.pop(number)[1]]
     )
@@ -59,12 +62,12 @@ def assign_clusters(features: str, material: ClusterMaterial, table: npt.NDArray
 
 
 def _over_parts(features: str, work: PartWork[Result], value: Any) -> Iterator[tuple[int, Result]]:
-    """Yield `(number, work(rows of the part, value))` of each part, as Ray tasks end.
+    """Yield `(number, work(rows of the part, value))` of each part as its Ray task ends.
 
-    Few tasks run ahead. It is not a Ray Dataset, whose blocks are rows of one shape: a part's
-    result here is a count of rows beside vectors, and belongs to the part's number.
+    Only a few tasks run ahead. This is not a Ray Dataset, whose blocks hold rows of one shape: the
+    result for a part is a count beside vectors, and belongs to the part's number.
     """
-    # SPREAD leaves the placement group of a tuning trial, which holds no CPU.
+    # SPREAD runs the tasks outside the placement group of a tuning trial, which holds no CPU.
     task = ray.remote(num_cpus=1, scheduling_strategy="SPREAD")(_over_part)
     shared = ray.put(value)
     numbers = iter(parts_of(features))
@@ -79,7 +82,8 @@ def _over_parts(features: str, work: PartWork[Result], value: Any) -> Iterator[t
         except RayTaskError as error:
             raise own_error(error) or error from None
         yield running.pop(ready), result
-        # Only once the result was taken, so that results do not pile up in this process.
+        # The next task starts only once the caller has taken this result, so that results do not
+        # pile up in this process.
         running |= {
             task.remote(features, number, work, shared): number for number in islice(numbers, 1)
         }
@@ -90,7 +94,7 @@ def _over_part(features: str, number: int, work: PartWork[Result], value: Any) -
 
 
 def _sample(groups: Iterator[Vectors], every: int) -> tuple[int, list[npt.NDArray[np.float32]]]:
-    """Return the number of rows, and the unit vectors of rows whose number `every` divides."""
+    """Return the number of rows, and the unit vectors of those whose row number `every` divides."""
     rows, sample = 0, []
     for index, vectors in groups:
         rows += len(index)
@@ -101,7 +105,7 @@ def _sample(groups: Iterator[Vectors], every: int) -> tuple[int, list[npt.NDArra
 def _nearest(
     groups: Iterator[Vectors], centroids: npt.NDArray[np.float32]
 ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]]:
-    """Return row numbers and the numbers of their nearest centroids, a pair for each row group."""
+    """Return, for each row group, the row numbers and the numbers of their nearest centroids."""
     from sklearn.metrics import pairwise_distances_argmin
 
     return [

@@ -1,11 +1,11 @@
-"""Materials of an objective: made by the driver before training, kept in the run's folder.
+"""Preparation of an objective's materials, by the driver, before training.
 
 materials/teacher/      a model's folder (ModelMaterial)
-materials/clusters.npy  a table of one number a sample (ClusterMaterial, ColumnMaterial)
-materials/clusters-model/, clusters-features.parquet/    sources of the table, until it is there
+materials/clusters.npy  a table with one number per sample (ClusterMaterial, ColumnMaterial)
+materials/clusters-model/, clusters-features.parquet/    sources of the table, until it is complete
 
-A run has its own copy, so that it resumes with what it started with, even if an alias points to
-another model by then.
+A run keeps its own copy, so that a resume uses the same materials even if an alias has moved to
+another model since.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from manta.serving.job import Pool
 from manta.tracking import Tracker
 
 BLOCK = 65_536
-"""Rows of labels that are read at a time."""
+"""Rows whose labels are read at a time."""
 _FEATURES, _MODEL = "{}-features.parquet", "{}-model"
 
 
@@ -51,7 +51,7 @@ def prepare_materials(
     runs: str,
     notify: Notify,
 ) -> None:
-    """Make the materials that the folder has not yet; for clusters, Ray must be connected.
+    """Make the required materials that the folder lacks; for clusters, Ray must be connected.
 
     Raises:
         MantaError: there is no such model or column, or too few rows for the clusters.
@@ -72,6 +72,7 @@ def prepare_materials(
             with _new_table(folder, table, np.int32, manifest.rows) as clusters:
                 assign_clusters(features, material, clusters)
             _tidy(folder, name)
+        # The index comes after the material: other trials of a study copy what it lists.
         folder.update_json({name: str(material)}, FOLDER, INDEX)
 
 
@@ -79,9 +80,9 @@ def prepare_materials(
 def _new_table(
     folder: RunFolder, name: str, kind: type[np.integer[Any]], rows: int
 ) -> Iterator[npt.NDArray[Any]]:
-    """Give a table `[rows]` to be filled, on a disk and not in memory.
+    """Yield a table `[rows]` to fill, on disk rather than in memory.
 
-    It is in the folder when the block ends, and not if the block fails.
+    It appears in the folder when the block ends without an error.
     """
     target = folder.at(FOLDER, name)
     target.parent.make()
@@ -93,7 +94,7 @@ def _new_table(
 
 
 def _tidy(folder: RunFolder, name: str) -> None:
-    """Remove the sources of a table that is there."""
+    """Remove the sources of a table, which nobody needs once the table exists."""
     for source in (_FEATURES.format(name), _MODEL.format(name)):
         if folder.exists(FOLDER, source):
             folder.remove(FOLDER, source)
@@ -117,7 +118,7 @@ def _read_labels(manifest: Manifest, table: npt.NDArray[np.int64]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Sources of materials, and the folder in which these are kept."""
+    """Everything that materials are made from, and the run's folder."""
 
     experiment: Experiment
     manifest: Manifest
@@ -128,9 +129,9 @@ class _Source:
 
 
 def _keep_model(material: ModelMaterial | ClusterMaterial, source: _Source, name: str) -> None:
-    """Copy a model into the run, if it is not there yet.
+    """Copy a model into the run's folder, unless it is there.
 
-    Its description is copied last: where that is, all of the model is.
+    Its description is copied last, so that a folder with a description is complete.
     """
     if source.folder.exists(FOLDER, name, DESCRIPTION):
         return
@@ -154,10 +155,10 @@ def _model(
 
 
 def _features(material: ClusterMaterial, source: _Source, name: str) -> str:
-    """Embed every row by a Ray Data job, and return the folder of embeddings.
+    """Embed every row by a Ray Data job; return the folder of embeddings.
 
-    An attempt goes on where another stopped. The model is the run's own copy: an alias may have
-    moved since, and no autoencoder is trained alike twice.
+    It continues where an earlier attempt stopped. The model is the run's own copy, since an alias
+    may have moved, and a second training gives a different autoencoder.
     """
     manifest, folder, model = source.manifest, source.folder, material.model or "autoencoder"
     if material.clusters > manifest.rows:
@@ -177,11 +178,12 @@ def _pool() -> Pool:
 
 
 def fit_to_gpus(pool: Pool, free: float) -> Pool | None:
-    """Return the pool on as many GPUs as are free; None where they are too few for an actor.
+    """Return the pool with as many actors as the free GPUs allow; None if they suffice for none.
 
-    A tuning trial that waits for GPUs which it and its like hold would wait forever.
+    A tuning trial must not wait for GPUs: those in use are held by itself and other trials, and the
+    wait could last for ever.
     """
     if not pool.gpus:
-        return pool  # it asks for none
+        return pool  # it needs none
     least = min(pool.least, int(free // pool.gpus))
     return replace(pool, least=least) if least else None

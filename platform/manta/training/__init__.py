@@ -1,5 +1,4 @@
-"""From an experiment to a trained encoder.
+"""Training of an encoder from an experiment.
 
-`run` drives from outside, `loop` is the worker of Ray Train, `step` is one optimizer step without
-Ray.
+`run` is the driver, `loop` the worker of Ray Train, and `step` one optimizer step without Ray.
 """

@@ -19,9 +19,9 @@ SHEET_ROWS = 8
 
 
 def save_views(folder: RunFolder, views: Views, batch: RankBatch, seed: int) -> None:
-    """Write `artifacts/views.npz`: a few images, and the views that a step saw of them.
+    """Write `artifacts/views.npz`: a few images, and the views of them that a step trained on.
 
-    The draws are those of the step, since they depend on seed, step and row alone.
+    They are drawn again here: random draws depend on seed, step and row alone.
     """
     rows = min(SHEET_ROWS, len(batch.images))
     seen = views(
@@ -50,9 +50,9 @@ def save_evaluation(
     """Write `evaluation.json`, and `artifacts/samples.npz` with some of the query rows.
 
     Args:
-        splits: features of the trained encoder, named "", and of others.
-        metrics: every evaluator's numbers.
-        step: optimizer steps done.
+        splits: features of the trained encoder, under the name "", and of other encoders.
+        metrics: numbers of every evaluator, by name.
+        step: number of optimizer steps done.
     """
     trained = splits.features[""]
     rows = splits.sampled

@@ -1,7 +1,7 @@
 """BatchNorm over the global batch, on any backend.
 
 With local statistics the loss depends on how many ranks share a batch. PyTorch's SyncBatchNorm
-needs a GPU; this one runs on gloo too, so the same experiment gives the same curve on a laptop and
+needs a GPU; this one also runs on gloo, so that an experiment gives the same curve on a laptop and
 on a cluster.
 """
 
@@ -21,7 +21,7 @@ _COMM = Communicator(Exchange.GATHER)
 
 
 class _GlobalStatistics:
-    """Mixin before a BatchNorm class: training statistics are those of all ranks' rows."""
+    """Mixin for a BatchNorm class whose training statistics cover the rows of all ranks."""
 
     def forward(self, x: Tensor) -> Tensor:
         norm = cast(Any, self)
@@ -30,9 +30,9 @@ class _GlobalStatistics:
         axes = [0, *range(2, x.ndim)]
         shape = [1, -1, *[1] * (x.ndim - 2)]
         wide = x if x.dtype == torch.float64 else x.float()
-        # One exchange for both, since each waits for the slowest rank: ranks have equal rows, so
-        # the global variance is the mean of theirs around their own means, and of what those differ
-        # by.
+        # A single exchange for both statistics, since each one waits for the slowest rank. All
+        # ranks have the same number of rows, so the global variance is the mean of the ranks' own
+        # variances plus the variance of their means.
         own = wide.mean(axes)
         centred = wide - own.view(shape)
         both = torch.stack([own, centred.square().mean(axes)])
@@ -75,19 +75,17 @@ _classes: dict[type[nn.Module], type[nn.Module]] = {}
 
 
 def _synchronised_class(kind: type[nn.Module]) -> type[nn.Module]:
-    """Return the synchronised subclass, one for each class: equal layers stay of one type."""
+    """Return the synchronised subclass of a class; always the same, so that types stay equal."""
     if kind not in _classes:
         _classes[kind] = type(f"Synchronised{kind.__name__}", (_GlobalStatistics, kind), {})
     return _classes[kind]
 
 
 def synchronise(module: M) -> M:
-    """Make every BatchNorm below `module` use global statistics, in place, and return it.
+    """Make every BatchNorm below `module` use global statistics, in place, and return the module.
 
-    Parameters and state keep their names. Without several ranks nothing changes.
-
-    On CUDA PyTorch's fused SyncBatchNorm is used (timm's conversion, which keeps fused
-    activations).
+    Parameters and state keep their names. With a single rank nothing changes. On CUDA this uses
+    PyTorch's fused SyncBatchNorm, by timm's conversion, which keeps fused activations.
     """
     if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         return module

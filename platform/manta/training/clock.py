@@ -8,17 +8,17 @@ from collections.abc import Iterator
 
 
 class Clock:
-    """Clock of a worker's steps. Rates leave out the first step (start-up) and evaluations.
+    """Clock of a worker's steps, whose rates leave out the first step and evaluations.
 
     Args:
         started: wall-clock time at which the user's command started.
 
     Attributes:
         first_step: seconds from the command's start to the end of the first step.
-        images: trained on, in the steps that count.
-        busy: seconds of those steps.
-        waited: seconds of them in which no batch was ready.
-        away: seconds of evaluations.
+        images: number of images in all steps but the first.
+        busy: seconds that these steps took.
+        waited: the part of `busy` in which no batch was ready.
+        away: seconds that evaluations took.
     """
 
     def __init__(self, *, started: float) -> None:
@@ -32,7 +32,7 @@ class Clock:
         self._wait = self._pause = 0.0
 
     def batch_ready(self) -> None:
-        """Note that the next batch is there: until now the step has waited for it."""
+        """Note that the next batch has arrived, for which the step has waited until now."""
         self._wait = time.perf_counter() - self._mark
 
     def stepped(self) -> None:
@@ -41,7 +41,7 @@ class Clock:
             self.first_step = time.time() - self.started
 
     def step_done(self, images: int) -> None:
-        """Count a step of a global batch of `images`, with all that followed it."""
+        """Count a step on a global batch of `images`, including the work that followed it."""
         now = time.perf_counter()
         if not self._warm:
             # The first step includes compilation, allocation and the start of the stream.
@@ -54,7 +54,7 @@ class Clock:
         self._mark = now
 
     def go_on(self) -> None:
-        """Start the next step now: the time since the last one was not this run's."""
+        """Start timing the next step now; the time since the last one is not counted."""
         self._mark = time.perf_counter()
 
     @contextlib.contextmanager
@@ -66,7 +66,7 @@ class Clock:
         self.away += time.perf_counter() - start
 
     def rates(self) -> dict[str, float]:
-        """Return images per second and the fraction of time spent waiting; nothing at first."""
+        """Return images per second and the fraction of time spent waiting; empty at first."""
         if self.busy == 0:
             return {}
         return {
@@ -75,6 +75,6 @@ class Clock:
         }
 
     def summary(self) -> dict[str, float | None]:
-        """Return the rates, None where there are none, and `first_step_seconds`."""
+        """Return the rates, each None if unknown, and `first_step_seconds`."""
         none: dict[str, float | None] = {"images_per_second": None, "input_wait_fraction": None}
         return none | self.rates() | {"first_step_seconds": self.first_step}

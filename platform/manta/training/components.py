@@ -1,8 +1,8 @@
-"""Objectives and evaluators of the user's own, on their way to the workers.
+"""Transport of a user's own objectives and evaluators to the workers.
 
-A worker imports what is installed: Manta and packages with entry points. A class of a notebook's
-cell or of a script lives in `__main__` of the driver alone, so it travels with the task: Ray
-pickles it by value, and it is registered where it arrives, before anything reads the experiment.
+A worker can import what is installed: Manta and packages with entry points. A class from a notebook
+cell or a script exists only in the driver's `__main__`, so it travels with the task: Ray pickles it
+by value, and unpickling registers it, before anything reads the experiment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
 
 
 class TravellingComponent:
-    """A component that is registered in every process that unpickles it."""
+    """Component that registers itself in every process that unpickles it."""
 
     def __init__(self, kind: str, name: str, component: Any) -> None:
         self.kind, self.name, self.component = kind, name, component
@@ -33,8 +33,9 @@ class TravellingComponent:
 
 
 def own_components(experiment: Experiment) -> tuple[TravellingComponent, ...]:
-    """Return what users have registered in this process and workers may need: everything that is
-    defined in `__main__`, and what the experiment names.
+    """Return the components registered in this process that workers may need.
+
+    These are all that are defined in `__main__`, and those that the experiment names.
 
     Raises:
         ConfigError: one of them cannot be pickled.
@@ -50,6 +51,7 @@ def own_components(experiment: Experiment) -> tuple[TravellingComponent, ...]:
 
 
 def _checked(travelling: TravellingComponent) -> TravellingComponent:
+    # Pickled here once for the error alone: from within Ray it would be a long traceback.
     try:
         cloudpickle.dumps(travelling)
     except Exception as error:  # pickling runs code of the objects that the class refers to

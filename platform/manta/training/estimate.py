@@ -1,4 +1,4 @@
-"""What a run would take, without starting it."""
+"""Estimate of a run's steps, parameters and memory, without starting it."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from manta.training.step import resolve_precision
 from manta.views import specify
 
 OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
-"""Float32 copies of the weights that an optimizer keeps; Adam's family keeps two."""
+"""Float32 copies of the weights that an optimizer keeps; those of Adam's family keep two."""
 LOCAL_SHARE = 1 / 4
-"""Pixels of a local view beside those of a global one, about."""
+"""Pixels of a local view as a fraction of a global one's, approximately."""
 
 
 def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
-    """Return what is known of a run before it is started.
+    """Return the facts about a run that are known before it starts.
 
     Returns:
-        `parameters` (trained ones), `encoder_parameters`, `rows`, `steps`, `steps_per_epoch`,
-        `batch_per_worker`, `precision`, `estimated_memory_bytes_per_worker`, and `materials`, what
-        the run makes first, in words by name. Rows and steps are None while the source is not
-        ingested. Where the objective is built around another model, what depends on that is None:
-        `parameters`, `precision` and the memory.
+        `parameters` (the trained ones), `encoder_parameters`, `rows`, `steps`, `steps_per_epoch`,
+        `batch_per_worker`, `precision`, `estimated_memory_bytes_per_worker`, and `materials`: a
+        description, by name, of what the run makes before training. Rows and steps are None until
+        the source is ingested. `parameters`, `precision` and the memory are None if the objective
+        is built around another model, on which they depend.
 
     Raises:
-        ConfigError: encoder and objective do not go together, or one refuses its configuration.
+        ConfigError: encoder and objective do not go together, or one rejects its configuration.
     """
     train = experiment.train
     batch = train.batch_size // experiment.resources.workers // train.accumulate
@@ -63,9 +63,9 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
 
 @torch.no_grad()
 def activation_elements(encoder: nn.Module, size: int) -> int:
-    """Return how many elements one image's forward leaves for the backward.
+    """Return the number of elements that the forward pass of one image keeps for the backward pass.
 
-    They are counted as the outputs of all leaf modules.
+    It counts the outputs of all modules without children.
     """
     total = 0
 
@@ -98,7 +98,7 @@ def _of_objective(
     element = 2 if precision == "bf16" else 4
     images = batch * _full_views(objective.needs)
     activations = activation_elements(encoder, size) * images * element
-    # Weights and buffers, and in float32: gradients and what the optimizer keeps.
+    # Weights and buffers, then in float32 the gradients and the optimizer's copies.
     copies = 1 + OPTIMIZER_COPIES.get(experiment.optimizer.name, 2)
     return {
         "parameters": trained,
@@ -108,7 +108,7 @@ def _of_objective(
 
 
 def _full_views(needs: ViewNeeds) -> float:
-    """Return the views of an image, counted by their pixels."""
+    """Return the number of views of an image, each counted by its pixels."""
     return needs.global_views + needs.local_views * LOCAL_SHARE
 
 
@@ -117,7 +117,7 @@ def _count(tensors: Any) -> int:
 
 
 def _steps(experiment: Experiment, runs: str) -> tuple[int | None, int | None]:
-    """Return the steps of the run and the rows of its data, or None for both before an ingest."""
+    """Return the steps of the run and the rows of its data; None for both before an ingest."""
     location = prepared(experiment.data.source, experiment.data.cache_dir or default_cache(runs))
     if not is_dataset(location):
         return None, None

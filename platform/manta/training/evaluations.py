@@ -1,4 +1,4 @@
-"""Evaluations of an encoder during and after its training."""
+"""Evaluations of the encoder during and after its training."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from manta.training.images import ImageSource
 from manta.training.step import TrainStep
 
 ONLINE_BANK, ONLINE_QUERIES = 5_000, 1_000
-"""Rows that evaluations during training use; the final one uses `EvaluationConfig`'s limits."""
+"""Most rows that an evaluation during training uses: it should take a small part of the time
+between two. The final one has the limits of `EvaluationConfig`."""
 
 
 class RunEvaluations:
-    """The evaluations of one run, in which all of its ranks take part.
+    """Evaluations of one run, in which all of its ranks take part.
 
     Args:
-        with_untrained: the first evaluation during training embeds with the untrained encoder too.
+        with_untrained: whether the first evaluation during training includes the untrained encoder.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class RunEvaluations:
 
     @property
     def possible(self) -> bool:
-        """Whether rows are held out for evaluations."""
+        """Return whether rows are held out for evaluations."""
         return self.plan.held_out_rows > 0
 
     def all(self) -> list[Evaluator[Any]]:
@@ -56,21 +57,22 @@ class RunEvaluations:
         return due_evaluators(self.experiment.evaluation)
 
     def due(self, done: int) -> list[Evaluator[Any]]:
-        """Return the evaluators whose cadence ends with step `done`."""
+        """Return the evaluators that are due after `done` steps."""
         per_epoch = self.plan.steps_per_epoch
         epoch, span = done / per_epoch, 1 / per_epoch
         return due_evaluators(self.experiment.evaluation, epoch=epoch, span=span)
 
     def embed(self, evaluators: list[Evaluator[Any]], *, final: bool) -> SplitFeatures | None:
-        """Embed bank and queries; rank 0 gets the features, the others None.
+        """Embed bank and queries; return the features on rank 0, and None on the other ranks.
 
         Args:
-            final: with all rows that the configuration allows, and the untrained encoder beside the
-                trained one.
+            final: use as many rows as the configuration allows, and embed with the untrained
+                encoder too.
         """
         limits = self.experiment.evaluation
         encoders = {"": self.step.objective.exported}
-        # The untrained encoder's numbers do not change, so one evaluation during training has them.
+        # The untrained encoder's numbers stay the same, so only one evaluation during training
+        # computes them.
         if final or self._untrained_next:
             encoders["random"] = self._untrained()
         self._untrained_next = False
@@ -93,7 +95,8 @@ class RunEvaluations:
 
         The same seed gives the same weights.
         """
-        # The seed is set on every device, and training goes on from its own random state.
+        # Building the encoder seeds torch on every device; afterwards training must continue from
+        # its own random state, as if nothing had been built.
         with torch.random.fork_rng(range(torch.cuda.device_count())):
             encoder = untrained_encoder(self.experiment).to(self.step.device)
         limit = min(untrained.ROWS, self.experiment.evaluation.bank_rows)

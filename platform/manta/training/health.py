@@ -13,14 +13,14 @@ from manta.errors import TrainingStopped
 from manta.functional.spectrum import feature_std, rankme
 
 ROWS = 256
-"""Rows of a batch that a check embeds: enough for a rank, a small part of a step."""
+"""Rows of a batch that a check embeds: enough to estimate a rank, and a small part of a step."""
 
 
 class CollapseMonitor:
     """Monitor of the loss and of the features, every `config.every` steps.
 
-    Limits are floors far below any working run: see `WatchConfig`. A check below a limit counts;
-    `patience` of them in a row stop the run.
+    The limits are far below the values of any working run (see `WatchConfig`). After `patience`
+    checks in a row below a limit the run is stopped.
     """
 
     def __init__(self, config: WatchConfig) -> None:
@@ -28,7 +28,7 @@ class CollapseMonitor:
         self.below = 0
 
     def due(self, step: int) -> bool:
-        """Return whether features are to be checked after `step` steps."""
+        """Return whether the features should be checked after `step` steps."""
         return step % self.config.every == 0
 
     @staticmethod
@@ -50,7 +50,8 @@ class CollapseMonitor:
         """Return the standard deviation and effective rank of `features` [N, D].
 
         Raises:
-            TrainingStopped: not finite, or below a limit at `patience` checks in a row.
+            TrainingStopped: a number is not finite, or this is the check number `patience` in a row
+                below a limit.
         """
         std, rank = feature_std(features), rankme(features)
         numbers = {"feature_std": std, "feature_rank": rank}
@@ -69,9 +70,9 @@ class CollapseMonitor:
 
 @torch.no_grad()
 def embed_plain(encoder: Encoder, images: Tensor) -> Tensor:
-    """Return features as a user of the encoder would get them, in evaluation mode.
+    """Return the features of images in evaluation mode, as a user of the encoder gets them.
 
-    `[B, C, H, W] -> [min(B, ROWS), D]` float32; the encoder's mode is restored.
+    `[B, C, H, W] -> [min(B, ROWS), D]` float32; the encoder's mode is restored afterwards.
     """
     training = encoder.training
     encoder.eval()

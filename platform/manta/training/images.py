@@ -1,4 +1,4 @@
-"""Sources of a worker's images: a stream of its own, or decoded rows that several runs share."""
+"""Sources of a worker's images: a stream of its own, or a cache that several runs share."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ImageSource(Protocol):
         """Yield one rank's part of the global batches of steps `start` to `stop`."""
 
     def read(self, rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
-        """Yield one rank's part of some rows, with labels where the data have them."""
+        """Yield one rank's part of the rows of a split, with labels if the data have any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,10 @@ class StreamedImages:
 
 @dataclass(frozen=True, slots=True)
 class CachedImages:
-    """Images decoded once into the object store, for any number of runs that read them in place.
+    """Images decoded once into the object store, which any number of runs read in place.
 
     Attributes:
-        labels: classes of the rows that evaluations use, by row; empty where the data have none.
+        labels: class of each row that evaluations use, by row; empty if the data have no labels.
     """
 
     manifest: Manifest
@@ -101,11 +101,11 @@ class CachedImages:
     def decode(
         cls, experiment: Experiment, dataset: str, *, bank: int, queries: int
     ) -> CachedImages:
-        """Start decoding all rows of an experiment, and read the labels of some.
+        """Start decoding all rows of an experiment; return the source, with labels for evaluations.
 
         Args:
-            bank: rows of the training split that get labels, at most.
-            queries: held-out rows that get labels, at most.
+            bank: most rows of the bank to read labels of.
+            queries: most rows of the queries to read labels of.
 
         Raises:
             ResourceError: the images do not fit into the object store.

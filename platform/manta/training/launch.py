@@ -1,4 +1,4 @@
-"""Resources of a run: what each worker gets of the cluster, and whether that can ever be had."""
+"""Division of a cluster's resources among the workers of a run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class WorkerResources:
     """Resources of each worker of a run.
 
     Attributes:
-        workers: how many there are.
-        gpu: each has one.
-        cpus: logical CPUs that each holds.
-        threads: torch threads of each.
-        decode_tasks: decode tasks at a time that feed each.
+        workers: number of workers.
+        gpu: whether each worker has a GPU.
+        cpus: logical CPUs of each worker.
+        threads: torch threads of each worker.
+        decode_tasks: decode tasks at a time for each worker.
     """
 
     workers: int
@@ -36,11 +36,11 @@ class WorkerResources:
 
 
 def allocate(experiment: Experiment) -> WorkerResources:
-    """Divide the cluster among a run's workers; Ray must be connected.
+    """Return each worker's resources on the cluster that Ray is connected to.
 
     Raises:
-        ResourceError: it can never fit; the message says what to change. Ray would wait without a
-            word.
+        ResourceError: the run can never fit; the message says what to change. Ray itself would wait
+            for ever without a message.
     """
     required = experiment.resources
     have = ray.cluster_resources()
@@ -65,8 +65,8 @@ def allocate(experiment: Experiment) -> WorkerResources:
     on_a_node = max(math.ceil(required.workers / max(nodes, 1)), 1)
     threads = required.threads_per_worker or max(cores // on_a_node, 1)
     spare = max(cpus - required.workers * each, DECODE_CPUS)
-    # Training on CPUs shares the cores with decoding, and one task feeds it; a GPU wants all that
-    # are free.
+    # Training on CPUs shares the cores with decoding and is slow enough that few tasks keep up with
+    # it; a GPU needs all the decode tasks that fit.
     most = cores if gpu else max(cores // 4, 1)
     fitting = min(int(spare / DECODE_CPUS / required.workers), most)
     tasks = experiment.data.decode_tasks or max(fitting, 1)
@@ -74,8 +74,9 @@ def allocate(experiment: Experiment) -> WorkerResources:
 
 
 def logical_cpus(experiment: Experiment) -> float:
-    """Return how many logical CPUs a local cluster must have for this run."""
+    """Return the number of logical CPUs that a local cluster needs for this run."""
     required = experiment.resources
     training = required.workers * (required.cpus_per_worker or 1.0)
     decoding = required.workers * (experiment.data.decode_tasks or 1) * DECODE_CPUS
+    # One more, as a reserve for short tasks beside these two.
     return training + decoding + 1

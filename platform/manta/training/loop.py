@@ -1,4 +1,4 @@
-"""The loop of a worker: stream, step, log, check, evaluate, checkpoint."""
+"""Training loop of a worker: stream, step, log, check, evaluate, checkpoint."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ from manta.training.step import TrainStep
 from manta.training.task import Rung, Task
 
 DRAIN_SECONDS = 20.0
-"""How long a finished run waits for the tracking server to take the last metrics."""
+"""Seconds that a finished run waits for the tracking server to accept the last metrics. What is not
+sent by then stays in the run's file, and `metrics_pending` says how much that is."""
 
 
 def train_loop(task: Task) -> dict[str, Any] | None:
     """Train and evaluate on one rank; return the run's numbers on rank 0.
 
-    A stop by the collapse monitor is a result, not a crash. So is an error that the user must mend:
-    it would be the same at the next try, and Ray would try again.
+    A stop by the collapse monitor is returned as a result and not raised. So is an error that the
+    user must fix: Ray would retry a worker that raises, and the retry would fail in the same way.
     """
     try:
         worker = Worker(task)
@@ -48,7 +49,7 @@ def train_loop(task: Task) -> dict[str, Any] | None:
             worker.close()
     except MantaError as error:
         if is_distributed():
-            raise  # the other ranks would wait for this one
+            raise  # Ray must stop the other ranks, which would wait for this one for ever
         return {"error": {"kind": type(error).__name__, "message": str(error)}}
 
 
@@ -56,7 +57,7 @@ class Worker:
     """One rank of a run.
 
     Args:
-        images: where they come from; by default a stream of this worker's own.
+        images: source of its images; None: a stream of this worker's own.
     """
 
     def __init__(self, task: Task, images: ImageSource | None = None) -> None:
@@ -65,12 +66,12 @@ class Worker:
         config = self.experiment.train
         self.ranks = Ranks.current()
         self.device = torch.device(task.device) if task.device is not None else _device()
-        # Threads and the allocator first: both must be set before torch computes anything.
+        # Threads and the allocator come first: both must be set before torch computes anything.
         if task.threads is not None:
             torch.set_num_threads(task.threads)
         if self.device.type == "cpu":
             keep_freed_memory()
-        # Seeded on every rank alike, before anything is drawn: ranks must build the same weights.
+        # The same seed on every rank, before anything is drawn: all must build the same weights.
         seed_everything(config.seed)
         manifest = open_dataset(task.dataset)
         images = images or StreamedImages(
@@ -110,11 +111,11 @@ class Worker:
 
     @property
     def rank(self) -> int:
-        """Number of this process among those of the run; rank 0 writes."""
+        """Return the number of this process among those of the run; only rank 0 writes."""
         return self.ranks.rank
 
     def run(self) -> dict[str, Any] | None:
-        """Train from the newest checkpoint to the end, then evaluate; return the run's numbers."""
+        """Train from the newest checkpoint to the end and evaluate; return the run's numbers."""
         stopped: TrainingStopped | None = None
         try:
             for _ in self.train():
@@ -122,7 +123,8 @@ class Worker:
             self._save(self.done)
         except TrainingStopped as error:
             stopped = error
-        # The last checkpoint is whole before minutes of evaluation, during which a kill may come.
+        # The last checkpoint must be complete before the evaluation, which can take minutes and may
+        # be killed; a resume then has only the evaluation left.
         self.checkpoints.wait()
         metrics: dict[str, float] = {}
         if stopped is None and self.evaluations.possible:
@@ -134,11 +136,14 @@ class Worker:
     ) -> Generator[Rung]:
         """Train to the last step, from the newest checkpoint or from one of another run.
 
+        Args:
+            source: the checkpoints of another run, and the one among them to start from.
+
         Yields:
-            each evaluation during training, the checkpoint of which is being written by then.
+            each evaluation during training, once its checkpoint is being written.
 
         Raises:
-            TrainingStopped: the collapse monitor ended it.
+            TrainingStopped: the collapse monitor stopped the run.
         """
         self.done = self._restore() if source is None else self._take_over(*source)
         batches = self.images.batches(
@@ -159,13 +164,13 @@ class Worker:
                     save_views(self.folder, self.step.views, batch, self.experiment.train.seed)
                 self.clock.step_done(self.experiment.train.batch_size)
                 if metrics is not None:
-                    # Whoever takes the rung may think about it for long, or never come back: all of
-                    # the step is done and counted before.
+                    # The caller may take long over this rung, or never resume the generator, so
+                    # everything about the step is finished and counted before.
                     yield Rung(self.done, metrics | self.clock.rates())
                     self.clock.go_on()
 
     def sampling(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context in which rank 0 logs the load of the machine."""
+        """Return a context in which rank 0 logs the machine's load."""
         return self.log.sampling()
 
     def agreed(self, go_on: bool) -> bool:
@@ -179,27 +184,30 @@ class Worker:
     def _after(
         self, batch: RankBatch, terms: dict[str, Tensor], done: int
     ) -> dict[str, float] | None:
-        """Do what is due between two steps; return the numbers of an evaluation, if one was due."""
+        """Log, check, evaluate and save as due after a step; return the evaluation's numbers.
+
+        They are None if no evaluation was due.
+        """
         config = self.experiment.train
         every = config.checkpoint_every or self.plan.steps_per_epoch
         saves = done % every == 0 and done < self.total_steps
         if done % config.log_every == 0 or saves or done in (1, self.total_steps):
             numbers = self.ranks.mean(terms, self.device)
-            # Before anything is saved: a checkpoint with NaN would be what a resume starts from.
+            # Before the checkpoint is written: a resume would start from its NaN.
             self.monitor.check_finite(numbers, done)
             digest = float(zlib.crc32(batch.index.numpy().tobytes()) & 0xFFFFFF)
             self.log.write(done, numbers | self.clock.rates() | {"batch_digest": digest})
             self.last_metrics = numbers
         if self.monitor.due(done):
             self.log.write(done, self.monitor.check(self._features(batch.images), done))
-        # Evaluated before it is saved: the checkpoint carries the metrics that choose the best one.
+        # Before the checkpoint is written: it records the metrics by which the best one is chosen.
         metrics = self._evaluate_if_due(done)
         if saves or metrics is not None:
             self._save(done)
         return metrics
 
     def _evaluate_if_due(self, done: int) -> dict[str, float] | None:
-        """Return an evaluation's numbers, empty on ranks other than 0; None where none was due."""
+        """Return an evaluation's numbers, empty on ranks other than 0; None if none was due."""
         due = self.evaluations.due(done)
         left_to_run = done == self.total_steps and not self.task.evaluates_last_step
         if not due or left_to_run or not self.evaluations.possible:
@@ -214,7 +222,7 @@ class Worker:
         return metrics
 
     def _evaluate_at_the_end(self) -> dict[str, float]:
-        """Run every evaluator on all rows, and keep the results; return the numbers on rank 0."""
+        """Run every evaluator on all rows and save the results; return the numbers on rank 0."""
         evaluators = self.evaluations.all()
         features = self.evaluations.embed(evaluators, final=True)
         if features is None:
@@ -226,10 +234,11 @@ class Worker:
         return metrics
 
     def _restore(self) -> int:
-        """Load the newest whole checkpoint; return the steps done."""
+        """Load the newest complete checkpoint; return the number of steps done."""
         newest = self.checkpoints.latest()
         if newest is None:
-            # An attempt that ended before its first checkpoint may have logged some steps.
+            # An attempt that ended before its first checkpoint may have logged steps already, which
+            # are now trained again.
             self.log.rewind(0)
             return 0
         expected = self.experiment.fingerprint()
@@ -242,7 +251,7 @@ class Worker:
         return self._take_over(self.checkpoints, newest)
 
     def _take_over(self, checkpoints: Checkpoints, checkpoint: CheckpointManifest) -> int:
-        """Go on from a checkpoint, perhaps of another run; return the steps done."""
+        """Load a checkpoint, possibly of another run; return the number of steps done."""
         checkpoints.load(checkpoint).restore(self.step.objective, self.step.optimizer)
         self.last_metrics = checkpoint.metrics
         self.log.rewind(checkpoint.step)
@@ -250,7 +259,7 @@ class Worker:
 
     def _save(self, done: int) -> None:
         """Start writing a checkpoint of the state after `done` steps."""
-        # Every rank takes part in the snapshot, and rank 0 gets it.
+        # Called on every rank, since it gathers their random generators; only rank 0 gets a state.
         state = snapshot(self.step.objective, self.step.optimizer, done)
         if state is not None:
             manifest = new_manifest(
@@ -265,7 +274,7 @@ class Worker:
         self.log.mirror()
 
     def _features(self, images: Tensor) -> Tensor:
-        """Return features of some images of every rank's batch, for the collapse monitor."""
+        """Return the features of `ROWS` images from the batches of all ranks, for the monitor."""
         share = images[: max(ROWS // self.ranks.world, 1)]
         prepared = self.step.views.plain(share.to(self.device))
         return self.ranks.gather(embed_plain(self.step.objective.exported, prepared))
@@ -273,7 +282,7 @@ class Worker:
     def _result(
         self, metrics: dict[str, float], stopped: TrainingStopped | None
     ) -> dict[str, Any] | None:
-        """Return what the driver is told, on rank 0."""
+        """Return the numbers for the driver on rank 0, and None on the other ranks."""
         if self.rank != 0:
             return None
         diagnosis = None

@@ -1,4 +1,4 @@
-"""The record of a run in its folder and in MLflow: how it is opened, and closed if it fails."""
+"""Opening of a run's record in its folder and in MLflow, and closing it after a failure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
 def open_folder(experiment: Experiment, runs: str, name: str | None, *, resume: bool) -> RunFolder:
-    """Return the folder of a new run, or of one to go on with; nothing is written.
+    """Return the folder of a new run, or of the run to resume, without writing anything.
 
     Args:
         runs: folder or URL that holds the runs.
-        name: None makes one of objective, encoder and time.
+        name: of the run; None: objective, encoder and time.
 
     Raises:
-        RunError: the name is taken, or there is no such run, or it is one of another experiment.
+        RunError: the name is taken, there is no run to resume, or it has another configuration.
     """
     if resume and name is None:
         raise RunError("--resume needs the --name of the run to go on with")
@@ -48,9 +48,9 @@ def open_folder(experiment: Experiment, runs: str, name: str | None, *, resume: 
 
 
 def check_store(folder: RunFolder, tracker: Tracker) -> None:
-    """Ask the tracking store for its experiment, if the run has none of its runs yet.
+    """Check that the tracking store answers, if the run has no id in it yet.
 
-    A run that has its id already goes on without a store that answers.
+    A resumed run has its id already, and can continue while the store is away.
 
     Raises:
         TrackingError: the store does not answer.
@@ -67,10 +67,11 @@ def open_run(
     dataset: str,
     notify: Notify,
 ) -> str:
-    """Create the MLflow run of a folder, or resume the one that it had; return its id.
+    """Create the MLflow run of a folder, or resume its earlier one; return the id.
 
-    Writes `run.json`.
+    This writes `run.json`.
     """
+    # The id survives in run.json: a resume continues the same MLflow run and its curves.
     before = folder.read_json("run.json") if folder.exists("run.json") else {}
     run_id = before.get("run_id")
     if run_id is None:
@@ -111,9 +112,10 @@ def close_failed(
     *,
     status: str = "failed",
 ) -> None:
-    """Note in the folder and in MLflow that a run has ended without success."""
+    """Record in the folder and in MLflow that a run has ended without success."""
     folder.update_json({"status": status}, "run.json")
-    # The folder has it; what ended the run is the error to show, not a server that is away.
+    # The folder has the status by now. The error to show is the one that ended the run, not that
+    # the server is away.
     with contextlib.suppress(TrackingError):
         tracker.finish(run_id, mlflow_status)
 

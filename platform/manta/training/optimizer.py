@@ -1,4 +1,4 @@
-"""The optimizer, and the schedules of its learning rate and weight decay."""
+"""Optimizer of a run, and the schedules of its learning rate and weight decay."""
 
 from __future__ import annotations
 
@@ -11,18 +11,17 @@ from manta.config import OptimizerConfig
 from manta.errors import ConfigError
 from manta.schedules import value_of
 
-# timm takes over a second to import, and a driver may not need it: it is imported in the function.
+# timm is imported in the function: it takes over a second, and a driver may not need it.
 UNDECAYED_NAMES = ("cls_token", "pos_embed", "mask_token", "reg_token", "dist_token", "temperature")
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """Return timm's optimizer of that name over a model's trainable parameters.
+    """Return timm's optimizer of the configured name over a model's trainable parameters.
 
-    It has two groups: what weight decay shrinks, and biases, norms and tokens, which it leaves
-    alone.
+    It has two groups: parameters with weight decay; and biases, norms and tokens without.
 
     Raises:
-        ConfigError: timm knows no such optimizer, or refuses an argument.
+        ConfigError: timm has no such optimizer, or it rejects an argument.
     """
     from timm.optim import create_optimizer_v2, list_optimizers
 
@@ -58,7 +57,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Op
 def set_schedules(
     optimizer: torch.optim.Optimizer, config: OptimizerConfig, step: int, total: int
 ) -> dict[str, float]:
-    """Put the learning rate and weight decay of `step` into the optimizer; return both."""
+    """Set the optimizer's learning rate and weight decay to those of `step`; return both."""
     lr = config.lr * config.schedule.value(step, total)
     weight_decay = value_of(config.weight_decay, step, total)
     for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""A check of an experiment before anything is started for it."""
+"""Check of an experiment before anything is started for it."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from manta.training.optimizer import build_optimizer
 from manta.views import Views
 
 ROWS = 1_000
-"""Rows that the objective is told of: how many there are is not known before an ingest."""
+"""Rows that the objective is built for: the real number is not known before the ingest."""
 
 
 def preflight(experiment: Experiment) -> None:
-    """Build what a worker will build, so that what cannot work is said now and once.
+    """Build what every worker will build, so that an error appears now and only once.
 
     Raises:
-        ConfigError: the encoder, the objective or the optimizer refuses its configuration, or the
-            other's.
+        ConfigError: the encoder, the objective or the optimizer rejects its configuration, or they
+            do not go together.
     """
     size = experiment.data.image_size
     encoder = encoders.build(experiment.encoder, image_size=size)
     with stand_ins(experiment) as materials:
         if materials is None:
-            return  # another model decides the objective's shapes, and is not there yet
+            return  # another model, not available yet, decides the objective's shapes
         facts = DataFacts(ROWS, size, materials)
         objective = objectives.build(experiment.objective, encoder, facts)
     Views(experiment.views, objective.needs, image_size=size)
@@ -41,12 +41,12 @@ def preflight(experiment: Experiment) -> None:
 
 @contextmanager
 def stand_ins(experiment: Experiment) -> Iterator[Mapping[str, Path] | None]:
-    """Give files in place of the materials that a run makes first, to build an objective with.
+    """Write placeholder materials with which an objective can be built before the real ones exist.
 
-    A table of clusters or labels changes no shape, so one of zeros does.
+    A table of clusters or labels affects no shape, so zeros are good enough.
 
     Yields:
-        paths by name; None where the objective is built around a model, which decides its shapes.
+        paths by name; None if the objective is built around a model, which decides its shapes.
     """
     materials = required(experiment)
     if any(isinstance(material, ModelMaterial) for material in materials.values()):

@@ -1,4 +1,4 @@
-"""The end of a run: the exported model, its registration, the report, the summary."""
+"""Publication of a run: the exported model, its registration, the report and the summary."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PIECES = (
     "artifacts/samples.npz",
     "artifacts/views.npz",
 )
-"""Files that plots and page are drawn from."""
+"""Files from which the plots and the page are drawn."""
 
 
 def publish(
@@ -45,9 +45,9 @@ def publish(
     model: bool,
     notify: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Do everything that follows the last step, and return the summary.
+    """Export, register and report a run after its last step; return the summary.
 
-    A tracking server that is away costs the upload, not the run.
+    If the tracking server is away, only the upload is lost, not the run.
 
     Args:
         result: what the loop returned.
@@ -70,7 +70,7 @@ def publish(
         notify("exporting the encoder")
         encoder = exported_encoder(folder, experiment, manifest, newest)
         facts["parameters"] = sum(p.numel() for p in encoder.parameters())
-        # Before the model is registered: its card reads them.
+        # Before the model is registered, because its card reads these facts.
         folder.update_json(facts, "run.json")
         try:
             summary["model_uri"] = _register(folder, experiment, tracker, run_id, encoder, result)
@@ -78,6 +78,7 @@ def publish(
             notify(f"the model was not registered: {error}")
     if model:
         facts["status"] = "finished"
+    # Before the pages are drawn, because they show the status and the model.
     folder.update_json(facts | {"model_uri": summary["model_uri"]}, "run.json")
     notify("writing the report")
     with pages(folder) as drawn:
@@ -91,26 +92,28 @@ def publish(
                 f"{folder.url}: {error}"
             )
     if model:
-        # Last: a folder with a summary is that of a finished run, which no resume goes on with.
+        # Last of all: a folder with a summary belongs to a finished run, and a resume only returns
+        # the summary.
         folder.write_json(summary, "summary.json")
     return summary
 
 
 @contextmanager
 def pages(folder: RunFolder) -> Iterator[Path]:
-    """Draw report.html and plots/ of any run, ended or not, and put them into its folder.
+    """Draw report.html and plots/ of any run, finished or not, and write them into its folder.
 
     Yields:
-        a local folder that holds them and the small files that they were drawn from, for as long as
-        the context.
+        a local folder with the page, the plots and the small files they were drawn from; it is
+        deleted when the block ends.
     """
+    # On a local copy, because the folder may be on an object store.
     with tempfile.TemporaryDirectory(prefix="manta-pages-") as scratch:
         copy = Path(scratch) / folder.name
         copy.mkdir()
         for piece in PIECES:
             try:
                 data = folder.read(piece)
-            except FileNotFoundError:  # a run can end before it writes one; the page says so
+            except FileNotFoundError:  # a run may end before it writes one; the page says so
                 continue
             (copy / piece).parent.mkdir(exist_ok=True)
             (copy / piece).write_bytes(data)
@@ -129,15 +132,15 @@ def _register(
     encoder: Encoder,
     result: dict[str, Any],
 ) -> str | None:
-    """Save the encoder's folder; log, register and alias the model.
+    """Save the encoder's folder; log and register the model.
 
     Returns:
-        Its URI, or None if registering is off.
+        the model's URI; None if the run does not register models.
     """
     exported = export(experiment, encoder)
     with tempfile.TemporaryDirectory(prefix="manta-encoder-") as scratch:
         saved = save_encoder(exported, Path(scratch) / "encoder", config=experiment.encoder)
-        # The description last: with it there, the folder is whole.
+        # The description last: readers take a folder that has one for complete.
         for file in sorted(saved.folder.iterdir(), key=lambda path: path.name == DESCRIPTION):
             folder.write(file.read_bytes(), "encoder", file.name)
         if not experiment.tracking.register_model:
@@ -157,7 +160,10 @@ def _register(
 
 
 def _upload(folder: RunFolder, drawn: Path, tracker: Tracker, run_id: str) -> None:
-    """Upload what people look at to the run; tags say where checkpoints are, which stay there."""
+    """Upload the page, plots and configuration to the MLflow run; tag it with the run's folder.
+
+    Checkpoints are not uploaded; a tag says where they are.
+    """
     tracker.set_tags(
         run_id, {"manta.folder": folder.url, "manta.checkpoints": folder.url_of("checkpoints")}
     )

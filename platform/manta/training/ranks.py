@@ -1,4 +1,4 @@
-"""The processes that train one run together, and what they exchange besides gradients."""
+"""Processes that train one run together, and what they exchange besides gradients."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ def is_distributed() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process's place among those of its run: rank `rank` of `world`."""
+    """Place of this process among those of its run: rank `rank` of `world`."""
 
     rank: int
     world: int
 
     @classmethod
     def current(cls) -> Ranks:
-        """Return the place in torch's process group, or that of a process alone."""
+        """Return the place in torch's process group; rank 0 of 1 if there is none."""
         return cls(dist.get_rank(), dist.get_world_size()) if is_distributed() else cls(0, 1)
 
     def mean(self, terms: Mapping[str, Tensor], device: torch.device) -> dict[str, float]:
-        """Return scalars as plain numbers, averaged over ranks: those of the global batch."""
+        """Return the mean of each scalar over all ranks, which is that of the global batch."""
+        # Sorted, so that all ranks stack the terms in the same order; one exchange for all.
         names = sorted(terms)
         values = torch.stack([terms[name].detach().float().to(device) for name in names])
         if self.world > 1:

@@ -1,4 +1,4 @@
-"""The driver of a run: folder, cluster, data, workers, and what follows training."""
+"""Driver of a run: folder, cluster, data, workers, and publication."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class RunRequest:
     """A user's request for a run.
 
     Attributes:
-        runs: folder (or URL) that holds runs.
-        name: of the run; None makes one up.
-        resume: go on with the run of that name.
-        started: wall-clock time of the command's start.
-        notify: told each stage in a few words.
-        ingest_progress: told how far the ingest of the source is.
-        watch_folder: called with the folder and total steps once workers start; returns what ends
-            the watching.
+        runs: folder or URL that holds the runs.
+        name: of the run; None: objective, encoder and time.
+        resume: continue the run of that name.
+        started: wall-clock time at which the command started.
+        notify: called with a few words at each stage.
+        ingest_progress: called during the ingest of the source.
+        watch_folder: called with the folder and the total steps once workers start; returns a
+            function that ends the watching.
     """
 
     experiment: Experiment
@@ -55,7 +55,7 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class _PreparedRun:
-    """Everything that training needs, and what is published after it."""
+    """Everything that training and the publication after it need."""
 
     task: Task
     resources: WorkerResources
@@ -67,11 +67,11 @@ class _PreparedRun:
 
 
 def train(request: RunRequest) -> dict[str, Any]:
-    """Run to the end; return the summary that `--summary` writes.
+    """Carry out a run to its end; return the summary that `--summary` writes.
 
     Raises:
-        MantaError: anything that the user can mend; `TrainingStopped` if the run collapsed or is
-            not finite.
+        MantaError: a problem that the user can fix; `TrainingStopped` if the run collapsed or its
+            loss was not finite.
     """
     experiment = request.experiment
     folder = open_folder(experiment, request.runs, request.name, resume=request.resume)
@@ -83,6 +83,7 @@ def train(request: RunRequest) -> dict[str, Any]:
     request.notify(f"training {folder.name!r}: {run.steps} steps on {count} worker(s)")
     with _watched(request, run), _marked_if_it_fails(run):
         result = _fit(run)
+    # Outside the block, because the publication records the status of the run itself.
     return _publish(run, result, request.notify)
 
 
@@ -92,29 +93,33 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
     tracker = Tracker(
         experiment=experiment.tracking.experiment, runs_dir=default_store(request.runs)
     )
-    # First of all: a component that cannot travel is said before seconds of starting.
+    # First of all, so that a component that cannot be pickled fails before Ray takes seconds to
+    # start.
     components = own_components(experiment)
     with ThreadPoolExecutor(2) as background:
-        # Ray's start, MLflow's import and first migration, and timm's import take seconds each:
-        # side by side.
+        # Three starts take seconds each and mostly wait, so they run side by side: Ray's, MLflow's
+        # (import and first migration) and timm's (import, in `preflight`).
         request.notify("starting Ray")
         checking = background.submit(preflight, experiment)
         opening = background.submit(check_store, folder, tracker)
-        # In this thread: Ray's processes end with the thread that started them.
+        # Ray starts in this thread, since its processes end with the thread that started them.
         own = connect(cpus=logical_cpus(experiment))
         start_ahead()
-        # Before the ingest, which may take hours.
+        # A wrong configuration or too few resources must fail before the ingest, which may take
+        # hours.
         checking.result()
         resources = allocate(experiment)
         cache = experiment.data.cache_dir or default_cache(request.runs)
         dataset = prepare(experiment.data.source, cache, progress=request.ingest_progress)
         manifest = open_dataset(dataset)
         steps = total_steps(experiment, plan_of(experiment, manifest))
-        # The run's folder is not written before here: a store that does not answer leaves none.
+        # Nothing is written into the run's folder before this line, so that a tracking store that
+        # does not answer leaves no half-made run behind.
         opening.result()
         if not folder.exists("experiment.yaml"):
             folder.write(experiment.to_yaml().encode(), "experiment.yaml")
-        # Before the materials and `run.json`, which another attempt may be writing.
+        # The lease comes before the materials and `run.json`: from here on, another attempt at this
+        # run stops writing them.
         lease = Lease.take(folder)
         prepare_materials(
             experiment, manifest, folder, tracker, runs=request.runs, notify=request.notify
@@ -137,7 +142,7 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
 
 @contextlib.contextmanager
 def _watched(request: RunRequest, run: _PreparedRun) -> Iterator[None]:
-    """Let the user's progress bar follow the run's folder."""
+    """Run the block while the user's progress bar follows the run's folder."""
     if request.watch_folder is None:
         yield
         return
@@ -150,7 +155,7 @@ def _watched(request: RunRequest, run: _PreparedRun) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _marked_if_it_fails(run: _PreparedRun) -> Iterator[None]:
-    """Note in the folder and in MLflow how training was interrupted or has failed."""
+    """Run the block; if it fails or is interrupted, record that in the folder and in MLflow."""
     try:
         yield
     except KeyboardInterrupt:
@@ -162,14 +167,18 @@ def _marked_if_it_fails(run: _PreparedRun) -> Iterator[None]:
 
 
 def _publish(run: _PreparedRun, result: dict[str, Any], notify: Notify) -> dict[str, Any]:
-    """Export, register and report a finished run; of a stopped one, report it and raise."""
-    # Imported here: plots and export take seconds to import, and workers need not wait for that.
+    """Export, register and report a finished run; return the summary.
+
+    Raises:
+        TrainingStopped: the collapse monitor stopped the run, which is reported nevertheless.
+    """
+    # Imported only now: plots and export take seconds to import, and training need not wait.
     from manta.training.publish import publish
 
     folder, tracker, run_id = run.folder, run.tracker, run.task.run_id
     stopped = result["stopped"]
     if stopped is not None:
-        # Before the pages are drawn, which show the diagnosis.
+        # Before the pages are drawn, because they show the diagnosis.
         folder.update_json({"status": "stopped", "diagnosis": stopped["diagnosis"]}, "run.json")
         with contextlib.suppress(TrackingError):
             tracker.set_tags(run_id, {"manta.diagnosis": stopped["diagnosis"]})
@@ -190,9 +199,9 @@ def _publish(run: _PreparedRun, result: dict[str, Any], notify: Notify) -> dict[
 
 
 def _fit(run: _PreparedRun) -> dict[str, Any]:
-    """Run Ray Train around the loop; return what rank 0 returned.
+    """Run the training loop in Ray Train; return the numbers of rank 0.
 
-    A lost worker restarts the group, which goes on from the newest checkpoint.
+    If a worker is lost, Ray restarts all of them, and they continue from the newest checkpoint.
     """
     from ray.train import FailureConfig, RunConfig
 
@@ -219,9 +228,10 @@ def _fit(run: _PreparedRun) -> dict[str, Any]:
 
 
 def _as_user_error(error: Exception, folder: RunFolder) -> Exception:
-    """Return the worker's own one-line error, if it had one; otherwise one that points to Ray's."""
+    """Return the worker's own one-line error, or else a RunError that points to Ray's traceback."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     for failure in failures.values():
+        # Ray wraps an error several times; the worker's own is somewhere down the chain.
         cause: BaseException | None = failure
         while cause is not None:
             if isinstance(cause, MantaError):

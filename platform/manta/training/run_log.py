@@ -1,4 +1,4 @@
-"""The metrics of a run in training: a file, MLflow behind it, and a copy on an object store."""
+"""Log of a run's metrics: a local file, MLflow behind it, and a copy on an object store."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from manta.tracking import MetricLog, SystemSampler
 from manta.training.task import Task
 
 LEASE_SECONDS = 5.0
-"""How long a worker writes metrics without looking whether the run is still its own."""
+"""Seconds for which a worker writes metrics without checking its lease again. A check reads a file,
+on an object store by a request, which would be too slow at every step."""
 
 
 class RunLog:
-    """The metric log of a run, which rank 0 writes; on other ranks it does nothing.
+    """Metric log of a run, which rank 0 writes; on other ranks its methods do nothing.
 
-    A run without an id in MLflow has no log at all.
+    A run without an id in MLflow has no log either.
     """
 
     def __init__(self, folder: RunFolder, lease: Lease, task: Task, *, rank: int) -> None:
@@ -32,26 +33,27 @@ class RunLog:
         """Log numbers after `step` steps.
 
         Args:
-            force: ask the store now whether the run is still this worker's.
+            force: check the lease now, however recent the last check.
 
         Raises:
             RunError: another process has taken the run over.
         """
         if self._metrics is not None:
-            # First the lease: a worker that was thought lost must not write into its successor's
-            # log.
+            # The lease is checked first: a worker that was believed lost must not write into the
+            # log of its successor.
             self.lease.verify(at_most_every=0.0 if force else LEASE_SECONDS)
             self._metrics.log(step, numbers)
 
     def rewind(self, step: int) -> None:
-        """Take out what was logged after `step` steps: it is trained again."""
+        """Remove what was logged after `step` steps, which are now trained again."""
         if self._metrics is not None:
             self._metrics.rewind(step)
 
     def mirror(self) -> None:
-        """Copy the log into a folder on an object store, where a resume elsewhere needs it.
+        """Copy the log to the run's folder if that is on an object store.
 
-        The log of such a run is written on this machine; that of a local one is in its folder.
+        Such a run writes its log on this machine, and a resume on another one needs it. The log of
+        a local run is in its folder anyway.
         """
         if self._metrics is None or self.folder.is_local:
             return
@@ -61,11 +63,11 @@ class RunLog:
                 self.folder.write(file.read_bytes(), file.name)
 
     def sampling(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context in which the load of the machine is logged too."""
+        """Return a context in which the machine's load is logged too."""
         if self._metrics is None:
             return contextlib.nullcontext()
         return SystemSampler(self._metrics)
 
     def close(self, timeout: float) -> int:
-        """Wait for the tracking server; return the number of points that it does not have."""
+        """Wait for the tracking server; return the number of points that it has not received."""
         return self._metrics.close(timeout=timeout) if self._metrics is not None else 0

@@ -1,4 +1,4 @@
-"""One optimizer step, without Ray and files."""
+"""Optimizer step on one rank, free of Ray and files."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from manta.training.optimizer import build_optimizer, set_schedules
 from manta.views import Views
 
 SMALLEST_IN_BF16 = 24
-"""Side in pixels of the smallest view that "auto" computes in bf16 on a CPU."""
+"""Smallest side of a view, in pixels, that "auto" computes in bf16 on a CPU; `resolve_precision`
+has the reason."""
 
 
 class TrainStep:
-    """One optimizer step on one rank: views, forward, backward, update.
+    """Optimizer step on one rank: views, forward, backward, update.
 
     Args:
-        experiment: the run's description.
-        objective: on `device`.
+        experiment: configuration of the run.
+        objective: the objective to train, on `device`.
         total_steps: optimizer steps of the whole run.
     """
 
@@ -53,7 +54,8 @@ class TrainStep:
         )
         if config.channels_last:
             objective.to(memory_format=torch.channels_last)
-        # Before the model is wrapped and the optimizer built, which hold its modules.
+        # Before the model is wrapped and the optimizer is built: the conversion may replace modules
+        # to which these two would hold on.
         self.objective = synchronise(objective)
         if config.compile:
             self.objective.encoder.compile()
@@ -92,12 +94,12 @@ class TrainStep:
         terms["gradient_norm"] = nn.utils.clip_grad_norm_(self.objective.parameters(), limit)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        # After the update: momentum teachers follow the new weights.
+        # After the update, because momentum teachers follow the new weights.
         self.objective.after_step(progress)
         return terms | {name: torch.tensor(value) for name, value in scheduled.items()}
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """Return the context of mixed precision, as configured."""
+        """Return the context of mixed precision that the run uses."""
         return torch.autocast(
             self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"
         )
@@ -128,12 +130,14 @@ class TrainStep:
         return DistributedDataParallel(
             self.objective,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
-            # Statistics are synchronised, and teachers follow the same rule on every rank.
+            # Buffers are equal on all ranks without it: BatchNorm statistics are synchronised, and
+            # teachers follow the same rule everywhere.
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
         )
 
     def _maybe_unsynchronised(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        # Gradients add up over the micro-batches; ranks exchange them once, with the last one.
         if isinstance(self.model, DistributedDataParallel) and not last:
             return self.model.no_sync()
         return contextlib.nullcontext()
@@ -142,12 +146,12 @@ class TrainStep:
 def resolve_precision(
     precision: str, device: torch.device, *, smallest: int
 ) -> Literal["bf16", "float32"]:
-    """Return the precision; "auto" is bf16 where the hardware multiplies in it, else float32.
+    """Return the precision; "auto" is bf16 if the hardware multiplies in it, else float32.
 
     Args:
-        smallest: side of the smallest view. Below 24 pixels, networks that divide it by 32 end in
-            maps of one pixel, of which oneDNN leaves parts of a weight's gradient in bf16 unwritten
-            (torch 2.15, AMX): "auto" keeps away.
+        smallest: side of the smallest view, in pixels. Below 24 pixels, networks that divide it by
+            32 end in maps of one pixel. For these, oneDNN leaves parts of a weight's bf16 gradient
+            unwritten (torch 2.15, AMX), so "auto" then chooses float32 on a CPU.
     """
     if precision == "auto":
         sound = device.type != "cpu" or smallest >= SMALLEST_IN_BF16

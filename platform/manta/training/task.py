@@ -1,4 +1,4 @@
-"""What the driver gives to its workers, and what they give back between rungs."""
+"""Messages between the driver and its workers: the task, and the rungs of a run."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from manta.data.stream import Executor
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Everything that a worker needs to train; it is pickled on its way.
+    """Everything that a worker needs to train, in a form that can be pickled.
 
     Attributes:
-        experiment: validated where the task was made, and nowhere after.
+        experiment: configuration of the run; it is not validated again in the worker.
         dataset: location of the ingested dataset.
-        folder: URL of the run's folder.
-        attempt: number of the lease under which the worker may write.
-        run_id: of the MLflow run; without one, no metrics are logged.
-        tracking_uri: of the MLflow server.
+        folder: path or URL of the run's folder.
+        attempt: id of the lease under which the worker may write.
+        run_id: id of the MLflow run; if empty, no metrics are logged.
+        tracking_uri: URI of the MLflow store.
         started: wall-clock time at which the user's command started.
-        threads: torch threads of a worker.
+        threads: torch threads of a worker; None keeps torch's own number.
         decode_tasks: decode tasks at a time, for each worker.
-        executor: what decodes: Ray tasks, or the worker itself.
-        device: None takes the GPU that Ray Train gives, or the CPU.
-        saves_views: the first step leaves a contact sheet of views for the report.
-        evaluates_untrained: the first evaluation during training measures the untrained encoder
-            too.
-        evaluates_last_step: evaluators that are due at the last step run as at any other; without
-            it that is left to the evaluation at the end, which uses more rows.
-        components: of the user's own; `manta.training.components` registers them on arrival.
+        executor: what decodes the images: Ray tasks, or the worker itself.
+        device: torch device; None: the GPU that Ray Train assigned, or the CPU.
+        saves_views: whether the first step writes a contact sheet of views for the report.
+        evaluates_untrained: whether the first evaluation during training includes the untrained
+            encoder.
+        evaluates_last_step: whether evaluators that are due at the last step run there too. If not,
+            the evaluation at the end, which uses more rows, replaces them.
+        components: the user's own; unpickling registers them (`manta.training.components`).
     """
 
     experiment: Experiment
@@ -52,11 +52,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A point of a run at which it was evaluated.
+    """Point of a run at which it was evaluated.
 
     Attributes:
-        step: optimizer steps done.
-        metrics: the evaluators' numbers, on rank 0, and the rates.
+        step: number of optimizer steps done.
+        metrics: the evaluators' numbers (on rank 0) and the rates of the clock.
     """
 
     step: int

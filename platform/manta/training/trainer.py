@@ -1,4 +1,4 @@
-"""Ray Train around the loop, with a quick start."""
+"""Ray Train's trainer around the training loop, tuned for a quick start."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from manta.cluster import DECODE_CPUS
 from manta.training.launch import WorkerResources
 
-if TYPE_CHECKING:  # the task brings torch, and the controller imports this module
+if TYPE_CHECKING:  # the task imports torch, and Ray Train's controller imports this module
     from manta.training.task import Task
 
 
 class LoneTrainer(DataParallelTrainer):
-    """Trainer of one worker on a CPU of a cluster that ends with this process.
+    """Trainer of a single CPU worker, on a cluster that ends with this process.
 
-    A start on two cores is as long as the work of all the processes in it, and each of Ray Train's
-    costs more than a second. This leaves out the process group of one, for which the controller
-    would import torch; the actor that splits datasets, since the loop streams its own; and the one
-    that frees what a dead controller held.
+    On two cores the start takes as long as the work of all processes in it together, and each of
+    Ray Train's costs more than a second. This trainer leaves out three of them: the process group
+    of one rank, for which the controller would import torch; the actor that splits datasets, since
+    the loop has its own stream; and the actor that frees the resources of a dead controller, since
+    the cluster ends anyway.
     """
 
     def _create_default_callbacks(self) -> list[Any]:
@@ -50,8 +51,8 @@ def make_trainer(
     scaling = ScalingConfig(
         num_workers=resources.workers, use_gpu=resources.gpu, resources_per_worker=each
     )
-    # Not as `train_loop_config`, which the controller unpickles too: it would import torch for it.
-    # Pickled here, so that a worker starts its helpers before it imports what the task is made of.
+    # The task is not passed as `train_loop_config`, which the controller would unpickle, importing
+    # torch. As bytes it is unpickled in the worker only, after `enter` has started the helpers.
     loop = partial(enter, cloudpickle.dumps(task))
     options = {"scaling_config": scaling, "run_config": config}
     if own_cluster and resources.workers == 1 and not resources.gpu:
@@ -62,7 +63,7 @@ def make_trainer(
 
 
 def enter(pickled: bytes) -> dict[str, Any] | None:
-    """Run the task in a worker, while processes that decode start; return the run's numbers.
+    """Run the task in a worker while its decode processes start; return the run's numbers.
 
     Args:
         pickled: a `Task`.
@@ -74,9 +75,9 @@ def enter(pickled: bytes) -> dict[str, Any] | None:
 
 
 def _warm_up() -> None:
-    """Start what Ray Data's first dataset waits for.
+    """Start the two things for which the first Ray Dataset would wait.
 
-    It is an actor of Ray Data's own, and a process whose imports take longest.
+    These are an actor of Ray Data, and a worker process, whose imports take longest.
     """
     ray.data.from_items([0]).map_batches(
         _import_decoder, batch_size=None, num_cpus=DECODE_CPUS
