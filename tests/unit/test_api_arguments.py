@@ -40,6 +40,12 @@ def test_values_of_python_are_values_of_a_recipe():
     assert values == [None, True, [1, "x"], "photos", 0.5, [0, 1]]
 
 
+def test_text_of_any_language_comes_through():
+    tags = {"tracking.tags": {"a": "méduse \U0001f990", "b": "line\nbreak: #1", "c": "1e-3"}}
+    recipe = manta.load_recipe("digits", tags, progress=False)
+    assert dict(recipe.tracking.tags) == tags["tracking.tags"]
+
+
 def test_data_comes_after_the_overrides():
     assert override_words(["data.source=a", "train.epochs=1"], Path("b")) == [
         "data.source=a",

@@ -1,6 +1,7 @@
 """Overrides: what `section.key=value` words do to a recipe."""
 
 import pytest
+import yaml
 
 from manta.config import Experiment, from_mapping, load, model_at, parse_yaml, rename
 from manta.errors import ConfigError
@@ -278,3 +279,67 @@ def test_models_are_found_by_the_names_in_the_data():
     assert model_at({"objective": {"name": "nothing"}}, ("objective",)) is None
     scheduler = model_at({}, ("scheduler",), root=StudySettings)
     assert "reduction" in scheduler.model_fields
+
+
+@pytest.mark.parametrize("text", ["2024_11", "007", "12e5", "1.10", "0x1F", "1e-3"])
+def test_a_text_that_looks_like_a_number_stays_as_it_was_written(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"data: {{source: {text}}}\nobjective: {{name: simclr}}\n")
+    words = [f"tracking.tags.git={text}", f"tracking.experiment={text}"]
+    experiment, _ = changed(path, *words, f"encoder.args.a={text}")
+    assert experiment.data.source == experiment.tracking.experiment == text
+    assert experiment.tracking.tags == {"git": text}
+    assert type(experiment.encoder.args["a"]) in (int, float)
+    # What is written is read back, by any reader of YAML.
+    path.write_text(experiment.to_yaml())
+    assert load(path) == experiment
+    assert from_mapping(yaml.safe_load(path.read_text())) == experiment
+
+
+def test_a_text_in_arguments_that_looks_like_a_number_is_written_in_quotes(recipe, tmp_path):
+    experiment, _ = changed(recipe, "encoder.args.a='1e-3'", "encoder.args.b=1e-3")
+    assert experiment.encoder.args == {"embed_dim": 24, "a": "1e-3", "b": 0.001}
+    path = tmp_path / "written.yaml"
+    path.write_text(experiment.to_yaml())
+    assert load(path).encoder.args == experiment.encoder.args
+
+
+def test_words_go_on_with_the_list_that_an_earlier_word_gives(recipe):
+    start = "evaluation.evaluators=[knn, linear]"
+    experiment, _ = changed(
+        recipe,
+        start,
+        "evaluation.evaluators.knn.k=5",
+        "evaluation.evaluators.1=null",
+        "evaluation.evaluators.fewshot.way=3",
+    )
+    knn, fewshot = experiment.evaluation.evaluators
+    assert (knn.name, knn.k, knn.every, fewshot.name, fewshot.way) == ("knn", 5, None, "fewshot", 3)
+    experiment, _ = changed(recipe, "views.crop_scale=[0.3, 1.0]", "views.crop_scale.0=0.5")
+    assert experiment.views.crop_scale == (0.5, 1.0)
+    for word in ("evaluation.evaluators.7.k=3", "evaluation.evaluators.knnn.k=3"):
+        with pytest.raises(ConfigError, match=r"has 2 entries|did you mean 'knn'"):
+            changed(recipe, start, word)
+
+
+def test_an_empty_value_is_null_where_that_can_be_and_an_empty_text_elsewhere(recipe):
+    experiment, _ = changed(recipe, "train.clip=", "data.cache_dir=", "description=")
+    assert (experiment.train.clip, experiment.data.cache_dir) == (None, None)
+    assert experiment.description == ""
+
+
+def test_one_argument_leaves_the_others_of_the_recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "data: {source: digits}\nobjective: {name: simclr}\n"
+        "encoder: {args: {embed_dim: 24, deep: {x: 1, y: [2, 3]}}}\n"
+        "optimizer: {args: {eps: 1e-7}}\ntracking: {tags: {team: a}}\n"
+    )
+    words = ["encoder.args.depth=2", "encoder.args.deep.x=5", "encoder.args.deep.y.1=4"]
+    experiment, notes = changed(
+        path, *words, "optimizer.args.betas=[0.9, 0.99]", "tracking.tags.run=b"
+    )
+    assert experiment.encoder.args == {"embed_dim": 24, "deep": {"x": 5, "y": [2, 4]}, "depth": 2}
+    assert experiment.optimizer.args == {"eps": 1e-7, "betas": [0.9, 0.99]}
+    assert experiment.tracking.tags == {"team": "a", "run": "b"}
+    assert notes == []

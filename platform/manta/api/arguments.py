@@ -93,7 +93,8 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 def _value(key: str, value: Any) -> str:
     try:
-        return json.dumps(value, default=_plain)
+        # YAML would take JSON's pairs of escapes, for what lies beyond 16 bits, for two characters.
+        return json.dumps(value, default=_plain, ensure_ascii=False)
     except TypeError:
         kind = type(value).__name__
         raise ConfigError(f"override {key!r} is a {kind}, which no recipe can hold") from None

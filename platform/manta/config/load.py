@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from manta.config.named import SCHEDULE, find_part
 from manta.config.overrides import apply_overrides, parse_overrides
 from manta.config.sections import Experiment
-from manta.config.text import parse_yaml
+from manta.config.text import parse_written
 from manta.errors import ConfigError, did_you_mean
 from manta.schedules import SCHEDULES
 
@@ -59,7 +59,7 @@ def from_mapping(tree: Mapping[str, Any]) -> Experiment:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = parse_yaml(path.read_text()) or {}
+        tree = parse_written(path.read_text()) or {}
     except FileNotFoundError:
         raise ConfigError(
             f"no recipe at {path}; `manta list recipes` shows those that ship"

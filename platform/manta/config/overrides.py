@@ -16,8 +16,9 @@ import yaml
 from pydantic import BaseModel
 
 from manta.config.named import SCHEDULE, Part, field_default, part_of
+from manta.config.scalars import settled
 from manta.config.sections import Experiment
-from manta.config.text import parse_yaml
+from manta.config.text import BLANK, parse_written, plain
 from manta.errors import ConfigError, did_you_mean
 
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
@@ -36,26 +37,52 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
         if not equals or key.startswith("-") or not all(parts):
             raise ConfigError(f"override {word!r} is not of the form section.key=value")
         try:
-            value = parse_yaml(text)
+            value = parse_written(text)
         except (yaml.YAMLError, ValueError):
             raise ConfigError(
                 f"override {word!r} has a value that is not YAML; put quotes around it"
             ) from None
-        # An empty value is an empty text, as in a shell; `null` is None.
-        value = "" if text.strip() == "" else value
-        section = changes
-        for part in parts[:-1]:
-            inner = section.get(part)
-            if isinstance(inner, str):  # objective=byol objective.momentum=0.9
-                inner = {"name": inner}
-            section[part] = inner if isinstance(inner, dict) else {}
-            section = section[part]
-        last = section.get(parts[-1])
-        if isinstance(last, dict) and isinstance(value, str):
-            value = {"name": value}
-        both = isinstance(last, dict) and isinstance(value, dict)
-        section[parts[-1]] = last | value if both else value
+        value = BLANK if text.strip() == "" else value
+        _add(changes, parts, value)
     return changes
+
+
+def _add(section: Any, parts: list[str], value: Any) -> None:
+    """Set the value at a path in the changes so far, or in a list that one of them gives."""
+    key = _place(section, parts[0])
+    before = section[key] if isinstance(section, list) else section.get(key)
+    if len(parts) > 1:
+        if isinstance(before, str):  # objective=byol objective.momentum=0.9
+            before = {"name": before}
+        section[key] = before if isinstance(before, (dict, list)) else {}
+        _add(section[key], parts[1:], value)
+        return
+    if isinstance(before, dict) and isinstance(value, str):
+        value = {"name": value}
+    both = isinstance(before, dict) and isinstance(value, dict)
+    section[key] = before | value if both else value
+
+
+def _place(section: Any, key: str) -> Any:
+    """Return the position of an entry that is meant by position or name, which may be added.
+
+    `evaluators=[knn, linear] evaluators.knn.k=5` changes the list of the first word.
+    """
+    if not isinstance(section, list):
+        return key
+    names = [one.get("name") if isinstance(one, dict) else one for one in section]
+    if key.isdigit():
+        if int(key) >= len(section):
+            raise ConfigError(f"{key}: the list that an override gives has {len(section)} entries")
+        return int(key)
+    if any(isinstance(name, (int, float)) for name in names):
+        raise ConfigError(f"{key}: the list that an override gives is reached by position")
+    if names.count(key) > 1:
+        raise ConfigError(f"{key}: listed {names.count(key)} times; give a position")
+    if key not in names:
+        section.append({"name": key})
+        return len(section) - 1
+    return names.index(key)
 
 
 def apply_overrides(
@@ -75,8 +102,9 @@ def apply_overrides(
         ConfigError: a position or a name is in no list.
     """
     notes: list[str] = []
-    merged = _settings(Part(fixed=Experiment), tree, changes, "", notes)
-    return merged, notes
+    root = Part(fixed=Experiment)
+    merged = _settings(root, tree, changes, "", notes)
+    return settled(root, None, merged), notes
 
 
 def _merged(
@@ -93,10 +121,14 @@ def _merged(
         return _positions(base, change, path)
     if part is not None and part.has_name and isinstance(base, str):
         base = {"name": base}
-    if part is None or not isinstance(base, Mapping):
+    if not isinstance(base, Mapping):
         base = _default_schedule(part, default, change) if base is None else {}
-    if part is None:
-        return {**base, **change}
+    if part is None:  # a mapping of plain values, such as `encoder.args`: what is not named stays
+        inner = {
+            key: _merged(None, None, base.get(key), value, f"{path}.{key}", notes)
+            for key, value in change.items()
+        }
+        return {**base, **inner}
     return _settings(part, base, change, path, notes, default)
 
 
@@ -142,7 +174,8 @@ def _lost(
 def _entries(part: Part, base: Any, change: Any, path: str, notes: list[str]) -> Any:
     """Return a list of named parts, of which `change` is all, or has some by position or name."""
     if isinstance(change, list):
-        return [{"name": one} if isinstance(one, str) else one for one in change]
+        given = [{"name": one} if isinstance(one, str) else one for one in change]
+        return [one for one in given if one is not None]  # taken out by a word that followed
     if not isinstance(change, Mapping) or not isinstance(base, list):
         return change
     entries: list[Any] = [dict(one) if isinstance(one, Mapping) else {"name": one} for one in base]
@@ -217,5 +250,5 @@ def _words(settings: Mapping[str, Any]) -> str:
 
 
 def _flow(value: Any) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+    text = yaml.safe_dump(plain(value), default_flow_style=True, width=1000, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...")

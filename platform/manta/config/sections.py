@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -21,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from manta.config.text import dump_yaml
 from manta.encoders import EncoderConfig
 from manta.errors import MantaError
 from manta.evaluators import EVALUATORS, EvaluatorConfig
@@ -256,7 +256,7 @@ class Experiment(_Section):
 
     def to_yaml(self) -> str:
         """Return text that `load` reads back to an equal Experiment."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, width=110)
+        return dump_yaml(self.model_dump(mode="json"))
 
 
 def _objective(value: Any) -> Any:
