@@ -1,5 +1,4 @@
-"""What a user takes home: an encoder with its preprocessing, and folders that timm and Manta
-load."""
+"""Export of encoders with their preprocessing, and embedding of datasets with them."""
 
 from manta.serving.export import (
     ExportedEncoder,

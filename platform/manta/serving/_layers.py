@@ -1,4 +1,4 @@
-"""Features of a saved encoder, or from inside it."""
+"""Features of a saved encoder, from its output or from one of its layers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from manta.serving.export import ExportedEncoder
 
 
 class FeatureReader(nn.Module):
-    """Module from `[N, 3, resize, resize]` uint8 to `[N, D]`.
+    """Module from decoded images `[N, 3, resize, resize]` uint8 to features `[N, D]`.
 
     Args:
-        layer: name of a submodule of the encoder, such as `layer3` or `blocks.5`, whose pooled
-            output is wanted; None: the pooled embedding.
+        layer: submodule of the encoder, such as `layer3` or `blocks.5`, whose pooled output is
+            returned; None: the pooled embedding.
 
     Raises:
         ConfigError: the encoder has no such layer, or it takes no part in the embedding.
@@ -27,7 +27,7 @@ class FeatureReader(nn.Module):
         self.layer = layer
         self.eval()
         self._reader = None if layer is None else LayerReader(self.encoder, [layer])
-        # One image is tried, so that a wrong layer is told before any row is embedded.
+        # Embed one image, to find the width and so that a wrong layer fails here.
         side = self.preprocess.resize
         with torch.inference_mode():
             self.width = int(self(torch.zeros(1, 3, side, side, dtype=torch.uint8)).shape[1])

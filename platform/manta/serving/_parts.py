@@ -1,5 +1,4 @@
-"""The part files of a folder of embeddings: written and read a row group at a time, and there whole
-or not at all."""
+"""Part files of a folder of embeddings, written atomically and read a row group at a time."""
 
 from __future__ import annotations
 
@@ -15,15 +14,14 @@ import pyarrow.parquet as pq
 from manta.files import Place
 
 GROUP_BYTES = 32 << 20
-"""Embeddings of a row group: what a writer or a reader holds of a part at a time, a batch more or
-less."""
+"""Size of a row group's embeddings: a writer or reader holds about so much of a part in memory."""
 Aside = list[tuple[int, str, str]]
-"""`(index, path, reason)` of rows that do not decode."""
+"""`(index, path, reason)` of each row that does not decode."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRows:
-    """Rows of a part: numbers `[B]`, paths, `[B, D]` vectors; and those that do not decode."""
+    """Rows of a part: numbers `[B]`, paths and vectors `[B, D]`, and those that do not decode."""
 
     index: npt.NDArray[np.int64]
     paths: list[str]
@@ -33,8 +31,7 @@ class EmbeddedRows:
 
 @dataclass(frozen=True, slots=True)
 class Footer:
-    """Facts in a part's own metadata: rows that it holds, width of an embedding, rows that do not
-    decode."""
+    """Facts from a part's metadata: its rows, an embedding's width, rows that do not decode."""
 
     rows: int
     width: int
@@ -46,7 +43,7 @@ def part_name(number: int) -> str:
 
 
 def numbers_in(place: Place) -> list[int]:
-    """Return the numbers of the parts that are there, ascending."""
+    """Return the numbers of the existing parts, ascending."""
     names = [name for name, _ in place.entries()] if place.exists() else []
     return sorted(
         int(name[5:13]) for name in names if name.startswith("part-") and name.endswith(".parquet")
@@ -54,8 +51,10 @@ def numbers_in(place: Place) -> list[int]:
 
 
 def write_part(place: Place, width: int, batches: Iterable[EmbeddedRows]) -> None:
-    """Write batches as they come: `index: int64, path: string, embedding:
-    fixed_size_list<float>[width]`."""
+    """Write batches into a part as they come.
+
+    Its columns are `index: int64`, `path: string`, `embedding: fixed_size_list<float>[width]`.
+    """
     width = max(width, 1)
     schema = pa.schema(
         [
@@ -71,13 +70,13 @@ def write_part(place: Place, width: int, batches: Iterable[EmbeddedRows]) -> Non
                 pa.Table.from_batches([_columns(batch, schema) for batch in group], schema)
             )
             aside += [row for batch in group for row in batch.aside]
-        # Set-aside rows go with the part that would have held them, so that one rename commits
-        # both.
+        # Unreadable rows are kept in the part that would have held them, so that a single rename
+        # commits both.
         writer.add_key_value_metadata({"unreadable": json.dumps(aside)})
 
 
 def read_footer(place: Place, number: int) -> Footer | None:
-    """Return the facts of a part of the folder `place`; None if it is not there."""
+    """Return the facts about a part of the folder `place`; None if there is no such part."""
     try:
         with (place / part_name(number)).open() as file:
             metadata = pq.read_metadata(file)
@@ -97,7 +96,7 @@ def row_groups(place: Place, number: int, columns: list[str]) -> Iterator[pa.Tab
 
 
 def _groups(batches: Iterable[EmbeddedRows], rows: int) -> Iterator[list[EmbeddedRows]]:
-    """Yield consecutive batches together, so many that they have `rows` rows."""
+    """Yield groups of consecutive batches, each of at least `rows` rows except the last."""
     held: list[EmbeddedRows] = []
     for batch in batches:
         held.append(batch)

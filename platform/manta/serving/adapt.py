@@ -1,4 +1,4 @@
-"""A saved encoder that prepares images otherwise than it was pretrained with."""
+"""Copies of a saved encoder with other preprocessing than in its pretraining."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from manta.serving.export import load_exported
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What differs from the preparation that travels with an encoder; None: nothing.
+    """Changes to the preprocessing saved with an encoder; None leaves a value unchanged.
 
     Attributes:
-        size: side in pixels that images are resized to.
+        size: side to which images are resized, in pixels.
         mean, std: of the pixels, per channel, in 0..1.
     """
 
@@ -47,7 +47,7 @@ class Preparation:
 
     @property
     def name(self) -> str:
-        """Return a name to tell results apart: `at-64px`, `normalised-1a2b3c`, both or nothing."""
+        """Return a name that tells results apart: `at-64px`, `normalised-1a2b3c`, both or none."""
         parts = [] if self.size is None else [f"at-{self.size}px"]
         if self.mean is not None or self.std is not None:
             parts.append(
@@ -57,10 +57,10 @@ class Preparation:
 
 
 def adapted(folder: Path, target: Path, preparation: Preparation) -> Path:
-    """Copy what `save_encoder` wrote in `folder` to `target`, with another preparation.
+    """Copy the saved encoder in `folder` to `target` with other preprocessing; return `target`.
 
     Raises:
-        ConfigError: the encoder takes no images of that size.
+        ConfigError: the encoder does not take images of that size.
     """
     description = json.loads((folder / DESCRIPTION).read_text())
     change = {"image_size": preparation.size, "resize": preparation.size, "mean": preparation.mean}

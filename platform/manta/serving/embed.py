@@ -1,18 +1,16 @@
-"""Features of every row of a dataset: a Ray Data job over a pool of actors, chunk by chunk, each
-written once.
+"""Embedding of a dataset by a Ray Data job, whose actors write one part file per chunk of rows.
 
 OUT.parquet/                 a folder that pandas, PyArrow, DuckDB and Ray Data read as one table
-  part-00000012.parquet      index, path, embedding of the rows of chunk 12; appears whole or not
-                             at all
+  part-00000012.parquet      index, path, embedding of the rows of chunk 12; written atomically
   .part-00000012.parquet.*   a part that is being written, which those readers skip
-  _job.json                  what is embedded by what, written first: a second start goes on with
+  _job.json                  data and model of the job, written first: a second start continues
                              the same job only
-  _unreadable.parquet        rows that do not decode any more, with the reason
+  _unreadable.parquet        rows that no longer decode, with the reason
   _manifest.json             rows, model, dataset; written last
 
-Pixels never travel: an actor reads, decodes and embeds its chunk, and the driver hears how many
-rows that were. What a kill leaves behind are whole parts and hidden drafts: a second start embeds
-the chunks that have none, and sweeps.
+Pixels never leave the actors: each reads, decodes and embeds its chunk, and the driver only gets
+the number of rows. A killed job leaves complete parts and hidden drafts; a second start embeds the
+chunks without a part and deletes the drafts.
 """
 
 from __future__ import annotations
@@ -41,12 +39,12 @@ from manta.serving.job import Job, Pool
 
 JOB, UNREADABLE = "_job.json", "_unreadable.parquet"
 MOST_CHUNKS = 16_384
-"""Parts of a job, however large: a listing of them stays small."""
+"""Most parts of a job, however large, so that listing them stays quick."""
 LEAST_CHUNK = 2_048
-"""Rows of a chunk at least; it has more from 33 million rows on. A kill costs each actor the chunk
-that it is at."""
+"""Fewest rows of a chunk; from 33 million rows on it has more. A kill costs each actor its current
+chunk."""
 EmbedProgress = Callable[[int, int], None]
-"""Takes the rows that are embedded and the rows in all."""
+"""Callback that takes the number of rows embedded so far and of all rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,10 @@ class EmbedReport:
     """Result of a job.
 
     Attributes:
-        rows: written in all; `embedded_now` of them by this start.
-        unreadable: rows set aside.
-        width: of an embedding.
+        rows: number of rows written by all starts of the job.
+        embedded_now: rows that this start embedded.
+        unreadable: rows that could not be decoded.
+        width: dimension of an embedding.
     """
 
     out: str
@@ -79,18 +78,18 @@ def embed(
     rows: RowIndexes | None = None,
     progress: EmbedProgress = lambda _done, _rows: None,
 ) -> EmbedReport:
-    """Embed `dataset` with the encoder in `encoder_folder` into `out`, going on where an equal job
-    stopped.
+    """Embed a dataset into `out`, continuing where an equal job stopped.
 
-    Ray must be connected. The folder's files travel to the actors, so no disk need be shared but
-    the dataset's and `out`'s.
+    Ray must be connected. The encoder's files are sent to the actors, so only the dataset and `out`
+    must be on disks that all machines share.
 
     Args:
-        rows: numbers of those that are embedded, ascending; None: all.
+        model: the encoder's name, for the manifest.
+        rows: numbers of the rows to embed, ascending; None: all.
 
     Raises:
-        ConfigError: `out` holds another job's embeddings, or there is no such layer.
-        DataError: the dataset cannot be read, or parts went missing meanwhile.
+        ConfigError: `out` holds the embeddings of another job, or there is no such layer.
+        DataError: the dataset cannot be read, or parts have disappeared.
     """
     import ray
 
@@ -118,17 +117,14 @@ def embed(
 
 
 def weights_of(encoder_folder: str | Path) -> str:
-    """Return the SHA-256 of a saved encoder: equal where weights, architecture and preprocessing
-    are."""
+    """Return the SHA-256 of a saved encoder: its weights, architecture and preprocessing."""
     return hashlib.sha256(
         b"".join(name.encode() + data for name, data in _files(encoder_folder).items())
     ).hexdigest()
 
 
 def _claim(place: Place, job: Job) -> None:
-    """Write the job into its folder, which is its own already, new, or empty.
-
-    A kill before the claim is written leaves the folder as it was.
+    """Write the job into its folder, or check that the folder belongs to it.
 
     Raises:
         ConfigError: the folder holds another job, or anything else.
@@ -136,7 +132,7 @@ def _claim(place: Place, job: Job) -> None:
     claim = place / JOB
     if claim.exists():
         theirs = json.loads(claim.read())
-        # The same data may lie elsewhere by now: the digest says what they are.
+        # The model's name and the dataset's location may differ: digests identify both.
         identity = {
             key: value for key, value in asdict(job).items() if key not in ("model", "dataset")
         }
@@ -162,7 +158,7 @@ def _files(folder: str | Path) -> dict[str, bytes]:
 
 
 def _run(stored: tuple[Any, Any], todo: list[int], out: str, job: Job, pool: Pool) -> Iterator[int]:
-    """Yield the rows of each chunk as it is written, in whatever order."""
+    """Yield the number of rows of each chunk as it is written, in no particular order."""
     import ray
     from ray.data import ActorPoolStrategy
 
@@ -188,13 +184,14 @@ def _run(stored: tuple[Any, Any], todo: list[int], out: str, job: Job, pool: Poo
 
 
 def _finish(place: Place, job: Job, *, embedded_now: int) -> EmbedReport:
-    """Write the manifest, if every part is there.
+    """Write the list of unreadable rows, then the manifest; return the report.
 
     Raises:
         DataError: parts are missing.
     """
     rows, width = 0, 0
     aside: Aside = []
+    # Threads, because reading thousands of footers on an object store is mostly waiting.
     with ThreadPoolExecutor(16) as readers:
         for footer in readers.map(partial(read_footer, place), range(job.parts)):
             if footer is not None:

@@ -1,4 +1,4 @@
-"""The actor that embeds: it reads, decodes and embeds a chunk of rows, and writes its part."""
+"""Actor that reads, decodes and embeds chunks of rows, and writes their part files."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from manta.serving.job import Job, Pool
 
 
 class Embedder:
-    """Actor: chunk numbers in, parts written, row counts out.
+    """Actor that takes chunk numbers, writes their parts and returns row counts.
 
     Args:
-        stored: the encoder's files and the selected rows (None: all), each as it is or in the
-            object store.
+        stored: the encoder's files and the selected rows (None: all), each as a value or as a
+            reference into the object store.
         out: URL of the folder of embeddings.
     """
 
@@ -36,7 +36,7 @@ class Embedder:
         import torch
 
         torch.set_num_threads(pool.threads)
-        keep_freed_memory()  # each batch asks for the activations of the one before
+        keep_freed_memory()  # every batch allocates activations of the same sizes
         self.job, self.pool, self.place = job, pool, Place(out)
         self.manifest = open_dataset(job.dataset)
         self.device = torch.device("cuda" if pool.gpus and torch.cuda.is_available() else "cpu")
@@ -51,7 +51,7 @@ class Embedder:
         return {"rows": [self.write(int(number)) for number in batch["chunk"]]}
 
     def write(self, number: int) -> int:
-        """Embed and write a chunk; return its rows, the unreadable ones included."""
+        """Embed and write a chunk; return its number of rows, including unreadable ones."""
         here = self.job.rows_of(number)
         rows = np.asarray(here) if self.rows is None else self.rows[here.start : here.stop]
         write_part(self.place / part_name(number), self.features.width, self._batches(rows))
@@ -63,7 +63,7 @@ class Embedder:
         upcoming = self.reader.submit(self._read, cuts[0])
         for cut in range(len(cuts)):
             read = upcoming.result()
-            if cut + 1 < len(cuts):  # decoded while the encoder works
+            if cut + 1 < len(cuts):  # the next batch is decoded while the encoder works
                 upcoming = self.reader.submit(self._read, cuts[cut + 1])
             yield EmbeddedRows(read.index, read.paths, self._embed(read.images), read.aside)
 
@@ -73,7 +73,7 @@ class Embedder:
         images = np.empty((len(rows), 3, self.size, self.size), dtype=np.uint8)
 
         def decode_into(place: int) -> str | None:
-            """Fill in an image, or return why it cannot be decoded."""
+            """Decode an image into `images`; return the reason if that fails."""
             try:
                 images[place] = decode(encoded.data[place], self.size).transpose(2, 0, 1)
             except BadImage as error:
@@ -117,10 +117,10 @@ class _Decoded:
 
 
 def load_features(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]:
-    """Return the module from decoded images to features, and the side that images are decoded to.
+    """Return the module from decoded images to features, and the side of those images in pixels.
 
     Args:
-        files: of a saved encoder, by name.
+        files: files of a saved encoder, by name.
 
     Raises:
         ConfigError: the encoder has no such layer.

@@ -1,4 +1,4 @@
-"""A finished folder of embeddings, read."""
+"""Reader of a finished folder of embeddings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_manifest(out: str) -> dict[str, Any]:
 
 
 def read_embeddings(out: str) -> Iterator[pa.Table]:
-    """Yield the parts in the order of rows.
+    """Yield the parts as tables, in the order of rows.
 
     Columns are `index: int64, path: string, embedding: fixed_size_list<float>`.
     """
@@ -42,17 +42,16 @@ def read_embeddings(out: str) -> Iterator[pa.Table]:
 
 
 def parts_of(out: str) -> list[int]:
-    """Return the numbers of the parts that are there, ascending."""
+    """Return the numbers of the existing parts, ascending."""
     return numbers_in(Place.of(out))
 
 
 def part_table(out: str, number: int) -> pa.Table:
-    """Return one part, as `read_embeddings` gives it."""
+    """Return one part as a table, like those of `read_embeddings`."""
     with (Place.of(out) / part_name(number)).open() as file:
         return pq.read_table(io.BytesIO(file.read()))
 
 
 def part_groups(out: str, number: int) -> Iterator[pa.Table]:
-    """Yield one part a row group at a time, without the paths; little memory however large the
-    part."""
+    """Yield the row groups of one part without the paths, which takes little memory."""
     return row_groups(Place.of(out), number, ["index", "embedding"])

@@ -1,4 +1,4 @@
-"""An encoder as others use it: uint8 images in, features out; and as a folder of weights."""
+"""Encoders with their preprocessing, from uint8 images to features, and as folders of weights."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ TIMM_DESCRIPTION = "config.json"
 
 
 class Preprocess(nn.Module):
-    """uint8 images of any size to what an encoder saw when it was evaluated.
+    """Preprocessing of uint8 images of any size into the input that an encoder was evaluated on.
+
+    The steps are those of `manta.data.decode` and `Views.plain`: the central square is resized to
+    `resize` (bicubic, antialiased, rounded to whole pixel values), then to `image_size` (bilinear,
+    antialiased), and normalised. A square image of the right size is only normalised. The filter of
+    `decode` reads pixels beyond the edge of the central square and this one does not, so the
+    outermost pixels of oblong images differ slightly.
 
     Args:
-        image_size: side of the square that the encoder takes.
+        image_size: side of the square that the encoder takes, in pixels.
         mean, std: of the pixels, per channel, in 0..1.
-        resize: side of the square that decoding gave; None: `image_size`.
-
-    The steps are those of `manta.data.decode` and `Views.plain`: the central square, resized to
-    `resize` (bicubic, antialiased, rounded to whole pixel values), from there to `image_size`
-    (bilinear, antialiased), normalised. A square image of the right size is only normalised.
-    Decoding's filter sees past the edge of the square that was cut out, this one does not: the
-    outermost pixels of oblong images differ a little.
+        resize: side of the square to which images are decoded; None: `image_size`.
     """
 
     mean: Tensor
@@ -55,11 +55,14 @@ class Preprocess(nn.Module):
         self.register_buffer("std", torch.tensor(self._std).view(-1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn `[N, H, W, 3]` uint8, sides at least 2, into `[N, 3, image_size, image_size]`
-        float32."""
+        """Return prepared images, `[N, 3, image_size, image_size]` float32.
+
+        Args:
+            images: `[N, H, W, 3]` uint8, with sides of at least 2 pixels.
+        """
         height, width = images.shape[1:3]
-        # With sym_min and index_select the graph holds for every size; min() or slices would fix
-        # the orientation.
+        # With sym_min and index_select the exported graph works for every size; min() or slices
+        # would fix it to portrait or landscape.
         side = torch.sym_min(height, width)
         square = torch.arange(side, device=images.device)
         images = images.index_select(1, square + (height - side) // 2).index_select(
@@ -77,8 +80,11 @@ class Preprocess(nn.Module):
         return (pixels / 255 - self.mean) / self.std
 
     def ready(self, images: Tensor) -> Tensor:
-        """Return what `forward` would give for `[N, 3, resize, resize]` uint8, decoded as
-        `manta.data.decode` does."""
+        """Return the output of `forward` for images that `manta.data.decode` has decoded.
+
+        Args:
+            images: `[N, 3, resize, resize]` uint8.
+        """
         pixels = images.float()
         if self.resize != self.image_size:
             pixels = F.interpolate(
@@ -87,7 +93,7 @@ class Preprocess(nn.Module):
         return (pixels / 255 - self.mean) / self.std
 
     def describe(self) -> dict[str, Any]:
-        """Return the arguments, as plain data."""
+        """Return the constructor's arguments as plain data."""
         return {
             "image_size": self.image_size,
             "resize": self.resize,
@@ -97,10 +103,9 @@ class Preprocess(nn.Module):
 
 
 class ExportedEncoder(nn.Module):
-    """An encoder with its preprocessing inside; `torch.export` takes it with dynamic batch, height
-    and width.
+    """Encoder with its preprocessing inside, in evaluation mode.
 
-    Puts the encoder into evaluation mode.
+    `torch.export` accepts it with dynamic batch size, height and width.
     """
 
     def __init__(
@@ -125,14 +130,14 @@ class ExportedEncoder(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class SavedEncoder:
-    """A folder that `rebuild` loads.
+    """Folder with a saved encoder, which `rebuild` loads.
 
     Attributes:
-        folder: holds `model.safetensors` and `manta.json`, and timm's `config.json` where timm can
+        folder: holds `model.safetensors` and `manta.json`, and timm's `config.json` if timm can
             load it.
         timm: whether `timm.create_model("local-dir:FOLDER", pretrained=True)` gives the same
-            encoder. Not so for a small convolutional stem, which no argument of timm's makes, and
-            for encoders from elsewhere.
+            encoder. It cannot for a small convolutional stem, which timm has no argument for, nor
+            for encoders that are not timm's.
     """
 
     folder: Path
@@ -142,14 +147,14 @@ class SavedEncoder:
 def save_encoder(
     exported: ExportedEncoder, folder: str | Path, *, config: EncoderConfig
 ) -> SavedEncoder:
-    """Write weights and description, load them again, and compare the outputs.
+    """Write an encoder's weights and description, load them again, and compare the outputs.
 
     Args:
-        config: what `exported.encoder`, or each part of a concatenation, was built from, at the
-            preprocessing's size.
+        config: configuration from which `exported.encoder`, or each part of a concatenation, was
+            built at the image size of the preprocessing.
 
     Raises:
-        RunError: the folder gives another encoder than the one that was saved.
+        RunError: the loaded encoder differs from the one that was saved.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -159,7 +164,7 @@ def save_encoder(
     if by_timm:
         _write_timm(exported, folder, config)
     else:
-        # With it, timm would build another network around the weights.
+        # From a `config.json` of an earlier export, timm would build another network.
         (folder / TIMM_DESCRIPTION).unlink(missing_ok=True)
     save_weights(encoder, folder)
     description = {
@@ -174,7 +179,7 @@ def save_encoder(
 
 
 def save_weights(encoder: Encoder, folder: Path) -> None:
-    """Write an encoder's weights alone, beside a description that is there or will be."""
+    """Write an encoder's weights alone, without the description."""
     # Copies, since safetensors refuses tied and channels-last tensors.
     weights = {
         k: v.detach().cpu().contiguous().clone() for k, v in weighted(encoder).state_dict().items()
@@ -183,19 +188,19 @@ def save_weights(encoder: Encoder, folder: Path) -> None:
 
 
 def load_exported(folder: str | Path) -> ExportedEncoder:
-    """Return what `save_encoder` wrote, on the CPU in evaluation mode.
+    """Return the encoder that `save_encoder` wrote, on the CPU in evaluation mode.
 
-    Draws nothing from torch's generator.
+    This draws nothing from torch's generator.
 
     Raises:
-        RunError: nothing that Manta saved is there, or the weights do not fit.
+        RunError: the folder holds no encoder that Manta saved, or the weights do not fit.
     """
     encoder, preprocess = load_saved(folder)
     return ExportedEncoder(encoder, **preprocess)
 
 
 def rebuild(folder: str | Path) -> Encoder:
-    """Return the encoder alone of `load_exported`."""
+    """Return the encoder of `load_exported` without its preprocessing."""
     return load_exported(folder).encoder
 
 
@@ -222,7 +227,7 @@ def _write_timm(exported: ExportedEncoder, folder: Path, config: EncoderConfig) 
         "crop_pct": 1.0,
         "test_crop_pct": 1.0,
     }
-    # timm describes the weights it would have loaded; these are others.
+    # timm would fill in the origin of its own pretrained weights, which these are not.
     provenance = {"tag": "manta", "num_classes": 0, "origin_url": None, "paper_ids": None}
     save_config_for_hf(
         weighted(exported.encoder),
@@ -233,8 +238,13 @@ def _write_timm(exported: ExportedEncoder, folder: Path, config: EncoderConfig) 
 
 
 def _verify(encoder: Encoder, folder: Path, *, by_timm: bool, image_size: int) -> None:
-    """Compare what the folder gives with `encoder`, on noise; leaves no trace in the encoder or in
-    any generator."""
+    """Check on noise that the folder loads as the same encoder.
+
+    The encoder's mode and all random generators stay as they were.
+
+    Raises:
+        RunError: the outputs differ.
+    """
     training, device = encoder.training, next(encoder.parameters()).device
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 3, image_size, image_size, generator=generator)
@@ -251,7 +261,8 @@ def _verify(encoder: Encoder, folder: Path, *, by_timm: bool, image_size: int) -
             error = float(
                 (module(x) - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
             )
-            # Devices round differently; another architecture or a missing weight is far outside.
+            # Devices round differently, by far less than this; another architecture or a missing
+            # weight gives far more.
             if not error < 1e-2:
                 raise RunError(
                     f"{folder} does not give back the encoder saved in it (relative error "

@@ -1,5 +1,4 @@
-"""A saved encoder in the formats that others load, each tried on photographs before it is handed
-over.
+"""Export of a saved encoder to other formats, each of which is tested on photographs first.
 
 timm          a folder for `timm.create_model("local-dir:OUT", pretrained=True)`; its config.json
               has the preprocessing
@@ -29,11 +28,11 @@ from manta.serving.export import TIMM_DESCRIPTION, ExportedEncoder, load_exporte
 
 Format = Literal["timm", "safetensors", "pt2", "onnx"]
 TOLERANCE: dict[Format, float] = {"timm": 1e-4, "safetensors": 1e-4, "pt2": 1e-4, "onnx": 5e-3}
-"""Largest difference of a feature from the source's, in parts of the largest feature. ONNX has
-kernels of its own: where they carry a resized pixel over the edge of rounding it differs by 1 of
-255, which moves features by some 1e-4."""
+"""Largest allowed difference of a feature, relative to the source's largest feature. ONNX has its
+own kernels: a resized pixel that they round the other way differs by 1 of 255, which moves features
+by some 1e-4."""
 OPSET = 18
-"""The first whose resizing is antialiased."""
+"""The first ONNX operator set with antialiased resizing."""
 Run = Callable[[Tensor], Tensor]
 """uint8 `[N, H, W, 3]` -> `[N, D]`."""
 
@@ -43,9 +42,8 @@ class Exported:
     """Result of an export.
 
     Attributes:
-        path: of the folder or file.
-        error: largest difference from the source's features on the photographs, as `TOLERANCE`
-            counts.
+        path: the folder or file that was written.
+        error: largest difference of a feature on the photographs, measured as in `TOLERANCE`.
     """
 
     path: Path
@@ -55,14 +53,14 @@ class Exported:
 
 
 def export_model(folder: str | Path, format: Format, out: str | Path) -> Exported:
-    """Write the encoder that `save_encoder` put into `folder`, load it as its users will, and
-    compare on photographs.
+    """Export the saved encoder in `folder` to `out`; return the result of its test.
 
-    `out` appears whole and tried, or not at all.
+    The export is loaded as its users will load it, and compared with the source on photographs.
+    `out` appears only if it passes, and then complete.
 
     Raises:
-        ConfigError: there is no such format, it cannot hold this encoder, or `out` exists.
-        RunError: the folder holds no encoder, or what was written gives other features.
+        ConfigError: there is no such format, it cannot express this encoder, or `out` exists.
+        RunError: the folder holds no encoder, or the export gives other features.
     """
     if format not in get_args(Format):
         raise ConfigError(
@@ -73,6 +71,7 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
         raise ConfigError(f"{out} exists; choose another place for the export, or remove it")
     source = load_exported(folder)
     out.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the target, so that the rename at the end stays on one file system.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".manta-export-") as scratch:
         written = Path(scratch) / out.name
         try:
@@ -89,7 +88,8 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
                 f"as {format} the encoder gives other features (relative error {gap:.2g}, "
                 f"{TOLERANCE[format]:g} is allowed) and was not exported; choose another --format"
             )
-        # Large ONNX files have two pieces; the named one goes last.
+        # A large ONNX model has a second file with its weights. `out` itself is moved last, so that
+        # it never exists without them.
         pieces = sorted(written.parent.iterdir(), key=lambda path: path == written)
         if taken := next(
             (out.parent / piece.name for piece in pieces if (out.parent / piece.name).exists()),
@@ -102,13 +102,14 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
 
 
 def head_weights(objective: nn.Module) -> dict[str, Tensor]:
-    """Return what an objective learns around its encoders, by the names in it.
+    """Return the weights of an objective's heads, by their names in it.
 
-    These are projectors, predictors, prototypes, decoders and momentum copies of them, with the
-    buffers of their layers. Queues and tables of samples are not among them.
+    Heads are everything learned besides the encoders: projectors, predictors, prototypes, decoders
+    and momentum copies of them, with the buffers of their layers. Queues and tables of samples do
+    not belong to them.
 
     Raises:
-        RunError: it has no heads.
+        RunError: the objective has no heads.
     """
     encoders = tuple(
         f"{name}." for name, module in objective.named_modules() if isinstance(module, Encoder)
@@ -124,7 +125,7 @@ def head_weights(objective: nn.Module) -> dict[str, Tensor]:
         )
     heads = {name.partition(".")[0] for name in learned}
     return {
-        name: value.detach().cpu().contiguous().clone()  # safetensors refuses what shares memory
+        name: value.detach().cpu().contiguous().clone()  # safetensors refuses shared memory
         for name, value in objective.state_dict().items()
         if name.partition(".")[0] in heads
         and not name.startswith(encoders)
@@ -153,7 +154,7 @@ def _safetensors(source: ExportedEncoder, config: EncoderConfig, path: Path) -> 
 def _pt2(source: ExportedEncoder, config: EncoderConfig, path: Path) -> Run:
     with torch.no_grad():
         program = torch.export.export(source, (_example(),), dynamic_shapes=_any_size())
-    with open(path, "wb") as file:  # by name, only one that ends in .pt2 is taken without a warning
+    with open(path, "wb") as file:  # a path would give a warning unless it ends in .pt2
         torch.export.save(program, file)
     with open(path, "rb") as file:
         return torch.export.load(file).module()
@@ -193,8 +194,8 @@ _WRITERS: dict[Format, Callable[[ExportedEncoder, EncoderConfig, Path], Run]] = 
 
 
 def _example() -> Tensor:
-    """Return two oblong images: sides that are equal, and a batch of one, would be taken for
-    constants."""
+    """Return two oblong images to trace an encoder with."""
+    # torch.export would take a batch of one, or sides of equal length, for constants.
     return torch.zeros(2, 40, 48, 3, dtype=torch.uint8)
 
 
@@ -203,8 +204,10 @@ def _any_size() -> tuple[dict[int, object], ...]:
 
 
 def photographs() -> list[Tensor]:
-    """Return batches of one, two and five photographs, oblong, upright and square, which
-    scikit-learn carries."""
+    """Return batches of one, two and five photographs of scikit-learn's.
+
+    They are oblong, upright and square.
+    """
     import numpy as np
     from sklearn.datasets import load_sample_images
 

@@ -1,4 +1,4 @@
-"""A job of embedding: what is embedded by what, on which actors."""
+"""Description of an embedding job, and of the actors that carry it out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Actors of a job.
+    """Pool of a job's actors.
 
     Attributes:
-        least, most: how many; Ray Data grows and shrinks the pool between them.
-        gpus: of each actor, which may be a fraction.
-        cpus: logical, of each actor.
-        threads: that decode, in each actor; torch has as many of its own.
+        least, most: bounds of the number of actors, between which Ray Data scales the pool.
+        gpus: GPUs of each actor, possibly a fraction of one.
+        cpus: logical CPUs of each actor.
+        threads: decode threads of each actor; torch has the same number of its own.
         batch: images that go through the encoder at a time.
     """
 
@@ -30,14 +30,14 @@ class Job:
     """Identity of a job: equal jobs have equal outputs.
 
     Attributes:
-        model: as the user named it, with its version where it has one.
+        model: as the user named it, with its version if it has one.
         weights: SHA-256 of the encoder's folder.
-        dataset: location of the ingested dataset; `digest` is its manifest's.
-        rows: how many are embedded.
+        dataset, digest: location of the ingested dataset, and its manifest's digest.
+        rows: number of rows to embed.
         chunk: rows of a part.
         selection: SHA-256 of the rows' numbers; None: all rows of the dataset.
-        layer: submodule whose output is taken, averaged over positions; None: the pooled embedding.
-        precision: "float32" or "bf16", of the encoder.
+        layer: submodule whose output is averaged over positions; None: the pooled embedding.
+        precision: precision of the encoder, "float32" or "bf16".
     """
 
     model: str
@@ -52,9 +52,9 @@ class Job:
 
     @property
     def parts(self) -> int:
-        """Return the number of files that the finished job has."""
+        """Return the number of part files of the finished job."""
         return -(-self.rows // self.chunk)
 
     def rows_of(self, number: int) -> range:
-        """Return which of the embedded rows part `number` holds."""
+        """Return the positions, among the embedded rows, of those in part `number`."""
         return range(number * self.chunk, min((number + 1) * self.chunk, self.rows))

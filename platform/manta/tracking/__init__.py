@@ -1,5 +1,8 @@
-"""Runs, metrics and models in MLflow. Nothing else imports mlflow, and importing this does not:
-that costs a second."""
+"""Runs, metrics and models in MLflow.
+
+No other package of Manta imports mlflow. This one imports it within functions only, since the
+import takes a second.
+"""
 
 from manta.tracking.evaluations import exact_version, record_evaluation
 from manta.tracking.metrics import MetricLog

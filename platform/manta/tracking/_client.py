@@ -1,5 +1,8 @@
-"""Connection to MLflow: `MlflowClient` with explicit ids, never the fluent API and its global
-state."""
+"""Connection to MLflow by `MlflowClient`.
+
+Runs and models are always named by explicit ids. The fluent API is not used, because its active run
+and its URIs are global to the process, which may have several runs.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # MLflow reads these at each request. Its own 7 retries of 120 s hold a caller for minutes when
-    # a server is gone.
+    # MLflow reads these at each request. By default it retries 7 times with a timeout of 120 s,
+    # which holds up a caller for minutes when a server is gone.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -30,17 +33,16 @@ _DEFAULTS = {
 
 
 def prepare() -> None:
-    """Set the environment that must stand before `import mlflow`; what the user has set stays."""
+    """Set the environment variables that MLflow reads on import, unless the user has set them."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
-    # A fresh SQLite store announces its migrations, and the registry that it may have to wait.
+    # A new SQLite store logs each of its migrations, and the registry that it may have to wait.
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.store.model_registry.abstract_store"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def connect(uri: str) -> MlflowClient:
-    """Return a client of the store at `uri`, for tracking and registry alike; `prepare` goes
-    before."""
+    """Return a client of the store at `uri`, for tracking and registry; call `prepare` before."""
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -52,7 +54,7 @@ def resolve_uri(uri: str | None, runs_dir: Path) -> str:
     SQLite paths become absolute, since workers run in other folders.
 
     Raises:
-        TrackingError: a plain folder, which MLflow has given up.
+        TrackingError: `uri` is a plain folder, which MLflow no longer supports as a store.
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs_dir / 'mlflow.db'}"
     if uri.startswith("sqlite:///"):
@@ -69,10 +71,10 @@ def resolve_uri(uri: str | None, runs_dir: Path) -> str:
 
 @contextmanager
 def refusals(doing: str, uri: str) -> Iterator[None]:
-    """Turn MLflow's exceptions, whatever their kind, into one line of what was tried and where.
+    """Turn every exception of MLflow into one line that says what was tried and where.
 
     Raises:
-        TrackingError: instead of any of them.
+        TrackingError: in place of MLflow's exception, or one of the libraries below it.
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -87,7 +89,7 @@ def refusals(doing: str, uri: str) -> Iterator[None]:
 
 
 def explain(error: BaseException) -> str:
-    """Return the reason in one short line, without secrets."""
+    """Return an error's reason in one short line, without secrets."""
     text = without_secrets(" ".join(str(error).split()))
     if "HTTPConnectionPool" in text or "HTTPSConnectionPool" in text:
         return "the server does not answer; start it, or set MLFLOW_TRACKING_URI to one that runs"
@@ -95,6 +97,6 @@ def explain(error: BaseException) -> str:
 
 
 def metric_name(name: str) -> str:
-    """Return `name` with what MLflow does not take replaced, so that one odd name cannot hold up
-    all the others."""
+    """Return a metric's name with the characters that MLflow refuses replaced."""
+    # One odd name would make MLflow refuse the whole request, with all other metrics in it.
     return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:250]

@@ -1,4 +1,4 @@
-"""Model cards: what a model was made from and how, what it can do, and what is not known."""
+"""Model cards: a model's data and training, its metrics, and its limits."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def model_card(
     """Return a model's card in Markdown.
 
     Args:
-        run: the run's `run.json`; what it does not say is left out.
-        evaluation: its `evaluation.json`; empty if it was never evaluated.
+        run: the run's `run.json`; missing facts are left out of the card.
+        evaluation: the run's `evaluation.json`; empty if it was never evaluated.
     """
     objective = experiment.objective.name
     metrics: Mapping[str, float] = evaluation.get("metrics", {})

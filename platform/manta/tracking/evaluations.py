@@ -1,5 +1,4 @@
-"""Evaluations in the record of a model: numbers with the data that they are of, and the page as an
-artifact."""
+"""Evaluations in MLflow's record of a model: metrics with their dataset, and the page."""
 
 from __future__ import annotations
 
@@ -31,17 +30,19 @@ def record_evaluation(
     files: Sequence[Path],
     step: int | None = None,
 ) -> str | None:
-    """Log `<data>/<metric>` on the model's run, at the step of its weights, and, where MLflow has a
-    record of the model itself, on that too, with the dataset's name and digest; upload `files` to
-    the run's `evaluations/<data>-<digest>-step-<step>/`; point to them from the version.
+    """Record an evaluation on the run of a model, and on the model itself where MLflow has one.
+
+    Metrics are logged as `<data>/<metric>` at the step of the model's weights, with the dataset's
+    name and digest. `files` are uploaded to the run's `evaluations/<data>-<digest>-step-<step>/`,
+    and a registered version gets a tag that points to them.
 
     Args:
         model: `models:/name@alias`, `models:/name/version`, or anything else.
-        run_id: of the run that `model` is, if it is one.
-        step: of the checkpoint that `model` is; None: what the run logged last.
+        run_id: id of the run, if `model` is a run.
+        step: step of the checkpoint, if `model` is one; None: that of the model logged last.
 
     Returns:
-        the id of the run that has it now; None where MLflow knows no run of the model's.
+        the id of the run on which it is recorded; None if MLflow has no run of the model.
 
     Raises:
         TrackingError: the store refused.
@@ -84,7 +85,7 @@ def record_evaluation(
 
 
 def _version(tracker: Tracker, model: str) -> ModelVersion | None:
-    """Return the registry's entry; None for what is no registered model."""
+    """Return the registry's entry for a model; None if it is not a registered model."""
     if not model.startswith("models:/"):
         return None
     target = model.removeprefix("models:/").strip("/")
@@ -94,8 +95,9 @@ def _version(tracker: Tracker, model: str) -> ModelVersion | None:
 
 
 def exact_version(tracker: Tracker, model: str) -> str:
-    """Return `models:/name@alias` as `models:/name/version`, since aliases move; anything else as
-    it is.
+    """Return `models:/name@alias` as `models:/name/version`, and any other model unchanged.
+
+    An alias may move while an evaluation runs; a version stays the same.
 
     Raises:
         TrackingError: there is no such model.
@@ -110,11 +112,14 @@ def exact_version(tracker: Tracker, model: str) -> str:
 def _logged(
     tracker: Tracker, run_id: str, version: ModelVersion | None, step: int | None
 ) -> tuple[str | None, int]:
-    """Return MLflow's id of the model that a version is, or that the run logged at `step` (None if
-    none); and the step."""
+    """Return MLflow's id of the logged model (None if there is none), and its step.
+
+    The model is that of `version` or else the one that the run logged at `step`.
+    """
     logged = tracker.client.get_run(run_id).outputs
     outputs = logged.model_outputs if logged else []
-    # Database stores give no model_id by alias, but the source lies in the model's folder.
+    # A version found by alias in a database store has no model_id, but its source lies in the
+    # model's folder, whose path contains the id.
     if version is not None:
         mine = [
             one

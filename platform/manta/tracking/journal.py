@@ -1,8 +1,8 @@
-"""How much of a run's metrics file the tracking server has.
+"""Journal of how much of a run's metrics file the tracking server has received.
 
-The file (`manta.metric_log` has its format) is the queue between training and
-the server, so nothing is lost with a process and nothing is held in memory. A small file beside it
-says up to which byte it was shipped.
+The metrics file (`manta.metric_log` has its format) is the queue between training and the server:
+nothing is lost when a process dies, and nothing is held in memory. A small file beside it says up
+to which byte it was shipped.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from manta.metric_log import MetricRecord, read_metrics
 
 @dataclass(slots=True)
 class Shipped:
-    """Position of the server in the file.
+    """Position up to which the server has received the metrics file.
 
     Attributes:
-        offset: bytes of the file that it has.
-        skip: by name, the last step that it has of lines that a rewind took out of the file. A
-            replay logs those points again, and the server gets them once.
+        offset: number of bytes of the file that it has.
+        skip: by metric, the last step that it has of lines that a rewind removed from the file.
+            Training logs those points again, and they must not be sent twice.
     """
 
     offset: int = 0
@@ -48,7 +48,7 @@ class Shipped:
 
 
 def mend(path: Path) -> None:
-    """Take away the part of a line that a killed process left at the end."""
+    """Remove the incomplete line that a killed process left at the end of the file."""
     if not path.exists():
         return
     with open(path, "rb+") as file:
@@ -57,8 +57,7 @@ def mend(path: Path) -> None:
 
 
 def rewind(path: Path, shipped_path: Path, step: int) -> None:
-    """Take out of the file what training logged after `step`, and note how far the server is with
-    what remains."""
+    """Remove from the file what training logged after `step`, and update the server's position."""
     shipped = Shipped.load(shipped_path)
     kept: list[bytes] = []
     after = Shipped(skip=dict(shipped.skip))
@@ -74,7 +73,8 @@ def rewind(path: Path, shipped_path: Path, step: int) -> None:
             after.skip |= {
                 name: max(record.step, after.skip.get(name, -1)) for name in record.metrics
             }
-    # In this order a kill in between costs nothing: lines that are sent twice are equal, and MLflow
-    # keeps one of them.
+    # In this order a kill between the two writes does no harm: the position is then too early, and
+    # some lines are sent twice. They are equal, and MLflow keeps one of each. In the other order
+    # the position could lie behind lines that were never sent.
     after.save(shipped_path)
     Place.of(path).write(b"".join(kept))

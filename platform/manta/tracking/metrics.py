@@ -1,5 +1,7 @@
-"""Log of metrics that travels to MLflow in the background: training never waits for the server,
-nor fails with it."""
+"""Log of metrics that is sent to MLflow in the background.
+
+Training never waits for the server, and does not fail if the server does.
+"""
 
 from __future__ import annotations
 
@@ -21,25 +23,29 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 INTERVAL = 2.0
-"""Seconds between requests while the server keeps up."""
+"""Seconds between requests while the server answers: curves look live at this rate, and a run costs
+the server one small request each time."""
 LONGEST_PAUSE = 30.0
-"""Seconds between attempts, at most, while it does not."""
+"""Most seconds between two attempts while the server does not answer."""
 POINTS_A_REQUEST = 1000
+"""MLflow's limit of metrics in one `log_batch`."""
 BYTES_A_READ = 1 << 18
+"""Bytes of the file read for one request, about: a backlog is not loaded into memory at once."""
 
 _log = logging.getLogger(__name__)
 
 
 class MetricLog:
-    """Appends to a local file and ships it from a daemon thread, for ever retrying.
+    """Log of metrics in a local file, which a daemon thread sends to MLflow, retrying for ever.
 
-    Each name has one value a step: what comes again, or late, is dropped, so a replay after a
-    resume repeats nothing. Names below `system/` are a series in time and exempt.
+    Each metric has one value per step. A value for the same or an earlier step is dropped, so that
+    steps repeated after a resume are not logged twice. Names below `system/` are a series in time,
+    to which this does not apply.
 
     Args:
-        path: the file, `metrics.jsonl`. What an earlier process left in it unshipped is shipped by
-            this one.
-        uri, run_id: of the run, which exists.
+        path: the file, `metrics.jsonl`. This log also sends what an earlier process left unsent.
+        uri: of the tracking store.
+        run_id: of the run, which must exist.
     """
 
     def __init__(self, path: str | Path, *, uri: str, run_id: str) -> None:
@@ -51,7 +57,7 @@ class MetricLog:
         self._deadline = 0.0
         self._thread: threading.Thread | None = None
         self._client: MlflowClient | None = None
-        self._silent = False  # whether it was said that the server does not answer
+        self._silent = False  # whether the log has warned that the server does not answer
         self._last: dict[str, int] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         journal.mend(self.path)
@@ -60,19 +66,23 @@ class MetricLog:
 
     @property
     def step(self) -> int:
-        """Return the last step that training logged."""
+        """Return the last step for which training logged a metric."""
         return max(self._last.values(), default=0)
 
     @property
     def pending(self) -> int:
-        """Return the number of points in the file that the server does not have."""
+        """Return the number of points in the file that the server has not received."""
         return sum(
             len(self._shipped.missing(record))
             for record in read_metrics(self.path, offset=self._shipped.offset)
         )
 
     def rewind(self, step: int) -> None:
-        """Forget what training logged after `step`, where it resumes. Before the first `log`."""
+        """Remove what training logged after `step`, at which it resumes.
+
+        Raises:
+            RunError: `log` was called before.
+        """
         if self._thread is not None:
             raise RunError("metrics are rewound before the first is logged, not after")
         self._file.close()
@@ -80,8 +90,10 @@ class MetricLog:
         self._open()
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take numbers of `step`. Returns at once, and raises nothing that a disk or a server has
-        to say."""
+        """Log metrics of `step` without waiting for the server.
+
+        An error of the disk or the server is a warning, since it must not stop training.
+        """
         with self._lock:
             if self._closing.is_set():
                 return
@@ -102,8 +114,7 @@ class MetricLog:
                 self._start()
 
     def close(self, timeout: float = 30.0) -> int:
-        """Ship what is left, for at most `timeout` seconds; return the points that are still only
-        in the file."""
+        """Send what is left, for at most `timeout` seconds; return the number of points unsent."""
         with self._lock:
             if self._thread is None and self.pending:
                 self._start()
@@ -111,6 +122,8 @@ class MetricLog:
             self._closing.set()
             self._file.close()
         if self._thread is not None:
+            # Longer than the thread's own deadline, so that it can note what it sent last. It is a
+            # daemon: a request that hangs does not keep the process alive.
             self._thread.join(timeout + 1)
         return self.pending
 
@@ -118,11 +131,13 @@ class MetricLog:
         return name.startswith(SYSTEM) or step > self._last.get(name, -1)
 
     def _open(self) -> None:
-        """Go on from what the file says."""
-        # Open as long as the run is; unbuffered, so that a full disk does not come up again when it
-        # is closed.
+        """Open the file, and restore the last steps and the server's position."""
+        # Open for as long as the run; unbuffered, so that closing the file cannot raise the error
+        # of a full disk again.
         self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115
         self._shipped = Shipped.load(self._shipped_path)
+        # Copies of the two files from an object store may be of different moments, so that the file
+        # is shorter than the position.
         self._shipped.offset = min(self._shipped.offset, self.path.stat().st_size)
         self._last = {}
         for record in read_metrics(self.path):
@@ -136,8 +151,11 @@ class MetricLog:
         self._thread.start()
 
     def _ship(self) -> None:
+        """Send batches until the log is closed; the pauses double while the server fails."""
         pause = 0.0
         while True:
+            # Read before the batch: what was logged until closing is then in the file, so an empty
+            # batch after it means that all is sent.
             closing = self._closing.is_set()
             try:
                 if self._ship_batch():
@@ -148,8 +166,8 @@ class MetricLog:
                     pause = INTERVAL
                 self._say(None)
             except Exception as error:
-                # Whatever a server, a proxy or a database has to say, training goes on and the file
-                # keeps the points.
+                # Any error of a server, proxy or database: training continues, and the file keeps
+                # the points for a later attempt.
                 self._say(error)
                 pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
             if closing:
@@ -160,10 +178,10 @@ class MetricLog:
                 self._closing.wait(pause)
 
     def _ship_batch(self) -> bool:
-        """Send up to a request's worth of points. Returns False when there was nothing.
+        """Send the points of up to one request; return False if there were none.
 
-        A request that the server took but whose answer was lost is sent again, unchanged; MLflow
-        keeps one of two points that are equal in name, step, time and value.
+        If the server accepted a request but its answer was lost, the same request is sent again.
+        MLflow keeps one of two points that are equal in name, step, time and value.
         """
         from mlflow.entities import Metric
 
@@ -184,13 +202,14 @@ class MetricLog:
             if self._client is None:
                 self._client = connect(self._uri)
             self._client.log_batch(self._run_id, metrics=batch)
+        # Only now that the server has them: after a kill, points are sent twice rather than never.
         after = Shipped(end, self._shipped.skip)
         after.save(self._shipped_path)
         self._shipped = after
         return True
 
     def _say(self, error: Exception | None) -> None:
-        """Log one line when the server falls silent and one when it is back."""
+        """Log one warning when the server stops answering, and one when it is back."""
         if (error is not None) == self._silent:
             return
         self._silent = error is not None
@@ -209,6 +228,6 @@ class MetricLog:
 
 
 def _storable(value: float) -> float:
-    """MLflow stores NaN, but an infinity as 1.8e308, which no chart survives; the local file keeps
-    it."""
+    """Return the value that MLflow gets: NaN in place of an infinity, else the value itself."""
+    # MLflow would store an infinity as 1.8e308, which ruins every chart. The local file keeps it.
     return value if abs(value) != float("inf") else float("nan")

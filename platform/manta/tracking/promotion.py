@@ -1,5 +1,7 @@
-"""Promotion by evidence: challenger and champion answer the same queries, and an alias moves only
-if the gain is sure."""
+"""Promotion of a model by evidence.
+
+Challenger and champion answer the same queries. The alias moves only if the gain is significant.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,10 @@ class ModelAnswers:
     """Results of models on the same queries.
 
     Attributes:
-        correct: by model, which queries it answered rightly: `[Q]` bool.
-        data, digest: what the queries are of; the digest is the ingested dataset's.
-        bank_rows: rows that the probe was fitted to.
-        settings: of the probe.
+        correct: for each model, whether it answered each query correctly: `[Q]` bool.
+        data, digest: name and digest of the ingested dataset that the queries are from.
+        bank_rows: number of rows to which the probe was fitted.
+        settings: settings of the probe.
     """
 
     correct: Mapping[str, Tensor]
@@ -42,11 +44,15 @@ class ModelAnswers:
 
 
 class EvaluateModels(Protocol):
-    """Function that evaluates models in one go."""
+    """Function that evaluates several models on the same queries."""
 
     def __call__(self, models: Sequence[str], metric: str) -> ModelAnswers:
-        """Return which queries each of `models` (`models:/name/version`) answers rightly, as the
-        accuracy `metric` counts."""
+        """Return which queries each of `models` answers correctly.
+
+        Args:
+            models: as `models:/name/version`.
+            metric: accuracy whose rule counts an answer as correct.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +60,14 @@ class Evidence:
     """Evidence for moving an alias, or against it. Accuracies and gains are fractions of 1.
 
     Attributes:
-        champion, champion_accuracy: the version that had the alias; None if there was none.
-        gain: of the challenger over the champion; None without one.
-        low, high: the 95% interval of the gain; without a champion, of the challenger's accuracy.
-        min_gain: what `low` had to be above.
-        queries, bank_rows, data, digest, settings: as `ModelAnswers` has them.
-        date: UTC.
+        challenger, accuracy: version that should get the alias, and its accuracy.
+        champion, champion_accuracy: version that had the alias; None if there was none.
+        gain: accuracy of the challenger minus the champion's; None without a champion.
+        low, high: 95% interval of the gain; without a champion, of the challenger's accuracy.
+        min_gain: gain that `low` must exceed.
+        queries: number of queries.
+        bank_rows, data, digest, settings: as in `ModelAnswers`.
+        date: time of the promotion, UTC.
     """
 
     model: str
@@ -86,7 +94,7 @@ class Evidence:
 
     @property
     def sentence(self) -> str:
-        """Return all of it in one sentence, for people."""
+        """Return the evidence as one sentence for people."""
         verb = "gets" if self.promoted else "does not get"
         queries = f"{self.queries:,} queries of {self.data}"
         start = (
@@ -104,7 +112,7 @@ class Evidence:
         )
 
     def tags(self) -> dict[str, str]:
-        """Return the tags of the challenger's version, below `manta.<alias>.`."""
+        """Return the evidence as tags for the challenger's version, named `manta.<alias>.*`."""
         facts: dict[str, Any] = {
             "outcome": "promoted" if self.promoted else "refused",
             "metric": self.metric,
@@ -129,7 +137,7 @@ class Evidence:
         }
 
     def describe(self, description: str) -> str:
-        """Return `description` with this on top, in place of an earlier promotion's."""
+        """Return a version's description with this evidence on top, replacing an earlier one."""
         rest = description.partition(_END)[2] if description.startswith(_HEADING) else description
         heading = f"{_HEADING} to @{self.alias}, {self.date[:10]}"
         sentence = f"{self.sentence[:1].upper()}{self.sentence[1:]}"
@@ -147,18 +155,18 @@ def promote(
     challenger: str = CANDIDATE,
     min_gain: float = 0.0,
 ) -> Evidence:
-    """Give `alias` to the challenger if it is better than the version that has it; to the first one
-    in any case.
+    """Give `alias` to the challenger if it is better than the champion; return the evidence.
 
-    The gain's 95% interval, by a paired bootstrap over the queries, must lie above `min_gain`. The
-    evidence goes into the tags and the description of the challenger's version, whatever it says.
+    The champion is the version that has the alias; if no version has it, the challenger gets it in
+    any case. The gain's 95% interval, by a paired bootstrap over the queries, must lie above
+    `min_gain`. The evidence is written to the challenger's version in either case.
 
     Args:
         challenger: a version's number, or an alias.
-        min_gain: a fraction of 1.
+        min_gain: as a fraction of 1.
 
     Raises:
-        PromotionRefused: the evidence does not suffice, or the challenger has the alias.
+        PromotionRefused: the evidence is too weak, or the challenger has the alias already.
         TrackingError: the store refused, or there is no such model or version.
     """
     new = _version(tracker, name, challenger)
@@ -169,7 +177,8 @@ def promote(
         )
     versions = [_uri(name, version) for version in (new, old) if version is not None]
     answers = evaluate(versions, metric)
-    # The evaluation took a while: whoever moved the alias meanwhile goes first.
+    # The evaluation takes a while. If somebody has moved the alias meanwhile, the comparison was
+    # with the wrong version.
     if (holder := _aliases(tracker, name).get(alias)) != old:
         raise PromotionRefused(
             f"@{alias} of {name!r} was moved to version {holder} meanwhile; run the promotion again"
@@ -194,7 +203,7 @@ def _weigh(
     min_gain: float,
 ) -> Evidence:
     """Return the evidence that the answers give."""
-    # Here, since torch comes with it, and runs are tracked without.
+    # Imported here, because it imports torch, which tracking does not need otherwise.
     from manta.evaluators import interval, paired_gain
 
     answers = results.correct[_uri(name, challenger)]

@@ -1,4 +1,4 @@
-"""Models in the registry: aliases, never stages. `candidate` is the last that a run offered."""
+"""Models in the registry, marked by aliases; a run gives its model the alias `candidate`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 CANDIDATE = "candidate"
 ENCODER_FOLDER = "encoder"
-"""Where in a model's files the folder of `manta.serving.save_encoder` lies."""
+"""Folder within a model's files that `manta.serving.save_encoder` wrote."""
 CARD = "README.md"
-"""The model's card among its files."""
+"""Name of the card among a model's files."""
 LONGEST_DESCRIPTION = 5000
-"""Characters of a version's description that database stores take."""
+"""Longest description of a version, in characters, that database stores accept."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredModel:
-    """A version in the registry; `uri` is what `mlflow.pyfunc.load_model` takes, by alias."""
+    """Version of a model in the registry; `uri`, by alias, is for `mlflow.pyfunc.load_model`."""
 
     name: str
     version: str
@@ -52,18 +52,18 @@ def log_model(
     tags: Mapping[str, str] | None = None,
     card: str | None = None,
 ) -> RegisteredModel:
-    """Log the encoder with its preprocessing as a graph (pt2: nothing in it is unpickled), register
-    it, and give it the alias `candidate`.
+    """Log an encoder as an MLflow model, and register it with the alias `candidate`.
 
-    It takes uint8 images `[N, H, W, 3]` and gives float32 features `[N, D]`, for every N, H and W.
+    The model is a graph (pt2, which loads without unpickling) with its preprocessing inside. It
+    takes uint8 images `[N, H, W, 3]` and gives float32 features `[N, D]`, for every N, H and W.
 
     Args:
-        name: of the registered model; created at need.
-        encoder_folder: from `manta.serving.save_encoder`; goes along with the model, for
+        name: of the registered model; created if needed.
+        encoder_folder: written by `manta.serving.save_encoder`; added to the model's files, for
             fine-tuning.
-        step: optimizer steps behind the weights.
-        tags: of the version, such as the numbers that speak for it.
-        card: Markdown; goes along with the model, and is the version's description.
+        step: number of optimizer steps that the weights were trained for.
+        tags: of the version, such as its metrics.
+        card: Markdown; added to the model's files, and the version's description.
 
     Raises:
         TrackingError: the store refused, or the encoder cannot be traced.
@@ -85,6 +85,7 @@ def log_model(
                 shutil.copytree(encoder_folder, folder / ENCODER_FOLDER)
             if card is not None:
                 (folder / CARD).write_text(card)
+            # In this order, so that a model is READY only once all of its files are there.
             client.log_model_artifacts(logged.model_id, str(folder))
             client.finalize_logged_model(logged.model_id, "READY")
             client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=step)])
@@ -100,10 +101,10 @@ def register_logged(
     tags: Mapping[str, str] | None = None,
     card: str | None = None,
 ) -> RegisteredModel | None:
-    """Register under `name` what `log_model` logged last for a run; its files stay where they are.
+    """Register the model that a run logged last under `name`, without copying its files.
 
     Returns:
-        None if the run has logged no model.
+        the new version; None if the run has logged no model.
 
     Raises:
         TrackingError: the store refused.
@@ -127,8 +128,9 @@ def register_logged(
 
 
 def download_model(tracker: Tracker, uri: str, folder: str | Path) -> Path:
-    """Copy the files of `uri`, such as `models:/name@candidate`, to `folder`. Manta's own part is
-    in `encoder/`.
+    """Copy the files of a model, such as `models:/name@candidate`, to `folder`; return their path.
+
+    The folder of `manta.serving.save_encoder` is `encoder/` among them.
 
     Raises:
         TrackingError: there is no such model.
@@ -143,10 +145,13 @@ def download_model(tracker: Tracker, uri: str, folder: str | Path) -> Path:
 
 
 def _location(tracker: Tracker, uri: str) -> str:
-    """Return where the files of `models:/name@alias`, `models:/name/version` or `models:/id` lie.
+    """Return the location of the files of a model.
 
-    MLflow itself looks names up in its global store, whichever it is told.
+    Args:
+        uri: `models:/name@alias`, `models:/name/version` or `models:/id`.
     """
+    # Looked up here, because MLflow itself resolves `models:/` in its global store, even where
+    # another store is passed.
     client = tracker.client
     target = uri.removeprefix("models:/").strip("/")
     if "@" in target:
@@ -163,8 +168,13 @@ def _location(tracker: Tracker, uri: str) -> str:
 
 
 def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_id: str) -> None:
-    """Write MLflow's folder of the model; its graph is bound to the CPU, where it loads on every
-    machine."""
+    """Write a model's folder in MLflow's format.
+
+    Its graph is for the CPU, so that it loads on every machine.
+
+    Raises:
+        TrackingError: the encoder cannot be exported as a graph.
+    """
     import torch
 
     with warnings.catch_warnings():
@@ -176,14 +186,14 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
     from mlflow.models.model import MLMODEL_FILE_NAME
     from mlflow.types import Schema, TensorSpec
 
-    # The archive's writer takes channels-last weights for slices of something larger.
+    # The writer of the archive mistakes channels-last weights for slices of larger tensors.
     module = copy.deepcopy(exported).cpu().to(memory_format=torch.contiguous_format).eval()
-    # Unnamed tensors: with a name, pyfunc would hand the model a dict.
+    # The tensors have no names, since pyfunc would pass a dict to the model if they had.
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, module.embed_dim))]),
     )
-    # A batch of one would be exported as a constant.
+    # Two images, because torch.export takes a batch of one for a constant.
     example = np.random.default_rng(0).integers(0, 256, (2, 20, 24, 3), dtype=np.uint8)
     model = Model(
         artifact_path=logged.artifact_location,
@@ -191,8 +201,8 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
         model_id=logged.model_id,
         run_id=run_id,
     )
-    # Given, since inferring them loads the model in another process for a quarter of a minute.
-    # Without "+cu130".
+    # MLflow would infer the requirements by loading the model in another process, which takes 15 s.
+    # A local version such as "+cu130" is dropped, since package indexes do not have it.
     requirements = [
         f"{package}=={version(package).split('+')[0]}"
         for package in ("torch", "torchvision", "timm")
@@ -214,8 +224,8 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
         raise TrackingError(
             f"the encoder cannot be exported as a graph: {explain(error)}"
         ) from error
-    # Without a device in the model's own configuration, MLflow asks for CUDA wherever there is one,
-    # and then refuses a graph whose weights are on the CPU.
+    # Without a device in the model's own configuration, MLflow would choose CUDA on a machine that
+    # has it, and then refuse a graph whose weights are on the CPU.
     model.flavors["python_function"]["config"] = {"device": "cpu"}
     model.save(str(folder / MLMODEL_FILE_NAME))
 
@@ -237,8 +247,8 @@ def _register(
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    # A database store looks `models:/ID` up at MLflow's global URI, which is not ours to set; a
-    # server knows its own.
+    # A server resolves `models:/ID` by itself. With a database store it would be looked up at
+    # MLflow's global URI, which belongs to the user and may name another store.
     source = (
         f"models:/{logged.model_id}" if tracker.uri.startswith("http") else logged.artifact_location
     )

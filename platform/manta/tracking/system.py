@@ -1,4 +1,4 @@
-"""What the machine does while a run trains on it."""
+"""Load of the machine while a run trains on it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from manta.tracking.metrics import MetricLog
 
 
 class SystemSampler:
-    """Sampler of the machine's load into a `MetricLog`, by a daemon thread while it is open.
+    """Context manager whose daemon thread samples the machine's load into a `MetricLog`.
 
-    `system/cpu` and `system/gpu` are fractions of all CPUs and of the GPU in use;
-    `system/rss_bytes` is this process's memory, `system/memory` and `system/gpu_memory` are
-    fractions of the machine's and the GPU's.
+    `system/cpu` and `system/gpu` are the fractions of all CPUs and of the GPU in use;
+    `system/rss_bytes` is the memory of this process; `system/memory` and `system/gpu_memory` are
+    the fractions of the machine's and the GPU's memory in use.
 
-    MLflow's own `SystemMetricsMonitor` takes a run id and needs no fluent API, but it sends to the
-    server alone, with step numbers of its own: what it measures while a server is away is lost,
-    is not in the run's `metrics.jsonl`, and cannot be put beside the step of training. It also
-    has no number for the memory of this process, which is how a leak shows.
+    MLflow's own `SystemMetricsMonitor` also works without the fluent API, but it sends its values
+    to the server only, with step numbers of its own. They are lost while a server is away, are
+    missing in the run's `metrics.jsonl`, and cannot be compared with the steps of training. It has
+    no metric for the memory of this process either, which would reveal a leak.
 
     Args:
         every: seconds between samples.
@@ -34,7 +34,7 @@ class SystemSampler:
         self._thread = threading.Thread(target=self._run, name="manta-system", daemon=True)
 
     def __enter__(self) -> SystemSampler:
-        psutil.cpu_percent()  # the next call measures from here
+        psutil.cpu_percent()  # the first sample covers the time since this call
         self._thread.start()
         return self
 
@@ -48,7 +48,7 @@ class SystemSampler:
         self._thread.join(timeout=5)
 
     def sample(self) -> dict[str, float]:
-        """Return the numbers of this moment by name."""
+        """Return the current values by name."""
         numbers = {
             "system/cpu": psutil.cpu_percent() / 100,
             "system/memory": psutil.virtual_memory().percent / 100,
@@ -62,8 +62,7 @@ class SystemSampler:
 
 
 def _gpu() -> dict[str, float]:
-    """Return numbers of the first visible CUDA device; none where there is none, or its driver
-    does not tell."""
+    """Return the load of the first visible CUDA device; empty if there is none to be had."""
     import torch
 
     if not torch.cuda.is_available():
@@ -74,5 +73,5 @@ def _gpu() -> dict[str, float]:
             "system/gpu": torch.cuda.utilization(0) / 100,
             "system/gpu_memory": 1 - free / total,
         }
-    except Exception:  # NVML's errors are of its own kinds, and a sample is not worth a thread
+    except Exception:  # NVML has errors of its own; a lost sample must not end the thread
         return {}

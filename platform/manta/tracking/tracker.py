@@ -1,4 +1,4 @@
-"""Runs: created and finished by the driver, fed by rank 0, found again by a resume."""
+"""Runs in MLflow, which the driver creates, resumes and finishes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 LONGEST_PARAM = 6000
-"""Characters of a parameter's value that MLflow's stores take."""
+"""Longest value of a parameter, in characters, that MLflow's stores accept."""
 LONGEST_DIGEST = 36
 PARAMS_A_REQUEST = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What a run was trained on: `digest` of the manifest, `source` as the user wrote it."""
+    """Dataset of a run: `digest` is its manifest's, `source` is as the user wrote it."""
 
     name: str
     digest: str
@@ -36,15 +36,15 @@ class Dataset:
 
 
 class Tracker:
-    """A store and an experiment in it.
+    """Experiment in a tracking store, with methods to write its runs.
+
+    Every method raises TrackingError if the store refuses or does not answer. The first one opens
+    the connection.
 
     Args:
         uri: of the store; None: MLFLOW_TRACKING_URI, else SQLite in `runs_dir`.
-        experiment: its name; created at need.
-        runs_dir: where the default store and the artifacts of a database store go.
-
-    Every method raises TrackingError where the store refuses or does not answer. Nothing connects
-    before the first.
+        experiment: name of the experiment; created if needed.
+        runs_dir: folder for the default store, and for the artifacts of a database store.
     """
 
     def __init__(
@@ -94,13 +94,13 @@ class Tracker:
         dataset: Dataset | None = None,
         parent: str | None = None,
     ) -> str:
-        """Start a run and write down what it is made from.
+        """Start a run; record its configuration, code and dataset.
 
         Args:
-            config: nested; its leaves become parameters with dotted names. What is too long for the
-                store is cut.
-            git_commit: of the code that runs.
-            parent: id of the run that this one is a trial of.
+            config: nested; its leaves become parameters with dotted names, cut to the length that
+                the store accepts.
+            git_commit: commit of the code that runs.
+            parent: id of the study's run, if this run is one of its trials.
 
         Returns:
             the run's id.
@@ -125,7 +125,7 @@ class Tracker:
         return run_id
 
     def resume(self, run_id: str) -> None:
-        """Mark a run that ended, or whose driver died, as running again."""
+        """Mark a run as running again, after it ended or its driver died."""
         with self._asking(f"resume the run {run_id}"):
             self.client.update_run(run_id, status="RUNNING")
 
@@ -138,7 +138,7 @@ class Tracker:
             )
 
     def log_metrics(self, run_id: str, values: Mapping[str, float]) -> None:
-        """Numbers without a step; a run's own curves go through `MetricLog`."""
+        """Log values at step 0, such as a study's results; curves go through `MetricLog`."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -157,12 +157,12 @@ class Tracker:
             self.client.log_artifact(run_id, str(path), folder)
 
     def log_artifacts(self, run_id: str, path: str | Path, *, folder: str | None = None) -> None:
-        """Upload what is in the local folder `path` into the run's `folder`."""
+        """Upload the content of the local folder `path` into the run's `folder`."""
         with self._asking(f"upload {path}"):
             self.client.log_artifacts(run_id, str(path), folder)
 
     def _asking(self, doing: str) -> AbstractContextManager[None]:
-        _ = self.client  # a store that cannot be opened says so itself
+        _ = self.client  # opened outside of `refusals`, since it raises a message of its own
         return refusals(doing, self.uri)
 
     def _create_experiment(self) -> Any:
@@ -181,8 +181,8 @@ class Tracker:
         return self.client.get_experiment(created)
 
     def _artifacts(self) -> str | None:
-        """Return where artifacts go; None leaves it to a server. MLflow's own default is the
-        working directory."""
+        """Return the location of a new experiment's artifacts; None leaves it to the server."""
+        # Always given for a database store: MLflow's default would be the working directory.
         if self.uri.startswith("sqlite:///"):
             return Path(self.uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
         if self.uri.startswith(("http://", "https://", "databricks")):
@@ -205,8 +205,10 @@ class Tracker:
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return `{"a": {"b": 1}}` as `{"a.b": "1"}`; mappings inside lists are numbered, other lists
-    become JSON."""
+    """Return `{"a": {"b": 1}}` as `{"a.b": "1"}`.
+
+    Mappings inside lists get their position as a key; other lists become JSON.
+    """
     flat: dict[str, str] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
