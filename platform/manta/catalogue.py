@@ -34,8 +34,11 @@ def entries(kind: str) -> list[dict[str, Any]]:
 
 
 def recipe_folder() -> Path:
-    """Return the folder of recipes: `jobs/recipes` of the working directory if there is one, else
-    of the checkout that Manta is installed from, else of the installed package."""
+    """Return the folder of recipes.
+
+    It is `jobs/recipes` of the working directory if there is one, else of the checkout that Manta
+    is installed from, else of the installed package.
+    """
     return _shipped("jobs/recipes")
 
 

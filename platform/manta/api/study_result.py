@@ -57,8 +57,11 @@ class Study:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best trial that ran to the end: `number`, `params` (dotted key to value), `value` of
-        the study's first metric, `values` of all; None while no trial has."""
+        """Best trial that ran to the end; None while no trial has.
+
+        It has `number`, `params` (dotted key to value), `value` of the study's first metric, and
+        `values` of all metrics.
+        """
         return self.record.best
 
     @property

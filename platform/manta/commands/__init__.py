@@ -1,1 +1,1 @@
-"""The commands, one file a subject; `manta.cli` runs them."""
+"""Commands of the command line, one file per subject; `manta.cli` runs them."""

@@ -1,4 +1,4 @@
-"""The application, and options and helpers that several commands have."""
+"""Application of the command line, with the options and helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 
 
 def write_result(path: Path | None, value: Mapping[str, Any]) -> None:
-    """Write what `--summary` asks for; without the option nothing."""
+    """Write a result to the file of `--summary`; do nothing without the option."""
     if path is not None:
         from manta.runs.store import write_summary
 

@@ -1,4 +1,4 @@
-"""`manta describe`."""
+"""Command `manta describe`."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _print_facts(facts: Mapping[str, Any]) -> None:
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:
-    """Return what an objective or an evaluator says besides its settings, a line each."""
+    """Return the facts about an objective or evaluator besides its settings, a line each."""
     lines = []
     if paper := facts.get("paper"):
         source = f" [{paper['source']}]" if paper["source"] else ""

@@ -1,4 +1,4 @@
-"""`manta evaluate` and `manta compare`."""
+"""Commands `manta evaluate` and `manta compare`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ Evaluators = Annotated[
 
 
 def split_names(names: str | None) -> list[str] | None:
-    """Return names that are separated by commas."""
+    """Return the names in a text that separates them by commas."""
     return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
-    """Return the numbers of an option, which are separated by commas."""
+    """Return the numbers of an option that separates them by commas.
+
+    Raises:
+        ConfigError: a part is not a number.
+    """
     try:
         return None if text is None else tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -89,12 +93,12 @@ def evaluate(
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Evaluate an encoder: kNN, linear probe, effective rank and more; beside a run's the untrained
-    encoder's numbers.
+    """Evaluate an encoder with kNN, a linear probe, effective rank and more.
 
-    Accuracies are fractions of 1 with 95% intervals, and need labels; ranks do not. Features are
-    computed once and kept, so that further evaluators cost what they cost themselves. Writes
-    evaluation.html, and tells MLflow's record of the model.
+    Accuracies are fractions of 1 with 95% intervals, and need labels; ranks do not. A run is
+    compared with its untrained encoder. Features are computed once and kept, so that another
+    evaluator only costs its own time. Writes evaluation.html, and records the metrics with the
+    model in MLflow.
 
     Example: `manta evaluate photos --bank ./train.manta --data ./test.manta --evaluators
     knn,linear,corruptions`

@@ -1,4 +1,4 @@
-"""`manta register`, `promote`, `export`, `embed` and `explore`: what is done with a model."""
+"""Commands on models: `manta register`, `promote`, `export`, `embed` and `explore`."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ def register(
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Register a finished run's encoder under a name, as its newest version with the alias
-    `candidate`.
+    """Register a finished run's encoder under a name, with the alias `candidate`.
 
-    Its card (data, objective, budget, metrics with their probes, limits) is the version's
-    description.
+    It becomes the newest version of that name. Its card (data, objective, budget, metrics with
+    their probes, limits) is the version's description.
 
     Example: `manta register photos --name photos-encoder`
     """
@@ -73,7 +72,7 @@ def promote(
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Give an alias to a better model, on evidence: both are judged on the same rows in one go.
+    """Give an alias to a better model, after comparing both models on the same rows.
 
     The alias moves only if the 95% interval of the gain (a paired bootstrap over queries) lies
     above --min-gain; the evidence is written to the version. A refusal says why, and ends with
@@ -117,8 +116,9 @@ def export(
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Export an encoder, and prove it: what was written is loaded again and compared with the
-    source on images.
+    """Export an encoder in another format, and test the export.
+
+    The export is loaded again, and compared with the source on images.
 
     Example: `manta export models:/photos-encoder@champion encoder.onnx --format onnx`
     """
@@ -179,11 +179,11 @@ def embed(
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Embed images: a table of index, path and embedding, by a Ray Data job over any number of
-    processes.
+    """Embed images into a table of index, path and embedding.
 
-    Killed in the middle, the same command goes on: every row is written once. Images that cannot be
-    read are listed in `_unreadable.parquet`, and `_manifest.json` names the model.
+    A Ray Data job embeds them with any number of processes. If it is killed, the same command
+    continues it, and every row is written once. Images that cannot be read are listed in
+    `_unreadable.parquet`, and `_manifest.json` names the model.
 
     Example: `manta embed models:/manta-simclr-resnet10t@candidate --data ./photos --out
     photos.parquet`
@@ -230,8 +230,9 @@ def explore(
         int, typer.Option(min=16, max=10_000, help="Images on the page, drawn from all rows.")
     ] = 2_000,
 ) -> None:
-    """Look at embeddings: a map with the images behind it, nearest neighbours and clusters, in one
-    offline page.
+    """Draw a page of embeddings: a map with images, nearest neighbours and clusters.
+
+    The page is a single file and needs no network.
 
     Example: `manta explore photos.parquet`
     """

@@ -1,4 +1,4 @@
-"""`manta ingest` and `manta train`."""
+"""Commands `manta ingest` and `manta train`."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ def ingest(
     ] = 512,
     summary: Summary = None,
 ) -> None:
-    """Turn images from anywhere into a dataset that training can stream: Parquet shards and a
-    manifest.
+    """Turn images into a dataset that training can stream: Parquet shards and a manifest.
 
-    `train` does so by itself at its first sight of a source; this is for doing it ahead, elsewhere
-    or once for many. Bad images are set aside in `quarantine.parquet` with the reason. An
-    interrupted ingest goes on where it stopped.
+    `train` ingests a new source by itself; use this command to do it ahead of time, on another
+    machine, or once for many runs. Bad images are listed in `quarantine.parquet` with the reason.
+    An interrupted ingest continues where it stopped.
 
     Example: `manta ingest ./photos ./photos.manta`, then `manta train dcl-cifar10
     data.source=./photos.manta`
@@ -93,12 +92,11 @@ def train(
     runs: Runs = "manta-runs",
     summary: Summary = None,
 ) -> None:
-    """Pretrain an encoder without labels, evaluate it against the untrained one, and register it in
-    MLflow.
+    """Pretrain an encoder without labels, evaluate it, and register it in MLflow.
 
-    Any setting of the recipe can be changed as `section.key=value`; `--dry-run` lists them all.
-    Batch sizes count images over all workers, image sizes are pixels, epochs may be fractions.
-    Ctrl-C is safe.
+    The evaluation compares it with the untrained encoder. Any setting of the recipe can be changed
+    as `section.key=value`; `--dry-run` lists them all. Batch sizes count images over all workers,
+    image sizes are pixels, epochs may be fractions. Ctrl-C is safe.
 
     Examples:
 
@@ -139,14 +137,15 @@ def train(
 
 
 def command_started() -> float:
-    """Return when this process began, in seconds since 1970: its imports count as the command's."""
+    """Return the time at which this process began, in seconds since 1970."""
+    # Not the time of the call: what a user waits for includes the imports.
     import psutil
 
     return float(psutil.Process(os.getpid()).create_time())
 
 
 def _when_known(key: str, plan: dict[str, Any]) -> str:
-    """Return when a number of a dry run that is None will be known."""
+    """Return a text that says when a number that a dry run leaves open will be known."""
     if key in ("rows", "steps", "steps_per_epoch"):
         return "known once the source is ingested (manta ingest)"
     return f"known once the run has {', '.join(plan['materials'].values())}"

@@ -1,4 +1,4 @@
-"""`manta list` and `manta doctor`."""
+"""Commands `manta list` and `manta doctor`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def list_components(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """List what can be named in a recipe or on the command line.
+    """List the names that recipes and the command line accept.
 
     Example: `manta list recipes`
     """
@@ -37,10 +37,10 @@ def list_components(
 
 @app.command()
 def doctor(runs: Runs = "manta-runs", as_json: AsJson = False) -> None:
-    """Check versions, devices, Ray, the tracking store and free disk, and say how to mend what is
-    wrong.
+    """Check versions, devices, Ray, the tracking store and free disk space.
 
-    Starts nothing and writes nothing. The exit status is 1 if something is bad.
+    For each problem it says how to fix it. It starts nothing and writes nothing. The exit status is
+    1 if something is bad.
     """
     import manta
 

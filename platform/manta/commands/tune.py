@@ -1,4 +1,4 @@
-"""`manta tune` and `manta study`."""
+"""Commands `manta tune` and `manta study`."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def tune(
 ) -> None:
     """Search for the configuration that suits your data, with labels or without.
 
-    Trial 0 is the recipe itself; the others vary what the space names, and the bad ones are stopped
-    early. Without labels say what to trust: `study.metric=rankme` (or lidar, alpha_req,
-    silhouette). A killed study goes on by `--resume` and runs no trial twice.
+    Trial 0 is the recipe itself; the others vary what the space names, and bad ones are stopped
+    early. Without labels, choose the metric to optimise: `study.metric=rankme` (or lidar,
+    alpha_req, silhouette). `--resume` continues a killed study and runs no trial twice.
 
     Example: `manta tune temperature --recipe dcl-cifar10 data.source=./photos --name t1 --trials
     24`

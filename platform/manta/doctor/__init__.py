@@ -1,5 +1,7 @@
-"""What is wrong with this machine, and how to mend it. Looks only: starts nothing, writes
-nothing."""
+"""Checks of whether this machine is ready for runs, each with a line on how to fix it.
+
+They only look: they start nothing and write nothing.
+"""
 
 from __future__ import annotations
 
@@ -31,12 +33,12 @@ __all__ = [
 
 
 def checks(runs: str | Path = "manta-runs") -> list[Check]:
-    """Return a check of everything that must be right for a run, most fundamental first.
+    """Return the results of all checks, the most fundamental first.
 
     Args:
-        runs: the folder that runs live under.
+        runs: folder or URL that holds the runs.
     """
-    # Of a bucket, only what is kept on this machine can be looked at.
+    # For runs on an object store, check the folder of the files that are kept on this machine.
     folder = Path("manta-runs" if "://" in str(runs) else runs)
     looks: list[tuple[str, Callable[[], Check]]] = [
         ("source tree", source_tree),
@@ -59,10 +61,10 @@ def checks(runs: str | Path = "manta-runs") -> list[Check]:
 
 
 def _guarded(name: str, look: Callable[[], Check]) -> Check:
-    """Return what `look` finds; where it fails, that is the finding."""
+    """Return the result of a check; an exception becomes a result too."""
     try:
         return look()
-    # A broken machine breaks in ways not foreseen, and the rest is still worth knowing.
+    # A broken machine fails in unforeseen ways, and the other checks are still worth knowing.
     except Exception as error:
         reason = f"cannot be looked at: {one_line(error)}"
         return Check(name, "bad", reason, "read the error; the other rows still hold")

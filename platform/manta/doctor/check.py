@@ -1,4 +1,4 @@
-"""One finding of the doctor, and small helpers of those who look."""
+"""Result of one check of the doctor, and helpers that several checks use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at: what was found and, unless all is well, one line that mends it."""
+    """Result of a check: what was found and, unless it is fine, one line on how to fix it."""
 
     name: str
     status: Status
@@ -36,5 +36,5 @@ def nearest_existing(path: Path) -> Path:
 
 
 def one_line(error: Exception) -> str:
-    """Return the kind and the text of an error in one short line."""
+    """Return the type and the message of an error in one short line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"

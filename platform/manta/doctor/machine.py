@@ -13,7 +13,7 @@ from manta.doctor.check import GIB, Check, nearest_existing
 
 
 def device() -> Check:
-    """Check for CUDA devices, else whether the CPU computes fast in bf16."""
+    """Check for CUDA devices or else for a CPU that computes fast in bf16."""
     torch = import_module("torch")
     if torch.cuda.is_available():
         devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
@@ -36,7 +36,7 @@ def device() -> Check:
 
 
 def cores() -> Check:
-    """Check that one core can decode while one trains."""
+    """Check that there are two cores, one to decode while the other trains."""
     logical = (
         len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -87,7 +87,7 @@ def disk(runs: Path) -> Check:
 
 
 def shared_memory(place: Path = Path("/dev/shm")) -> Check:
-    """Check the space of Ray's object store; Docker gives 64 MiB unless told otherwise."""
+    """Check the space for Ray's object store, which Docker limits to 64 MiB by default."""
     if not place.exists():
         return Check(
             "shared memory", "ok", f"no {place} on this system: Ray uses its temporary folder"
@@ -125,5 +125,5 @@ def _cgroup_cores() -> float | None:
 def _cgroup_number(path: str) -> int | None:
     try:
         return int(Path(path).read_text())
-    except (OSError, ValueError):  # "max" is no limit
+    except (OSError, ValueError):  # the word "max" means that there is no limit
         return None

@@ -1,4 +1,4 @@
-"""Checks of what a run talks to: the tracking store and Ray's session."""
+"""Checks of the services that a run uses: the tracking store and Ray."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from manta.doctor.check import Check, Status, nearest_existing
 from manta.secrets import without_secrets
 
 _PATIENCE = 1.0
-"""Seconds that a server has to answer."""
+"""Seconds to wait for an answer of a server or database: one that is there needs far less."""
 _DEFAULT_PORTS = {
     "http": 80,
     "https": 443,
@@ -27,7 +27,7 @@ _DEFAULT_PORTS = {
 def tracking(runs: Path) -> Check:
     """Check the MLflow store that a run would use, by a socket or a file.
 
-    MLflow's client is not asked: it retries for minutes on a dead server.
+    It does not use MLflow's client, which retries for minutes if the server is dead.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
     parts = urlsplit(uri)

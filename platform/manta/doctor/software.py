@@ -1,4 +1,4 @@
-"""Checks of the software: the checkout, Python and the packages that runs need."""
+"""Checks of the software: the checkout, Python and the required packages."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from manta.doctor.check import Check, installed_version, one_line
 
 
 def source_tree(package_folder: Path = Path(__file__).parents[1]) -> Check:
-    """Check that nothing shadows the standard library's `platform`: then even `import torch`
-    fails."""
+    """Check that the folder `platform` does not shadow the standard library's module.
+
+    If it did, even `import torch` would fail.
+    """
     name, stray = "source tree", package_folder.parent / "__init__.py"
     if stray.exists():
         return Check(
@@ -35,7 +37,7 @@ def python() -> Check:
 
 
 def torch_pair() -> Check:
-    """Check that torchvision was built for this torch; else its import fails, and timm's."""
+    """Check that torchvision was built for this torch; if not, it and timm fail to import."""
     found = f"torch {installed_version('torch')}, torchvision {installed_version('torchvision')}"
     try:
         torch = import_module("torch")
@@ -64,7 +66,7 @@ def package(name: str, wanted: str) -> Check:
 
 
 def ray() -> Check:
-    """Check Ray, with the parts that its dashboard needs."""
+    """Check Ray and the packages that its dashboard needs."""
     check = package("ray", "==2.60.*")
     extras = [module for module in ("aiohttp_cors", "opencensus") if find_spec(module) is None]
     if check.status == "ok" and extras:

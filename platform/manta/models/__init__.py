@@ -1,2 +1,1 @@
-"""Any model by the name that a user has for it: found, restored, exported, embedded with,
-registered."""
+"""Models by the names that users have for them: find, restore, export, embed, register."""

@@ -1,4 +1,4 @@
-"""Actors for embedding, as many as the cluster has room for."""
+"""Choice of the actors for embedding: as many as the cluster has room for."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from manta.serving.job import Pool
 
 @dataclass(frozen=True, slots=True)
 class PoolRequest:
-    """What a user asks of the actors of a job; None leaves it to the cluster.
+    """A user's request for the actors of a job; None leaves a value to the cluster.
 
     Attributes:
         batch: images that go through the encoder at a time.
-        actors, most: the pool's least and most actors; None: one a GPU, or one a machine.
-        gpus: of an actor, may be a fraction; None: 1 where there are GPUs.
+        actors, most: least and most number of actors; None: one per GPU, or one per machine.
+        gpus: GPUs of an actor, possibly a fraction; None: 1 if the cluster has GPUs.
     """
 
     batch: int = 256
@@ -28,10 +28,10 @@ class PoolRequest:
 
 
 def cluster_pool(request: PoolRequest | None = None) -> Pool:
-    """Return the actors that suit the cluster that Ray is connected to.
+    """Return the pool of actors for the cluster that Ray is connected to.
 
     Raises:
-        ResourceError: an actor wants more GPUs than there are.
+        ResourceError: an actor needs more GPUs than the cluster has.
     """
     request = request or PoolRequest()
     actors, most = request.actors, request.most
@@ -39,7 +39,7 @@ def cluster_pool(request: PoolRequest | None = None) -> Pool:
     machines = sum(1 for node in ray.nodes() if node["Alive"])
     gpus = resources.get("GPU", 0.0)
     each = request.gpus if request.gpus is not None else float(gpus > 0)
-    # A pool that may grow is let through: an autoscaler may add machines with GPUs.
+    # A pool that may grow is accepted, since an autoscaler may add machines with GPUs.
     if each > gpus and not (most or 0) > (actors or 1):
         raise ResourceError(
             f"an actor wants {each:g} GPUs and the cluster has {gpus:g}; lower --gpus"

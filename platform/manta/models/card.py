@@ -1,4 +1,4 @@
-"""The card of a run's model."""
+"""Card of a run's model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from manta.tracking.card import model_card
 
 
 def card_of(folder: RunFolder, experiment: Experiment) -> str:
-    """Return the card as Markdown, from what the run has written down so far.
+    """Return a model's card as Markdown, from the files that the run has written so far.
 
     Args:
         experiment: the run's own configuration.
@@ -19,5 +19,5 @@ def card_of(folder: RunFolder, experiment: Experiment) -> str:
 
 
 def evaluation_of(folder: RunFolder) -> dict[str, Any]:
-    """Return the run's last evaluation; empty if it had none."""
+    """Return the run's last evaluation; empty if there is none."""
     return dict(folder.read_json("evaluation.json")) if folder.exists("evaluation.json") else {}

@@ -1,4 +1,4 @@
-"""`manta embed`: any model over any data."""
+"""Embedding of any data with any model (`manta embed`)."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ def embed_data(
     ingest_progress: IngestProgress | None = None,
     progress: EmbedProgress = lambda _done, _rows: None,
 ) -> EmbedReport:
-    """Embed `data` by `model` (as `model_folder` takes it) into the folder `out`.
+    """Embed `data` with `model` into the folder `out`; return the report.
+
+    Args:
+        model: any name that `model_folder` accepts.
 
     Raises:
-        MantaError: anything that the user can mend.
+        MantaError: a problem that the user can fix.
     """
     notify("starting Ray")
     connect(cpus=2)

@@ -1,4 +1,4 @@
-"""`manta export`: any model in a format that others load."""
+"""Export of any model in a format that others load (`manta export`)."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ def export_to(
     runs: str = "manta-runs",
     notify: Notify = lambda _message: None,
 ) -> dict[str, Any]:
-    """Export `model` (as `model_folder` takes it) to `out`, and compare what was written with it.
+    """Export `model` to `out`, compare the export with it, and return the result.
 
     Args:
-        heads: the objective's heads too, of a run's newest checkpoint: into `out`, or beside it
-            where it is a file.
+        model: any name that `model_folder` accepts.
+        heads: export the heads of the objective too, from a run's newest checkpoint: into `out`, or
+            beside it if it is a file.
 
     Raises:
-        MantaError: anything that the user can mend; nothing is left behind.
+        MantaError: a problem that the user can fix; nothing is left behind.
     """
+    # The heads are read first: a model without any must fail before anything is written.
     weights, about = _heads(model, runs) if heads else ({}, {})
     beside = Path(out).with_name(f"{Path(out).stem}.{HEADS}")
     if heads and beside.exists():
@@ -60,10 +62,10 @@ def export_to(
 
 
 def _heads(model: str, runs: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the weights by name, and what they are of.
+    """Return the weights of a run's heads by name, and a description of their origin.
 
     Raises:
-        ConfigError: `model` is an encoder alone.
+        ConfigError: `model` is not a run, and has no heads.
     """
     run = run_folder(model, runs)
     if run is None:

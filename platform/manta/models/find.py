@@ -1,4 +1,4 @@
-"""Any model by the name that a user has for it, as the folder of a saved encoder."""
+"""Lookup of a model by any name that a user has for it, as the folder of a saved encoder."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ CHECKPOINT = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")
 
 @contextmanager
 def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
-    """Yield the folder of the saved encoder that `model` names; gone when the block ends, unless
-    it is the user's own.
+    """Yield the folder of the saved encoder that `model` names.
+
+    Unless it is the user's own, the folder is deleted when the block ends.
 
     Args:
         model: `models:/name@alias` or `models:/name/version`; a folder that
-            `manta.serving.save_encoder` wrote; a run, by name or folder, of which the exported
-            encoder is taken or, until it has finished, the newest checkpoint; one checkpoint of a
+            `manta.serving.save_encoder` wrote; a run, by name or folder, which stands for its
+            exported encoder or, until it has finished, its newest checkpoint; one checkpoint of a
             run, by its folder; or `timm:NAME`, with timm's pretrained weights.
 
     Raises:
-        MantaError: there is none.
+        MantaError: there is no such model.
     """
     if (Path(model) / DESCRIPTION).exists():
         yield Path(model)
@@ -73,7 +74,7 @@ def _from_run(model: str, runs: str, folder: Path) -> Path:
 
 
 def _from_timm(name: str, folder: Path) -> Path:
-    """Save timm's model with the image size and normalisation that timm states for its weights.
+    """Save a timm model with the image size and normalisation of its pretrained weights.
 
     Raises:
         RunError: the weights could not be loaded.
@@ -98,8 +99,7 @@ def _from_timm(name: str, folder: Path) -> Path:
 
 
 def run_folder(model: str, runs: str) -> RunFolder | None:
-    """Return the run that `model` names, itself or by a checkpoint; None where it names something
-    else.
+    """Return the run that `model` names, by itself or by a checkpoint; None for other models.
 
     Raises:
         RunError: there is no such run.
@@ -110,10 +110,10 @@ def run_folder(model: str, runs: str) -> RunFolder | None:
 
 
 def checkpoint_of(model: str, run: RunFolder) -> CheckpointManifest:
-    """Return the checkpoint that `model` names, or the run's newest.
+    """Return the checkpoint that `model` names, or the run's newest one.
 
     Raises:
-        RunError: it is not there.
+        RunError: there is no such checkpoint.
     """
     checkpoints = Checkpoints(run, None)
     if (named := CHECKPOINT.fullmatch(model)) is None:

@@ -1,4 +1,4 @@
-"""`manta register`: from a run to a version of a registered model."""
+"""Registration of a run's encoder as a version of a registered model (`manta register`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def register_run(
 ) -> RegisteredModel:
     """Register the encoder of a finished run as `name`, with its card and the alias `candidate`.
 
-    What the run has logged already is not logged again.
+    If the run has logged its model already, that is registered without logging it again.
 
     Raises:
         RunError: there is no such run, or it has not finished.

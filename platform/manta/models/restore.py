@@ -1,4 +1,4 @@
-"""An encoder or objective as a checkpoint of a run has it."""
+"""Restoration of an encoder or objective from a checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from manta.views import Views
 def exported_encoder(
     folder: RunFolder, experiment: Experiment, manifest: Manifest, checkpoint: CheckpointManifest
 ) -> Encoder:
-    """Return the encoder that a checkpoint of a run holds, on the CPU, in evaluation mode.
+    """Return the encoder in a checkpoint of a run, on the CPU, in evaluation mode.
 
     Raises:
         RunError: the checkpoint does not fit the configuration.
@@ -32,7 +32,7 @@ def exported_encoder(
 def restored(
     folder: RunFolder, experiment: Experiment, manifest: Manifest, checkpoint: CheckpointManifest
 ) -> Objective[Any]:
-    """Return the objective as it was at a checkpoint of a run, on the CPU.
+    """Return the objective in a checkpoint of a run, on the CPU.
 
     Raises:
         RunError: the checkpoint does not fit the configuration.
@@ -49,7 +49,7 @@ def restored(
 
 
 def export(experiment: Experiment, encoder: Encoder) -> ExportedEncoder:
-    """Return the encoder behind the preprocessing that its evaluation used."""
+    """Return the encoder together with the preprocessing that its evaluation used."""
     size = experiment.data.image_size
     views = Views(experiment.views, ViewNeeds(), image_size=size)
     return ExportedEncoder(

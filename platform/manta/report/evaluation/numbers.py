@@ -179,8 +179,10 @@ def facts(found: Mapping[str, Any]) -> list[Fact]:
 
 
 def _rows(own: list[Number], *, notes: bool = False) -> list[dict[str, Any]]:
-    """Return rows of a table. A sentence stands in the first row that has it, or with `notes` in
-    all."""
+    """Return rows of a table.
+
+    A sentence stands in the first row that has it, or with `notes` in all of them.
+    """
     rows: list[dict[str, Any]] = []
     told: set[str] = set()
     for number in own:

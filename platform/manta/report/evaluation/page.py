@@ -1,5 +1,4 @@
-"""evaluation.html: what an encoder is worth; one self-contained page, readable offline and on a
-phone."""
+"""evaluation.html, the page of an encoder's evaluation: one file, for reading offline."""
 
 from __future__ import annotations
 
