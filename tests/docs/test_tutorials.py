@@ -13,6 +13,9 @@ from follow import Reader
 from snippets import ROOT, TUTORIALS
 
 
+pytestmark = pytest.mark.timeout(900)  # a page is many commands
+
+
 @pytest.fixture(autouse=True)
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """A wide terminal, and the default store for runs."""
