@@ -12,7 +12,6 @@ import pytest
 from follow import Reader
 from snippets import ROOT, TUTORIALS
 
-
 pytestmark = pytest.mark.timeout(900)  # a page is many commands
 
 
