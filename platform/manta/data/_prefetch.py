@@ -55,6 +55,7 @@ class Prefetched(Generic[T]):
         # Empty the queue: it would keep batches in memory for as long as this iterator lives.
         while not self._queue.empty():
             self._queue.get_nowait()
+        # At most 30 s: the thread may be within a read that hangs, and it is a daemon anyway.
         if self._thread is not threading.current_thread():
             self._thread.join(timeout=30)
 

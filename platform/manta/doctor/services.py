@@ -70,6 +70,7 @@ def _sqlite(path: Path, shown: str) -> Check:
     if not os.access(path, os.W_OK):
         return Check(name, "bad", f"{path} cannot be written", f"chmod u+w {path}")
     try:
+        # Read-only, since a plain connection would create or lock the database.
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_PATIENCE)
         try:
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]

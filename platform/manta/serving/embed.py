@@ -166,6 +166,8 @@ def _run(stored: tuple[Any, Any], todo: list[int], out: str, job: Job, pool: Poo
         [{"chunk": number} for number in todo], override_num_blocks=len(todo)
     )
     hush(tasks.context)
+    # Two chunks per actor: the next one is there when an actor is done, and few wait behind a slow
+    # actor while others idle.
     strategy = ActorPoolStrategy(
         min_size=min(pool.least, len(todo)),
         max_size=min(pool.most, len(todo)),
@@ -213,5 +215,6 @@ def _finish(place: Place, job: Job, *, embedded_now: int) -> EmbedReport:
         with (place / UNREADABLE).writing() as file:
             pq.write_table(listed, file)
     facts = asdict(job) | {"embedded": rows, "unreadable": len(aside), "width": width}
+    # Last of all: readers take a folder with a manifest for complete.
     (place / MANIFEST).write(json.dumps(facts, indent=1).encode())
     return EmbedReport(place.url, rows, embedded_now, len(aside), width, asdict(job))

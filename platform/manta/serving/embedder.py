@@ -44,6 +44,7 @@ class Embedder:
         self.rows: RowIndexes | None = rows
         self.features, self.size = load_features(files, job.layer)
         self.features.to(self.device, memory_format=torch.channels_last)
+        # Threads suffice, since Pillow decodes without holding the interpreter's lock.
         self.decoders = ThreadPoolExecutor(pool.threads, thread_name_prefix="decode")
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="read")
 

@@ -114,6 +114,8 @@ class Tracker:
             all_tags["mlflow.parentRunId"] = parent
         params = [Param(key, value) for key, value in flatten(config).items()]
         experiment_id = self.experiment_id
+        # `experiment_id` above is outside the block: it may create the experiment, and an error
+        # there should name the experiment.
         with self._asking("create the run"):
             run_id = str(
                 self.client.create_run(experiment_id, run_name=name, tags=all_tags).info.run_id

@@ -83,6 +83,7 @@ def open_run(
             dataset=Dataset(folder.name, manifest.digest, experiment.data.source, manifest.rows),
         )
     else:
+        # A resume needs nothing from the server: metrics wait in the run's file until it is back.
         try:
             tracker.resume(run_id)
         except TrackingError as error:

@@ -1,4 +1,4 @@
-"""scikit-learn's 1,797 handwritten digits, 8 x 8 pixels, without a network: the demo's data."""
+"""Source of scikit-learn's 1,797 handwritten digits, 8 x 8 pixels, which needs no network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 1797
 
 @SOURCES.register("digits")
 class Digits(Source):
-    """The location is the word `digits`."""
+    """Handwritten digits that come with scikit-learn; the location is the word `digits`."""
 
     kind = "digits"
 

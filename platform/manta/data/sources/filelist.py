@@ -1,4 +1,4 @@
-"""A list of image files: `.txt` with a path per line, or `.csv`/`.tsv` with `path[,label]`."""
+"""Source of listed image files: `.txt` with a path per line, or `.csv`/`.tsv` with labels too."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _HEADERS = ("path", "file", "filename", "image")
 
 @SOURCES.register("filelist")
 class FileList(Source):
-    """Paths are relative to the list's own folder, absolute, or URLs. A header line is optional.
+    """List of image files in a `.txt`, or in a `.csv` or `.tsv` with the columns `path[,label]`.
 
-    Labels that are all integers are taken as they are; any other words are numbered in sorted
-    order.
+    Paths are absolute, relative to the list's own folder, or URLs. A header line is optional.
+    Labels that are all integers are used as they are; other words are numbered in sorted order.
     """
 
     kind = "filelist"

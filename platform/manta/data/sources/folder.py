@@ -1,4 +1,4 @@
-"""A folder of image files: flat, nested, or one sub-folder per class."""
+"""Source of a folder of image files: flat, nested, or with one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from manta.files import Place
 
 @SOURCES.register("folder")
 class Folder(Source):
-    """Every file that is not hidden is tried; what is no image goes to quarantine.
+    """Folder of image files: flat, nested, or with one sub-folder per class.
 
-    Labels are the sorted names of the sub-folders where the folder holds at least two of them and
-    no file, and the first of them holds files and no folder. Deeper or mixed trees are read whole
-    and have no labels.
+    Every file that is not hidden is read; files that are not images go to quarantine. The names of
+    the sub-folders, sorted, are the labels if the folder holds at least two of them and no file,
+    and the first of them holds files and no folder. Deeper or mixed trees are read completely and
+    have no labels.
     """
 
     kind = "folder"

@@ -1,4 +1,4 @@
-"""Parquet: `image: struct<bytes, path>` (the Hugging Face layout) or a column of bare bytes."""
+"""Source of Parquet files: `image: struct<bytes, path>` (Hugging Face) or a column of bytes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 64
 
 @SOURCES.register("parquet")
 class Parquet(Source):
-    """A file, a folder or a pattern. Labels are the integer column `label`, where there is one."""
+    """Parquet file, folder or pattern; the integer column `label`, if any, has the labels."""
 
     kind = "parquet"
 

@@ -1,4 +1,4 @@
-"""WebDataset: tar archives in which members that share a stem form a sample."""
+"""Source of WebDataset archives: tar files in which members with the same stem form a sample."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _IMAGES = ("jpg", "jpeg", "png", "webp")
 
 @SOURCES.register("webdataset")
 class WebDataset(Source):
-    """A tar, a folder of tars or a pattern. Labels are the integers in `.cls` members."""
+    """WebDataset tar file, folder of them or pattern; `.cls` members hold integer labels."""
 
     kind = "webdataset"
 

@@ -1,4 +1,7 @@
-"""evaluation.html, the page of an encoder's evaluation: one file, for reading offline."""
+"""evaluation.html, the page of an encoder's evaluation.
+
+It is one self-contained file that can be read offline and on a phone.
+"""
 
 from __future__ import annotations
 
