@@ -128,7 +128,7 @@ def compare(
     models: Annotated[
         list[str], typer.Argument(help="Two or more, as `manta evaluate` takes them.")
     ],
-    data: Annotated[str, typer.Option("--data", help="Labelled data that all are judged on.")],
+    data: Annotated[str, typer.Option("--data", help="Labelled data that all are evaluated on.")],
     bank: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(

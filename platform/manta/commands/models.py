@@ -51,7 +51,7 @@ def register(
 @app.command()
 def promote(
     name: Annotated[str, typer.Argument(help="Of the registered model.")],
-    data: Annotated[str, typer.Option("--data", help="Labelled data that both are judged on.")],
+    data: Annotated[str, typer.Option("--data", help="Labelled data that both are evaluated on.")],
     alias: Annotated[str, typer.Option(help="What the better one is called.")] = "champion",
     challenger: Annotated[str, typer.Option(help="A version's number, or an alias.")] = "candidate",
     metric: Annotated[
