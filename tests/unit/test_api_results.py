@@ -217,3 +217,10 @@ def test_a_table_of_metrics_without_intervals_has_two_columns():
     table = metric_table({"loss": 1.0, "random_loss": 2.0, "rankme": 3.0})
     assert list(table.columns) == ["trained", "untrained"]
     assert np.isnan(table.loc["rankme", "untrained"])
+
+
+def test_a_finished_run_that_was_moved_is_where_it_is_now(tmp_path):
+    summary = {"name": "first", "metrics": {}, "report": "/where/it/was/first/report.html"}
+    run = manta.Run.of_summary(summary, f"{tmp_path}/")
+    assert (run.folder, run.status) == (str(tmp_path / "first"), "finished")
+    assert run.page == str(tmp_path / "first" / "report.html")

@@ -71,7 +71,7 @@ SUMMARY = {
 
 def test_train(command):
     words = ["train", "digits", "train.epochs=3", "--name", "a", "--resume", "--runs", "r"]
-    call, printed, summary = command("train", manta.Run.of_summary(SUMMARY), *words)
+    call, printed, summary = command("train", manta.Run.of_summary(SUMMARY, "/r"), *words)
     started = call.options.pop("started")
     expected = {"name": "a", "runs": "r", "resume": True, "overrides": ["train.epochs=3"]}
     assert call == Call(("digits",), expected)
@@ -110,7 +110,7 @@ def test_tune(command, tmp_path):
 
 
 def test_tune_and_register(command, tmp_path, monkeypatch):
-    run = manta.Run.of_summary(SUMMARY)
+    run = manta.Run.of_summary(SUMMARY, "/r")
     monkeypatch.setattr(manta.Study, "train_best", lambda _study: run)
     words = ["tune", "temperature", "--recipe", "digits", "--register"]
     _, printed, summary = command("tune", a_study(tmp_path), *words)

@@ -74,7 +74,7 @@ def train(
                 watch_folder=reporter.training,
             )
         )
-    return Run.of_summary(summary)
+    return Run.of_summary(summary, runs)
 
 
 def _require_components(run: str) -> None:

@@ -75,9 +75,16 @@ class Run:
         return cls(folder.name, folder.url, state, summary["metrics"], summary, uri)
 
     @classmethod
-    def of_summary(cls, summary: Mapping[str, Any]) -> Run:
-        """Return the finished run of which `manta.training.run.train` returned the summary."""
-        folder = os.path.dirname(summary["report"])
+    def of_summary(cls, summary: Mapping[str, Any], runs: PathLike) -> Run:
+        """Return the finished run of which `manta.training.run.train` returned the summary.
+
+        Args:
+            runs: folder or URL that holds the run. Paths in the summary of a run that had finished
+                before, and was moved since, are of where it was.
+        """
+        from manta.runs.folder import RunFolder
+
+        folder = RunFolder(f"{os.fspath(runs).rstrip('/')}/{summary['name']}").url
         uri = summary.get("model_uri")
         return cls(summary["name"], folder, "finished", summary["metrics"], summary, uri)
 

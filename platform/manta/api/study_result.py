@@ -130,7 +130,7 @@ class Study:
                 ingest_progress=reporter.ingest,
                 watch_folder=reporter.training,
             )
-        return Run.of_summary(trained)
+        return Run.of_summary(trained, runs)
 
     def __fspath__(self) -> str:
         return self.folder
