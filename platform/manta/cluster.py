@@ -37,6 +37,9 @@ LOCAL_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
+_started: set[str] = set()
+"""Addresses of the clusters that this process has started."""
+
 
 def connect(*, cpus: float = 0.0) -> bool:
     """Attach to `RAY_ADDRESS`, or start a local cluster with at least `cpus` logical CPUs.
@@ -77,7 +80,17 @@ def connect(*, cpus: float = 0.0) -> bool:
         raise ResourceError(
             f"Ray could not {doing}: {reason}; `manta doctor` shows what is wrong"
         ) from error
+    if address == "local":
+        _started.add(ray.get_runtime_context().gcs_address)
     return address == "local"
+
+
+def is_own() -> bool:
+    """Return whether the cluster that Ray is connected to was started by `connect`.
+
+    One that a script or notebook has joined by `ray.init` is not, with or without `RAY_ADDRESS`.
+    """
+    return ray.get_runtime_context().gcs_address in _started
 
 
 def start_ahead() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import ray
 
-from manta.cluster import DECODE_CPUS
+from manta.cluster import DECODE_CPUS, is_own
 from manta.config import Experiment
 from manta.errors import ConfigError, ResourceError
 from manta.tuning.study.settings import StudySettings
@@ -65,7 +65,7 @@ class ClusterResources:
             gpus=total.get("GPU", 0.0),
             nodes=[node["Resources"] for node in ray.nodes() if node["Alive"]],
             cores=os.cpu_count() or 1,
-            ours=not os.environ.get("RAY_ADDRESS"),
+            ours=is_own(),
         )
 
     def places(self, cpus: float, gpus: float) -> int:
