@@ -17,8 +17,12 @@ _IN_AUTHORITY = re.compile(
     rf"(?P<before>{_SCHEME}{_USER}:)"
     r"(?:[^/?#\s\"<>]*|(?!\d+[/?#])[^@?#\s\"<>]*)@"
 )
-# `token@` of an http URL, as `git clone` takes it. A database's or store's lone user is a name.
-_LONE_TOKEN = re.compile(r"(?P<before>\bhttps?://)[^:/?#@\s\"'<>]+@")
+# `token@`, as `git clone` and hubs take it, or a store's key. A lone user of a database or of a
+# remote shell is a name.
+_NAMED_USERS = r"(?:postgres|mysql|mariadb|mssql|oracle|ssh|sftp|git\+ssh)[\w+.\-]*://"
+_LONE_TOKEN = re.compile(
+    rf"(?P<before>(?<![\w+.\-])(?!{_NAMED_USERS})[A-Za-z][\w+.\-]*://)[^:/?#@\s\"'<>]+@"
+)
 # `?password=...`, `&X-Amz-Signature=...`, and words such as libpq's `password=...`.
 _ASSIGNED = re.compile(
     rf"(?P<before>(?:[?&;]sig|(?<![\w\-])[\w\-]*(?:{_NAMES})(?:[_-]?id)?)=)"
@@ -31,9 +35,9 @@ _HEADER = re.compile(r"(?P<before>\b(?:Bearer|Basic)\s+)[\w.~+/=\-]{8,}")
 def without_secrets(text: str) -> str:
     """Return a URL, message, traceback or YAML text with each secret replaced by `***`.
 
-    This hides passwords in URLs of any scheme, lone tokens in http URLs, values of parameters with
-    the name of a secret (`password=`, `token=`, `X-Amz-Signature=`), and bearer tokens. User names
-    stay. A second call changes nothing more.
+    This hides passwords in URLs of any scheme, lone tokens in URLs, values of parameters with the
+    name of a secret (`password=`, `token=`, `X-Amz-Signature=`), and bearer tokens. User names
+    stay: before a password, and those of databases. A second call changes nothing more.
     """
     text = _IN_AUTHORITY.sub(rf"\g<before>{HIDDEN}@", text)
     text = _LONE_TOKEN.sub(rf"\g<before>{HIDDEN}@", text)

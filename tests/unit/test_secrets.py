@@ -22,6 +22,8 @@ from manta.secrets import is_masked, without_secrets
         ("s3://me:pa'ss@bucket/birds", "s3://me:***@bucket/birds"),
         ("s3://me:pw@bucket/a@b", "s3://me:***@bucket/a@b"),
         ("https://ghp_0123@github.com/x", "https://***@github.com/x"),
+        ("hf://hf_0123@datasets/x", "hf://***@datasets/x"),
+        ("s3://AKIA2E@bucket/birds", "s3://***@bucket/birds"),
         (
             "postgresql://host/name?user=me&password=pw",
             "postgresql://host/name?user=me&password=***",
@@ -57,6 +59,8 @@ def test_secrets_are_hidden(text: str, shown: str | None) -> None:
         "http://server:5000/a@b",
         "http://[::1]:5000",
         "postgresql://me@host/name",
+        "postgresql+psycopg://me@host/name",
+        "sftp://me@host/x",
         "s3://bucket/a:b@c",
         "mail@host: see s3://bucket/x",
         "models:/birds@champion",
