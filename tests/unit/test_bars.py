@@ -13,6 +13,7 @@ from manta import bars
 from manta.bars import embed_bar, ingest_bar, study_bar, training_bar
 from manta.metric_log import append
 from manta.report.study.record import TrialRecord
+from manta.tuning.study.study_progress import StudyProgress
 
 
 def screen(*, terminal: bool) -> Console:
@@ -30,14 +31,6 @@ class Local:
 
     local: Path
     is_local: bool = True
-
-
-@dataclass
-class Progress:
-    trial: TrialRecord
-    done: int
-    asked: int
-    best: TrialRecord | None
 
 
 def test_a_bar_without_work_draws_nothing() -> None:
@@ -76,8 +69,8 @@ def test_each_trial_has_a_line() -> None:
     failed = TrialRecord(1, {"lr": 0.123456}, "failed", epochs=1, reason="not finite")
     console = screen(terminal=False)
     with study_bar(console) as update:
-        update(Progress(best, 1, 2, best))
-        update(Progress(failed, 2, 2, best))
+        update(StudyProgress(best, 1, 2, best))
+        update(StudyProgress(failed, 2, 2, best))
     lines = text(console).splitlines()
     assert lines[0] == "trial 0 (recipe)  complete 0.5         3 epochs    12 s  a=1"
     assert (
