@@ -122,11 +122,7 @@ def _described(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for path in sorted(folder.glob("*.yaml")):
         tree = yaml.safe_load(path.read_text())
-        rows.append(
-            {
-                "name": path.stem,
-                "path": str(path),
-                "about": " ".join(tree.get("description", "").split()),
-            }
-        )
+        about = tree.get("description") if isinstance(tree, dict) else None
+        words = "" if about is None else " ".join(str(about).split())
+        rows.append({"name": path.stem, "path": str(path), "about": words})
     return rows

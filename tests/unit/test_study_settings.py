@@ -81,13 +81,34 @@ def test_words_for_the_study_are_told_from_words_for_the_recipe() -> None:
     changes, others = changes_from(
         ["study.metric=[rankme, lidar]", "train.epochs=3", "study.scheduler.max=4"]
     )
-    assert changes == {"metric": ["rankme", "lidar"], "scheduler.max": 4}
+    assert changes == {"metric": ["rankme", "lidar"], "scheduler": {"max": 4}}
     assert others == ["train.epochs=3"]
     assert merged({"scheduler": "median", "trials": 5}, changes) == {
         "scheduler": {"name": "median", "max": 4},
         "trials": 5,
         "metric": ["rankme", "lidar"],
     }
+
+
+def test_words_for_the_study_are_read_as_those_for_the_recipe() -> None:
+    words = [
+        "study.trials=010",
+        "study.storage=sqlite:///a [b] # c.db",
+        "study.scheduler.name=median",
+        "study.resources.concurrent=null",
+        "study.seed=1e0",
+    ]
+    changes, _ = changes_from(words)
+    settings = settings_from(merged({"scheduler": "asha", "resources": {"cpus": 2}}, changes))
+    assert (settings.trials, settings.seed) == (10, 1)
+    assert settings.storage == "sqlite:///a [b] # c.db"
+    assert (settings.scheduler.name, settings.scheduler.min) == ("median", 1)
+    assert (settings.resources.cpus, settings.resources.concurrent) == (2, None)
+    for word in ("study.storage=2024", "study.storage=${train.epochs}", "study.storage=@x"):
+        changes, _ = changes_from([word])
+        assert merged({}, changes) == {"storage": word.partition("=")[2]}
+    with pytest.raises(ConfigError, match=r"override 'study.trials=\[1' .* is not YAML"):
+        merged({}, changes_from(["study.trials=[1"])[0])
 
 
 def test_asha_compares_with_trials_of_earlier_attempts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,6 +19,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
 """Changes of a recipe: `{"train.epochs": 3}`, `{"train": {"epochs": 3}}`, `["train.epochs=3"]`."""
+
+_UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 def load_recipe(
@@ -43,8 +46,7 @@ def load_recipe(
     Raises:
         ConfigError: there is no such recipe or key, or a value cannot work; one line.
     """
-    from manta.config import Experiment, from_mapping, load
-    from manta.config.overrides import apply_overrides, parse_overrides
+    from manta.config import Experiment, changed, load
     from manta.printing import say
 
     words = override_words(overrides, data)
@@ -54,8 +56,7 @@ def load_recipe(
         return load(recipe_path(os.fspath(recipe)), words, notify=notify)
     if not words:
         return recipe
-    changed, notes = apply_overrides(recipe.model_dump(mode="json"), parse_overrides(words))
-    experiment = from_mapping(changed)
+    experiment, notes = changed(recipe, words)
     for note in notes:
         notify(note)
     return experiment
@@ -92,9 +93,13 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
 
 
 def _value(key: str, value: Any) -> str:
+    if value is None:
+        return "!!null"  # `null` alone is a text where the setting is one
     try:
-        # YAML would take JSON's pairs of escapes, for what lies beyond 16 bits, for two characters.
-        return json.dumps(value, default=_plain, ensure_ascii=False)
+        # YAML would take JSON's pairs of escapes, for what lies beyond 16 bits, for two characters,
+        # and refuses or folds what else is no printable character.
+        text = json.dumps(value, default=_plain, ensure_ascii=False)
+        return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     except TypeError:
         kind = type(value).__name__
         raise ConfigError(f"override {key!r} is a {kind}, which no recipe can hold") from None

@@ -1,7 +1,7 @@
 """One typed description of a run: YAML and `a.b=c` overrides in, a frozen `Experiment` out."""
 
 from manta.config.fields import field_rows
-from manta.config.load import from_mapping, load
+from manta.config.load import changed, from_mapping, load
 from manta.config.named import model_at, rename
 from manta.config.reference import describable, describe, describe_section
 from manta.config.sections import (
@@ -25,6 +25,7 @@ __all__ = [
     "TrackingConfig",
     "TrainConfig",
     "WatchConfig",
+    "changed",
     "describable",
     "describe",
     "describe_section",

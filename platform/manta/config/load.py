@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from manta.config.named import SCHEDULE, find_part
 from manta.config.overrides import apply_overrides, parse_overrides
+from manta.config.references import resolved, verbatim
 from manta.config.sections import Experiment
 from manta.config.text import parse_written
 from manta.errors import ConfigError, did_you_mean
@@ -39,10 +40,21 @@ def load(
     """
     tree = _read(Path(recipe)) if recipe is not None else {}
     merged, notes = apply_overrides(tree, parse_overrides(overrides))
-    experiment = from_mapping(_interpolated(merged))
+    experiment = from_mapping(resolved(merged))
     for note in notes:
         notify(note)
     return experiment
+
+
+def changed(experiment: Experiment, overrides: Iterable[str]) -> tuple[Experiment, list[str]]:
+    """Return an experiment with overrides on top, and what `load` tells `notify`.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    tree = verbatim(experiment.model_dump(mode="json"))
+    merged, notes = apply_overrides(tree, parse_overrides(overrides))
+    return from_mapping(resolved(merged)), notes
 
 
 def from_mapping(tree: Mapping[str, Any]) -> Experiment:
@@ -71,20 +83,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise ConfigError(f"{path} must hold a mapping of sections, not {type(tree).__name__}")
     return tree
-
-
-def _interpolated(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the data with OmegaConf's `${section.key}` replaced by the value there."""
-    if "${" not in str(tree):
-        return tree
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        resolved: Any = OmegaConf.to_container(OmegaConf.create(tree), resolve=True)
-    except (OmegaConfBaseException, ValueError, TypeError) as error:
-        raise ConfigError(f"overrides cannot be applied: {' '.join(str(error).split())}") from None
-    return dict(resolved)
 
 
 def _one_line(error: ValidationError, tree: Mapping[str, Any]) -> str:

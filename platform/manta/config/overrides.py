@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from manta.config.named import SCHEDULE, Part, field_default, part_of
 from manta.config.scalars import settled
 from manta.config.sections import Experiment
-from manta.config.text import BLANK, parse_written, plain
+from manta.config.text import Written, WrittenMap, as_text, is_null, parse_typed, plain
 from manta.errors import ConfigError, did_you_mean
 
 _BRACKETS = re.compile(r"\[([^\[\]]+)\]")
@@ -28,7 +28,7 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
     """Return the words as one tree of changes; of two that set the same key the later one counts.
 
     Raises:
-        ConfigError: a word is not of the form `section.key=value`, or its value is not YAML.
+        ConfigError: a word is not of the form `section.key=value`.
     """
     changes: dict[str, Any] = {}
     for word in words:
@@ -36,14 +36,7 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
         parts = _BRACKETS.sub(r".\1", key).split(".")
         if not equals or key.startswith("-") or not all(parts):
             raise ConfigError(f"override {word!r} is not of the form section.key=value")
-        try:
-            value = parse_written(text)
-        except (yaml.YAMLError, ValueError):
-            raise ConfigError(
-                f"override {word!r} has a value that is not YAML; put quotes around it"
-            ) from None
-        value = BLANK if text.strip() == "" else value
-        _add(changes, parts, value)
+        _add(changes, parts, parse_typed(word, text))
     return changes
 
 
@@ -54,13 +47,29 @@ def _add(section: Any, parts: list[str], value: Any) -> None:
     if len(parts) > 1:
         if isinstance(before, str):  # objective=byol objective.momentum=0.9
             before = {"name": before}
-        section[key] = before if isinstance(before, (dict, list)) else {}
+        # A copy: what was typed is not the text of what it becomes.
+        is_dict, is_list = isinstance(before, dict), isinstance(before, list)
+        section[key] = list(before) if is_list else dict(before) if is_dict else {}
         _add(section[key], parts[1:], value)
         return
-    if isinstance(before, dict) and isinstance(value, str):
-        value = {"name": value}
-    both = isinstance(before, dict) and isinstance(value, dict)
-    section[key] = before | value if both else value
+    section[key] = _together(before, value) if isinstance(before, dict) else value
+
+
+def _together(before: dict[Any, Any], value: Any) -> Any:
+    """Return a mapping with the entries of a later word; for a text, the later word alone."""
+    named = {"name": value} if isinstance(value, str) else value
+    if not isinstance(named, dict):
+        return value
+    return _as_typed(before | named, value)
+
+
+def _as_typed(mapping: dict[Any, Any], word: Any) -> dict[Any, Any]:
+    """Return a mapping that stands for the text of the word, if that has one."""
+    if not isinstance(word, Written):
+        return mapping
+    typed = WrittenMap(mapping)
+    typed.text = word.text
+    return typed
 
 
 def _place(section: Any, key: str) -> Any:
@@ -86,23 +95,26 @@ def _place(section: Any, key: str) -> Any:
 
 
 def apply_overrides(
-    tree: Mapping[str, Any], changes: Mapping[str, Any]
+    tree: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    model: type[BaseModel] = Experiment,
 ) -> tuple[dict[str, Any], list[str]]:
     """Return a recipe's plain data with changes on top, and notes for the user.
 
     Args:
         tree: what the recipe's file holds.
         changes: from `parse_overrides`.
+        model: of the data.
 
     Returns:
         The changed data, not validated; and one line for each part whose settings were dropped, or
         that was added to a list.
 
     Raises:
-        ConfigError: a position or a name is in no list.
+        ConfigError: a position or a name is in no list, or a value is not YAML.
     """
     notes: list[str] = []
-    root = Part(fixed=Experiment)
+    root = Part(fixed=model)
     merged = _settings(root, tree, changes, "", notes)
     return settled(root, None, merged), notes
 
@@ -128,7 +140,7 @@ def _merged(
             key: _merged(None, None, base.get(key), value, f"{path}.{key}", notes)
             for key, value in change.items()
         }
-        return {**base, **inner}
+        return _as_typed({**base, **inner}, change)
     return _settings(part, base, change, path, notes, default)
 
 
@@ -142,7 +154,8 @@ def _settings(
 ) -> dict[str, Any]:
     """Return the settings of one part; another name first, since it decides what the keys are."""
     fallback = default.get("name") if isinstance(default, Mapping) else None
-    old, new = base.get("name", fallback), change.get("name", base.get("name", fallback))
+    old = as_text(base.get("name", fallback))
+    new = as_text(change.get("name", old))
     settings = dict(base)
     if part.has_name and isinstance(new, str) and new != old:
         settings = part.under(new, base)
@@ -175,14 +188,14 @@ def _entries(part: Part, base: Any, change: Any, path: str, notes: list[str]) ->
     """Return a list of named parts, of which `change` is all, or has some by position or name."""
     if isinstance(change, list):
         given = [{"name": one} if isinstance(one, str) else one for one in change]
-        return [one for one in given if one is not None]  # taken out by a word that followed
+        return [one for one in given if not is_null(one)]  # taken out by a word that followed
     if not isinstance(change, Mapping) or not isinstance(base, list):
         return change
     entries: list[Any] = [dict(one) if isinstance(one, Mapping) else {"name": one} for one in base]
     for key, value in change.items():
         position = _position(part, entries[: len(base)], key, path)
         if position is None:
-            if value is None:
+            if is_null(value):
                 raise ConfigError(f"{path}.{key}: is not in the list and cannot be taken out")
             entries.append({"name": key})
             notes.append(f"{path}: added {key}")
@@ -191,12 +204,12 @@ def _entries(part: Part, base: Any, change: Any, path: str, notes: list[str]) ->
             part.one, None, entries[position], value, f"{path}.{key}", notes
         )
     # Only now, so that positions are those of the recipe's list.
-    return [one for one in entries if one is not None]
+    return [one for one in entries if not is_null(one)]
 
 
 def _position(part: Part, entries: list[Any], key: str, path: str) -> int | None:
     """Return where the entry that `key` means is; None for a name that is to be added."""
-    names = [entry.get("name") if entry is not None else None for entry in entries]
+    names = [None if is_null(entry) else entry.get("name") for entry in entries]
     if key.isdigit():
         if int(key) < len(entries):
             return int(key)

@@ -7,11 +7,14 @@ import json
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from manta.config import Experiment
+from manta.config.overrides import apply_overrides
+from manta.config.references import resolved
 from manta.data import Manifest
 from manta.errors import ConfigError, RunError
 from manta.runs.folder import RunFolder
@@ -26,18 +29,9 @@ MOST_EPOCHS = 9
 afterwards."""
 
 
-def merged(section: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the file's settings with dotted changes over them."""
-    from omegaconf import OmegaConf
-
-    tree = OmegaConf.create(section)
-    for key, value in changes.items():
-        head, dot, _ = key.partition(".")
-        if dot and isinstance(OmegaConf.select(tree, head), str):
-            tree[head] = {"name": tree[head]}  # `scheduler: asha` is short for its name
-        OmegaConf.update(tree, key, value)
-    settings = OmegaConf.to_container(tree)
-    return dict(settings) if isinstance(settings, dict) else {}
+def merged(section: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the file's settings with changes from `changes_from` over them."""
+    return resolved(apply_overrides(section, changes, StudySettings)[0])
 
 
 def whole_of(settings: StudySettings, recipe: Experiment) -> int:

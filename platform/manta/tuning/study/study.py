@@ -12,6 +12,7 @@ import optuna
 import yaml
 
 from manta.config import Experiment, from_mapping
+from manta.config.overrides import parse_overrides
 from manta.data import IngestProgress
 from manta.errors import ConfigError, RunError
 from manta.report.study.record import StudyRecord, TrialRecord
@@ -36,7 +37,7 @@ class StudyRequest:
 
     Attributes:
         space: path of the search-space file.
-        changes: dotted keys of its `study` section to values, over the file's.
+        changes: of its `study` section, from `changes_from`.
         runs: folder (or URL) that holds runs and studies.
         watch: called whenever a trial has ended.
     """
@@ -136,23 +137,15 @@ class StoredStudy:
 
 
 def changes_from(overrides: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """Return what `study.key=value` words change, by key, and the other words: the recipe's.
+    """Return what `study.key=value` words change, as a tree, and the other words: the recipe's.
 
     Raises:
-        ConfigError: a value is not YAML.
+        ConfigError: a word is not of the form `study.key=value`.
     """
-    changes: dict[str, Any] = {}
-    others = []
-    for word in overrides:
-        key, equals, value = word.partition("=")
-        if not key.startswith("study.") or not equals:
-            others.append(word)
-            continue
-        try:
-            changes[key.removeprefix("study.")] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"override {word!r} has a value that is not YAML; quote it") from None
-    return changes, others
+    words = list(overrides)
+    own = [word for word in words if word.startswith("study.") and "=" in word]
+    changes = parse_overrides(own).get("study", {})
+    return changes, [word for word in words if word not in own]
 
 
 def open_study(runs: str, name: str) -> StoredStudy:
