@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import warnings
 from typing import Any
 
 import typer
 
 from manta.commands import describe, evaluate, models, pretrain, tools, tune
 from manta.commands.app import app
-from manta.errors import MantaError
-from manta.printing import console, print_error
+from manta.failures import as_user_error
+from manta.homes import prepare_home
+from manta.printing import console, print_error, print_unexpected
 
 # Each registers its commands when it is imported.
 MODULES = (describe, evaluate, models, pretrain, tools, tune)
-INTERRUPTED = 130
+UNEXPECTED, INTERRUPTED = 1, 130
 # In the order in which a newcomer meets them.
 ORDER = (
     *("ingest", "train", "tune", "study", "evaluate", "compare"),
@@ -26,21 +30,45 @@ app.registered_commands.sort(
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line, and exit status 2 or the error's own."""
+    """Run the command line; any error is one line, with status 2, its own, or 1 if unforeseen."""
+    prepare_streams()
+    prepare_home()
     try:
         code = app(standalone_mode=False)  # typer returns the code of an Exit, and 130 for Ctrl-C
         if code == INTERRUPTED:
             raise KeyboardInterrupt
+        sys.stdout.flush()
         sys.exit(code if isinstance(code, int) else 0)
-    except MantaError as error:
-        print_error(error)
-        sys.exit(error.status)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except (KeyboardInterrupt, typer.Abort):
         console.print("; ".join(["stopped", *_kept(sys.argv[1:])]), soft_wrap=True)
         sys.exit(INTERRUPTED)
     except _usage_errors() as error:
         error.show()
         sys.exit(error.exit_code)
+    except Exception as error:
+        mine = as_user_error(error)
+        if mine is None:
+            print_unexpected(error)
+            sys.exit(UNEXPECTED)
+        print_error(mine)
+        sys.exit(mine.status)
+
+
+def prepare_streams() -> None:
+    """Let every text be printed, and keep warnings of libraries off the console.
+
+    A terminal or a pipe whose encoding lacks a character would otherwise end the command. What the
+    user asks for by `python -W` or PYTHONWARNINGS is shown.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def _kept(words: list[str]) -> list[str]:

@@ -4,7 +4,8 @@
     ├── ConfigError      a key, a value or a combination that cannot work
     ├── DataError        a source that cannot be read, an empty or broken dataset
     ├── RunError         a run's name, folder, lease or checkpoint is not as needed
-    ├── ResourceError    more CPUs, GPUs or memory asked for than can ever be had
+    ├── ResourceError    more CPUs, GPUs or memory asked for than there can be; no place to write
+    │   └── DiskFull     no room for what has to be written; the same command goes on later
     ├── TrainingStopped  the collapse monitor ended a run: not finite, or collapsed
     ├── TrackingError    the tracking store or the registry refused
     └── PromotionRefused the evidence for a model was not enough
@@ -27,9 +28,12 @@ class MantaError(Exception):
 
     Attributes:
         status: exit status of the command line.
+        trace: traceback of the task of Ray in which it was raised; None if this process raised it.
+            The command line writes it to a file.
     """
 
     status: ClassVar[int] = 2
+    trace: str | None = None
 
 
 class ConfigError(MantaError):
@@ -45,7 +49,11 @@ class RunError(MantaError):
 
 
 class ResourceError(MantaError):
-    """Resources that this machine or cluster can never provide."""
+    """Resources that this machine or cluster can never provide, or a place not to be written."""
+
+
+class DiskFull(ResourceError):
+    """A disk without room for what has to be written; what is there is whole."""
 
 
 class TrainingStopped(MantaError):

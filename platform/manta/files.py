@@ -16,6 +16,7 @@ from typing import IO, Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from manta.disk import with_room_for, writing_to
 from manta.errors import DataError
 
 DRAFT = ".part"
@@ -167,9 +168,14 @@ class Place:
             return self.url, 0, 0
 
     def make(self) -> None:
-        """Create the folder with its parents."""
+        """Create the folder with its parents.
+
+        Raises:
+            ResourceError: it cannot be written there, or the disk is full.
+        """
         if self.is_local:
-            os.makedirs(self.url, exist_ok=True)
+            with writing_to(self.url):
+                os.makedirs(self.url, exist_ok=True)
         else:
             self.fs.makedirs(self.path, exist_ok=True)
 
@@ -178,7 +184,11 @@ class Place:
         self.fs.rm(self.path, recursive=True)
 
     def write(self, data: bytes) -> None:
-        """Write a file atomically; create its folder if needed."""
+        """Write a file atomically; create its folder if needed.
+
+        Raises:
+            ResourceError: it cannot be written there, or the disk is full.
+        """
         if self.is_local:
             self.parent.make()
             with self.writing() as file:
@@ -194,17 +204,24 @@ class Place:
         The draft of a local file lies beside it under a hidden name, which readers of tables skip.
         That of a file on an object store lies in this machine's temporary folder and is uploaded at
         the end.
+
+        Raises:
+            ResourceError: it cannot be written there, or the disk is full.
         """
         if not self.is_local:
             with tempfile.NamedTemporaryFile(prefix="manta-draft-") as file:
-                yield file
-                file.flush()
+                with with_room_for(file.name):
+                    yield file
+                    file.flush()
                 self.fs.put_file(file.name, self.path)
             return
         folder, name = os.path.split(self.url)
         draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:8]}{DRAFT}")
         try:
-            with open(draft, "wb") as file:
+            with writing_to(self.url):
+                opened = open(draft, "wb")  # noqa: SIM115  # closed by the block below
+            # The free room is looked up before the draft is deleted.
+            with with_room_for(self.url), opened as file:
                 with suppress(OSError):  # some network disks have no locks
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield file
@@ -213,7 +230,8 @@ class Place:
                 file.flush()
                 os.fsync(file.fileno())
                 # Renamed while it is still locked, so that `sweep` never sees it as abandoned.
-                os.replace(draft, self.url)
+                with writing_to(self.url):
+                    os.replace(draft, self.url)
         except BaseException:
             if os.path.exists(draft):
                 os.unlink(draft)

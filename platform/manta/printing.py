@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from manta.failures import described, innermost, keep_trace, whole_trace
+
 if TYPE_CHECKING:
     from manta.doctor import Check
 
@@ -24,8 +26,21 @@ def say(message: str) -> None:
 
 
 def print_error(error: Exception) -> None:
-    """Print an error on one line."""
-    console.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}", soft_wrap=True)
+    """Print an error on one line; the traceback of a task goes to a file that the line names."""
+    text = " ".join(str(error).split())
+    trace = getattr(error, "trace", None)
+    kept = keep_trace(trace) if trace else None
+    whole = f" (whole traceback: {kept})" if kept else ""
+    console.print(f"[bold red]error:[/] {escape(text)}{escape(whole)}", soft_wrap=True)
+
+
+def print_unexpected(error: BaseException) -> None:
+    """Print an error that nobody foresaw on one line, which names a file with its traceback."""
+    trace = whole_trace(error)
+    kept = keep_trace(trace)
+    where = f"the whole traceback is in {kept}" if kept else "no folder takes its traceback"
+    line = f"{described(innermost(error), trace)}; {where}"
+    console.print(f"[bold red]unexpected:[/] {escape(line)}", soft_wrap=True)
 
 
 SHOWN = {"objectives": ("name", "family", "views", "keeps", "paper")}

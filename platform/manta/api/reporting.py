@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from manta.failures import one_line_errors
+
 if TYPE_CHECKING:
     from manta.evaluation.session import Observer
     from manta.runs.folder import RunFolder
@@ -48,7 +50,16 @@ def reporting(progress: bool) -> Iterator[Reporter]:
 
     Args:
         progress: whether anything is shown: on standard error, or in a notebook's cell.
+
+    Raises:
+        MantaError: in place of an error of the disk, or of Ray, in the block: one line.
     """
+    with one_line_errors(), _shown(progress) as reporter:
+        yield reporter
+
+
+@contextmanager
+def _shown(progress: bool) -> Iterator[Reporter]:
     if not progress:
         yield SILENT
         return

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from manta.data.engine import own_error
+from manta.failures import own_error
 
 T = TypeVar("T")
 _DONE = object()

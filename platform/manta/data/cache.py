@@ -14,11 +14,12 @@ import ray
 
 from manta.data import _blocks
 from manta.data.arrays import Images, RowIndexes
-from manta.data.engine import cluster_cpus, default_tasks, generate, own_error, require_cpu
+from manta.data.engine import cluster_cpus, default_tasks, generate, require_cpu
 from manta.data.manifest import Manifest
 from manta.data.plan import Plan
 from manta.data.read import decode_rows, read_rows
 from manta.errors import DataError, ResourceError
+from manta.failures import own_error
 
 _GROUPS_PER_TASK = 16
 _FULL = 0.7

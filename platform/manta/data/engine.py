@@ -1,4 +1,4 @@
-"""Manta's use of Ray Data: ordered generator tasks, and Manta's own errors out of Ray's wrappers.
+"""Manta's use of Ray Data: ordered generator tasks, and no output of its own.
 
 All settings of Ray Data are made here.
 """
@@ -13,7 +13,7 @@ import ray
 from ray.data import TaskPoolStrategy
 from ray.exceptions import GetTimeoutError
 
-from manta.errors import MantaError, ResourceError
+from manta.errors import ResourceError
 
 Work = Callable[[dict[str, Any]], Iterator[Any]]
 
@@ -84,25 +84,12 @@ def generate(
 
 
 def hush(context: ray.data.DataContext) -> None:
-    """Keep Ray Data's output off the console, except for errors; its log files still get it."""
+    """Keep Ray Data's output off the console; its log files still get it.
+
+    Errors too: each is raised as well, and would be printed twice, with Ray's own frames.
+    """
     for handler in logging.getLogger("ray.data").handlers:
         if handler.name == "console":
-            handler.setLevel(logging.ERROR)
+            handler.setLevel(logging.CRITICAL + 1)
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-
-
-def own_error(error: BaseException) -> MantaError | None:
-    """Return the MantaError that a failed task raised, unwrapped from Ray's; else None."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, MantaError):
-            # Ray raises an instance of a class that derives from RayTaskError and ours; its message
-            # is a whole traceback. Ray Data appends lines about retries to our own message.
-            cause = getattr(seen, "cause", None)
-            mine = cause if isinstance(cause, MantaError) else seen
-            mine.args = (str(mine).partition("\n")[0], *mine.args[1:])
-            return mine
-        inner = getattr(seen, "cause", None)
-        seen = inner if isinstance(inner, BaseException) else seen.__cause__
-    return None

@@ -27,10 +27,11 @@ import ray
 
 from manta.data import _shards
 from manta.data._shards import Limits, Written
-from manta.data.engine import cluster_cpus, generate, own_error, require_cpu
+from manta.data.engine import cluster_cpus, generate, require_cpu
 from manta.data.manifest import FILE, SIZE_EDGES, Manifest, is_dataset, open_dataset
 from manta.data.sources import Source, open_source
 from manta.errors import DataError
+from manta.failures import one_line_errors
 from manta.files import Place
 
 IngestProgress = Callable[[int, int], None]
@@ -95,13 +96,8 @@ def ingest(
     resumed = sum(item.shard.rows for item in done)
     if progress and done:
         progress(resumed, sum(len(item.bad) for item in done))
-    try:
+    with one_line_errors(f"the ingest of {adapter.place.url}"):
         done += _Job(adapter, place, bounds, done, progress).run()
-    except Exception as error:
-        mine = own_error(error)
-        if mine is not None:
-            raise mine from None
-        raise
     manifest = _finish(place, adapter, identity, done)
     return _report(manifest, began, resumed)
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import ray
 from ray.exceptions import RayTaskError
 
-from manta.data.engine import cluster_cpus, own_error
+from manta.data.engine import cluster_cpus
 from manta.errors import DataError
+from manta.failures import own_error
 from manta.objectives import ClusterMaterial
 from manta.serving.embeddings import part_groups, parts_of
 

@@ -16,6 +16,7 @@ import math
 import random
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,7 +26,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from manta.errors import MantaError, RunError
+from manta.errors import DiskFull, MantaError, RunError
 from manta.runs.folder import RunFolder
 from manta.runs.lease import Lease
 
@@ -222,15 +223,24 @@ class Checkpoints:
             self.folder.remove(FOLDER, name, MANIFEST)
         if self.folder.exists(FOLDER, name):
             self.folder.at(FOLDER, name).sweep()
+        try:
+            self._commit(contents, manifest, name)
+        except DiskFull:
+            # The half of it would take the room that the resumed run needs for the whole.
+            with suppress(OSError, MantaError):
+                self.folder.remove(FOLDER, name)
+            raise
+        # Only now: before the commit, an old checkpoint may be the only complete one.
+        self._prune()
+
+    def _commit(self, contents: dict[str, bytes], manifest: CheckpointManifest, name: str) -> None:
+        """Write the files of a checkpoint, then its manifest, with which it exists."""
         for file, data in contents.items():
             self.folder.write(data, FOLDER, name, file)
         files = {
             file: (len(data), hashlib.sha256(data).hexdigest()) for file, data in contents.items()
         }
-        # This commits the checkpoint: it exists once its manifest does.
         self.folder.write_json(asdict(manifest) | {"files": files}, FOLDER, name, MANIFEST)
-        # Only now: before the commit, an old checkpoint may be the only complete one.
-        self._prune()
 
     def _prune(self) -> None:
         """Delete all checkpoints but the newest `keep_last` and the best."""

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from manta.config import Experiment, from_mapping
+from manta.disk import writing_to
 from manta.errors import RunError
 from manta.evaluators import EVALUATORS
 from manta.objectives import OBJECTIVES
@@ -95,5 +96,8 @@ def write_summary(summary: dict[str, Any], path: str | Path) -> None:
 
     Raises:
         ValueError: it holds a NaN, which JSON cannot express.
+        ResourceError: the file cannot be written, or the disk is full.
     """
-    Path(path).write_text(json.dumps(summary, indent=2, allow_nan=False, default=str) + "\n")
+    text = json.dumps(summary, indent=2, allow_nan=False, default=str) + "\n"
+    with writing_to(path):
+        Path(path).write_text(text)

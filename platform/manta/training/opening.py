@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from manta.config import Experiment
 from manta.data import Manifest
-from manta.errors import RunError, TrackingError
+from manta.errors import ResourceError, RunError, TrackingError
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
 from manta.runs.store import Notify, git_commit, load_experiment
@@ -114,7 +114,9 @@ def close_failed(
     status: str = "failed",
 ) -> None:
     """Record in the folder and in MLflow that a run has ended without success."""
-    folder.update_json({"status": status}, "run.json")
+    # A full disk may be what ended it; the lease then tells that the process is gone.
+    with contextlib.suppress(ResourceError):
+        folder.update_json({"status": status}, "run.json")
     # The folder has the status by now. The error to show is the one that ended the run, not that
     # the server is away.
     with contextlib.suppress(TrackingError):

@@ -14,7 +14,15 @@ from manta import errors
 from manta.cluster import connect, interruptible, start_ahead
 from manta.config import Experiment
 from manta.data import IngestProgress, Manifest, open_dataset, prepare
-from manta.errors import MantaError, RunError, TrackingError, TrainingStopped
+from manta.errors import (
+    DiskFull,
+    MantaError,
+    ResourceError,
+    RunError,
+    TrackingError,
+    TrainingStopped,
+)
+from manta.failures import as_user_error, described, innermost, keep_trace, whole_trace
 from manta.materials.make import prepare_materials
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import RunFolder, default_cache
@@ -78,13 +86,14 @@ def train(request: RunRequest) -> dict[str, Any]:
     if request.resume and folder.exists("summary.json"):
         request.notify(f"run {folder.name!r} is already finished")
         return dict(folder.read_json("summary.json"))
-    run = _prepare(request, folder)
-    count = run.resources.workers
-    request.notify(f"training {folder.name!r}: {run.steps} steps on {count} worker(s)")
-    with _watched(request, run), _marked_if_it_fails(run):
-        result = _fit(run)
-    # Outside the block, because the publication records the status of the run itself.
-    return _publish(run, result, request.notify)
+    with _naming_resume(folder):
+        run = _prepare(request, folder)
+        count = run.resources.workers
+        request.notify(f"training {folder.name!r}: {run.steps} steps on {count} worker(s)")
+        with _watched(request, run), _marked_if_it_fails(run):
+            result = _fit(run)
+        # Outside the block, because the publication records the status of the run itself.
+        return _publish(run, result, request.notify)
 
 
 def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
@@ -228,20 +237,37 @@ def _fit(run: _PreparedRun) -> dict[str, Any]:
 
 
 def _as_user_error(error: Exception, folder: RunFolder) -> Exception:
-    """Return the worker's own one-line error, or else a RunError that points to Ray's traceback."""
+    """Return the worker's own one-line error, or else a RunError that names the whole traceback."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
-    for failure in failures.values():
-        # Ray wraps an error several times; the worker's own is somewhere down the chain.
-        cause: BaseException | None = failure
-        while cause is not None:
-            if isinstance(cause, MantaError):
-                return cause
-            inner = getattr(cause, "_base_exc", None) or getattr(cause, "cause", None)
-            cause = inner or cause.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    folder.write(str(error).encode(), "error.txt")
-    last = lines[-1].strip() if lines else type(error).__name__
-    trace = folder.url_of("error.txt")
+    for failure in (*failures.values(), error):
+        mine = as_user_error(failure)
+        # What ends a worker otherwise is told with the run's folder.
+        if mine is not None and type(mine) is not RunError:
+            return mine
+    cause = next(iter(failures.values()), error)
+    trace = whole_trace(cause)
+    try:
+        folder.write(trace.encode(errors="backslashreplace"), "error.txt")
+        kept: str | None = folder.url_of("error.txt")
+    except ResourceError:
+        kept = keep_trace(trace)
+    reason = described(innermost(cause), trace)
     return RunError(
-        f"training failed: {last} (whole trace: {trace}); --resume goes on from the last checkpoint"
+        f"training failed: {reason} (whole trace: {kept}); --resume goes on from the last "
+        "checkpoint"
     )
+
+
+@contextlib.contextmanager
+def _naming_resume(folder: RunFolder) -> Iterator[None]:
+    """Run the block; if the disk is full, say how the run that is begun goes on.
+
+    Raises:
+        DiskFull: with `--resume` in its line.
+    """
+    try:
+        yield
+    except DiskFull as error:
+        if folder.exists("experiment.yaml"):
+            error.args = (f"{error}, with --name {folder.name} --resume", *error.args[1:])
+        raise
