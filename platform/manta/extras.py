@@ -18,6 +18,8 @@ EXTRAS = {
     "gcs": Extra("gs:// paths", ("gcsfs",)),
     "postgres": Extra("studies in PostgreSQL", ("psycopg",)),
     "onnx": Extra("export to ONNX", ("onnx", "onnxscript", "onnxruntime")),
+    "heif": Extra("HEIC photographs", ("pillow_heif",)),
+    "jxl": Extra("JPEG XL images", ("pillow_jxl",)),
     "dashboard": Extra("optuna-dashboard", ("optuna_dashboard",)),
 }
 

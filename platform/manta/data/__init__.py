@@ -10,7 +10,7 @@ for batch in stream(manifest, plan, size=32, stop_step=10 * plan.steps_per_epoch
 from manta.data._shards import Limits
 from manta.data.arrays import RowIndexes
 from manta.data.cache import DecodedCache
-from manta.data.decode import BadImage, decode, verify
+from manta.data.decode import BadImage, decode, optional_formats, verify
 from manta.data.holdout import Holdout, Split
 from manta.data.ingest import IngestProgress, IngestReport, ingest, prepare, prepared
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
@@ -42,6 +42,7 @@ __all__ = [
     "is_dataset",
     "open_dataset",
     "open_source",
+    "optional_formats",
     "prepare",
     "prepared",
     "read_split",

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from manta.data.decode import BadImage, shrink, upright_rgb, verify
+from manta.data.decode import BadImage, portable, shrink, verify
 from manta.data.manifest import SIZE_EDGES, Shard
 from manta.data.sources import Sample, Source
 from manta.errors import DataError
@@ -29,8 +29,6 @@ from manta.files import Place
 
 PARCEL_ROWS = 256
 PARCEL_BYTES = 16 << 20
-_USUAL_MODES = ("RGB", "L", "P", "RGBA", "CMYK")
-"""Pillow modes that always convert to RGB; images in others are converted during the ingest."""
 _MOMENT_ROWS = 32
 """Rows of each parcel that count towards the mean and standard deviation."""
 _FACTS = ["unit", "taken", "good", "bad", "size"]
@@ -152,15 +150,16 @@ def _verified(sample: Sample, limits: Limits, *, want_moments: bool) -> dict[str
     try:
         image = verify(sample.data, max_pixels=limits.max_pixels)
         short, data = min(image.size), sample.data
-        large = limits.max_side is not None and short > limits.max_side
-        if want_moments or large or image.mode not in _USUAL_MODES:
-            image = upright_rgb(image)
         if want_moments:
             row["moments"] = _moments(image)
-        if large and limits.max_side is not None:
-            data = shrink(image, limits.max_side)
+        if limits.max_side is not None:
+            is_large = short > limits.max_side
+            data = shrink(image, limits.max_side) if is_large else portable(data, image)
     except BadImage as error:
         return row | {"reason": str(error), "moments": None}
+    except Exception as error:
+        # One sample never ends the ingest of the others.
+        return row | {"reason": f"broken: {type(error).__name__}: {error}"[:200], "moments": None}
     return row | {"bytes": data, "short": short}
 
 

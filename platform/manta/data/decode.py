@@ -3,20 +3,24 @@
 These choices fix the pixels and are the same in the ingest and in every stream: EXIF orientation is
 applied; transparency is composited on white, as a browser shows it; 16-bit grey images keep their
 upper byte; floating-point grey is read as [0, 1] if nothing exceeds 1, else as [0, 255]; only the
-first frame of an animation is used.
+first frame of an animation is used. All other metadata is left alone, and may be broken.
+
+`decode` tries all that `verify` tries, so what an ingest accepts can be decoded at every size.
 """
 
 from __future__ import annotations
 
 import io
 import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
+from manta.data import _formats, _metadata
 from manta.errors import DataError
 
 MAX_PIXELS = 178_956_970
@@ -25,8 +29,9 @@ MAX_PIXELS = 178_956_970
 _JPEG_SIDE = 65_500
 """Longest side, in pixels, that libjpeg writes."""
 _JPEG = b"\xff\xd8\xff"
-_MAGIC = (_JPEG, b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*")
-_guard = threading.Lock()
+_MAGIC = (_JPEG, b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+_STRIP = 1 << 22
+"""Values of a deep grey image that are converted at a time."""
 
 
 class BadImage(DataError):
@@ -43,18 +48,10 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
         BadImage: the bytes are not a complete image.
     """
     try:
-        image = _open(data)
-        width, height = image.size
-        short = min(width, height)
-        if short >= 2 * size and image.format in ("JPEG", "MPO"):
-            # libjpeg then decodes at 1/2, 1/4 or 1/8, which is far quicker than decoding in full.
-            image.draft(None, (width * size // short, height * size // short))
-        image.load()
-        image = upright_rgb(image)
-    except BadImage:
-        raise
-    except Exception as error:
-        raise _reason(data, error) from None
+        image = _read(data, size, None)
+    except Exception:
+        # The ingest has read it in full, and perhaps without its metadata.
+        image = _read_in_full(data, None)
     if image.size != (size, size):
         width, height = image.size
         short = min(width, height)
@@ -65,49 +62,24 @@ def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
 
 
 def verify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Return the image, decoded in full, in its stored mode and orientation.
-
-    `upright_rgb` brings its pixels into the canonical form.
+    """Return the image, decoded in full, upright and in mode RGB.
 
     Raises:
-        BadImage: the bytes are not a complete image, or it has too many pixels.
+        BadImage: the bytes are not a complete image, it has too many pixels, or it is only the
+            preview of a camera's raw file.
     """
-    if not data:
-        raise BadImage("zero bytes")
-    try:
-        image = _open(data)
-        if image.width * image.height > max_pixels:
-            raise BadImage(
-                f"decompression bomb: {image.width} x {image.height} pixels are over the limit of "
-                f"{max_pixels}"
-            )
-        image.load()
-    except BadImage:
-        raise
-    except Exception as error:
-        raise _reason(data, error) from None
-    return image
+    refusal = _formats.refusal(data)
+    if refusal is not None:
+        raise BadImage(refusal)
+    return _read_in_full(data, max_pixels)
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """Return a loaded image in mode RGB, with the EXIF orientation applied.
-
-    Raises:
-        BadImage: its colour mode cannot be converted to RGB.
-    """
-    if image.format == "JPEG" and image.mode == "RGB" and "exif" not in image.info:
-        return image  # the usual case
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _from_deep_grey(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        canvas = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(canvas, image).convert("RGB")
-    try:
-        return image if image.mode == "RGB" else image.convert("RGB")
-    except ValueError:
-        raise BadImage(f"colour mode {image.mode} cannot be converted to RGB") from None
+def optional_formats() -> dict[str, str]:
+    """Return each format that not every Pillow reads: "" if this one does, else what helps."""
+    return {
+        kind: "" if _formats.can_read(kind) else library.remedy
+        for kind, library in _formats.LIBRARIES.items()
+    }
 
 
 def shrink(image: Image.Image, side: int) -> bytes:
@@ -125,42 +97,187 @@ def shrink(image: Image.Image, side: int) -> bytes:
     return out.getvalue()
 
 
+def portable(data: bytes, image: Image.Image) -> bytes:
+    """Return `data`, or its image as PNG if reading `data` takes an optional library.
+
+    A dataset is then read on every machine of a cluster, whatever is installed there.
+    """
+    if not _formats.needs_library(data):
+        return data
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=3)
+    return out.getvalue()
+
+
+def _read_in_full(data: bytes, max_pixels: int | None) -> Image.Image:
+    """Return the image, upright and RGB; metadata that is in the way is left out.
+
+    Raises:
+        BadImage: the bytes are not a complete image, or it has too many pixels.
+    """
+    try:
+        return _read(data, None, max_pixels)
+    except BadImage:
+        raise
+    except Exception as error:
+        reason = _reason(data, error)
+    bare = _metadata.without_metadata(data)
+    if bare is not None:
+        with suppress(Exception):
+            return _read(bare.data, None, max_pixels, bare.exif)
+    raise reason
+
+
+def _read(data: bytes, side: int | None, max_pixels: int | None, exif: bytes = b"") -> Image.Image:
+    """Return the image, upright and RGB.
+
+    Args:
+        side: a JPEG may come smaller than it is, with a shorter side that is at least this.
+        exif: the block that was left out of `data`.
+    """
+    try:
+        image = _open(data)
+        if exif:
+            image.info["exif"] = exif
+        _check(image, max_pixels)
+        width, height = image.size
+        short = min(width, height)
+        if image.format == "JPEG":
+            if side is not None and short >= 2 * side:
+                # libjpeg then decodes at 1/2, 1/4 or 1/8: far quicker than decoding in full.
+                image.draft(None, (width * side // short, height * side // short))
+            image.load()
+            return _rgb(_metadata.upright(image))
+        # A file of icons or tiles may hold a larger image than it says.
+        with _quiet_pillow(max_pixels):
+            image.load()
+            _check(image, max_pixels)
+            return _rgb(_metadata.upright(image))
+    except (Exception, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # what plugins written in Rust raise when they panic
+        raise BadImage(f"broken: {error}"[:200]) from None
+
+
+def _check(image: Image.Image, max_pixels: int | None) -> None:
+    if 0 in image.size:
+        raise BadImage(f"no pixels: {image.width} x {image.height}")
+    if max_pixels is not None and image.width * image.height > max_pixels:
+        raise BadImage(
+            f"decompression bomb: {image.width} x {image.height} pixels are over the limit of "
+            f"{max_pixels}"
+        )
+
+
+class _Jpeg(JpegImagePlugin.JpegImageFile):
+    """JPEG whose EXIF block Pillow does not parse, with warnings about its faults, for a dpi."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
 def _open(data: bytes) -> Image.Image:
     if data.startswith(_JPEG):
         # Five times as fast as letting Pillow find out the format.
-        return JpegImagePlugin.JpegImageFile(io.BytesIO(data))
-    with _unlimited():
-        return Image.open(io.BytesIO(data))
+        return _Jpeg(io.BytesIO(data))
+    with _quiet_pillow(None):
+        return Image.open(io.BytesIO(data), formats=_formats.formats_for(data))
+
+
+class _Quiet:
+    """State of Pillow that is changed while at least one thread reads an image."""
+
+    guard = threading.Lock()
+    readers = 0
+    limit: int | None = None
+    rule: tuple[object, ...] | None = None
 
 
 @contextmanager
-def _unlimited() -> Iterator[None]:
-    # Pillow's limit is one global per process, and Pillow warns from half of it on. `verify` has a
-    # limit of its own, so Pillow's is off while a file is opened. Without the lock, a thread could
-    # save another's None and leave the limit off for good.
-    with _guard:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
+def _quiet_pillow(max_pixels: int | None) -> Iterator[None]:
+    # Pillow's limit is one global per process, and so are Python's rules about warnings. `verify`
+    # has a limit of its own, and what Pillow warns of is either no matter or an exception later.
+    # Threads share the change: the first makes it, and the last takes it back.
+    state = _Quiet
+    with state.guard:
+        if state.readers == 0:
+            state.limit = Image.MAX_IMAGE_PIXELS
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            state.rule = warnings.filters[0]
+        state.readers += 1
+        Image.MAX_IMAGE_PIXELS = max_pixels if state.readers == 1 else None
+    try:
+        yield
+    finally:
+        with state.guard:
+            state.readers -= 1
+            if state.readers == 0:
+                Image.MAX_IMAGE_PIXELS = state.limit
+                with suppress(ValueError):
+                    warnings.filters.remove(state.rule)  # type: ignore[attr-defined]
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Return a loaded image in mode RGB.
+
+    Raises:
+        BadImage: its colour mode cannot be converted.
+    """
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image  # the usual case
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _from_deep_grey(image)
+    if image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(canvas, image).convert("RGB")
+    try:
+        return _from_lab(image) if image.mode == "LAB" else image.convert("RGB")
+    except ValueError:
+        raise BadImage(f"colour mode {image.mode} cannot be converted to RGB") from None
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    if converted is None:
+        raise BadImage("colour mode LAB cannot be converted to RGB")
+    return converted
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image).astype(np.float64))
-    if image.mode == "F":
-        values = values * 255.0 if values.max(initial=0.0) <= 1.0 else values
-    elif image.mode != "I" or values.max(initial=0.0) > 255:
-        values = values // 256
-    grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    values = np.asarray(image)
+    # An infinite value is as dark or bright as can be, and says nothing about the others.
+    brightest = values.max(initial=0, where=np.isfinite(values))
+    grey = np.empty(values.shape, dtype=np.uint8)
+    rows = max(1, _STRIP // max(1, values.shape[1]))
+    for start in range(0, len(values), rows):
+        strip = np.nan_to_num(values[start : start + rows].astype(np.float64))
+        if image.mode == "F":
+            strip = np.clip(strip, 0.0, 1.0) * 255.0 if brightest <= 1.0 else strip
+        elif image.mode != "I" or brightest > 255:
+            strip = strip // 256
+        grey[start : start + rows] = np.clip(np.rint(strip), 0, 255)
     return Image.fromarray(grey).convert("RGB")
 
 
 def _reason(data: bytes, error: Exception) -> BadImage:
     if not data:
         return BadImage("zero bytes")
+    if isinstance(error, _formats.MissingLibrary):
+        return BadImage(str(error))
+    if isinstance(error, MemoryError):
+        return BadImage("too large for the memory that is free")
+    kind = _formats.library_for(data)
+    if kind is not None:
+        return BadImage(f"truncated or broken: {kind}")
+    name = _formats.name_of(data)
+    if name is not None and isinstance(error, UnidentifiedImageError):
+        return BadImage(f"not an image: {name}")
     if not data.startswith(_MAGIC) and isinstance(error, UnidentifiedImageError):
-        return BadImage("not an image")
+        return BadImage("truncated" if data[:4] == b"RIFF" else "not an image")
     message = " ".join(str(error).split())
     if "truncated" in message.lower() or isinstance(
         error, (UnidentifiedImageError, EOFError, IndexError)

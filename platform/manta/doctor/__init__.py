@@ -11,7 +11,7 @@ from pathlib import Path
 from manta.doctor.check import Check, one_line
 from manta.doctor.machine import cores, device, disk, memory, shared_memory
 from manta.doctor.services import ray_session, tracking
-from manta.doctor.software import package, python, ray, source_tree, torch_pair
+from manta.doctor.software import images, package, python, ray, source_tree, torch_pair
 from manta.extras import describe_extras
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "cores",
     "device",
     "disk",
+    "images",
     "memory",
     "package",
     "python",
@@ -49,6 +50,7 @@ def checks(runs: str | Path = "manta-runs") -> list[Check]:
         ("MLflow", lambda: package("mlflow", ">=3.17,<3.18")),
         ("Optuna", lambda: package("optuna", ">=5,<6")),
         ("extras", lambda: Check("extras", "ok", describe_extras())),
+        ("images", images),
         ("device", device),
         ("cores", cores),
         ("memory", memory),

@@ -36,6 +36,17 @@ def python() -> Check:
     )
 
 
+def images() -> Check:
+    """Check which formats of images can be read beside those that every Pillow reads."""
+    from manta.data import optional_formats
+
+    formats = optional_formats()
+    present = [kind for kind, remedy in formats.items() if not remedy]
+    absent = [f"{kind} ({remedy})" for kind, remedy in formats.items() if remedy]
+    line = ", ".join(["JPEG, PNG, WebP, GIF, TIFF, BMP", *present])
+    return Check("images", "ok", line + (f"; not {', '.join(absent)}" if absent else ""))
+
+
 def torch_pair() -> Check:
     """Check that torchvision was built for this torch; if not, it and timm fail to import."""
     found = f"torch {installed_version('torch')}, torchvision {installed_version('torchvision')}"
