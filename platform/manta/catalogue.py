@@ -47,13 +47,32 @@ def space_folder() -> Path:
     return _shipped("search_spaces")
 
 
+def recipe_named(name: str) -> Path:
+    """Return the path of the recipe of this name: the user's own, else the one that ships."""
+    return _named("jobs/recipes", name)
+
+
+def space_named(name: str) -> Path:
+    """Return the path of the search space of this name, as `recipe_named`."""
+    return _named("search_spaces", name)
+
+
+def _named(folder: str, name: str) -> Path:
+    places = [place / f"{name}.yaml" for place in _places(folder)]
+    return next((place for place in places if place.is_file()), places[0])
+
+
 def _shipped(folder: str) -> Path:
+    return _places(folder)[0]
+
+
+def _places(folder: str) -> list[Path]:
+    """Return the folders that there are: a user's own must not hide what ships."""
     checkout = Path(__file__).resolve().parents[2]
-    for place in (Path(folder), checkout / folder):
-        if place.is_dir():
-            return place
     # A wheel has them inside the package: see `force-include` in pyproject.toml.
-    return Path(str(files("manta"))) / "shipped" / Path(folder).name
+    packaged = Path(str(files("manta"))) / "shipped" / Path(folder).name
+    there = [place for place in (Path(folder), checkout / folder) if place.is_dir()]
+    return [*there, packaged]
 
 
 def _objectives() -> list[dict[str, Any]]:
@@ -111,18 +130,24 @@ def _sources() -> list[dict[str, Any]]:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    return _described(recipe_folder())
+    return _described("jobs/recipes")
 
 
 def _spaces() -> list[dict[str, Any]]:
-    return _described(space_folder())
+    return _described("search_spaces")
 
 
-def _described(folder: Path) -> list[dict[str, Any]]:
-    rows = []
-    for path in sorted(folder.glob("*.yaml")):
+def _described(folder: str) -> list[dict[str, Any]]:
+    names = {path.stem for place in _places(folder) for path in place.glob("*.yaml")}
+    paths = [_named(folder, name) for name in sorted(names)]
+    return [{"name": path.stem, "path": str(path), "about": _about(path)} for path in paths]
+
+
+def _about(path: Path) -> str:
+    """Return a file's description on one line; empty where it has none."""
+    try:
         tree = yaml.safe_load(path.read_text())
-        about = tree.get("description") if isinstance(tree, dict) else None
-        words = "" if about is None else " ".join(str(about).split())
-        rows.append({"name": path.stem, "path": str(path), "about": words})
-    return rows
+    except (OSError, ValueError, yaml.YAMLError):
+        return "cannot be read"
+    about = tree.get("description") if isinstance(tree, dict) else None
+    return "" if about is None else " ".join(str(about).split())

@@ -106,8 +106,39 @@ def test_a_folder_of_images_does_not_hide_the_recipe_of_its_name(tmp_path, monke
     assert recipe_path("photos").name == "photos.yaml"
     assert space_path("temperature").name == "temperature.yaml"
     assert recipe_path("mine") == Path("mine"), "the error names what is there"
+    with pytest.raises(ConfigError, match="mine is a folder, and no recipe"):
+        manta.load_recipe("mine")
+
+
+def test_a_file_of_a_recipes_name_is_meant_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").write_text("description: mine")
-    assert recipe_path("digits") == Path("digits")
+    (tmp_path / "own").write_text("description: own")
+    notes = []
+    assert recipe_path("digits", notes.append).name == "digits.yaml"
+    assert notes == [
+        "digits is taken for the recipe of that name; write ./digits for what lies here"
+    ]
+    for path in ("./digits", Path("digits"), tmp_path / "digits"):
+        assert recipe_path(path, notes.append).samefile("digits")
+    assert recipe_path("own", notes.append) == Path("own")
+    assert len(notes) == 1
+
+
+def test_folders_of_ones_own_do_not_hide_what_ships(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("jobs/recipes", "search_spaces"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "mine.yaml").write_text("description: 2024")
+        (tmp_path / folder / "odd.yaml").write_text("- [")
+    (tmp_path / "jobs/recipes/digits.yaml").write_text("description: also mine")
+    assert recipe_path("digits") == Path("jobs/recipes/digits.yaml")
+    assert recipe_path("photos").is_file()
+    assert space_path("temperature").is_file()
+    rows = {row["name"]: row["about"] for row in manta.list_recipes().rows}
+    assert (rows["mine"], rows["digits"], rows["odd"]) == ("2024", "also mine", "cannot be read")
+    assert "photos" in rows
+    assert {"mine", "temperature"} <= {row["name"] for row in manta.list_spaces().rows}
 
 
 def test_an_unknown_recipe_is_one_line():
@@ -121,4 +152,5 @@ def test_a_run_is_named_as_short_as_its_place_allows(tmp_path, monkeypatch):
     assert model_word(run, "manta-runs") == "one"
     assert model_word(run, "elsewhere") == str(tmp_path / "manta-runs/one")
     assert model_word("timm:resnet18", "manta-runs") == "timm:resnet18"
-    assert model_word(Path("saved"), "manta-runs") == "saved"
+    assert model_word(Path("saved"), "manta-runs") == "./saved"
+    assert model_word("saved", "manta-runs") == "saved"

@@ -14,7 +14,7 @@ from manta.config import Experiment, from_mapping
 from manta.data import Manifest
 from manta.errors import RunError
 from manta.models.card import card_of, evaluation_of
-from manta.models.find import checkpoint_of, model_folder, run_folder
+from manta.models.find import checkpoint_of, choice_of_model, model_folder, run_folder
 from manta.models.register import register_run
 from manta.models.restore import export, exported_encoder, restored
 from manta.objectives import Objective
@@ -172,6 +172,55 @@ def test_what_names_a_run_and_what_does_not(
     )
     for name in ("models:/birds@champion", "timm:resnet18", str(saved.folder)):
         assert run_folder(name, runs) is None
+
+
+def test_a_name_is_the_runs_and_a_path_the_folders(
+    runs: str, run: RunFolder, objective: Objective[Any], experiment: Experiment,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    (here / "two").mkdir()
+    RunFolder(f"{runs}/two").write(run.read("experiment.yaml"), "experiment.yaml")
+    RunFolder(f"{runs}/two").write(run.read("run.json"), "run.json")
+    tracker = Tracker(runs_dir=runs)
+    assert choice_of_model("one", runs) is None
+    exported = export(experiment, objective.exported.eval())
+    for name in ("one", "alone"):
+        save_encoder(exported, here / name, config=experiment.encoder)
+    line = "one is taken for the run of that name; write ./one for what lies here"
+    assert choice_of_model("one", runs) == line
+    assert [choice_of_model(word, runs) for word in ("./one", "two", "alone")] == [None] * 3
+    by_name = run_folder("one", runs)
+    assert by_name is not None
+    assert by_name.url == run.url
+    for word in ("./one", str(here / "one"), f"file://{here}/one", "alone"):
+        assert run_folder(word, runs) is None
+        with model_folder(word, tracker, runs) as folder:
+            assert folder.parent == here
+    assert find_run(runs, "two").url == f"{runs}/two", "the folder here is no run"
+    for word in ("./two", "../runs", "nothing"):
+        with pytest.raises(RunError, match="no run named"):
+            find_run(runs, word)
+
+
+def test_a_path_of_several_parts_is_looked_for_here_and_then_in_the_runs(
+    runs: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = RunFolder(f"{runs}/one/trials/0003")
+    for name in ("experiment.yaml", "run.json"):
+        deep.write(run.read(name), name)
+    monkeypatch.chdir(tmp_path)
+    assert find_run(runs, "one/trials/0003").url == deep.url
+    for name in ("experiment.yaml", "run.json"):
+        RunFolder("one/trials/0003").write(run.read(name), name)
+    assert find_run(runs, "one/trials/0003").url == f"{tmp_path}/one/trials/0003"
+    line = choice_of_model("one/trials/0003", runs)
+    assert line == (
+        "one/trials/0003 is taken for the path; "
+        f"write {runs}/one/trials/0003 for the run of that name"
+    )
 
 
 def test_the_encoder_of_a_run_without_an_export_is_its_newest_checkpoints(

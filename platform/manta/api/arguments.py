@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from manta.errors import ConfigError
+from manta.files import Place
+from manta.words import as_path, choice, is_path, places
 
 if TYPE_CHECKING:
     from manta.config import Experiment
@@ -19,8 +21,13 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 Overrides: TypeAlias = Mapping[str, Any] | Sequence[str]
 """Changes of a recipe: `{"train.epochs": 3}`, `{"train": {"epochs": 3}}`, `["train.epochs=3"]`."""
+Notify: TypeAlias = Callable[[str], None]
 
 _UNPRINTABLE = re.compile("[\x7f-\xa0\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+
+
+def _ignore(_note: str) -> None:
+    """Say nothing."""
 
 
 def load_recipe(
@@ -53,17 +60,13 @@ def load_recipe(
     recipe = getattr(recipe, "experiment", recipe)
     notify = say if progress else _ignore
     if not isinstance(recipe, Experiment):
-        return load(recipe_path(os.fspath(recipe)), words, notify=notify)
+        return load(recipe_path(recipe, notify), words, notify=notify)
     if not words:
         return recipe
     experiment, notes = changed(recipe, words)
     for note in notes:
         notify(note)
     return experiment
-
-
-def _ignore(_note: str) -> None:
-    """Say nothing."""
 
 
 def override_words(overrides: Overrides, data: PathLike | None = None) -> list[str]:
@@ -116,35 +119,42 @@ def _plain(value: Any) -> Any:
     raise TypeError
 
 
-def recipe_path(name: str) -> Path:
-    """Return the path of a recipe: `name` itself where it is one, else of the one that ships."""
-    from manta.catalogue import recipe_folder
+def recipe_path(recipe: PathLike, notify: Notify = _ignore) -> Path:
+    """Return the path of a recipe: of the one of that name, or the path itself; `manta.words`."""
+    from manta.catalogue import recipe_named
 
-    return _own_or_shipped(Path(name), recipe_folder())
+    return _file(recipe, recipe_named, "recipe", notify)
 
 
-def space_path(name: PathLike) -> Path:
+def space_path(space: PathLike, notify: Notify = _ignore) -> Path:
     """Return the path of a search space, as `recipe_path` finds recipes."""
-    from manta.catalogue import space_folder
+    from manta.catalogue import space_named
 
-    return _own_or_shipped(Path(name), space_folder())
+    return _file(space, space_named, "search space", notify)
 
 
-def _own_or_shipped(path: Path, folder: Path) -> Path:
-    """Return `path` where it is a file's, else that of the file of this name in `folder`.
+def _file(location: PathLike, named: Callable[[str], Path], noun: str, notify: Notify) -> Path:
+    """Return the likelier place that holds a file, else one that a message can name."""
+    word = as_path(location)
+    likely = places(word, str(named(word)), of_file=True)
+    if line := choice(word, likely, noun):
+        notify(line)
+    local = [Path(Place.of(place).url if is_path(place) else place) for place in likely]
+    files = [place for place in local if place.is_file()]
+    return next(iter([*files, *filter(os.path.exists, local), *local]))
 
-    A folder of the user's own does not hide what ships: `photos` is a recipe, and what many call
-    the folder of their images.
+
+def model_word(model: PathLike, runs: PathLike, notify: Notify = _ignore) -> str:
+    """Return what `model_folder` takes: a run that lies in `runs` by its name, which is shorter.
+
+    Where a name is that of a folder here too, it is said which is meant.
     """
-    shipped = folder / f"{path}.yaml"
-    is_own = path.is_file() or path.suffix or (path.exists() and not shipped.is_file())
-    return path if is_own else shipped
-
-
-def model_word(model: PathLike, runs: PathLike) -> str:
-    """Return what `model_folder` takes: a run that lies in `runs` by its name, which is shorter."""
-    word = os.fspath(model)
+    word = as_path(model)
     if isinstance(model, str):
+        from manta.models.find import choice_of_model
+
+        if line := choice_of_model(word, os.fspath(runs)):
+            notify(line)
         return word
     folder = os.path.join(os.path.abspath(os.fspath(runs)), os.path.basename(word))
     return os.path.basename(word) if folder == word else word

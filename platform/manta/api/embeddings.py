@@ -154,7 +154,7 @@ def embed(
 
     with reporting(progress) as reporter:
         report = embed_data(
-            model_word(model, runs),
+            model_word(model, runs, reporter.notify),
             os.fspath(data),
             os.fspath(out),
             runs=os.fspath(runs),

@@ -57,7 +57,7 @@ def evaluate(
     preparation = Preparation(size, _three(mean), _three(std))
     with reporting(progress) as reporter:
         summary = evaluate_model(
-            model_word(model, runs),
+            model_word(model, runs, reporter.notify),
             os.fspath(data),
             bank=None if bank is None else os.fspath(bank),
             evaluators=evaluators,
@@ -98,7 +98,7 @@ def compare(
 
     with reporting(progress) as reporter:
         summary = compare_models(
-            [model_word(model, runs) for model in models],
+            [model_word(model, runs, reporter.notify) for model in models],
             os.fspath(data),
             evaluators=evaluators,
             bank=None if bank is None else os.fspath(bank),

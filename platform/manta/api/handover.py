@@ -76,13 +76,14 @@ def load_encoder(model: PathLike, *, runs: PathLike = "manta-runs") -> ExportedE
         TrackingError: the registry does not have it.
     """
     from manta.models.find import model_folder
+    from manta.printing import say
     from manta.runs.store import default_store
     from manta.serving import load_exported
     from manta.tracking import Tracker
 
     place = os.fspath(runs)
     tracker = Tracker(runs_dir=default_store(place))
-    with model_folder(model_word(model, runs), tracker, place) as folder:
+    with model_folder(model_word(model, runs, say), tracker, place) as folder:
         return load_exported(folder)
 
 
@@ -113,7 +114,7 @@ def export(
 
     with reporting(progress) as reporter:
         found = export_to(
-            model_word(model, runs),
+            model_word(model, runs, reporter.notify),
             format,
             os.fspath(out),
             heads=heads,
@@ -147,7 +148,7 @@ def register(
     from manta.models.register import register_run
 
     with reporting(progress) as reporter:
-        word = model_word(run, runs)
+        word = model_word(run, runs, reporter.notify)
         return register_run(word, name, runs=os.fspath(runs), notify=reporter.notify)
 
 

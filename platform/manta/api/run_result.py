@@ -55,8 +55,9 @@ class Run:
             RunError: there is no such run; the message lists those that there are.
         """
         from manta.runs.store import find_run
+        from manta.words import as_path
 
-        return cls.of(find_run(os.fspath(runs), os.fspath(run)))
+        return cls.of(find_run(os.fspath(runs), as_path(run)))
 
     @classmethod
     def of(cls, folder: RunFolder) -> Run:

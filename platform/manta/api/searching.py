@@ -64,7 +64,7 @@ def tune(
     place = os.fspath(runs)
     with reporting(progress) as reporter:
         request = StudyRequest(
-            space=space_path(space),
+            space=space_path(space, reporter.notify),
             recipe=experiment,
             runs=place,
             name=name,

@@ -50,8 +50,9 @@ class Study:
         """
         from manta.tuning.publish import refresh_study
         from manta.tuning.study.study import open_study
+        from manta.words import as_path
 
-        place, word = os.fspath(runs), os.fspath(study)
+        place, word = os.fspath(runs), as_path(study)
         record, summary = refresh_study(place, word)
         return cls(record.name, open_study(place, word).folder.url, record, summary)
 

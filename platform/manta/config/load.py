@@ -76,6 +76,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"no recipe at {path}; `manta list recipes` shows those that ship"
         ) from None
+    except IsADirectoryError:
+        raise ConfigError(
+            f"{path} is a folder, and no recipe; `manta list recipes` shows those that ship"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     except (yaml.YAMLError, ValueError) as error:

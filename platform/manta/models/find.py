@@ -12,15 +12,19 @@ from manta.data import open_dataset
 from manta.encoders import EncoderConfig, build, names
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import RunError
+from manta.files import Place
 from manta.models.restore import export, exported_encoder
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
-from manta.runs.store import find_run, load_experiment
+from manta.runs.store import find_run, is_run, load_experiment, places_of
 from manta.serving import ExportedEncoder, save_encoder
 from manta.tracking import Tracker, download_model
+from manta.words import choice
 
 TIMM = "timm:"
+OTHERS = ("models:/", TIMM)
+"""How words begin that are neither names of runs nor paths."""
 CHECKPOINT = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")
 
 
@@ -39,8 +43,8 @@ def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
     Raises:
         MantaError: there is no such model.
     """
-    if (Path(model) / DESCRIPTION).exists():
-        yield Path(model)
+    if (own := _saved(model, runs)) is not None:
+        yield own
         return
     with tempfile.TemporaryDirectory(prefix="manta-model-") as scratch:
         folder = Path(scratch)
@@ -50,6 +54,27 @@ def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
             yield _from_timm(model.removeprefix(TIMM), folder)
         else:
             yield _from_run(model, runs, folder)
+
+
+def choice_of_model(model: str, runs: str) -> str | None:
+    """Return a line on which is meant where a run and a folder here have a name; else None."""
+    if model.startswith(OTHERS):
+        return None
+    return choice(model, places_of(runs, model), "run", _is_model)
+
+
+def _is_model(place: str) -> bool:
+    return (Place.of(place) / DESCRIPTION).exists() or is_run(place)
+
+
+def _saved(model: str, runs: str) -> Path | None:
+    """Return the folder of a saved encoder, if that is what the word means."""
+    if model.startswith(OTHERS):
+        return None
+    likely = next((place for place in places_of(runs, model) if _is_model(place)), model)
+    place = Place.of(likely)
+    is_saved = place.is_local and (place / DESCRIPTION).exists()
+    return Path(place.url) if is_saved else None
 
 
 def _from_run(model: str, runs: str, folder: Path) -> Path:
@@ -104,7 +129,7 @@ def run_folder(model: str, runs: str) -> RunFolder | None:
     Raises:
         RunError: there is no such run.
     """
-    if model.startswith(("models:/", TIMM)) or (Path(model) / DESCRIPTION).exists():
+    if model.startswith(OTHERS) or _saved(model, runs) is not None:
         return None
     return find_run(runs, _run_part(model))
 

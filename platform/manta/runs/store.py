@@ -18,6 +18,7 @@ from manta.evaluators import EVALUATORS
 from manta.objectives import OBJECTIVES
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
+from manta.words import places
 
 Notify = Callable[[str], None]
 
@@ -28,15 +29,26 @@ def default_store(runs: str) -> str:
     return folder.url if folder.is_local else os.path.abspath("manta-runs")
 
 
+def places_of(runs: str, name: str) -> list[str]:
+    """Return where the run or study that `name` means may lie, the likelier place first."""
+    return places(name, f"{runs.rstrip('/') or '/'}/{name}")
+
+
+def is_run(place: str) -> bool:
+    """Return whether a run lies at a path or URL."""
+    folder = RunFolder(place)
+    return folder.exists("run.json") and folder.exists("experiment.yaml")
+
+
 def find_run(runs: str, name: str) -> RunFolder:
-    """Return the run of this name in `runs`, or the run whose folder is `name`.
+    """Return the run of this name in `runs`, or the run whose folder is `name`; `manta.words`.
 
     Raises:
         RunError: there is no such run; the message lists the existing ones.
     """
-    for candidate in (RunFolder(f"{runs.rstrip('/')}/{name}"), RunFolder(name)):
-        if candidate.exists("run.json") and candidate.exists("experiment.yaml"):
-            return candidate
+    for place in places_of(runs, name):
+        if is_run(place):
+            return RunFolder(place)
     entries = {entry: RunFolder(f"{runs}/{entry}") for entry in RunFolder(runs).list()}
     there = [
         f"{entry} ({status(folder)})"

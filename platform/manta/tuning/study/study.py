@@ -17,7 +17,7 @@ from manta.data import IngestProgress
 from manta.errors import ConfigError, RunError
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.folder import RunFolder
-from manta.runs.store import Notify, require_components
+from manta.runs.store import Notify, places_of, require_components
 from manta.secrets import is_masked, without_secrets
 from manta.tuning.space.read import Space, parse_space
 from manta.tuning.study.metrics import StudyMetric, metrics_for
@@ -157,7 +157,7 @@ def open_study(runs: str, name: str) -> StoredStudy:
     Raises:
         RunError: there is none of that name.
     """
-    for folder in (RunFolder(f"{runs.rstrip('/')}/{name}"), RunFolder(name)):
+    for folder in map(RunFolder, places_of(runs, name)):
         if folder.exists(STUDY):
             break
     else:
