@@ -7,17 +7,19 @@ for batch in stream(manifest, plan, size=32, stop_step=10 * plan.steps_per_epoch
     batch.images, batch.index
 """
 
+from manta.data._ingest_job import IngestProgress
 from manta.data._shards import Limits
 from manta.data.arrays import RowIndexes
 from manta.data.cache import DecodedCache
 from manta.data.decode import BadImage, decode, optional_formats, verify
 from manta.data.holdout import Holdout, Split
-from manta.data.ingest import IngestProgress, IngestReport, ingest, prepare, prepared
+from manta.data.ingest import IngestReport, ingest, prepare, prepared, survey
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
 from manta.data.plan import Plan, Segment
-from manta.data.sources import SOURCES, Sample, Source, open_source
+from manta.data.sources import SOURCES, Sample, Source, SourceOptions, open_source
 from manta.data.splits import LabelledBatch, read_split
 from manta.data.stream import RankBatch, stream
+from manta.data.understanding import Understanding
 
 __all__ = [
     "SOURCES",
@@ -36,7 +38,9 @@ __all__ = [
     "Segment",
     "Shard",
     "Source",
+    "SourceOptions",
     "Split",
+    "Understanding",
     "decode",
     "ingest",
     "is_dataset",
@@ -47,5 +51,6 @@ __all__ = [
     "prepared",
     "read_split",
     "stream",
+    "survey",
     "verify",
 ]

@@ -21,9 +21,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from manta.data._label_column import count_labels, with_stored_labels
 from manta.data.decode import BadImage, portable, shrink, verify
+from manta.data.labels import as_text, within
 from manta.data.manifest import SIZE_EDGES, Shard
 from manta.data.sources import Sample, Source
+from manta.data.sources._names import shown
 from manta.errors import DataError
 from manta.files import Place
 
@@ -38,7 +41,7 @@ _PARCEL = pa.schema(
     {
         "bytes": pa.large_binary(),
         "path": pa.string(),
-        "label": pa.int64(),
+        "label": pa.string(),
         "reason": pa.string(),
         "short": pa.int32(),
         "moments": pa.list_(pa.float64()),
@@ -75,7 +78,7 @@ class Written:
         first: index of its first row in the dataset.
         unit, taken: the position in the source after this shard: everything up to and including
             the first `taken` samples of unit number `unit` is in this shard or an earlier one.
-        labelled: rows that have a label.
+        labels: number of rows that have each label, as text.
         bad: `[path, reason]` of each quarantined image.
         sizes: histogram of shorter sides, by the bins of `SIZE_EDGES`.
         moments: sums over `moment_rows` images of the channels' means, then of their mean squares.
@@ -86,7 +89,7 @@ class Written:
     first: int
     unit: int
     taken: int
-    labelled: int
+    labels: dict[str, int]
     bad: list[list[str]]
     sizes: list[int]
     moments: list[float]
@@ -97,8 +100,11 @@ class Written:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def from_json(cls, text: bytes) -> Written:
+    def from_json(cls, text: bytes) -> Written | None:
+        """Return the record that a file holds; None if an earlier version wrote it."""
         content = json.loads(text)
+        if "labels" not in content:
+            return None
         return cls(shard=Shard(**content.pop("shard")), **content)
 
 
@@ -116,9 +122,11 @@ def list_units(source: Source, skip: int) -> Iterator[dict[str, Any]]:
 
 
 def read_unit(
-    source: Source, number: int, unit: Any, limits: Limits, skip: int
+    source: Source, number: int, unit: Any, limits: Limits, skip: int, declared: int | None = None
 ) -> Iterator[pa.Table]:
     """Yield one table per parcel of a unit, leaving out the unit's first `skip` samples.
+
+    `declared` is the number of classes that the source declares, or None.
 
     Its columns are `unit`, `taken` (samples of the unit so far), `good`, `bad`, `size` (bytes) and
     `parcel`.
@@ -132,6 +140,9 @@ def read_unit(
         if taken <= skip:
             continue
         row = _verified(sample, limits, want_moments=moments < _MOMENT_ROWS)
+        if source.options.labels != "none":
+            label = sample.label
+            row["label"] = as_text(label) if declared is None else within(label, declared)
         moments += row["moments"] is not None
         size += len(row["bytes"] or b"")
         rows.append(row)
@@ -144,7 +155,7 @@ def read_unit(
 
 def _verified(sample: Sample, limits: Limits, *, want_moments: bool) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(_PARCEL.names)
-    row |= {"path": sample.path, "label": sample.label}
+    row |= {"path": shown(sample.path)}
     if sample.data is None:
         return row | {"reason": sample.reason or "cannot be read"}
     try:
@@ -217,9 +228,9 @@ def write_shard(
     ).combine_chunks()
     last_block, last_row = parcels[-1]
     end = blocks[last_block].slice(last_row, 1).to_pylist()[0]
-    is_good = pa.compute.is_null(table["reason"])
-    bad = table.filter(pa.compute.invert(is_good)).select(["path", "reason"]).to_pylist()
-    good = table.filter(is_good)
+    good, bad = _divided(table)
+    labels = count_labels(good)
+    good = with_stored_labels(good, labels)
     name = f"shard-{number:05d}.parquet"
     groups, size = _write_parquet(out / name, good, first, limits)
     moments = [row for row in good["moments"].to_pylist() if row is not None]
@@ -229,7 +240,7 @@ def write_shard(
         first=first,
         unit=int(end["unit"]),
         taken=int(end["taken"]),
-        labelled=good.num_rows - int(good["label"].null_count),
+        labels=labels,
         bad=[[row["path"], row["reason"]] for row in bad],
         sizes=np.bincount(short, minlength=len(SIZE_EDGES)).tolist(),
         moments=np.sum(np.array(moments).reshape(-1, 6), axis=0).tolist(),
@@ -240,6 +251,23 @@ def write_shard(
     # between the two writes only costs writing this shard again.
     (out / "progress" / f"{number:05d}.json").write(written.to_json())
     return written
+
+
+def survey(block: pa.Table) -> list[dict[str, Any]]:
+    """Return what a dry run counts of each parcel in a block: good rows, labels, bad images."""
+    counted = []
+    for row in range(block.num_rows):
+        buffer = block.column("parcel")[row].as_buffer()
+        good, bad = _divided(pa.ipc.open_stream(buffer).read_all())
+        counted.append({"good": good.num_rows, "labels": count_labels(good), "bad": bad})
+    return counted
+
+
+def _divided(table: pa.Table) -> tuple[pa.Table, list[dict[str, str]]]:
+    """Return the good rows of a parcel, and path and reason of the bad ones."""
+    is_good = pa.compute.is_null(table["reason"])
+    bad = table.filter(pa.compute.invert(is_good)).select(["path", "reason"]).to_pylist()
+    return table.filter(is_good), bad
 
 
 def _write_parquet(

@@ -13,32 +13,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import ray
 
-from manta.data import _shards
+from manta.data._ingest_job import IngestJob, IngestProgress
 from manta.data._shards import Limits, Written
-from manta.data.engine import cluster_cpus, generate, require_cpu
 from manta.data.manifest import FILE, SIZE_EDGES, Manifest, is_dataset, open_dataset
-from manta.data.sources import Source, open_source
+from manta.data.sources import Source, SourceOptions, open_source
+from manta.data.stream import Executor
+from manta.data.understanding import Understanding, by_reason, classes_of, understand
 from manta.errors import DataError
 from manta.failures import one_line_errors
 from manta.files import Place
-
-IngestProgress = Callable[[int, int], None]
-"""Callback that takes the number of rows written and of images quarantined so far."""
-_WRITES_AT_ONCE = 4
-"""Shards being written, at most: each holds its images in memory while it is written."""
-_LIST_CPUS = _WRITE_CPUS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +41,7 @@ class IngestReport:
     Attributes:
         resumed_rows: rows that an interrupted ingest had already written; all rows if the dataset
             was complete.
+        understood: what was understood of the source; None for a dataset of an earlier version.
     """
 
     location: str
@@ -57,36 +51,42 @@ class IngestReport:
     digest: str
     seconds: float
     resumed_rows: int
+    understood: Understanding | None = None
 
 
 def ingest(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    options: SourceOptions | None = None,
     max_side: int | None = 512,
     limits: Limits | None = None,
     progress: IngestProgress | None = None,
+    executor: Executor = "ray",
 ) -> IngestReport:
     """Write the dataset `out` from `source`, or finish an interrupted ingest of it.
 
     Args:
+        options: how the source is to be read where its layout leaves that open.
         max_side: larger images are stored as JPEG (quality 95) with this shorter side; None keeps
             every byte.
         limits: bounds of shards and row groups; the argument `max_side` overrides its own.
         progress: called with rows and quarantined images so far.
+        executor: "local" reads and writes in this process, one file after the other.
 
     Raises:
         DataError: the source cannot be read, every image in it is bad, or `out` holds something
             else.
     """
     began = time.monotonic()
-    place, adapter = Place.of(out), open_source(source)
+    place, adapter = Place.of(out), open_source(source, options)
     bounds = Limits(**(asdict(limits or Limits()) | {"max_side": max_side}))
     identity = {
         "source": adapter.place.url,
         "kind": adapter.kind,
         "state": _state(adapter),
         "limits": asdict(bounds),
+        "options": asdict(adapter.options),
     }
     if is_dataset(place.url):
         finished = open_dataset(place.url)
@@ -97,123 +97,70 @@ def ingest(
     if progress and done:
         progress(resumed, sum(len(item.bad) for item in done))
     with one_line_errors(f"the ingest of {adapter.place.url}"):
-        done += _Job(adapter, place, bounds, done, progress).run()
+        done += IngestJob(adapter, bounds, executor, progress).write(place, done)
     manifest = _finish(place, adapter, identity, done)
     return _report(manifest, began, resumed)
+
+
+def survey(
+    source: str | os.PathLike[str],
+    *,
+    options: SourceOptions | None = None,
+    progress: IngestProgress | None = None,
+    executor: Executor = "ray",
+) -> Understanding:
+    """Return what an ingest would understand of a source, reading all of it and writing nothing.
+
+    Raises:
+        DataError: as `ingest`.
+    """
+    adapter = open_source(source, options)
+    with one_line_errors(f"the survey of {adapter.place.url}"):
+        counted = IngestJob(adapter, Limits(), executor, progress).survey()
+    _refuse_empty(adapter, counted.rows, counted.bad, counted.example)
+    numbering, names = classes_of(adapter, counted.labels)
+    return understand(adapter, counted.rows, numbering, names, dict(counted.bad))
 
 
 def prepare(
     source: str | os.PathLike[str],
     cache_dir: str | os.PathLike[str],
     progress: IngestProgress | None = None,
+    *,
+    options: SourceOptions | None = None,
 ) -> str:
     """Return the location of the dataset for `source`, ingesting it under `cache_dir` if needed.
 
     A `source` that is a dataset already is its own location.
     """
-    location = prepared(source, cache_dir)
-    return (
-        location if is_dataset(location) else ingest(source, location, progress=progress).location
-    )
+    location = prepared(source, cache_dir, options=options)
+    if is_dataset(location):
+        return location
+    return ingest(source, location, options=options, progress=progress).location
 
 
-def prepared(source: str | os.PathLike[str], cache_dir: str | os.PathLike[str]) -> str:
+def prepared(
+    source: str | os.PathLike[str],
+    cache_dir: str | os.PathLike[str],
+    *,
+    options: SourceOptions | None = None,
+) -> str:
     """Return the location at which `prepare` puts the dataset, whether or not it exists yet.
 
-    The folder's name contains a hash of the source's URL and of its state (`Source.identity`), so
-    that a changed source is ingested again.
+    The folder's name contains a hash of the source's URL, of its state (`Source.identity`) and of
+    the options, so that a changed source is ingested again.
     """
     text = os.fspath(source)
     if is_dataset(text):
         return Place.of(text).url
-    adapter = open_source(text)
-    mark = hashlib.sha256(f"{adapter.place.url}\n{_state(adapter)}".encode()).hexdigest()[:12]
+    adapter = open_source(text, options)
+    told = "" if adapter.options == SourceOptions() else f"\n{asdict(adapter.options)}"
+    key = f"{adapter.place.url}\n{_state(adapter)}{told}"
+    mark = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
     stem = "".join(
         letter if letter.isalnum() or letter in "-_" else "-" for letter in adapter.place.name
     ).strip("-")
-    return (Place.of(cache_dir) / f"{stem or adapter.kind}-{mark}.manta").url
-
-
-@dataclass
-class _Job:
-    """One attempt at an ingest, which skips what earlier attempts have committed."""
-
-    source: Source
-    out: Place
-    limits: Limits
-    done: list[Written]
-    progress: IngestProgress | None
-    # `(block, row of the block)` of the parcels that are not in a shard yet.
-    waiting: list[tuple[Any, int]] = field(default_factory=list)
-    writes: deque[Any] = field(default_factory=deque)
-    rows: int = 0
-    size: int = 0
-
-    @property
-    def read_cpus(self) -> float:
-        """Return the CPUs of a read task: one, or half of one where nothing else would fit."""
-        return 1.0 if cluster_cpus() >= 2 else 0.5
-
-    def run(self) -> list[Written]:
-        """Write the shards that are missing; return their records in order."""
-        require_cpu(self.read_cpus)
-        number = len(self.done)
-        first = self.done[-1].first + self.done[-1].shard.rows if self.done else 0
-        good, bad = first, sum(len(item.bad) for item in self.done)
-        # A task reads the counts of a block: fetching it would bring the images to the driver.
-        ask = ray.remote(num_cpus=0)(_shards.facts)
-        written: list[Written] = []
-        for ref in self._blocks():
-            for row, parcel in enumerate(ray.get(ask.remote(ref))):
-                rows, size = self.rows + parcel["good"], self.size + parcel["size"]
-                if self.waiting and (
-                    rows > self.limits.shard_rows or size > self.limits.shard_bytes
-                ):
-                    first += self._write(number, first)
-                    number += 1
-                self.waiting.append((ref, row))
-                self.rows += parcel["good"]
-                self.size += parcel["size"]
-                good, bad = good + parcel["good"], bad + parcel["bad"]
-            while len(self.writes) > _WRITES_AT_ONCE:
-                written.append(ray.get(self.writes.popleft()))
-            if self.progress:
-                self.progress(good, bad)
-        if self.waiting:
-            self._write(number, first)
-        return written + [ray.get(ref) for ref in self.writes]
-
-    def _blocks(self) -> Iterator[Any]:
-        source, limits = self.source, self.limits
-        unit, taken = (self.done[-1].unit, self.done[-1].taken) if self.done else (0, 0)
-
-        # Listing resumes at the unit in which the last shard ended, and reading after the samples
-        # of it that are in that shard.
-        def listed(_: Any) -> Iterator[Any]:
-            yield from _shards.list_units(source, unit)
-
-        def read(batch: dict[str, Any]) -> Iterator[Any]:
-            for number, packed in zip(batch["number"].tolist(), batch["unit"], strict=True):
-                skip = taken if number == unit else 0
-                yield from _shards.read_unit(source, number, pickle.loads(packed), limits, skip)
-
-        units = generate([{"start": unit}], listed, block_bytes=1, cpus=_LIST_CPUS, tasks=1)
-        parcels = units.map_batches(read, batch_size=None, num_cpus=self.read_cpus)
-        # Listing and reading request different numbers of CPUs, which keeps Ray Data from fusing
-        # them: everything would then be read in the single task that lists.
-        for bundle in parcels.iter_internal_ref_bundles():
-            for entry in bundle.blocks:
-                yield entry.ref
-
-    def _write(self, number: int, first: int) -> int:
-        """Start writing the waiting parcels as a shard; return its number of rows."""
-        refs = list(dict.fromkeys(ref for ref, _ in self.waiting))
-        places = {ref: position for position, ref in enumerate(refs)}
-        parcels = [(places[ref], row) for ref, row in self.waiting]
-        write = ray.remote(num_cpus=_WRITE_CPUS)(_shards.write_shard)
-        self.writes.append(write.remote(self.out, number, first, parcels, self.limits, *refs))
-        rows, self.rows, self.size, self.waiting = self.rows, 0, 0, []
-        return rows
+    return (Place.of(cache_dir) / f"{stem[:60] or adapter.kind}-{mark}.manta").url
 
 
 def _state(source: Source) -> str:
@@ -230,8 +177,9 @@ def _refuse_other(out: Place, theirs: dict[str, Any], ours: dict[str, Any]) -> N
         ("source", "another source"),
         ("kind", "another kind"),
         ("limits", "other limits"),
+        ("options", "other options"),
     ):
-        if theirs.get(key) != ours[key]:
+        if theirs.get(key, asdict(SourceOptions())) != ours[key]:
             raise DataError(
                 f"{out.url} holds {what} ({theirs.get(key)}, not {ours[key]}); give another "
                 "folder or remove it"
@@ -263,7 +211,10 @@ def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
     present = {name for name, _ in (out / "progress").entries()}
     done: list[Written] = []
     while (name := f"{len(done):05d}.json") in present:
-        done.append(Written.from_json((out / "progress" / name).read()))
+        record = Written.from_json((out / "progress" / name).read())
+        if record is None:
+            break  # of an earlier version: this shard and what follows are written again
+        done.append(record)
     return done
 
 
@@ -278,21 +229,18 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
     )
     with (out / "quarantine.parquet").writing() as file:
         pq.write_table(table, file)
-    if rows == 0:
-        example = f", as in {bad[0][0]}: {bad[0][1]}" if bad else ""
-        raise DataError(
-            f"none of the {len(bad)} files of {source.place.url} is an image that can be read"
-            f"{example}"
-        )
+    reasons = by_reason(reason for _, reason in bad)
+    _refuse_empty(source, rows, reasons, bad[0] if bad else None)
+    counts = sum((Counter(item.labels) for item in done), Counter[str]())
+    numbering, names = classes_of(source, counts)
     moment_rows = sum(item.moment_rows for item in done)
     sums = np.sum([item.moments for item in done], axis=0) / moment_rows
     mean, std = sums[:3], np.sqrt(np.maximum(sums[3:] - sums[:3] ** 2, 0.0))
-    labelled = sum(item.labelled for item in done) == rows
     manifest = Manifest(
         location=out.url,
         rows=rows,
-        labelled=labelled,
-        classes=source.classes() if labelled else None,
+        labelled=sum(numbering.rows) > 0,
+        classes=names,
         shards=[item.shard for item in done if item.shard.rows],
         sizes={
             "edges": list(SIZE_EDGES),
@@ -307,12 +255,39 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
         digest=hashlib.sha256("".join(item.digest for item in done).encode()).hexdigest(),
         bytes=sum(item.shard.bytes for item in done),
         options=identity,
+        values=_stored_values(numbering.values, counts),
+        labelled_rows=sum(numbering.rows),
+        understood=understand(source, rows, numbering, names, dict(reasons)).to_json(),
     )
     (out / FILE).write(manifest.to_json().encode())
     # After the manifest: a kill in between leaves some needless files, not a dataset to redo.
     (out / "progress").remove()
     out.sweep()
     return manifest
+
+
+def _stored_values(values: list[str] | None, counts: Counter[str]) -> list[str] | None:
+    """Return the labels as they are stored by class number; None where they are these numbers."""
+    if values is None:
+        return None
+    are_numbers = values == [str(number) for number in range(len(values))]
+    return None if are_numbers and counts.keys() <= set(values) else values
+
+
+def _refuse_empty(
+    source: Source, rows: int, reasons: Mapping[str, int], example: Sequence[str] | None
+) -> None:
+    """Check that a source has an image.
+
+    Raises:
+        DataError: none of its files can be read.
+    """
+    if rows == 0:
+        shown = f", as in {example[0]}: {example[1]}" if example else ""
+        raise DataError(
+            f"none of the {sum(reasons.values())} files of {source.place.url} is an image that "
+            f"can be read{shown}"
+        )
 
 
 def _report(manifest: Manifest, began: float, resumed: int) -> IngestReport:
@@ -324,4 +299,5 @@ def _report(manifest: Manifest, began: float, resumed: int) -> IngestReport:
         digest=manifest.digest,
         seconds=time.monotonic() - began,
         resumed_rows=resumed,
+        understood=Understanding(**manifest.understood) if manifest.understood else None,
     )

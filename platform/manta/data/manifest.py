@@ -16,6 +16,8 @@ from manta.files import Place
 
 VERSION = 1
 FILE = "manifest.json"
+_LATER = frozenset(("values", "labelled_rows", "understood"))
+"""Fields that datasets of earlier versions lack."""
 SIZE_EDGES = (1, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096)
 """Lower edges in pixels of the histogram of shorter sides; the last bin has no upper edge."""
 
@@ -42,8 +44,8 @@ class Manifest:
 
     Attributes:
         location: path or URL of the dataset; not stored in the file, so that it can be moved.
-        labelled: every row has a label.
-        classes: names of the labels, or None.
+        labelled: some rows have a label.
+        classes: names of the classes by number, or None.
         sizes: histogram of the shorter sides: `{"edges": [...], "counts": [...]}`, with
             `SIZE_EDGES`.
         mean, std: per channel in [0, 1], over `moment_rows` rows spread over the data; every image
@@ -53,6 +55,11 @@ class Manifest:
         digest: SHA-256 of bytes, paths and labels of all rows in order.
         bytes: size of the encoded images.
         options: source, state and limits of the ingest.
+        values: labels as they are stored, as text, by class number; None: a stored label is its
+            class number.
+        labelled_rows: number of rows with a label; None in datasets of earlier versions, where a
+            dataset has labels if every row has one.
+        understood: what the ingest understood: `manta.data.understanding.Understanding`.
     """
 
     location: str
@@ -71,6 +78,9 @@ class Manifest:
     bytes: int
     version: int = VERSION
     options: dict[str, Any] = field(default_factory=dict)
+    values: list[str] | None = None
+    labelled_rows: int | None = None
+    understood: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         content = asdict(self)
@@ -89,6 +99,16 @@ class Manifest:
     def shard_starts(self) -> npt.NDArray[np.int64]:
         """Return the first row group of each of `S` shards, then their number: `[S + 1]`."""
         return np.cumsum([0, *(len(shard.row_groups) for shard in self.shards)], dtype=np.int64)
+
+    @cached_property
+    def _number_of(self) -> dict[str, int]:
+        return {value: number for number, value in enumerate(self.values or ())}
+
+    def class_numbers(self, stored: list[Any]) -> list[int | None]:
+        """Return the class number of each label as it is stored; None where there is none."""
+        if self.values is None:
+            return stored
+        return [None if label is None else self._number_of.get(str(label)) for label in stored]
 
     def find_group(self, group: int) -> tuple[str, int]:
         """Return `(path of the shard, row group in it)` of a row group of the whole dataset."""
@@ -114,8 +134,9 @@ def open_dataset(location: str | os.PathLike[str]) -> Manifest:
     if not isinstance(content, dict) or content.get("version") != VERSION:
         raise DataError(f"{place.url}/{FILE} is not of version {VERSION}; ingest again")
     names = {item.name for item in fields(Manifest)} - {"location"}
-    if missing := names - content.keys():
+    if missing := names - _LATER - content.keys():
         raise DataError(f"{place.url}/{FILE} lacks {', '.join(sorted(missing))}; ingest again")
+    names &= content.keys()
     shards = [Shard(**shard) for shard in content.pop("shards")]
     return Manifest(
         location=place.url, shards=shards, **{key: content[key] for key in names - {"shards"}}

@@ -71,15 +71,17 @@ def read_rows(
     def fetch(group: int, places: RowIndexes) -> None:
         path, number = manifest.find_group(group)
         offsets = indexes[places] - manifest.group_starts[group]
-        table = _read_group(manifest.location, manifest.digest, path, number, columns).take(
-            pa.array(offsets)
-        )
+        table = _read_group(manifest.location, manifest.digest, path, number, columns)
+        if not table.column_names:
+            return  # labels alone, in a shard of which no row has one
+        table = table.take(pa.array(offsets))
         if images:
             column = table["image"].combine_chunks().field("bytes")
             for place, value in zip(places.tolist(), column.to_pylist(), strict=True):
                 data[place] = value
-        if "label" in columns:
-            for place, value in zip(places.tolist(), table["label"].to_pylist(), strict=True):
+        if "label" in table.column_names:
+            classes = manifest.class_numbers(table["label"].to_pylist())
+            for place, value in zip(places.tolist(), classes, strict=True):
                 numbers[place] = value
         if paths:
             column = table["image"].combine_chunks().field("path")

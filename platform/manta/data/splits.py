@@ -30,7 +30,7 @@ class LabelledBatch:
     Attributes:
         images: `[b, 3, size, size]` uint8, contiguous, in memory that the caller may change.
         index: row numbers `[b]` int64.
-        labels: `[b]` int64; None if the data have no labels.
+        labels: `[b]` int64, -1 for a row without one; None if the data have no labels.
     """
 
     images: Tensor
@@ -73,7 +73,7 @@ def read_split(
     def read(cut: dict[str, Any]) -> Iterator[tuple[RowIndexes, Images, RowIndexes | None]]:
         rows = mine[int(cut["first"]) : int(cut["stop"])]
         encoded = read_rows(manifest, rows, labels=True)
-        labels = None if encoded.labels is None else np.array(encoded.labels, dtype=np.int64)
+        labels = _as_array(encoded.labels)
         part = min(_BATCH_ROWS, rows_per_part(size))
         for start in range(0, len(rows), part):
             here = slice(start, start + part)
@@ -100,6 +100,12 @@ def read_split(
                 yield _labelled(rows, images, _blocks.unpack_labels(block, row))
 
     return Prefetched(remote if executor == "ray" and cuts else local, depth=2)
+
+
+def _as_array(labels: list[int | None] | None) -> RowIndexes | None:
+    if labels is None:
+        return None
+    return np.array([-1 if label is None else label for label in labels], dtype=np.int64)
 
 
 def _labelled(rows: RowIndexes, images: Images, labels: RowIndexes | None) -> LabelledBatch:

@@ -3,6 +3,13 @@
 A new adapter is one new file in this folder.
 """
 
-from manta.data.sources._base import SOURCES, Sample, Source, WorkUnit, open_source
+from manta.data.sources._base import (
+    SOURCES,
+    Sample,
+    Source,
+    SourceOptions,
+    WorkUnit,
+    open_source,
+)
 
-__all__ = ["SOURCES", "Sample", "Source", "WorkUnit", "open_source"]
+__all__ = ["SOURCES", "Sample", "Source", "SourceOptions", "WorkUnit", "open_source"]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
+from manta.data.sources._layout import ALL, TRAIN
 from manta.errors import DataError
 from manta.files import Place
 from manta.registry import Registry
 
 T = TypeVar("T")
+Label = int | float | str | None
+"""Label of a sample as it was found."""
 WorkUnit = Any
 """Work of one read task: a small picklable value that its own adapter understands."""
 
@@ -28,14 +32,31 @@ class Sample:
     Attributes:
         path: name of the sample for people; relative to the source where possible.
         data: encoded bytes; None if they could not be read.
-        label: number of its class, if it has one.
+        label: its label as it was found, if it has one: see `Source.classes`.
         reason: why the bytes could not be read.
     """
 
     path: str
     data: bytes | None
-    label: int | None = None
+    label: Label = None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What a user says about a location where its own layout leaves it open.
+
+    Attributes:
+        split: part to read: "train", "val", "test", "unlabelled" or "all"; None: the training part
+            where there are parts, else everything.
+        column: column of a table, or kind of an archive's member, that holds the images.
+        labels: column of the labels, "folders" (names of the first sub-folders) or "none"; None:
+            what the layout suggests.
+    """
+
+    split: str | None = None
+    column: str | None = None
+    labels: str | None = None
 
 
 class Source(ABC):
@@ -46,6 +67,7 @@ class Source(ABC):
     """
 
     kind: ClassVar[str]
+    options: SourceOptions = SourceOptions()
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -70,24 +92,64 @@ class Source(ABC):
         """
 
     def classes(self) -> list[str] | None:
-        """Return the names of the labels, or None."""
+        """Return the names of the labels if the source declares them.
+
+        A label is then a position in the list, and a number outside of it is none. Otherwise
+        labels are values of any kind, whose classes the ingest numbers: see `manta.data.labels`.
+        """
         return None
+
+    def parts(self) -> dict[str, list[str]]:
+        """Return the parts that the location divides into, with the names of each one's entries."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Return short lines on what was understood of the location, and what was left out."""
+        return []
 
     def identity(self) -> list[Any]:
         """Return values that change with the location's content and are cheap to find out."""
         return list(self.place.identity())
 
+    def chosen_part(self) -> str | None:
+        """Return the part to read; None where there are none, or all are read.
+
+        Raises:
+            DataError: there are parts, and none is the chosen one.
+        """
+        parts, chosen = self.parts(), self.options.split
+        if chosen == ALL or (not parts and chosen is None):
+            return None
+        if chosen is None:
+            chosen = next(iter(parts)) if len(parts) == 1 else TRAIN
+        if chosen in parts:
+            return chosen
+        listed = ", ".join(parts) or "none"
+        raise DataError(
+            f"{self.place.url} has no part {chosen!r} (its parts: {listed}); choose one "
+            "by data.split, or data.split=all"
+        )
+
 
 SOURCES: Registry[type[Source]] = Registry("sources", "manta.data.sources")
 
 
-def open_source(location: str | os.PathLike[str]) -> Source:
+def open_source(location: str | os.PathLike[str], options: SourceOptions | None = None) -> Source:
     """Return the adapter for a location.
+
+    Args:
+        options: how the user wants it read.
 
     Raises:
         DataError: the location does not exist, or no adapter can read it.
     """
-    text = os.fspath(location)
+    source = _adapter(os.fspath(location))
+    # Set, not passed: an adapter of a user's own may have a constructor of one argument.
+    source.options = options or SourceOptions()
+    return source
+
+
+def _adapter(text: str) -> Source:
     builtin = next(
         (cls for name, cls in SOURCES.items() if name == text and cls.claim(Place(text)) == 2), None
     )
@@ -115,15 +177,24 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
         yield chunk
 
 
-def read_files(files: Iterable[tuple[Place, str, int | None]]) -> Iterator[Sample]:
+def read_files(files: Iterable[tuple[Place, str, Label]]) -> Iterator[Sample]:
     """Yield samples of single image files, given as `(place, name, label)`."""
     for place, name, label in files:
         try:
+            if place.is_local and not stat.S_ISREG(os.stat(place.url).st_mode):
+                # Reading a pipe or a device could wait for ever.
+                yield Sample(name, None, label, _not_a_file(place))
+                continue
             yield Sample(name, place.read(), label)
         except (OSError, ValueError) as error:
             yield Sample(
                 name, None, label, f"cannot be read: {getattr(error, 'strerror', None) or error}"
             )
+
+
+def _not_a_file(place: Place) -> str:
+    is_folder = os.path.isdir(place.url)
+    return "a folder that cannot be entered" if is_folder else "a pipe, socket or device"
 
 
 def matching(place: Place, suffixes: tuple[str, ...]) -> list[Place]:

@@ -1,0 +1,107 @@
+"""Labels as people have them: which are none, and how the classes of the others are numbered.
+
+While data are ingested a label is kept as it was found. When all are known, their distinct values
+are numbered densely, so that ids of any size or words of any kind make classes 0, 1, 2, ...
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+MOST_CLASSES = 1_000_000
+"""Distinct labels from which on they tell rows apart, not classes."""
+_NONE = frozenset(("", "nan", "<na>", "null", "none"))
+_WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.0+")
+_BINARY = {"-1", "1"}
+
+
+def as_text(label: Any) -> str | None:
+    """Return a label as the text by which it is compared, or None if it stands for no label.
+
+    A float that is a whole number is its integer, so that `3`, `3.0` and "3" are one class.
+    """
+    if label is None:
+        return None
+    if hasattr(label, "item"):  # a NumPy number
+        label = label.item()
+    if isinstance(label, float):
+        if math.isnan(label):
+            return None
+        label = int(label) if label.is_integer() else label
+    text = str(label).strip()
+    if _WHOLE_FLOAT.fullmatch(text):
+        text = text.partition(".")[0]
+    return None if text.lower() in _NONE else text
+
+
+def within(label: Any, classes: int) -> str | None:
+    """Return a position among declared classes as text; None for any number outside of them."""
+    text = as_text(label)
+    number = whole_number(text) if text is not None else None
+    return text if number is not None and 0 <= number < classes else None
+
+
+def whole_number(text: str) -> int | None:
+    """Return the integer that a text is the usual form of: "7", not "07" or "7.0"."""
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()) or (len(digits) > 1 and digits[0] == "0"):
+        return None
+    return None if text == "-0" else int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbering:
+    """Classes of a dataset by their numbers.
+
+    Attributes:
+        values: labels as they were found, as text, by class number; None: there are no classes.
+        rows: number of rows of each class.
+        note: what was understood, if it is not what one would expect.
+    """
+
+    values: list[str] | None
+    rows: list[int]
+    note: str | None = None
+
+
+def number_classes(counts: Mapping[str, int]) -> Numbering:
+    """Return the classes for labels of which `counts` says how many rows have each.
+
+    Negative integers are none, as in many tables, unless -1 and 1 are the only labels. Values are
+    ordered as numbers if all are whole numbers, else as text. Fractions are measurements and no
+    classes.
+    """
+    numbers = {text: whole_number(text) for text in counts}
+    if set(counts) != _BINARY:
+        numbers = {text: n for text, n in numbers.items() if n is None or n >= 0}
+    if not numbers:
+        return Numbering(None, [])
+    if len(numbers) > MOST_CLASSES:
+        note = f"{len(numbers):,} different labels tell rows apart, not classes: not used"
+        return Numbering(None, [], note)
+    if all(_is_measurement(text) for text in numbers) and None in numbers.values():
+        example = next(text for text, n in numbers.items() if n is None)
+        return Numbering(None, [], f"labels such as {example} are measurements: not used")
+    if None in numbers.values():
+        values = sorted(numbers)
+    else:
+        values = sorted(numbers, key=lambda text: (numbers[text], text))
+    return Numbering(values, [counts[value] for value in values])
+
+
+def _is_measurement(text: str) -> bool:
+    """Return whether a text is a number in its usual form, with a fraction or without."""
+    try:
+        return math.isfinite(float(text)) and not (text[:1] == "0" and text[1:2].isdigit())
+    except ValueError:
+        return False
+
+
+def declared_classes(names: list[str], counts: Mapping[str, int]) -> Numbering:
+    """Return classes that a source has declared, with the rows of each."""
+    rows = [counts.get(str(number), 0) for number in range(len(names))]
+    return Numbering([str(number) for number in range(len(names))], rows)

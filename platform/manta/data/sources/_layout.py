@@ -1,0 +1,122 @@
+"""Names in folders that mean something: parts of a dataset, annotations, other programs' litter."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+from manta.files import Place
+
+_SUFFIXES = (
+    ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .ppm .pgm .pbm .pnm .jp2 "
+    ".j2k .ico .tga .pcx .heic .heif .avif .jxl .dds .mpo .sgi .qoi"
+)
+IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
+"""Endings of files that hold an image; `decode` says which of them can be read."""
+
+TRAIN, VALIDATION, TEST, UNLABELLED = "train", "val", "test", "unlabelled"
+ALL = "all"
+_PARTS = {
+    TRAIN: ("train", "training", "trn"),
+    VALIDATION: ("val", "valid", "validation", "dev"),
+    TEST: ("test", "testing", "tst"),
+    UNLABELLED: ("unlabeled", "unlabelled", "extra"),
+}
+_PART_OF_WORD = {word: part for part, words in _PARTS.items() for word in words}
+_PART = re.compile(
+    rf"({'|'.join(sorted(_PART_OF_WORD, key=len, reverse=True))})"
+    r"(?:[-_ ]?(?:set|data|images?|imgs?|split))?(?:[^a-z].*)?$"
+)
+
+_LITTER = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx", "@eadir"))
+_LITTER |= frozenset(("$recycle.bin", "system volume information", "lost+found", "__pycache__"))
+_IMAGES = frozenset(("image", "images", "img", "imgs", "jpegimages", "photos", "pictures", "rgb"))
+_ANNOTATION_NAMES = (
+    "mask masks label labels annotation annotations segmentation segmentations segmentationclass "
+    "segmentationobject gt groundtruth ground_truth imagesets bboxes depth trimaps"
+)
+_ANNOTATIONS = frozenset(_ANNOTATION_NAMES.split())
+_RUNS = "manta-runs"
+_OWN_PAIRS = (
+    ("run.json", "experiment.yaml"),
+    ("ingest.json", "progress"),
+    ("manifest.json", "quarantine.parquet"),
+)
+"""Files that no folder of anything else has together: of a run, an unfinished ingest, a dataset."""
+
+
+def split_of(name: str) -> str | None:
+    """Return the part of a dataset that a folder or file of this name holds, or None.
+
+    Returns:
+        "train", "val", "test" or "unlabelled", for names such as `train`, `val2017`,
+        `Testing`, `test_images`, `train-00000-of-00002.parquet`.
+    """
+    found = _PART.match(name.lower())
+    return _PART_OF_WORD[found[1]] if found else None
+
+
+def divide(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return names by the part of a dataset that they stand for, training first.
+
+    There are parts if two or more are named, or all names are of one; else the result is empty.
+    """
+    listed = list(names)
+    by_part: dict[str, list[str]] = {}
+    for name in listed:
+        if part := split_of(name):
+            by_part.setdefault(part, []).append(name)
+    is_whole = sum(map(len, by_part.values())) == len(listed)
+    if len(by_part) < 2 and not is_whole:
+        return {}
+    return {part: sorted(by_part[part]) for part in _PARTS if part in by_part}
+
+
+def is_litter(name: str) -> bool:
+    """Return whether other programs leave files or folders of this name in any folder."""
+    return name.lower() in _LITTER or name.startswith("._")
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file's name says that it is an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_own(folder: Place) -> bool:
+    """Return whether a folder holds Manta's own output: runs, a run, or a dataset."""
+    if folder.name == _RUNS or folder.suffix == ".manta":
+        return True
+    return folder.is_local and any(
+        (folder / one).exists() and (folder / other).exists() for one, other in _OWN_PAIRS
+    )
+
+
+def leads_up(folder: Place) -> bool:
+    """Return whether a local folder is a link to one of the folders that it lies in."""
+    if not folder.is_local:
+        return False
+    target, here = os.path.realpath(folder.url), os.path.realpath(folder.parent.url)
+    return here == target or here.startswith(target.rstrip("/") + "/")
+
+
+def image_folder(names: Iterable[str]) -> str | None:
+    """Return the one of sibling folders that holds images where all others annotate them."""
+    images = [name for name in names if name.lower() in _IMAGES]
+    others = [name for name in names if name not in images]
+    if len(images) == 1 and others and all(name.lower() in _ANNOTATIONS for name in others):
+        return images[0]
+    return None
+
+
+def looks_like_image(file: Place) -> bool:
+    """Return whether a file is an image by its name, or, if that says nothing, by its start."""
+    if file.suffix:
+        return is_image_name(file.name)
+    try:
+        with file.open() as handle:
+            start = handle.read(16)
+    except OSError:
+        return False
+    is_webp = bytes(start[:4]) == b"RIFF" and bytes(start[8:12]) == b"WEBP"
+    return is_webp or bytes(start).startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM"))

@@ -1,0 +1,114 @@
+"""What an ingest has understood of its source: rows, classes, parts, and what was left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from manta.data.labels import Numbering, declared_classes, number_classes
+from manta.data.sources import Source
+
+MOST_CLASSES = 10_000
+"""Classes whose rows a manifest lists."""
+_SHOWN_CLASSES, _SHOWN_REASONS = 6, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Understanding:
+    """What a source holds, as it was read.
+
+    Attributes:
+        rows: images that can be read.
+        labelled_rows: those of them that have a label.
+        class_count: number of classes.
+        classes: rows by the name of their class, for the first `MOST_CLASSES` classes.
+        parts: names of what belongs to each part of the dataset, by part.
+        split: part that was read; None: all there is.
+        set_aside: number of bad images by reason.
+        notes: what the source and the labels gave to say.
+    """
+
+    rows: int
+    labelled_rows: int = 0
+    class_count: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+    parts: dict[str, list[str]] = field(default_factory=dict)
+    split: str | None = None
+    set_aside: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data for a manifest."""
+        return asdict(self)
+
+    def lines(self) -> list[str]:
+        """Return a few lines for people."""
+        lines = [f"{self.rows:,} images, {self._labels()}"]
+        if len(self.parts) > 1:
+            lines.append(self._parts())
+        lines += self.notes
+        if self.set_aside:
+            total = sum(self.set_aside.values())
+            ranked = Counter(self.set_aside).most_common(_SHOWN_REASONS)
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in ranked)
+            more = ", ..." if len(self.set_aside) > len(ranked) else ""
+            lines.append(f"{total:,} set aside: {reasons}{more}")
+        return lines
+
+    def _labels(self) -> str:
+        if not self.class_count:
+            return "no labels"
+        shown = list(self.classes.items())[:_SHOWN_CLASSES]
+        names = ", ".join(f"{name} {rows:,}" for name, rows in shown)
+        more = ", ..." if self.class_count > len(shown) else ""
+        plural = "class" if self.class_count == 1 else "classes"
+        text = f"{self.class_count:,} {plural} ({names}{more})"
+        if self.labelled_rows < self.rows:
+            text += f", labels on {self.labelled_rows:,} of them"
+        return text
+
+    def _parts(self) -> str:
+        if self.split is None:
+            return f"parts {', '.join(self.parts)} read as one"
+        others = [part for part in self.parts if part != self.split]
+        return f"read {self.split}, left out {', '.join(others)}: data.split chooses"
+
+
+def understand(
+    source: Source, rows: int, labels: Numbering, names: list[str] | None, bad: dict[str, int]
+) -> Understanding:
+    """Return what was understood of a source whose rows have been read.
+
+    Args:
+        names: of the classes, by number.
+        bad: number of bad images by reason.
+    """
+    by_name = dict(zip(names or (), labels.rows, strict=True)) if names else {}
+    notes = [*source.notes(), *([labels.note] if labels.note else [])]
+    return Understanding(
+        rows=rows,
+        labelled_rows=sum(labels.rows),
+        class_count=len(by_name),
+        classes=dict(list(by_name.items())[:MOST_CLASSES]),
+        parts=source.parts(),
+        split=source.chosen_part(),
+        set_aside=bad,
+        notes=notes,
+    )
+
+
+def classes_of(source: Source, counts: Counter[str]) -> tuple[Numbering, list[str] | None]:
+    """Return the numbering of the labels that were found, and the names of the classes."""
+    declared = source.classes()
+    if declared is None:
+        numbering = number_classes(counts)
+        return numbering, numbering.values
+    numbering = declared_classes(declared, counts)
+    return numbering, declared if sum(numbering.rows) else None
+
+
+def by_reason(reasons: Iterable[str]) -> Counter[str]:
+    """Return how often each reason occurs, without the details behind its colon."""
+    return Counter(reason.partition(":")[0] for reason in reasons)
