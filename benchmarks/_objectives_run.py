@@ -205,7 +205,7 @@ def _measure(encoder: Any, experiment: Experiment, shared: CachedImages) -> dict
         device=torch.device("cpu"),
         read=shared.read,
     )
-    return {} if assessment is None else assessment.metrics(due_evaluators(limits))
+    return {} if assessment is None else assessment.measure(due_evaluators(limits)).metrics
 
 
 def _save(encoder: Any, experiment: Experiment, folder: Path) -> None:

@@ -220,7 +220,7 @@ def test_evaluators_of_encoders_read_the_rows_of_the_features() -> None:
     encoder = Flat().train()
     found = assessed(**{"": encoder, "random": Flat()})
     evaluators = [build(RankConfig()), Tries(EncoderEvaluatorConfig(name="tries"))]
-    metrics = found.metrics(evaluators)  # Flat refuses to be asked in training mode
+    metrics = found.measure(evaluators).metrics  # Flat refuses to be asked in training mode
     assert encoder.training
     seen = {"same": 1.0, "labels": 1.0, "drawn": 50.0, "bank": 300.0}
     assert {name: metrics[name] for name in seen} == seen

@@ -121,7 +121,8 @@ def train(
         out.print(experiment.to_yaml(), end="", markup=False, highlight=False)
         for key, value in plan.items():
             text = _when_known(key, plan) if value is None else value
-            text = "none" if text == {} else text
+            text = "; ".join(text) if isinstance(text, list) else text
+            text = text or "none" if isinstance(text, (str, dict)) else text
             out.print(f"# {key}: {text}", markup=False, highlight=False)
         return
     run = manta.train(
@@ -146,6 +147,6 @@ def command_started() -> float:
 
 def _when_known(key: str, plan: dict[str, Any]) -> str:
     """Return a text that says when a number that a dry run leaves open will be known."""
-    if key in ("rows", "steps", "steps_per_epoch"):
+    if key in ("rows", "steps", "steps_per_epoch", "evaluation"):
         return "known once the source is ingested (manta ingest)"
     return f"known once the run has {', '.join(plan['materials'].values())}"

@@ -44,6 +44,7 @@ def compare_models(
             model: stack.enter_context(model_folder(model, tracker, runs)) for model in models
         }
         session = EvaluationSession.start(data, bank, runs, observer or Observer())
+        session.check(chosen)
         session.observer.notify(f"evaluating {', '.join(models)}")
         results = {model: session.evaluate(folder, chosen) for model, folder in folders.items()}
     per_query = {model: counted(result.scores) for model, result in results.items()}

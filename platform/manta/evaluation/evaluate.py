@@ -19,7 +19,6 @@ from manta.data.read import read_rows
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import TrackingError
 from manta.evaluation.online import SAMPLES, THUMBNAIL
-from manta.evaluation.rows import SplitRows
 from manta.evaluation.session import (
     EvaluationResult,
     EvaluationSession,
@@ -75,6 +74,7 @@ def evaluate_model(
         names = [config.name for config in own] if evaluators is None else evaluators
         chosen = evaluators_named(names, own)
         session = EvaluationSession.start(data, bank, runs, observer, subject.evaluation)
+        session.check(chosen)
         observer.notify(f"evaluating {subject.name}")
         if (untrained := subject.folders.get(UNTRAINED)) is not None:
             session.recalibrate_batchnorm(untrained)
@@ -88,14 +88,14 @@ def evaluate_model(
             "digest": session.queries.manifest.digest,
             **_numbers(results),
             **_conditions(chosen, results[""]),
-            "note": _note(data, bank, results[""]),
+            "note": _note(data, bank, results[""], session.classes.missing),
             "model": _model_facts(subject.folders[""]),
         }
         rows = _slug(data) if bank is None else f"{_slug(data)}-from-{_slug(bank)}"
         rows = "-".join(filter(None, [rows, preparation.name]))
         default = RunFolder(runs).url_of("evaluations", f"{_slug(subject.name)}-on-{rows}")
         folder = RunFolder(out or default)
-        _write(folder, statement, _samples(session.queries, results[""]))
+        _write(folder, statement, _samples(session, results[""]))
         _record(subject, statement, rows, folder, observer)
     return statement | {"page": folder.url_of(PAGE)}
 
@@ -116,6 +116,7 @@ def _numbers(results: Mapping[str, EvaluationResult]) -> dict[str, dict[str, Any
 
 def _conditions(chosen: Sequence[Evaluator[Any]], result: EvaluationResult) -> dict[str, Any]:
     """Return what was measured how, on how many rows, by which versions, and when."""
+    counts = result.features.label_counts
     ran = {one.config.name: one for one in chosen if one.config.name in result.by_evaluator}
     return {
         "evaluators": {
@@ -128,18 +129,34 @@ def _conditions(chosen: Sequence[Evaluator[Any]], result: EvaluationResult) -> d
         "skipped": result.skipped,
         "bank_rows": len(result.features.bank),
         "query_rows": len(result.features.queries),
-        "labelled": result.features.labelled,
+        "labelled": bool(counts.labelled_bank and counts.labelled_queries),
+        "labels": counts.labelled,
         "versions": {"manta": version("manta-ssl"), "torch": version("torch")},
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
 
 
-def _note(data: str, bank: str | None, result: EvaluationResult) -> str:
+def _note(
+    data: str, bank: str | None, result: EvaluationResult, missing: Sequence[str] = ()
+) -> str:
+    """Return what probes learnt from and were scored on.
+
+    Args:
+        missing: names of the queries' classes that the bank lacks.
+    """
     bank_rows = f"{len(result.features.bank):,} rows"
     queries = f"{len(result.features.queries):,}"
+    counts = result.features.label_counts
+    labels = f"; {counts.labelled}" if counts.labelled else ""
+    if missing and 0 < counts.strange_queries < counts.labelled_queries:
+        labels += f"; {counts.strange_queries:,} rows of classes that {bank} lacks count as wrong"
     if bank is None:
-        return f"probes learn from {bank_rows} of {data} and are scored on the other {queries}"
-    return f"probes learn from {bank_rows} of {bank} and are scored on {queries} rows of {data}"
+        words = f"probes learn from {bank_rows} of {data} and are scored on the other {queries}"
+    else:
+        words = (
+            f"probes learn from {bank_rows} of {bank} and are scored on {queries} rows of {data}"
+        )
+    return words + labels
 
 
 def _model_facts(folder: Path) -> dict[str, Any]:
@@ -151,8 +168,9 @@ def _model_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def _samples(queries: SplitRows, result: EvaluationResult) -> dict[str, Any] | None:
+def _samples(session: EvaluationSession, result: EvaluationResult) -> dict[str, Any] | None:
     """Return pictures, features and labels of some queries; None where they cannot be matched."""
+    queries = session.queries
     rows = queries.indexes
     if len(rows) != len(result.features.queries):
         # Some cannot be read any more, and which features are whose is not known here.
@@ -169,7 +187,7 @@ def _samples(queries: SplitRows, result: EvaluationResult) -> dict[str, Any] | N
         "thumbnails": pictures,
         "features": result.features.queries[places].numpy(),
         "labels": None if labels is None else labels[places].numpy(),
-        "classes": queries.manifest.classes,
+        "classes": session.classes.names,
     }
 
 

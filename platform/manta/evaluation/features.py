@@ -23,7 +23,7 @@ from manta.data import Manifest, RowIndexes
 from manta.data.read import decode_rows, read_labels, read_rows
 from manta.errors import DataError
 from manta.evaluation.augmented import VIEW_BATCH, Augment, augmentation, chosen_rows, embed_views
-from manta.evaluation.rows import SplitRows, decoded, read_alone
+from manta.evaluation.rows import SplitRows, decoded, labels_tensor, most_classes, read_alone
 from manta.evaluators import EncoderAccess, Features
 from manta.files import Place
 from manta.serving import ExportedEncoder
@@ -79,7 +79,12 @@ class FeatureStore:
         if views is not None:
             augmented = self._views(weights, exported, queries, of_queries.index, views)
         return Features(
-            of_bank.vectors, of_queries.vectors, of_bank.labels, of_queries.labels, augmented
+            of_bank.vectors,
+            of_queries.vectors,
+            None if of_bank.labels is None else bank.class_of(of_bank.labels),
+            None if of_queries.labels is None else queries.class_of(of_queries.labels),
+            augmented,
+            most_classes(bank, queries),
         )
 
     def _both(
@@ -121,7 +126,7 @@ class FeatureStore:
         width = tables[0]["embedding"].type.list_size
         vectors = torch.from_numpy(np.concatenate(flat).reshape(-1, width))
         labels = read_labels(manifest, index)
-        return _Embedded(index, vectors, None if labels is None else torch.tensor(labels))
+        return _Embedded(index, vectors, None if labels is None else labels_tensor(labels))
 
     def _views(
         self,
@@ -169,7 +174,7 @@ class _Embedded:
     Attributes:
         index: `[N]` row numbers.
         vectors: `[N, D]`.
-        labels: `[N]`, or None.
+        labels: `[N]` as the data have them, -1 for none; None without labels.
     """
 
     index: RowIndexes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from typing import Any
@@ -19,10 +19,18 @@ from torch import Tensor
 from manta.config import EvaluationConfig
 from manta.data.stream import Executor
 from manta.encoders import Encoder
-from manta.errors import DataError
+from manta.errors import DataError, MantaError
 from manta.evaluation.augmented import Augment, chosen_rows, embed_views
-from manta.evaluation.rows import Reader, SplitRows, decoded, read_alone
-from manta.evaluators import EncoderAccess, Evaluator, Features, build, evaluate_all, means
+from manta.evaluation.rows import Reader, SplitRows, decoded, most_classes, read_alone
+from manta.evaluators import (
+    EncoderAccess,
+    Evaluator,
+    Features,
+    build,
+    evaluate_all,
+    means,
+    missing_input,
+)
 
 SAMPLES = 400
 """Held-out images kept for the report."""
@@ -31,6 +39,21 @@ THUMBNAIL = 64
 
 Parts = dict[str, list[Tensor]]
 """Tensors of one batch after the other, by what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What evaluators gave.
+
+    Attributes:
+        metrics: numbers; those of the encoder named "" have no prefix, those of others `<name>_`.
+        skipped: why an evaluator gave nothing, by its name: "needs labels", "failed: ...".
+        failures: what those raised that failed, by their names.
+    """
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +74,36 @@ class SplitFeatures:
     thumbnails: NDArray[np.uint8]
     sampled: NDArray[np.int64]
 
-    def metrics(self, evaluators: Iterable[Evaluator[Any]]) -> dict[str, float]:
+    def measure(self, evaluators: Iterable[Evaluator[Any]]) -> Measured:
         """Return every evaluator's numbers.
 
-        Those of the encoder named "" have no prefix, those of others `<name>_`.
+        One that raises costs its own numbers only: what was trained is not lost by it.
         """
-        chosen = list(evaluators)
-        metrics: dict[str, float] = {}
+        chosen, measured = list(evaluators), Measured()
         for name, features in self.features.items():
             prefix = f"{name}_" if name else ""
-            with evaluating(self.accesses[name].encoder):
-                scores = means(evaluate_all(chosen, features, self.accesses[name]))
-            metrics |= {f"{prefix}{key}": value for key, value in scores.items()}
-        return metrics
+            for evaluator in chosen:
+                metrics = self._scores_of(evaluator, name, features, measured)
+                measured.metrics.update({f"{prefix}{key}": one for key, one in metrics.items()})
+        return measured
+
+    def _scores_of(
+        self, evaluator: Evaluator[Any], name: str, features: Features, measured: Measured
+    ) -> dict[str, float]:
+        """Return an evaluator's numbers of one encoder; say in `measured` why there are none."""
+        access, about = self.accesses[name], evaluator.config.name
+        if (missing := missing_input(evaluator, features, access)) is not None:
+            measured.skipped[about] = f"needs {missing}"
+            return {}
+        try:
+            with evaluating(access.encoder):
+                return means(evaluate_all([evaluator], features, access))
+        except Exception as error:
+            words = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            is_told = isinstance(error, MantaError)
+            measured.skipped[about] = str(error) if is_told else f"failed: {words}"
+            measured.failures[about] = error
+            return {}
 
 
 @torch.no_grad()
@@ -113,6 +153,7 @@ def embed_splits(
             name: EncoderAccess(encoder, prepare, size, device, rows)
             for name, encoder in encoders.items()
         },
+        most_classes(bank, queries),
     )
 
 
@@ -182,7 +223,7 @@ class _Embedder:
                 parts[_key(name)].append(encoder.embed(prepared).float().cpu())
             parts["index"].append(batch.index)
             if batch.labels is not None:
-                parts["labels"].append(batch.labels)
+                parts["labels"].append(rows.class_of(batch.labels))
             parts["images"].append(_thumbnails(batch.images[:samples_left]))
             parts["sampled"].append(torch.arange(len(batch.index)) < samples_left)
             samples_left = max(samples_left - len(batch.index), 0)
@@ -215,7 +256,11 @@ def _gathered(parts: dict[str, Parts], world: int) -> dict[str, Parts]:
     }
 
 
-def _assembled(parts: dict[str, Parts], accesses: dict[str, EncoderAccess]) -> SplitFeatures:
+def _assembled(
+    parts: dict[str, Parts], accesses: dict[str, EncoderAccess], most: int
+) -> SplitFeatures:
+    """Return the features of all ranks; labels from `most` on are ids."""
+
     def joined(split: str, key: str) -> Tensor | None:
         tensors = parts[split].get(key)
         return torch.cat(tensors) if tensors else None
@@ -234,6 +279,7 @@ def _assembled(parts: dict[str, Parts], accesses: dict[str, EncoderAccess]) -> S
             joined("bank", "labels"),
             joined("queries", "labels"),
             joined("queries", _key(name, "views")),
+            most,
         )
     of_queries = {
         key: torch.cat(parts["queries"][key]).numpy() for key in ("index", "images", "sampled")

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from manta.errors import ConfigError, DataError
 from manta.evaluation.session import EvaluationSession, Observer
-from manta.evaluators import EVALUATORS, Evaluator, Features, build, counted, describe_metric
+from manta.evaluators import (
+    EVALUATORS,
+    Evaluator,
+    Features,
+    build,
+    counted,
+    describe_metric,
+    evaluate_all,
+)
 from manta.models.find import model_folder
 from manta.runs.store import default_store
 from manta.tracking import Evidence, ModelAnswers, Tracker, promote
@@ -78,6 +86,7 @@ def _evaluate(
                 f"{rows.manifest.source} has no labels, and a promotion compares accuracies; "
                 "give labelled data"
             )
+    session.check([evaluator])
     observer.notify(f"evaluating {' and '.join(models)}")
     correct: dict[str, Tensor] = {}
     bank_rows = 0
@@ -103,8 +112,8 @@ def _evaluator(metric: str) -> Evaluator[Any]:
 
 
 def _answers(evaluator: Evaluator[Any], features: Features, metric: str, model: str) -> Tensor:
-    """Return which queries are answered correctly, `[Q]`."""
-    correct = counted(evaluator.evaluate(features))
+    """Return which queries with a label are answered correctly, `[Q]`."""
+    correct = counted(evaluate_all([evaluator], features))
     if metric not in correct:
         has = ", ".join(correct) or "nothing, since features are not finite"
         raise ConfigError(

@@ -2,28 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
 from manta.data import Holdout, LabelledBatch, Manifest, RowIndexes, Split, read_split
+from manta.data.read import read_labels
 from manta.data.stream import Executor
-from manta.evaluators import LabelledImages
+from manta.evaluators import MOST_CLASSES, LabelledImages
+
+USUAL_CLASSES = 1_000
+"""Labels below this number are numbers of classes, however few rows there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitRows:
-    """Selection of rows: at most `limit` of a split."""
+    """Selection of rows: at most `limit` of a split.
+
+    Attributes:
+        classes: class by the dataset's own label, where the other split is of a dataset that
+            numbers them differently; None: labels are classes.
+    """
 
     manifest: Manifest
     holdout: Holdout
     split: Split
     limit: int
+    classes: NDArray[np.int64] | None = field(default=None, compare=False)
 
     @property
     def indexes(self) -> RowIndexes:
         """Return the numbers of the rows, ascending."""
         return self.holdout.sample(self.split, self.limit)
+
+    def class_of(self, labels: Tensor) -> Tensor:
+        """Return the classes `[N]` of the dataset's own labels `[N]`; below 0 stays."""
+        if self.classes is None:
+            return labels
+        known = torch.from_numpy(self.classes)
+        return torch.where(labels < 0, labels, known[labels.clamp_min(0)])
+
+    def read_labels(self) -> Tensor | None:
+        """Return the classes `[N]` of the rows, -1 for none; None where the data have no labels."""
+        labels = read_labels(self.manifest, self.indexes)
+        return None if labels is None else self.class_of(labels_tensor(labels))
+
+
+def labels_tensor(labels: Sequence[int | None]) -> Tensor:
+    """Return labels `[N]` as int64, -1 for none."""
+    return torch.tensor([-1 if one is None else one for one in labels], dtype=torch.int64)
+
+
+def most_classes(*splits: SplitRows) -> int:
+    """Return the number from which on a label is an id and no number of a class.
+
+    No dataset has more classes than rows, but for one that declares them, and a few rows of one
+    of the usual thousand.
+    """
+    data = {rows.manifest.digest: rows.manifest for rows in splits}.values()
+    rows, declared = sum(one.rows for one in data), max(len(one.classes or ()) for one in data)
+    return min(max(rows, declared, USUAL_CLASSES), MOST_CLASSES)
 
 
 class Reader(Protocol):
@@ -62,4 +105,5 @@ def read_alone(
     rows = splits[split]
     rows = rows if limit is None else replace(rows, limit=min(limit, rows.limit))
     for batch in read(rows, rank=0, world=1):
-        yield batch.images, batch.labels
+        labels = batch.labels
+        yield batch.images, None if labels is None else splits[split].class_of(labels)

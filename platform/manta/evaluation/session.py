@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from manta.cluster import connect
 from manta.config import EvaluationConfig
-from manta.data import Holdout, IngestProgress, Manifest, open_dataset, prepare
+from manta.data import Holdout, IngestProgress, open_dataset, prepare
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
+from manta.evaluation.classes import CommonClasses, class_names, common_classes
 from manta.evaluation.features import FeatureStore, encoder_access, readable_images
+from manta.evaluation.labels import count_labels, label_notes, lacking
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import (
     EVALUATORS,
@@ -21,6 +23,7 @@ from manta.evaluators import (
     Evaluator,
     EvaluatorConfig,
     Features,
+    LabelCounts,
     Scores,
     build,
     evaluate_all,
@@ -78,12 +81,16 @@ class EvaluationSession:
         queries: rows that they are scored on.
         store: keeps features.
         observer: hears of progress.
+        classes: names of the classes by number, and those of the queries that the bank lacks.
+        counts: rows of each class; None where the data are too large to count first.
     """
 
     bank: SplitRows
     queries: SplitRows
     store: FeatureStore
     observer: Observer
+    classes: CommonClasses = field(default_factory=CommonClasses)
+    counts: LabelCounts | None = None
 
     @classmethod
     def start(
@@ -105,8 +112,31 @@ class EvaluationSession:
         bank_rows, queries = bank_and_queries(
             data, bank, default_cache(runs), limits or EvaluationConfig(), observer.ingest
         )
+        classes = CommonClasses(names=class_names(queries.manifest))
+        if bank is not None:
+            classes = common_classes(bank_rows.manifest, queries.manifest)
         store = FeatureStore(RunFolder(runs).url_of("features"), cluster_pool(), observer.embed)
-        return cls(bank_rows, queries, store, observer)
+        counts = count_labels(bank_rows, queries)
+        return cls(bank_rows, queries, store, observer, classes, counts)
+
+    def check(self, evaluators: Iterable[Evaluator[Any]]) -> None:
+        """Say what evaluators cannot do with these rows, before anything is computed.
+
+        Raises:
+            ConfigError: none of them can do anything.
+        """
+        if self.counts is None:
+            return
+        chosen = list(evaluators)
+        impossible = lacking(chosen, self.counts)
+        if chosen and len(impossible) == len(chosen):
+            raise ConfigError(
+                f"{' and '.join(impossible)} cannot be had of {self.queries.manifest.source}: "
+                f"needs {next(iter(impossible.values()))}; give labelled data, or evaluators that "
+                "need no labels, such as rank"
+            )
+        for note in label_notes(chosen, self.counts, self.classes.missing):
+            self.observer.notify(note)
 
     def features(self, folder: Path) -> Features:
         """Return a saved encoder's features, without augmented views."""
@@ -164,7 +194,7 @@ def bank_and_queries(
             `limits.holdout`.
 
     Raises:
-        ConfigError: the two are the same data, or number their classes differently.
+        ConfigError: the two are the same data, or have no class in common.
     """
     manifest = open_dataset(prepare(data, cache, progress=progress))
     if bank is None:
@@ -173,25 +203,17 @@ def bank_and_queries(
         bank_rows = SplitRows(manifest, splits, "bank", limits.bank_rows)
         return bank_rows, SplitRows(manifest, splits, "queries", limits.query_rows)
     source = open_dataset(prepare(bank, cache, progress=progress))
-    _check_pair(bank, source, data, manifest)
-    bank_rows = SplitRows(source, Holdout(source), "bank", limits.bank_rows)
-    # Of either data all rows are used, and where nothing is held out they are the bank.
-    return bank_rows, SplitRows(manifest, Holdout(manifest), "bank", limits.query_rows)
-
-
-def _check_pair(bank: str, source: Manifest, data: str, manifest: Manifest) -> None:
-    """Raise ConfigError where bank and queries are the same, or number classes differently."""
     if source.digest == manifest.digest:
         raise ConfigError(
             f"{bank} and {data} are the same images: each would find itself; leave --bank out, "
             "and they are split"
         )
-    if source.classes and manifest.classes and source.classes != manifest.classes:
-        differ = ", ".join(sorted(set(source.classes) ^ set(manifest.classes))[:5]) or "their order"
-        raise ConfigError(
-            f"the classes of {bank} and {data} differ ({differ}), so that numbers would stand for "
-            "other classes; give both the same folders, or both labels as numbers"
-        )
+    same = common_classes(source, manifest)
+    # Of either data all rows are used, and where nothing is held out they are the bank.
+    return (
+        SplitRows(source, Holdout(source), "bank", limits.bank_rows, same.bank),
+        SplitRows(manifest, Holdout(manifest), "bank", limits.query_rows, same.queries),
+    )
 
 
 def evaluators_named(

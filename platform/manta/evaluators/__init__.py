@@ -8,7 +8,6 @@ from manta.evaluators._base import (
     Evaluator,
     EvaluatorConfig,
     Features,
-    LabelledImages,
     Scores,
     build,
     counted,
@@ -17,6 +16,7 @@ from manta.evaluators._base import (
     missing_input,
 )
 from manta.evaluators._intervals import Gain, interval, paired_gain
+from manta.evaluators._labels import MOST_CLASSES, LabelCounts, LabelledImages, RowReader
 from manta.evaluators._lookup import (
     DescribedMetric,
     declared_metrics,
@@ -27,6 +27,7 @@ from manta.evaluators._metrics import UNTRAINED, Better, Kind, Metric, MetricFig
 
 __all__ = [
     "EVALUATORS",
+    "MOST_CLASSES",
     "UNTRAINED",
     "Better",
     "DescribedMetric",
@@ -38,9 +39,11 @@ __all__ = [
     "Features",
     "Gain",
     "Kind",
+    "LabelCounts",
     "LabelledImages",
     "Metric",
     "MetricFigure",
+    "RowReader",
     "Scores",
     "build",
     "counted",

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from manta.encoders import Encoder
+from manta.evaluators._labels import (
+    MOST_CLASSES,
+    LabelCounts,
+    LabelledRows,
+    LabelNumbers,
+    RowReader,
+)
 from manta.evaluators._metrics import Metric, MetricFigure
 from manta.registry import Registry
 
@@ -49,9 +56,12 @@ class Features:
     Attributes:
         bank: `[M, D]` float32.
         queries: `[Q, D]` float32.
-        bank_labels, query_labels: `[M]` and `[Q]` int64, or None where the data have no labels.
+        bank_labels, query_labels: `[M]` and `[Q]` int64, below 0 for none; None where the data have
+            no labels. An evaluator with `needs_labels` or `takes_labels` gets only rows that have
+            one: see `evaluate_all`.
         views: `[n, V, D]` float32 of V augmented views of n of the query rows, or None where no
             evaluator requires them.
+        most_classes: labels from this number on are ids; evaluators get them numbered densely.
     """
 
     bank: Tensor
@@ -59,33 +69,28 @@ class Features:
     bank_labels: Tensor | None = None
     query_labels: Tensor | None = None
     views: Tensor | None = None
+    most_classes: int = MOST_CLASSES
 
     @property
     def labelled(self) -> bool:
         """Whether both sets have labels."""
         return self.bank_labels is not None and self.query_labels is not None
 
+    @property
+    def label_counts(self) -> LabelCounts:
+        """How many rows there are of each class."""
+        return LabelCounts.of(
+            self.bank_labels,
+            self.query_labels,
+            bank_rows=len(self.bank),
+            query_rows=len(self.queries),
+        )
+
 
 Scores = Mapping[str, float | Tensor]
 """Named numbers. Where one is a mean over queries (or episodes), the `[Q]` scores that it is the
 mean of, bool where they say which queries were answered correctly: intervals and paired tests are
 made of them."""
-
-LabelledImages = tuple[Tensor, Tensor | None]
-"""uint8 `[B, 3, S, S]`, and int64 labels `[B]` where the data have them; both on the CPU."""
-
-
-class RowReader(Protocol):
-    """Source of an `EncoderAccess`'s images."""
-
-    def __call__(
-        self, split: Literal["bank", "queries"], limit: int | None = None
-    ) -> Iterator[LabelledImages]:
-        """Yield batches of a split, the same at every call.
-
-        At most `limit` rows, drawn from all over the split. With None they are those of
-        `Features`, in its order.
-        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +135,7 @@ class Evaluator(ABC, Generic[C]):
         metrics: its numbers, by name or pattern.
         figures: what a page draws of them, by the key that `Metric.figure` names.
         needs_labels: without labels it gives nothing.
+        takes_labels: it gives something without labels, and something else with them.
         counts_queries: some of its numbers are given as one score per query, whatever the data.
     """
 
@@ -139,6 +145,7 @@ class Evaluator(ABC, Generic[C]):
     metrics: ClassVar[Mapping[str, Metric]] = {}
     figures: ClassVar[Mapping[str, MetricFigure]] = {}
     needs_labels: ClassVar[bool] = False
+    takes_labels: ClassVar[bool] = False
     counts_queries: ClassVar[bool] = False
 
     def __init__(self, config: C) -> None:
@@ -149,6 +156,18 @@ class Evaluator(ABC, Generic[C]):
 
         None where `evaluate` needs no augmented views.
         """
+        return None
+
+    def missing_labels(self, counts: LabelCounts) -> str | None:
+        """Return what labels the evaluator needs and does not have, in words; None: they suffice.
+
+        The words go on after "needs", as in `LabelCounts.missing`. It is asked before training,
+        and an evaluator that lacks something is left out.
+        """
+        return counts.missing() if self.needs_labels else None
+
+    def label_note(self, counts: LabelCounts) -> str | None:
+        """Return what is said before training of an evaluator that can do less with these rows."""
         return None
 
     @abstractmethod
@@ -196,8 +215,8 @@ def missing_input(
     evaluator: Evaluator[Any], features: Features, access: EncoderAccess | None = None
 ) -> str | None:
     """Return what the evaluator needs and does not have, in words; None where it has all."""
-    if evaluator.needs_labels and not features.labelled:
-        return "labels"
+    if (missing := evaluator.missing_labels(features.label_counts)) is not None:
+        return missing
     if evaluator.required_views() is not None and features.views is None:
         return "augmented views"
     needs_encoder = isinstance(evaluator, EncoderEvaluator)
@@ -207,14 +226,57 @@ def missing_input(
 def evaluate_all(
     evaluators: Iterable[Evaluator[Any]], features: Features, access: EncoderAccess | None = None
 ) -> Scores:
-    """Run every evaluator whose inputs are available, skip the rest, and return all scores."""
+    """Run every evaluator whose inputs are available, skip the rest, and return all scores.
+
+    Those that use labels get only the rows that have one.
+    """
     scores: dict[str, float | Tensor] = {}
     for evaluator in evaluators:
         if missing_input(evaluator, features, access) is None:
-            scores |= evaluator.evaluate(features)
-            if isinstance(evaluator, EncoderEvaluator) and access is not None:
-                scores |= evaluator.evaluate_encoder(access, features)
+            rows, own_access = _input_of(evaluator, features, access)
+            scores |= evaluator.evaluate(rows)
+            if isinstance(evaluator, EncoderEvaluator) and own_access is not None:
+                scores |= evaluator.evaluate_encoder(own_access, rows)
     return scores
+
+
+def _input_of(
+    evaluator: Evaluator[Any], features: Features, access: EncoderAccess | None
+) -> tuple[Features, EncoderAccess | None]:
+    """Return what an evaluator is given: all rows, or where it uses labels those that have one.
+
+    Labels that are ids are numbered densely. Features and access stay the same objects where every
+    row has the number of a class.
+    """
+    if not (evaluator.needs_labels or evaluator.takes_labels):
+        return features, access
+    bank, queries = features.bank_labels, features.query_labels
+    if evaluator.takes_labels and len(features.label_counts.queries) < 2:
+        return replace(features, bank_labels=None, query_labels=None), access
+    nothing = torch.empty(0, dtype=torch.int64)
+    of_bank, of_queries = (nothing if labels is None else labels for labels in (bank, queries))
+    numbers = LabelNumbers.of(of_bank, of_queries, features.most_classes)
+    whole = bool((of_bank >= 0).all() and (of_queries >= 0).all())
+    if whole and numbers.ids is None:
+        return features, access
+    here, there = (None if one is None else one >= 0 for one in (bank, queries))
+    rows = replace(
+        features,
+        bank=_part(features.bank, here),
+        queries=_part(features.queries, there),
+        bank_labels=None if bank is None else numbers(_part(bank, here)),
+        query_labels=None if queries is None else numbers(_part(queries, there)),
+    )
+    if access is None:
+        return rows, None
+    labelled = LabelledRows(
+        access.rows, numbers, {"bank": len(rows.bank), "queries": len(rows.queries)}
+    )
+    return rows, replace(access, rows=labelled)
+
+
+def _part(rows: Tensor, kept: Tensor | None) -> Tensor:
+    return rows if kept is None else rows[kept.to(rows.device)]
 
 
 def means(scores: Scores) -> dict[str, float]:

@@ -114,6 +114,7 @@ class Clustering(Evaluator[ClusteringConfig]):
     about = "Whether groups that are found without labels are the classes."
     metrics = METRICS
     figures = FIGURES
+    takes_labels = True
 
     def evaluate(self, features: Features) -> Scores:
         config = self.config

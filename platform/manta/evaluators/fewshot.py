@@ -32,6 +32,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._labels import LabelCounts
 from manta.evaluators._metrics import Metric, MetricFigure
 from manta.functional.transport import sinkhorn
 
@@ -112,6 +113,20 @@ class FewShot(Evaluator[FewShotConfig]):
     figures = FIGURES
     needs_labels = True
     counts_queries = True
+
+    def missing_labels(self, counts: LabelCounts) -> str | None:
+        shots, queries = max(self.config.shots), self.config.queries
+        enough = [
+            label
+            for label, rows in counts.bank.items()
+            if rows >= shots and counts.queries.get(label, 0) >= queries
+        ]
+        if (missing := super().missing_labels(counts)) is not None or len(enough) >= 2:
+            return missing
+        return (
+            f"two classes with {shots} rows to learn from and {queries} that are scored; "
+            "lower its shots or its queries"
+        )
 
     @torch.inference_mode(False)  # the head needs gradients, whatever mode its caller is in
     def evaluate(self, features: Features) -> Scores:

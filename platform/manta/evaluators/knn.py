@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._labels import LabelCounts
 from manta.evaluators._metrics import Metric
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,12 @@ class KNN(Evaluator[KNNConfig]):
     metrics = METRICS
     needs_labels = True
     counts_queries = True
+
+    def label_note(self, counts: LabelCounts) -> str | None:
+        most = max(self.config.counts)
+        if most <= counts.labelled_bank:
+            return None
+        return f"k={most} is more than the {counts.labelled_bank:,} labelled rows, which all vote"
 
     def evaluate(self, features: Features) -> Scores:
         return self.hits(features)

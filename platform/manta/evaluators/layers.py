@@ -144,6 +144,11 @@ class Layers(EncoderEvaluator[LayersConfig]):
         queries, truth = _read(access, reader, "queries", config.query_rows)
         if truth is None:
             return scores
+        # Rows without a label count above, and not from here on.
+        bank, labels = _labelled(bank, labels)
+        queries, truth = _labelled(queries, truth)
+        if len(torch.unique(labels)) < 2 or not len(truth):
+            return scores
         top1 = []
         for name in bank:
             predicted = ridge(bank[name], labels, queries[name], penalty=config.ridge * len(labels))
@@ -229,6 +234,12 @@ def information(features: Tensor, labels: Tensor, *, clusters: int, seed: int) -
         return float("nan")
     means = MiniBatchKMeans(clusters, random_state=seed, n_init=3, batch_size=4096)
     return float(homogeneity_score(labels.numpy(), means.fit_predict(features.numpy())))
+
+
+def _labelled(rows: dict[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the rows of every layer that have a label, and their labels."""
+    kept = labels >= 0
+    return {name: layer[kept] for name, layer in rows.items()}, labels[kept]
 
 
 def _components(centred: Tensor, variance: float) -> Tensor:

@@ -20,6 +20,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._labels import LabelCounts
 from manta.evaluators._metrics import Metric
 from manta.functional.transferability import log_me, potential_energy_descent
 
@@ -64,6 +65,9 @@ class Transferability(Evaluator[TransferabilityConfig]):
     )
     metrics = METRICS
     needs_labels = True
+
+    def missing_labels(self, counts: LabelCounts) -> str | None:
+        return counts.missing_in_bank()
 
     def evaluate(self, features: Features) -> Scores:
         labels = features.bank_labels

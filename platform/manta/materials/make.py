@@ -67,6 +67,8 @@ def prepare_materials(
             _check_column(manifest, material.column)
             with _new_table(folder, table, np.int64, manifest.rows) as numbers:
                 _read_labels(manifest, numbers)
+                if (labelled := int((numbers >= 0).sum())) < manifest.rows:
+                    notify(f"{name}: {labelled:,} of {manifest.rows:,} rows have a label")
         else:
             features = _features(material, source, name)
             with _new_table(folder, table, np.int32, manifest.rows) as clusters:
@@ -112,7 +114,8 @@ def _read_labels(manifest: Manifest, table: npt.NDArray[np.int64]) -> None:
     for start in range(0, manifest.rows, BLOCK):
         rows = np.arange(start, min(start + BLOCK, manifest.rows))
         table[rows] = [
-            -1 if value is None else value for value in read_labels(manifest, rows) or []
+            -1 if value is None or value < 0 else value
+            for value in read_labels(manifest, rows) or []
         ]
 
 

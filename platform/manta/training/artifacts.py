@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import traceback
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from manta.config import Experiment
 from manta.data import RankBatch
-from manta.evaluation.online import SplitFeatures
+from manta.evaluation.online import Measured, SplitFeatures
 from manta.runs.folder import RunFolder
 from manta.views import Views
 
@@ -43,15 +44,16 @@ def save_evaluation(
     folder: RunFolder,
     experiment: Experiment,
     splits: SplitFeatures,
-    metrics: dict[str, float],
+    measured: Measured,
     *,
     step: int,
 ) -> None:
     """Write `evaluation.json`, and `artifacts/samples.npz` with some of the query rows.
 
+    Tracebacks of evaluators that failed go to `evaluation-errors.txt`.
+
     Args:
         splits: features of the trained encoder, under the name "", and of other encoders.
-        metrics: numbers of every evaluator, by name.
         step: number of optimizer steps done.
     """
     trained = splits.features[""]
@@ -62,16 +64,22 @@ def save_evaluation(
     if trained.query_labels is not None:
         samples["labels"] = trained.query_labels.numpy()[rows]
     _save_npz(folder, samples, "artifacts", "samples.npz")
+    if measured.failures:
+        traces = ["".join(traceback.format_exception(one)) for one in measured.failures.values()]
+        folder.write("\n".join(traces).encode(errors="backslashreplace"), "evaluation-errors.txt")
+    counts = trained.label_counts
     folder.write_json(
         {
             "step": step,
-            "metrics": metrics,
+            "metrics": measured.metrics,
+            "skipped": measured.skipped,
             "settings": {
                 entry.name: entry.model_dump() for entry in experiment.evaluation.evaluators
             },
             "bank_rows": len(trained.bank),
             "query_rows": len(trained.queries),
-            "labelled": trained.labelled,
+            "labelled": bool(counts.labelled_bank and counts.labelled_queries),
+            "labels": counts.labelled,
         },
         "evaluation.json",
     )

@@ -15,6 +15,7 @@ from manta.objectives import Objective
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
 from manta.runs.materials import required
+from manta.training.evaluations import evaluation_notes
 from manta.training.preflight import ROWS, stand_ins
 from manta.training.step import resolve_precision
 from manta.views import specify
@@ -30,9 +31,10 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
 
     Returns:
         `parameters` (the trained ones), `encoder_parameters`, `rows`, `steps`, `steps_per_epoch`,
-        `batch_per_worker`, `precision`, `estimated_memory_bytes_per_worker`, and `materials`: a
-        description, by name, of what the run makes before training. Rows and steps are None until
-        the source is ingested. `parameters`, `precision` and the memory are None if the objective
+        `batch_per_worker`, `precision`, `estimated_memory_bytes_per_worker`, `evaluation`: lines
+        on what evaluators cannot do with the data, and `materials`: a description, by name, of what
+        the run makes before training. Rows, steps and these lines are None until the source is
+        ingested. `parameters`, `precision` and the memory are None if the objective
         is built around another model, on which they depend.
 
     Raises:
@@ -41,7 +43,7 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
     train = experiment.train
     batch = train.batch_size // experiment.resources.workers // train.accumulate
     encoder = encoders.build(experiment.encoder, image_size=experiment.data.image_size)
-    steps, rows = _steps(experiment, runs)
+    steps, rows, notes = _of_data(experiment, runs)
     plan: dict[str, Any] = {
         "parameters": None,
         "encoder_parameters": _count(encoder.parameters()),
@@ -51,6 +53,7 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
         "batch_per_worker": batch,
         "precision": None,
         "estimated_memory_bytes_per_worker": None,
+        "evaluation": notes,
         "materials": {name: str(material) for name, material in required(experiment).items()},
     }
     with stand_ins(experiment) as materials:
@@ -116,10 +119,12 @@ def _count(tensors: Any) -> int:
     return sum(tensor.numel() for tensor in tensors)
 
 
-def _steps(experiment: Experiment, runs: str) -> tuple[int | None, int | None]:
-    """Return the steps of the run and the rows of its data; None for both before an ingest."""
+def _of_data(experiment: Experiment, runs: str) -> tuple[int | None, int | None, list[str] | None]:
+    """Return steps, rows, and what evaluators cannot do with the data; None before an ingest."""
     location = prepared(experiment.data.source, experiment.data.cache_dir or default_cache(runs))
     if not is_dataset(location):
-        return None, None
+        return None, None, None
     manifest = open_dataset(location)
-    return total_steps(experiment, plan_of(experiment, manifest)), manifest.rows
+    plan = plan_of(experiment, manifest)
+    notes = evaluation_notes(experiment, manifest, plan)
+    return total_steps(experiment, plan), manifest.rows, notes

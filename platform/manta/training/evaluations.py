@@ -11,6 +11,7 @@ from manta.data import Manifest, Plan
 from manta.encoders import Encoder
 from manta.evaluation import untrained
 from manta.evaluation.augmented import augmentation, required_views
+from manta.evaluation.labels import count_labels, label_notes
 from manta.evaluation.online import SplitFeatures, due_evaluators, embed_splits
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator
@@ -21,6 +22,37 @@ from manta.training.step import TrainStep
 ONLINE_BANK, ONLINE_QUERIES = 5_000, 1_000
 """Most rows that an evaluation during training uses: it should take a small part of the time
 between two. The final one has the limits of `EvaluationConfig`."""
+
+
+def evaluated_rows(
+    experiment: Experiment, manifest: Manifest, plan: Plan, *, final: bool
+) -> tuple[SplitRows, SplitRows]:
+    """Return the bank and the queries of a run's evaluations.
+
+    Args:
+        final: those of the last one, which uses as many rows as the configuration allows.
+    """
+    limits = experiment.evaluation
+    bank_rows = limits.bank_rows if final else min(ONLINE_BANK, limits.bank_rows)
+    query_rows = limits.query_rows if final else min(ONLINE_QUERIES, limits.query_rows)
+    return (
+        SplitRows(manifest, plan.holdout, "bank", bank_rows),
+        SplitRows(manifest, plan.holdout, "queries", query_rows),
+    )
+
+
+def evaluation_notes(experiment: Experiment, manifest: Manifest, plan: Plan) -> list[str]:
+    """Return lines on what a run's evaluators cannot do with its data, before it starts."""
+    evaluators = due_evaluators(experiment.evaluation)
+    if not evaluators or not experiment.evaluation.holdout:
+        return []
+    if not plan.held_out_rows:
+        return [
+            f"evaluation.holdout={experiment.evaluation.holdout:g} holds out none of "
+            f"{plan.holdout.rows:,} rows, so that nothing is evaluated; raise it"
+        ]
+    counts = count_labels(*evaluated_rows(experiment, manifest, plan, final=True))
+    return [] if counts is None else label_notes(evaluators, counts)
 
 
 class RunEvaluations:
@@ -69,19 +101,17 @@ class RunEvaluations:
             final: use as many rows as the configuration allows, and embed with the untrained
                 encoder too.
         """
-        limits = self.experiment.evaluation
         encoders = {"": self.step.objective.exported}
         # The untrained encoder's numbers stay the same, so only one evaluation during training
         # computes them.
         if final or self._untrained_next:
             encoders["random"] = self._untrained()
         self._untrained_next = False
-        bank_rows = limits.bank_rows if final else min(ONLINE_BANK, limits.bank_rows)
-        query_rows = limits.query_rows if final else min(ONLINE_QUERIES, limits.query_rows)
+        bank, queries = evaluated_rows(self.experiment, self.manifest, self.plan, final=final)
         return embed_splits(
             encoders,
-            SplitRows(self.manifest, self.plan.holdout, "bank", bank_rows),
-            SplitRows(self.manifest, self.plan.holdout, "queries", query_rows),
+            bank,
+            queries,
             prepare=self.step.views.plain,
             size=self.experiment.data.canonical_size,
             device=self.step.device,

@@ -23,7 +23,7 @@ from manta.data import (
 from manta.data.read import read_rows
 from manta.data.stream import Closing, Executor
 from manta.data.stream import stream as open_stream
-from manta.evaluation.rows import SplitRows
+from manta.evaluation.rows import SplitRows, labels_tensor
 from manta.runs.build import plan_of
 
 ROWS_A_BATCH = 512
@@ -90,12 +90,13 @@ class CachedImages:
     """Images decoded once into the object store, which any number of runs read in place.
 
     Attributes:
-        labels: class of each row that evaluations use, by row; empty if the data have no labels.
+        labels: class of each row that evaluations use, by row, None for none; empty if the data
+            have no labels.
     """
 
     manifest: Manifest
     cache: DecodedCache
-    labels: dict[int, int]
+    labels: dict[int, int | None]
 
     @classmethod
     def decode(
@@ -118,7 +119,7 @@ class CachedImages:
             plan.holdout.sample("bank", min(bank, limits.bank_rows)),
             plan.holdout.sample("queries", min(queries, limits.query_rows)),
         )
-        labels: dict[int, int] = {}
+        labels: dict[int, int | None] = {}
         for rows in splits:
             classes = read_rows(manifest, rows, labels=True).labels
             if classes is not None:
@@ -151,4 +152,4 @@ class CachedImages:
     def _labels(self, rows: NDArray[Any]) -> torch.Tensor | None:
         if not self.labels:
             return None
-        return torch.tensor([self.labels[row] for row in rows.tolist()])
+        return labels_tensor([self.labels[row] for row in rows.tolist()])

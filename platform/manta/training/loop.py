@@ -107,6 +107,7 @@ class Worker:
         self.clock = Clock(started=task.started)
         self.log = RunLog(self.folder, lease, task, rank=self.rank)
         self.last_metrics: dict[str, float] = {}
+        self.skipped: dict[str, str] = {}
         self.done = 0
 
     @property
@@ -216,7 +217,11 @@ class Worker:
         with self.clock.paused():
             features = self.evaluations.embed(due, final=False)
             if features is not None:
-                metrics = features.metrics(due)
+                measured = features.measure(due)
+                if measured.failures and self.task.evaluates_last_step:
+                    # A study judges its trials by these numbers: without them this one has failed.
+                    raise next(iter(measured.failures.values()))
+                metrics = measured.metrics
                 self.log.write(done, metrics, force=True)
                 self.last_metrics = self.last_metrics | metrics
         return metrics
@@ -227,11 +232,12 @@ class Worker:
         features = self.evaluations.embed(evaluators, final=True)
         if features is None:
             return {}
-        metrics = features.metrics(evaluators)
-        self.log.write(self.done, metrics, force=True)
-        save_evaluation(self.folder, self.experiment, features, metrics, step=self.done)
+        measured = features.measure(evaluators)
+        self.skipped = measured.skipped
+        self.log.write(self.done, measured.metrics, force=True)
+        save_evaluation(self.folder, self.experiment, features, measured, step=self.done)
         self.log.mirror()
-        return metrics
+        return measured.metrics
 
     def _restore(self) -> int:
         """Load the newest complete checkpoint; return the number of steps done."""
@@ -296,6 +302,7 @@ class Worker:
             "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "loss": self.last_metrics.get("loss"),
             "metrics": metrics,
+            "skipped": self.skipped,
             "metrics_pending": self.log.close(DRAIN_SECONDS),
             "stopped": diagnosis,
         }

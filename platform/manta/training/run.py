@@ -30,6 +30,7 @@ from manta.runs.lease import Lease
 from manta.runs.store import Notify, default_store
 from manta.tracking import Tracker
 from manta.training.components import own_components
+from manta.training.evaluations import evaluation_notes
 from manta.training.launch import WorkerResources, allocate, logical_cpus
 from manta.training.opening import check_store, close_failed, open_folder, open_run
 from manta.training.preflight import preflight
@@ -121,7 +122,10 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         cache = experiment.data.cache_dir or default_cache(request.runs)
         dataset = prepare(experiment.data.source, cache, progress=request.ingest_progress)
         manifest = open_dataset(dataset)
-        steps = total_steps(experiment, plan_of(experiment, manifest))
+        plan = plan_of(experiment, manifest)
+        steps = total_steps(experiment, plan)
+        for note in evaluation_notes(experiment, manifest, plan):
+            request.notify(note)
         # Nothing is written into the run's folder before this line, so that a tracking store that
         # does not answer leaves no half-made run behind.
         opening.result()
