@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import sqlite3
 import tempfile
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from manta.doctor.check import Check, Status, nearest_existing
 from manta.secrets import without_secrets
+from manta.sqlite import sqlite_path, sqlite_url
 
 _PATIENCE = 1.0
 """Seconds to wait for an answer of a server or database: one that is there needs far less."""
@@ -29,14 +31,15 @@ def tracking(runs: Path) -> Check:
 
     It does not use MLflow's client, which retries for minutes if the server is dead.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(runs / 'mlflow.db').resolve()}"
+    default = sqlite_url((runs / "mlflow.db").resolve())
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or default
     parts = urlsplit(uri)
     shown = without_secrets(uri)
     scheme = parts.scheme.partition("+")[0]
     if scheme == "sqlite":
-        return _sqlite(Path(uri.partition(":///")[2].partition("?")[0]), shown)
+        return _sqlite(Path(sqlite_path(uri)), shown)
     if scheme in ("", "file"):
-        mend = f"export MLFLOW_TRACKING_URI=sqlite:///{(runs / 'mlflow.db').resolve()}"
+        mend = f"export MLFLOW_TRACKING_URI={shlex.quote(default)}"
         return Check("tracking store", "bad", f"{shown}: MLflow 3 refuses folders of files", mend)
     if scheme not in _DEFAULT_PORTS or parts.hostname is None:
         return Check(
@@ -56,7 +59,7 @@ def tracking(runs: Path) -> Check:
 
 
 def _sqlite(path: Path, shown: str) -> Check:
-    name = "tracking store"
+    name, quoted = "tracking store", shlex.quote(str(path))
     if not path.exists():
         place = nearest_existing(path.parent)
         if os.access(place, os.W_OK):
@@ -65,13 +68,15 @@ def _sqlite(path: Path, shown: str) -> Check:
             name,
             "bad",
             f"{place} cannot be written",
-            f"chmod u+w {place}, or set MLFLOW_TRACKING_URI",
+            f"chmod u+w {shlex.quote(str(place))}, or set MLFLOW_TRACKING_URI",
         )
     if not os.access(path, os.W_OK):
-        return Check(name, "bad", f"{path} cannot be written", f"chmod u+w {path}")
+        return Check(name, "bad", f"{path} cannot be written", f"chmod u+w {quoted}")
     try:
         # Read-only, since a plain connection would create or lock the database.
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=_PATIENCE)
+        connection = sqlite3.connect(
+            f"file:{quote(str(path))}?mode=ro", uri=True, timeout=_PATIENCE
+        )
         try:
             tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         finally:
@@ -84,7 +89,7 @@ def _sqlite(path: Path, shown: str) -> Check:
             "another process may hold it: wait for it, then look again",
         )
     except sqlite3.DatabaseError as error:
-        return Check(name, "bad", f"{shown}: {error}", f"move it away: mv {path} {path}.broken")
+        return Check(name, "bad", f"{shown}: {error}", f"move it away: mv {quoted} {quoted}.broken")
     return Check(name, "ok", f"{shown}, {tables} tables")
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from manta.errors import TrackingError
 from manta.secrets import without_secrets
+from manta.sqlite import PREFIX, sqlite_path, sqlite_url
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -56,11 +57,11 @@ def resolve_uri(uri: str | None, runs_dir: Path) -> str:
     Raises:
         TrackingError: `uri` is a plain folder, which MLflow no longer supports as a store.
     """
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{runs_dir / 'mlflow.db'}"
-    if uri.startswith("sqlite:///"):
-        path = Path(uri.removeprefix("sqlite:///")).absolute()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{path}"
+    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(runs_dir / "mlflow.db")
+    if uri.startswith(PREFIX) and (path := sqlite_path(uri)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        _, mark, query = uri.partition("?")
+        return uri if uri.startswith(f"{PREFIX}file:") else f"{sqlite_url(path)}{mark}{query}"
     if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
         raise TrackingError(
             f"MLflow no longer writes to the folder {uri!r}; set MLFLOW_TRACKING_URI to "

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from manta.errors import TrackingError
 from manta.secrets import without_secrets
+from manta.sqlite import PREFIX, sqlite_path
 from manta.tracking._client import connect, explain, metric_name, prepare, refusals, resolve_uri
 
 if TYPE_CHECKING:
@@ -62,10 +63,11 @@ class Tracker:
     @cached_property
     def client(self) -> MlflowClient:
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return connect(self.uri)
-        except (MlflowException, ImportError, OSError) as error:
+        except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
             raise TrackingError(
                 f"no tracking store can be opened at {without_secrets(self.uri)}: {explain(error)}"
             ) from error
@@ -185,8 +187,8 @@ class Tracker:
     def _artifacts(self) -> str | None:
         """Return the location of a new experiment's artifacts; None leaves it to the server."""
         # Always given for a database store: MLflow's default would be the working directory.
-        if self.uri.startswith("sqlite:///"):
-            return Path(self.uri.removeprefix("sqlite:///")).with_name("mlartifacts").as_uri()
+        if path := sqlite_path(self.uri) if self.uri.startswith(PREFIX) else "":
+            return Path(path).with_name("mlartifacts").as_uri()
         if self.uri.startswith(("http://", "https://", "databricks")):
             return None
         return (self._runs_dir / "mlartifacts").as_uri()

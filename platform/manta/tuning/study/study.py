@@ -19,6 +19,7 @@ from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.folder import RunFolder
 from manta.runs.store import Notify, places_of, require_components
 from manta.secrets import is_masked, without_secrets
+from manta.sqlite import sqlite_url
 from manta.tuning.space.read import Space, parse_space
 from manta.tuning.study.metrics import StudyMetric, metrics_for
 from manta.tuning.study.settings import StudySettings, settings_from
@@ -78,7 +79,7 @@ class StoredStudy:
         """
         url = self.settings.storage
         if url is None:
-            return f"sqlite:///{self.folder.local / 'study.db'}"
+            return sqlite_url(self.folder.local / "study.db")
         if not is_masked(url):
             return url
         if STORAGE not in os.environ:
