@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from manta.api.evaluating import compare, evaluate
     from manta.api.evaluation_result import Comparison, Evaluation
     from manta.api.handover import Export, export, load_encoder, promote, register
-    from manta.api.ingesting import IngestedDataset, ingest
+    from manta.api.ingesting import IngestedDataset, ingest, survey
     from manta.api.listing import (
         Listing,
         list_encoders,
@@ -80,6 +80,7 @@ __all__ = [
     "promote",
     "register",
     "run_doctor",
+    "survey",
     "train",
     "tune",
 ]
@@ -94,7 +95,7 @@ _MODULES = {
     "manta.api.evaluating": ("compare", "evaluate"),
     "manta.api.evaluation_result": ("Comparison", "Evaluation"),
     "manta.api.handover": ("Export", "export", "load_encoder", "promote", "register"),
-    "manta.api.ingesting": ("IngestedDataset", "ingest"),
+    "manta.api.ingesting": ("IngestedDataset", "ingest", "survey"),
     "manta.api.listing": (
         *("Listing", "list_encoders", "list_evaluators", "list_objectives", "list_recipes"),
         *("list_schedules", "list_sources", "list_spaces", "run_doctor"),

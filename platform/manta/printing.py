@@ -160,6 +160,12 @@ def print_rows(rows: dict[str, str | None]) -> None:
             out.print(f"{key:<11} {value}", highlight=False, soft_wrap=True)
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """Print plain lines, whatever letters they hold."""
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
 def print_study(record: Any, summary: Mapping[str, Any]) -> None:
     """Print a study's trials, what mattered, and what to trust without labels."""
     from manta.tuning.figures.console import importance_table, study_table

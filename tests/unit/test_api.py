@@ -47,6 +47,7 @@ NAMES = [
     "promote",
     "register",
     "run_doctor",
+    "survey",
     "train",
     "tune",
 ]

@@ -22,6 +22,7 @@ class IngestedDataset:
         digest: SHA-256 of the manifest: equal for equal data.
         seconds: that this call took.
         resumed_rows: of the rows, those that an earlier call had left.
+        understood: lines on what the data are: images, classes, parts, what was left out.
     """
 
     folder: str
@@ -31,6 +32,7 @@ class IngestedDataset:
     digest: str
     seconds: float
     resumed_rows: int
+    understood: tuple[str, ...] = ()
 
     def __fspath__(self) -> str:
         return self.folder
@@ -52,7 +54,14 @@ class IngestedDataset:
 
 
 def ingest(
-    source: PathLike, out: PathLike, *, max_side: int | None = 512, progress: bool = True
+    source: PathLike,
+    out: PathLike,
+    *,
+    split: str | None = None,
+    column: str | None = None,
+    labels: str | None = None,
+    max_side: int | None = 512,
+    progress: bool = True,
 ) -> IngestedDataset:
     """Turn images from anywhere into a dataset that training can stream, and return it.
 
@@ -63,6 +72,11 @@ def ingest(
         source: a folder of images (sub-folders are classes), Parquet files, WebDataset tars, a list
             of files (.txt, .csv), or "digits"; patterns and URLs work too.
         out: folder or URL to write.
+        split: part to read of a source in parts: "train", "val", "test", "unlabelled" or "all".
+            None: the training part where there are several.
+        column: column that holds the images, where a table has several.
+        labels: column of the labels, "folders" (the first sub-folders) or "none". None: what the
+            layout suggests.
         max_side: pixels; images whose shorter side is longer are shrunk to it, as JPEG. None or 0
             keeps all as they are.
         progress: whether a counter is shown.
@@ -72,12 +86,17 @@ def ingest(
         ResourceError: Ray cannot be joined or started.
     """
     from manta.cluster import connect
+    from manta.data import SourceOptions
     from manta.data import ingest as ingest_source
 
     connect()
     with reporting(progress) as reporter:
         report = ingest_source(
-            os.fspath(source), os.fspath(out), max_side=max_side or None, progress=reporter.ingest
+            os.fspath(source),
+            os.fspath(out),
+            options=SourceOptions(split, column, labels),
+            max_side=max_side or None,
+            progress=reporter.ingest,
         )
     return IngestedDataset(
         report.location,
@@ -87,4 +106,32 @@ def ingest(
         report.digest,
         report.seconds,
         report.resumed_rows,
+        tuple(report.understood.lines()) if report.understood else (),
     )
+
+
+def survey(
+    source: PathLike,
+    *,
+    split: str | None = None,
+    column: str | None = None,
+    labels: str | None = None,
+    progress: bool = True,
+) -> list[str]:
+    """Return lines on what `manta.ingest` would make of a source: read all, write nothing.
+
+    Args:
+        source, split, column, labels, progress: as `manta.ingest` takes them.
+
+    Raises:
+        DataError: the source cannot be read, or has no image.
+        ResourceError: Ray cannot be joined or started.
+    """
+    from manta.cluster import connect
+    from manta.data import SourceOptions
+    from manta.data import survey as survey_source
+
+    connect()
+    with reporting(progress) as reporter:
+        options = SourceOptions(split, column, labels)
+        return survey_source(source, options=options, progress=reporter.ingest).lines()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from manta.commands.app import Runs, Summary, app, write_result
-from manta.printing import out, print_result
+from manta.printing import out, print_lines, print_result
 
 
 @app.command()
@@ -32,6 +32,29 @@ def ingest(
             "all as they are."
         ),
     ] = 512,
+    split: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Part to read of a source in parts (folders train/ and test/, files train-*.tar): "
+            "train, val, test, unlabelled or all; by default the training part."
+        ),
+    ] = None,
+    column: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Column that holds the images, where a table has several."),
+    ] = None,
+    labels: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Column of the labels; or 'folders': the first sub-folders are classes; or 'none'."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Read everything and say what it is; write nothing, DATASET neither."
+        ),
+    ] = False,
     summary: Summary = None,
 ) -> None:
     """Turn images into a dataset that training can stream: Parquet shards and a manifest.
@@ -45,7 +68,15 @@ def ingest(
     """
     import manta
 
-    result = manta.ingest(source, target, max_side=max_side)
+    if dry_run:
+        lines = manta.survey(source, split=split, column=column, labels=labels)
+        print_lines(lines)
+        write_result(summary, {"understood": lines})
+        return
+    result = manta.ingest(
+        source, target, split=split, column=column, labels=labels, max_side=max_side
+    )
+    print_lines(result.understood)
     digest = result.digest[:12]
     out.print(f"{result.rows:,} images in {result.shards} shards at {target} (digest {digest})")
     if result.quarantined:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -27,6 +27,9 @@ from manta.evaluators import EVALUATORS, EvaluatorConfig
 from manta.objectives import OBJECTIVES, ObjectiveConfig
 from manta.schedules import AnySchedule, Cosine, Scheduled
 from manta.views import ViewsConfig
+
+if TYPE_CHECKING:
+    from manta.data import SourceOptions
 
 Precision = Literal["auto", "bf16", "float32"]
 _PRECISION_ALIASES = {
@@ -55,6 +58,18 @@ class DataConfig(_Section):
         description="image folder, Parquet, WebDataset tars, file list, ingested dataset, "
         "or 'digits'"
     )
+    split: Literal["train", "val", "test", "unlabelled", "all"] | None = Field(
+        None,
+        description="part to read of a source in parts (train/, test/); None: the training part",
+    )
+    column: str | None = Field(
+        None, description="column that holds the images, where a table has several"
+    )
+    labels: str | None = Field(
+        None,
+        description="column of the labels, 'folders' (the first sub-folders) or 'none'; None: what "
+        "the layout suggests",
+    )
     image_size: int = Field(32, ge=8, description="side of a global view in pixels")
     decode_size: int | None = Field(
         None, ge=8, description="side of the decoded image; None: set by image_size"
@@ -73,6 +88,13 @@ class DataConfig(_Section):
     decode_tasks: int | None = Field(
         None, ge=1, description="decode tasks per worker at a time; None: by the CPUs"
     )
+
+    @property
+    def options(self) -> SourceOptions:
+        """What is said about the source where its own layout leaves it open."""
+        from manta.data import SourceOptions  # brings Ray, which a configuration does not need
+
+        return SourceOptions(self.split, self.column, self.labels)
 
     @property
     def canonical_size(self) -> int:
@@ -249,7 +271,7 @@ class Experiment(_Section):
         )
         for key in ("checkpoint_every", "keep_last", "log_every", "max_failures"):
             kept["train"].pop(key)
-        for key in ("source", "cache", "cache_dir", "decode_tasks"):
+        for key in ("source", "split", "column", "labels", "cache", "cache_dir", "decode_tasks"):
             kept["data"].pop(key)
         kept["evaluation"] = {"holdout": self.evaluation.holdout}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]

@@ -121,7 +121,8 @@ def _count(tensors: Any) -> int:
 
 def _of_data(experiment: Experiment, runs: str) -> tuple[int | None, int | None, list[str] | None]:
     """Return steps, rows, and what evaluators cannot do with the data; None before an ingest."""
-    location = prepared(experiment.data.source, experiment.data.cache_dir or default_cache(runs))
+    cache = experiment.data.cache_dir or default_cache(runs)
+    location = prepared(experiment.data.source, cache, options=experiment.data.options)
     if not is_dataset(location):
         return None, None, None
     manifest = open_dataset(location)

@@ -120,7 +120,10 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         checking.result()
         resources = allocate(experiment)
         cache = experiment.data.cache_dir or default_cache(request.runs)
-        dataset = prepare(experiment.data.source, cache, progress=request.ingest_progress)
+        data = experiment.data
+        dataset = prepare(
+            data.source, cache, progress=request.ingest_progress, options=data.options
+        )
         manifest = open_dataset(dataset)
         plan = plan_of(experiment, manifest)
         steps = total_steps(experiment, plan)

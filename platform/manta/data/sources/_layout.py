@@ -37,7 +37,7 @@ _ANNOTATION_NAMES = (
     "segmentationobject gt groundtruth ground_truth imagesets bboxes depth trimaps"
 )
 _ANNOTATIONS = frozenset(_ANNOTATION_NAMES.split())
-_RUNS = "manta-runs"
+_RUNS, _STORE = "manta-runs", "mlflow.db"
 _OWN_PAIRS = (
     ("run.json", "experiment.yaml"),
     ("ingest.json", "progress"),
@@ -86,6 +86,8 @@ def is_image_name(name: str) -> bool:
 def is_own(folder: Place) -> bool:
     """Return whether a folder holds Manta's own output: runs, a run, or a dataset."""
     if folder.name == _RUNS or folder.suffix == ".manta":
+        return True
+    if folder.is_local and (folder / _STORE).exists():
         return True
     return folder.is_local and any(
         (folder / one).exists() and (folder / other).exists() for one, other in _OWN_PAIRS

@@ -148,6 +148,10 @@ class Folder(Source):
             if not parts and len(level.folders) == 1 and not level.has_images:
                 prefix = f"{prefix}{level.folders[0]}/"
                 continue
+            in_parts = {name for names in parts.values() for name in names}
+            others = [f"{prefix}{name}/" for name in level.folders if name not in in_parts]
+            if parts and others:
+                notes.append(f"left out: {_listed(others)}")
             return _Plan([(prefix, None)], None, parts, notes)
         raise DataError(
             f"{_short(self.place)} is nested deeper than {_DEEPEST} folders; point data.source at "
@@ -220,8 +224,11 @@ def _look(place: Place) -> _Level:
 
 
 def _is_empty(folder: Place) -> bool:
+    """Return whether a local folder holds nothing but litter and Manta's own output."""
     # An object store has no empty folders, and looking into each of many would take long there.
-    return folder.is_local and next(_entries(folder), None) is None
+    return folder.is_local and all(
+        is_litter(name) or (is_dir and is_own(folder / name)) for name, is_dir in _entries(folder)
+    )
 
 
 def _left_out(prefix: str, level: _Level) -> list[str]:

@@ -87,7 +87,9 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     tracker = Tracker(experiment=recipe.tracking.experiment, runs_dir=default_store(request.runs))
     check_reach(tracker.uri, len(cluster.nodes))
     cache = recipe.data.cache_dir or default_cache(request.runs)
-    dataset = prepare(recipe.data.source, cache, progress=request.ingest_progress)
+    dataset = prepare(
+        recipe.data.source, cache, progress=request.ingest_progress, options=recipe.data.options
+    )
     manifest = open_dataset(dataset)
     plan_of(recipe, manifest)  # refuses too few rows
     if settings.scheduler.name == "pbt" and space.default(recipe) is None:

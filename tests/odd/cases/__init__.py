@@ -1,0 +1,1 @@
+"""The odd corpus, a file for each topic."""
