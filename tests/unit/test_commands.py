@@ -48,15 +48,26 @@ def command(monkeypatch, tmp_path, capfd) -> Callable[..., tuple[Call, str, Any]
 
 
 def test_ingest(command):
-    dataset = manta.IngestedDataset("/d", 1200, 2, 3, "abcdef0123456789", 1.5, 0)
-    words = ["ingest", "photos", "photos.manta", "--max-side", "0"]
+    lines = ("1,200 images, no labels", "2 set aside: 2 [not] an image")
+    dataset = manta.IngestedDataset("/d", 1200, 2, 3, "abcdef0123456789", 1.5, 0, lines)
+    words = ["ingest", "photos", "photos.manta", "--max-side", "0", "--split", "all"]
     call, printed, summary = command("ingest", dataset, *words)
-    assert call == Call(("photos", "photos.manta"), {"max_side": 0})
+    options = {"split": "all", "column": None, "labels": None, "max_side": 0}
+    assert call == Call(("photos", "photos.manta"), options)
     assert printed.splitlines() == [
-        "1,200 images in 3 shards at photos.manta (digest abcdef012345)",
-        "2 files set aside: see photos.manta/quarantine.parquet",
+        *lines,
+        "written in 3 shards to photos.manta (digest abcdef012345)",
+        "what was set aside: photos.manta/quarantine.parquet",
     ]
     assert (summary["location"], summary["rows"], summary["resumed_rows"]) == ("/d", 1200, 0)
+
+
+def test_a_dry_run_of_ingest_says_what_it_would_make(command):
+    lines = ["3 images, 2 classes (a 1, b 2)", "read train, left out test: data.split chooses"]
+    call, printed, summary = command("survey", lines, "ingest", "photos", "out", "--dry-run")
+    assert call == Call(("photos",), {"split": None, "column": None, "labels": None})
+    assert printed.splitlines() == lines
+    assert summary == {"understood": lines}
 
 
 SUMMARY = {

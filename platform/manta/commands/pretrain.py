@@ -78,10 +78,9 @@ def ingest(
     )
     print_lines(result.understood)
     digest = result.digest[:12]
-    out.print(f"{result.rows:,} images in {result.shards} shards at {target} (digest {digest})")
+    print_lines([f"written in {result.shards} shards to {target} (digest {digest})"])
     if result.quarantined:
-        listed = f"{target.rstrip('/')}/quarantine.parquet"
-        out.print(f"{result.quarantined:,} files set aside: see {listed}")
+        print_lines([f"what was set aside: {target.rstrip('/')}/quarantine.parquet"])
     facts = asdict(result)
     write_result(summary, {"location": facts.pop("folder"), **facts})
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from manta.data.understanding import Understanding
 from manta.errors import DataError
 from manta.files import Place
 
@@ -86,6 +87,10 @@ class Manifest:
         content = asdict(self)
         del content["location"]
         return json.dumps(content, indent=1)
+
+    def said(self) -> list[str]:
+        """Return lines on what the ingest understood; none for a dataset of an earlier version."""
+        return Understanding(**self.understood).lines() if self.understood else []
 
     @cached_property
     def group_starts(self) -> npt.NDArray[np.int64]:

@@ -125,6 +125,8 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
             data.source, cache, progress=request.ingest_progress, options=data.options
         )
         manifest = open_dataset(dataset)
+        for line in manifest.said():
+            request.notify(line)
         plan = plan_of(experiment, manifest)
         steps = total_steps(experiment, plan)
         for note in evaluation_notes(experiment, manifest, plan):

@@ -161,7 +161,7 @@ CASES = [
     Case("folders/hidden", images(*CLASSES, ".thumbs/1.png", ".cache/2.png"), **TWO),
     Case("folders/empty", empty_folders, **TWO, notes=("bird/, empty/",)),
     Case("folders/manta_runs", partial(own_runs, "manta-runs"), **TWO, notes=("manta-runs",)),
-    Case("folders/runs_elsewhere", partial(own_runs, "out"), rows=4, labels=None),
+    Case("folders/runs_elsewhere", partial(own_runs, "out"), **TWO, notes=("out/",)),
     Case("folders/own_dataset", own_dataset, **TWO, notes=("made earlier",)),
     Case(
         "folders/a_manifest_of_something_else",
@@ -225,15 +225,21 @@ CASES = [
     ),
     Case(
         "folders/yolo",
-        with_files("labels/train/1.txt", images=("images/train/1.png", "images/val/2.png")),
-        rows=1,
+        with_files(
+            "labels/train/1.txt",
+            images=("images/train/1.png", "images/train/3.png", "images/val/2.png"),
+        ),
+        rows=2,
         labels=None,
-        splits={"train": 1, "val": None},
+        splits={"train": 2, "val": None},
     ),
     Case(
         "folders/voc",
-        with_files("Annotations/1.xml", images=("JPEGImages/1.png", "SegmentationClass/1.png")),
-        rows=1,
+        with_files(
+            "Annotations/1.xml",
+            images=("JPEGImages/1.png", "JPEGImages/2.png", "SegmentationClass/1.png"),
+        ),
+        rows=2,
         labels=None,
     ),
     Case("folders/zipped_twice", images(*(f"photos/{name}" for name in CLASSES)), **TWO),
@@ -288,9 +294,7 @@ CASES = [
         classes=["0", "10", "2"],
     ),
     Case("folders/upper_case", images("cat/1.PNG", "dog/1.PNG"), rows=2, labels=[0, 1]),
-    Case(
-        "folders/wrong_suffix", images("cat/1.jpg", "dog/1.gif"), rows=2, labels=[0, 1]
-    ),
+    Case("folders/wrong_suffix", images("cat/1.jpg", "dog/1.gif"), rows=2, labels=[0, 1]),
     Case(
         "folders/spaces_and_cyrillic",
         images("big cat/1 (2).png", "собака/1#2.png"),
