@@ -26,7 +26,7 @@ _ALLOWED = (
     *("PPM", "ICO", "CUR", "ICNS", "PSD", "QOI", "DDS", "SGI", "PCX", "DCX", "SUN", "MSP", "XBM"),
     *("XPM", "FLI", "BLP", "FTEX", "PIXAR", "XVTHUMB", "TGA"),
 )
-_FIRST = {
+FIRST = {
     b"\x89PNG": "PNG",
     b"GIF8": "GIF",
     b"BM": "BMP",
@@ -36,8 +36,8 @@ _FIRST = {
     b"MM\x00+": "TIFF",
 }
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs")
-_CONVERT = "convert it to JPEG or PNG"
-_RAW = f"a camera's raw file; {_CONVERT} with the camera's or a raw program"
+_CONVERT = "(convert it to JPEG or PNG)"
+RAW = f"a camera's raw file {_CONVERT}"
 
 # Pillow says in a log, beside its exception, that a TIFF has too many channels.
 logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
@@ -74,7 +74,7 @@ def formats_for(data: bytes) -> tuple[str, ...]:
     Raises:
         MissingLibrary: an optional library would read them.
     """
-    for mark, name in _FIRST.items():
+    for mark, name in FIRST.items():
         if data.startswith(mark):
             return (name,)
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
@@ -84,7 +84,7 @@ def formats_for(data: bytes) -> tuple[str, ...]:
         return _allowed()
     library = LIBRARIES[kind]
     if not can_read(kind):
-        raise MissingLibrary(f"{kind}: {library.remedy} reads it, or {_CONVERT}")
+        raise MissingLibrary(f"{kind} ({library.remedy} reads it)")
     return (library.format,)
 
 
@@ -124,7 +124,7 @@ def needs_library(data: bytes) -> bool:
 def refusal(data: bytes) -> str | None:
     """Return why a file is not taken although Pillow would read something in it, or None."""
     if data[:4] in (b"II*\x00", b"MM\x00*") and is_raw_camera_file(data):
-        return _RAW
+        return RAW
     return None
 
 
@@ -135,28 +135,32 @@ def name_of(data: bytes) -> str | None:
             return what
     brands = _brands(data)
     if brands:
-        return _RAW if b"crx " in brands else "a video"
+        return RAW if b"crx " in brands else "a video"
     if data[4:8] in (b"moov", b"mdat", b"wide", b"free"):
         return "a video"
     if data[:4] == b"RIFF":
         return {b"WAVE": "sound", b"AVI ": "a video"}.get(data[8:12])
     if data[40:44] == b" EMF":
-        return f"EMF, a drawing; {_CONVERT}"
+        return f"an EMF drawing {_CONVERT}"
     if data[128:132] == b"DICM":
-        return f"DICOM; {_CONVERT}"
+        return f"DICOM {_CONVERT}"
+    for mark, what in ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n", "PNG")):
+        place = data.find(mark, 1, 4096)
+        if place > 0:
+            return f"something before a {what} that begins at byte {place}"
     if not data.strip(b"\0"):
-        return "only zeros, as an interrupted copy leaves"
+        return "only zeros (an interrupted copy?)"
     return _name_of_text(data[:2048])
 
 
 def _name_of_text(head: bytes) -> str | None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if b"<svg" in start and start.startswith(b"<"):
-        return f"SVG, a drawing; {_CONVERT}"
+        return f"an SVG drawing {_CONVERT}"
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script")):
-        return "HTML, as a server answers instead of a file"
+        return "HTML (a server's answer instead of a file)"
     if start.startswith(b"<") and b"<html" in start:
-        return "HTML, as a server answers instead of a file"
+        return "HTML (a server's answer instead of a file)"
     if start.startswith((b"<?xml", b"<error")):
         return "XML"
     text = head.decode("utf-8", "ignore")
@@ -185,29 +189,29 @@ def _allowed() -> tuple[str, ...]:
 
 
 _OTHERS = (
-    (b"%!PS", f"PostScript, which Manta never runs; {_CONVERT}"),
-    (b"\xc5\xd0\xd3\xc6", f"PostScript, which Manta never runs; {_CONVERT}"),
-    (b"%PDF", f"PDF; {_CONVERT}"),
-    (b"\xd7\xcd\xc6\x9a", f"WMF, a drawing; {_CONVERT}"),
-    (b"\x01\x00\x09\x00", f"WMF, a drawing; {_CONVERT}"),
-    (b"SIMPLE  =", f"FITS; {_CONVERT}, with the range of values that you want"),
-    (b"FUJIFILMCCD-RAW", _RAW),
-    (b"IIRO", _RAW),
-    (b"IIRS", _RAW),
-    (b"MMOR", _RAW),
-    (b"IIU\x00", _RAW),
-    (b"FOVb", _RAW),
-    (b"\x00MRM", _RAW),
-    (b"II\x1a\x00\x00\x00HEAP", _RAW),
-    (b"version https://git-lfs", "a Git LFS pointer; fetch the file with git lfs pull"),
+    (b"%!PS", f"PostScript {_CONVERT}"),
+    (b"\xc5\xd0\xd3\xc6", f"PostScript {_CONVERT}"),
+    (b"%PDF", f"PDF {_CONVERT}"),
+    (b"\xd7\xcd\xc6\x9a", f"a WMF drawing {_CONVERT}"),
+    (b"\x01\x00\x09\x00", f"a WMF drawing {_CONVERT}"),
+    (b"SIMPLE  =", f"FITS {_CONVERT}"),
+    (b"FUJIFILMCCD-RAW", RAW),
+    (b"IIRO", RAW),
+    (b"IIRS", RAW),
+    (b"MMOR", RAW),
+    (b"IIU\x00", RAW),
+    (b"FOVb", RAW),
+    (b"\x00MRM", RAW),
+    (b"II\x1a\x00\x00\x00HEAP", RAW),
+    (b"version https://git-lfs", "a Git LFS pointer (git lfs pull fetches the file)"),
     (b"\x00\x05\x16\x07", "macOS's metadata of another file"),
-    (b"PK\x03\x04", "a ZIP archive; unpack it"),
-    (b"\x1f\x8b", "gzip-compressed; unpack it"),
-    (b"Rar!", "a RAR archive; unpack it"),
-    (b"7z\xbc\xaf", "a 7z archive; unpack it"),
+    (b"PK\x03\x04", "a ZIP archive (unpack it)"),
+    (b"\x1f\x8b", "gzip-compressed (unpack it)"),
+    (b"Rar!", "a RAR archive (unpack it)"),
+    (b"7z\xbc\xaf", "a 7z archive (unpack it)"),
     (b"PAR1", "Parquet"),
-    (b"\x93NUMPY", f"a NumPy array; {_CONVERT}"),
-    (b"\x89HDF", f"HDF5; {_CONVERT}"),
+    (b"\x93NUMPY", f"a NumPy array {_CONVERT}"),
+    (b"\x89HDF", f"HDF5 {_CONVERT}"),
     (b"\x1a\x45\xdf\xa3", "a video"),
     (b"\x00\x00\x01\xba", "a video"),
     (b"\x00\x00\x01\xb3", "a video"),
@@ -216,7 +220,7 @@ _OTHERS = (
     (b"fLaC", "sound"),
     (b"SQLite format 3", "a database"),
     (b"\xd0\xcf\x11\xe0", "a document or a thumbnail store of Windows"),
-    (b"BPG\xfb", f"BPG; {_CONVERT}"),
-    (b"AT&T", f"DjVu; {_CONVERT}"),
+    (b"BPG\xfb", f"BPG {_CONVERT}"),
+    (b"AT&T", f"DjVu {_CONVERT}"),
 )
 """First bytes of files that turn up among photographs."""

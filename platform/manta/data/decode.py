@@ -29,13 +29,21 @@ MAX_PIXELS = 178_956_970
 _JPEG_SIDE = 65_500
 """Longest side, in pixels, that libjpeg writes."""
 _JPEG = b"\xff\xd8\xff"
-_MAGIC = (_JPEG, b"\x89PNG", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+_EMPTY_MESSAGES = (
+    *("not identified by this driver", "could not create decoder object"),
+    "broken data stream when reading image file",
+)
+"""What Pillow says when it does not know what is wrong."""
 _STRIP = 1 << 22
 """Values of a deep grey image that are converted at a time."""
 
 
 class BadImage(DataError):
     """Bytes that do not decode to an image; the message is only the reason."""
+
+
+class NoReader(BadImage):
+    """An image in a format that another library reads, which is not installed here."""
 
 
 def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
@@ -136,7 +144,7 @@ def _read(data: bytes, side: int | None, max_pixels: int | None, exif: bytes = b
         exif: the block that was left out of `data`.
     """
     try:
-        image = _open(data)
+        image = _open(data, max_pixels)
         if exif:
             image.info["exif"] = exif
         _check(image, max_pixels)
@@ -176,12 +184,15 @@ class _Jpeg(JpegImagePlugin.JpegImageFile):
         pass
 
 
-def _open(data: bytes) -> Image.Image:
+def _open(data: bytes, max_pixels: int | None) -> Image.Image:
     if data.startswith(_JPEG):
         # Five times as fast as letting Pillow find out the format.
         return _Jpeg(io.BytesIO(data))
-    with _quiet_pillow(None):
-        return Image.open(io.BytesIO(data), formats=_formats.formats_for(data))
+    formats = _formats.formats_for(data)
+    # Some formats (icons) decode while they are opened; of the others only the header is read,
+    # and `_check` has the better message.
+    with _quiet_pillow(max_pixels if len(formats) > 1 else None):
+        return Image.open(io.BytesIO(data), formats=formats)
 
 
 class _Quiet:
@@ -267,7 +278,9 @@ def _reason(data: bytes, error: Exception) -> BadImage:
     if not data:
         return BadImage("zero bytes")
     if isinstance(error, _formats.MissingLibrary):
-        return BadImage(str(error))
+        return NoReader(str(error))
+    if isinstance(error, Image.DecompressionBombError):
+        return BadImage("decompression bomb: the image inside has too many pixels")
     if isinstance(error, MemoryError):
         return BadImage("too large for the memory that is free")
     kind = _formats.library_for(data)
@@ -275,12 +288,13 @@ def _reason(data: bytes, error: Exception) -> BadImage:
         return BadImage(f"truncated or broken: {kind}")
     name = _formats.name_of(data)
     if name is not None and isinstance(error, UnidentifiedImageError):
-        return BadImage(f"not an image: {name}")
-    if not data.startswith(_MAGIC) and isinstance(error, UnidentifiedImageError):
-        return BadImage("truncated" if data[:4] == b"RIFF" else "not an image")
-    message = " ".join(str(error).split())
-    if "truncated" in message.lower() or isinstance(
-        error, (UnidentifiedImageError, EOFError, IndexError)
-    ):
+        return BadImage(name if name == _formats.RAW else f"not an image: {name}")
+    if isinstance(error, UnidentifiedImageError):
+        is_known = data.startswith((_JPEG, *_formats.FIRST, b"RIFF"))
+        return BadImage("truncated or broken" if is_known else "not an image")
+    message = " ".join(str(error).encode(errors="replace").decode().split())
+    if "truncated" in message.lower() or isinstance(error, (EOFError, IndexError)):
         return BadImage("truncated")
-    return BadImage(f"broken: {message or type(error).__name__}"[:200])
+    if not message or message in _EMPTY_MESSAGES:
+        return BadImage("truncated or broken")
+    return BadImage(f"broken: {message}"[:200])

@@ -284,6 +284,8 @@ def _refuse_empty(
     """
     if rows == 0:
         shown = f", as in {example[0]}: {example[1]}" if example else ""
+        for reason, count in Counter(reasons).most_common(1):
+            shown += f"; {count} of them: {reason}" if reason not in shown else ""
         raise DataError(
             f"none of the {sum(reasons.values())} files of {source.place.url} is an image that "
             f"can be read{shown}"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manta.data.arrays import Images, RowIndexes
-from manta.data.decode import BadImage, decode
+from manta.data.decode import BadImage, NoReader, decode
 from manta.data.manifest import Manifest
 from manta.errors import DataError
 from manta.files import Place
@@ -108,6 +108,10 @@ def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size
     for place, encoded in enumerate(data):
         try:
             images[place] = decode(encoded, size).transpose(2, 0, 1)
+        except NoReader as error:
+            raise DataError(
+                f"row {indexes[place]} of {manifest.location} cannot be read here: {error}"
+            ) from None
         except BadImage as error:
             raise DataError(
                 f"row {indexes[place]} of {manifest.location} was damaged after its ingest "
