@@ -10,8 +10,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import IO, Any
+from urllib.parse import unquote
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -21,7 +23,9 @@ from manta.errors import DataError
 
 DRAFT = ".part"
 """Suffix of the hidden file that holds an unfinished write."""
-_LOCAL_SCHEMES = ("file://", "local://")
+_LOCAL_SCHEMES = ("file://localhost", "file://", "local://")
+_PATHS = ("/", "./", "../", "~")
+"""How a path begins that is no URL, even if it holds `://`."""
 _COPY_BYTES = 16 << 20
 
 
@@ -40,11 +44,24 @@ class Place:
 
     @classmethod
     def of(cls, location: str | os.PathLike[str]) -> Place:
-        """Return the place for a path, a `file://` URL or an object store's URL."""
+        """Return the place for a path, a `file://` URL or an object store's URL.
+
+        A path that begins as one is never a URL. What is there as it was written is that; only
+        otherwise `~` is the home folder, and `%20` in a `file://` URL a space.
+
+        Raises:
+            DataError: the location is empty.
+        """
         text = os.fspath(location)
-        for scheme in _LOCAL_SCHEMES:
-            text = text.removeprefix(scheme)
-        return cls(text if "://" in text else os.path.abspath(os.path.expanduser(text)))
+        scheme = next(filter(text.startswith, _LOCAL_SCHEMES), "")
+        text = text.removeprefix(scheme)
+        if not text:
+            raise DataError("a location is empty; name a file, a folder or a URL")
+        if not scheme and "://" in text and not text.startswith(_PATHS):
+            return cls(text)
+        if not os.path.lexists(text):
+            text = os.path.expanduser(unquote(text) if scheme else text)
+        return cls(os.path.abspath(text))
 
     @cached_property
     def fs(self) -> Any:
@@ -84,8 +101,13 @@ class Place:
 
     @property
     def is_glob(self) -> bool:
-        """Return whether the last part is a pattern, and not the name of an existing file."""
-        return any(mark in self.name for mark in "*?[") and not self.exists()
+        """Return whether the last part is a pattern, and not the name of an existing file.
+
+        Brackets alone are a pattern only where it matches: `photos [v2]` is a mistyped name.
+        """
+        if not any(mark in self.name for mark in "*?[") or self.exists():
+            return False
+        return any(mark in self.name for mark in "*?") or bool(self.glob())
 
     def __truediv__(self, part: str) -> Place:
         return Place(f"{self.url.rstrip('/')}/{part}")
@@ -127,7 +149,14 @@ class Place:
         return bytes(self.fs.cat_file(self.path))
 
     def glob(self) -> list[Place]:
-        """Return the files and folders that match the pattern in the last part, sorted."""
+        """Return the files and folders that match the pattern in the last part, sorted.
+
+        On a local disk no other part is a pattern.
+        """
+        if self.is_local:
+            folder = self.parent
+            names = [name for name, _ in folder.entries()] if folder.is_dir() else []
+            return [folder / name for name in sorted(names) if fnmatchcase(name, self.name)]
         return [self.parent / os.path.basename(path) for path in sorted(self.fs.glob(self.path))]
 
     def entries(self) -> Iterator[tuple[str, bool]]:

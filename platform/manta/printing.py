@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from manta.failures import described, innermost, keep_trace, whole_trace
 
 if TYPE_CHECKING:
     from manta.doctor import Check
 
-console = Console(stderr=True)
-out = Console()
+# Without emoji: `:x:` in a path is no cross.
+console = Console(stderr=True, emoji=False)
+out = Console(emoji=False)
 _MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
 
 
+def line(message: str, *, style: str = "", end: str = "\n") -> None:
+    """Print a text on standard output as it is: paths in it are no markup, and are not broken."""
+    out.print(Text(message, style), end=end, highlight=False, soft_wrap=True)
+
+
 def say(message: str) -> None:
-    """Print one stage of a long command, with the time of day."""
-    console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {message}", highlight=False)
+    """Print one stage of a long command as it is, with the time of day."""
+    stage = Text.assemble((time.strftime("%H:%M:%S"), "dim"), " ", message)
+    console.print(stage, highlight=False, soft_wrap=True)
 
 
 def print_error(error: Exception) -> None:
     """Print an error on one line; the traceback of a task goes to a file that the line names."""
-    text = " ".join(str(error).split())
+    text = re.sub(r"\s*\n\s*", " ", str(error).strip())
     trace = getattr(error, "trace", None)
     kept = keep_trace(trace) if trace else None
     whole = f" (whole traceback: {kept})" if kept else ""
-    console.print(f"[bold red]error:[/] {escape(text)}{escape(whole)}", soft_wrap=True)
+    _print_failure("error", f"{text}{whole}")
 
 
 def print_unexpected(error: BaseException) -> None:
@@ -39,8 +47,11 @@ def print_unexpected(error: BaseException) -> None:
     trace = whole_trace(error)
     kept = keep_trace(trace)
     where = f"the whole traceback is in {kept}" if kept else "no folder takes its traceback"
-    line = f"{described(innermost(error), trace)}; {where}"
-    console.print(f"[bold red]unexpected:[/] {escape(line)}", soft_wrap=True)
+    _print_failure("unexpected", f"{described(innermost(error), trace)}; {where}")
+
+
+def _print_failure(kind: str, text: str) -> None:
+    console.print(Text.assemble((f"{kind}:", "bold red"), " ", text), soft_wrap=True)
 
 
 SHOWN = {"objectives": ("name", "family", "views", "keeps", "paper")}
@@ -57,7 +68,7 @@ def print_components(kind: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         values = (row[key] for key in shown)
         table.add_row(
-            *(", ".join(map(str, v)) if isinstance(v, list) else str(v or "") for v in values)
+            *(Text(", ".join(map(str, v)) if isinstance(v, list) else str(v or "")) for v in values)
         )
     out.print(table)
 
@@ -66,7 +77,7 @@ def print_checks(checks: Iterable[Check]) -> None:
     """Print the doctor's findings, each with what mends it."""
     table = Table("", "check", "found", "mend", box=None, header_style="bold")
     for check in checks:
-        table.add_row(_MARKS[check.status], check.name, escape(check.found), escape(check.mend))
+        table.add_row(_MARKS[check.status], check.name, Text(check.found), Text(check.mend))
     out.print(table)
 
 
@@ -91,13 +102,15 @@ def print_metrics(
             table.add_row(name, f"{value:.4g}", *between, untrained, title)
     out.print(table)
     if note:
-        out.print(f"[dim]{note}[/]", highlight=False)
+        line(note, style="dim")
 
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
     """Print models side by side, and what each gains over the first."""
     models = comparison["models"]
-    table = Table("", *models, box=None, header_style="bold")
+    table = Table("", box=None, header_style="bold")
+    for model in models:
+        table.add_column(Text(model))
     for name in comparison["metrics"][models[0]]:
         table.add_row(name, *(_with_interval(comparison, model, name) for model in models))
     out.print(table)
@@ -105,8 +118,7 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
         for name, gain in gains.items():
             bounds = f"[{gain['low']:+.4f}, {gain['high']:+.4f}]"
             change = f"{gain['gain']:+.4f} {bounds}, {_conclusion(name, gain)}"
-            line = f"{model} against {models[0]}: {name} {change}"
-            out.print(line, highlight=False, markup=False, soft_wrap=True)
+            line(f"{model} against {models[0]}: {name} {change}")
     rows = f"{comparison['query_rows']:,} queries, {comparison['bank_rows']:,} rows to learn from"
     out.print(f"[dim]the same {rows}; 95% intervals, paired[/]", highlight=False)
 
@@ -147,23 +159,20 @@ def print_result(result: Mapping[str, Any]) -> None:
     )
     if pending := result.get("metrics_pending"):
         kept = f"{result['report'].rpartition('/')[0]}/metrics.jsonl"
-        out.print(
-            f"{pending} metric points did not reach the tracking server; they are kept in {kept}",
-            soft_wrap=True,
-        )
+        line(f"{pending} metric points did not reach the tracking server; they are kept in {kept}")
 
 
 def print_rows(rows: dict[str, str | None]) -> None:
     """Print a name and a value on each line; what is missing is left out."""
     for key, value in rows.items():
         if value:
-            out.print(f"{key:<11} {value}", highlight=False, soft_wrap=True)
+            line(f"{key:<11} {value}")
 
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print plain lines, whatever letters they hold."""
-    for line in lines:
-        out.print(line, highlight=False, markup=False, soft_wrap=True)
+    for one in lines:
+        line(one)
 
 
 def print_study(record: Any, summary: Mapping[str, Any]) -> None:
@@ -175,6 +184,4 @@ def print_study(record: Any, summary: Mapping[str, Any]) -> None:
         out.print(importance_table(summary["importances"]))
     for name, tau in summary["kendall"].items():
         value = "not known from these trials" if tau is None else f"{tau:.2f}"
-        out.print(
-            f"Kendall's tau of {name} with knn_top1 over whole trials: {value}", highlight=False
-        )
+        line(f"Kendall's tau of {name} with knn_top1 over whole trials: {value}")

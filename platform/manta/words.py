@@ -8,6 +8,7 @@ and that of a file a suffix too. What is nothing by the rule is looked for the o
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 
 _OF_PATHS = ("/", "./", "../", "~")
@@ -53,3 +54,8 @@ def as_path(location: str | os.PathLike[str]) -> str:
     word = os.fspath(location)
     bare = not is_path(word) and "/" not in word
     return f"./{word}" if bare and not isinstance(location, str) else word
+
+
+def in_shell(path: str) -> str:
+    """Return a path as it is written in a shell's command: in quotes, and never an option."""
+    return shlex.quote(f"./{path}" if path.startswith("-") else path)

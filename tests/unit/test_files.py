@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 from typing import Any
 
 import fsspec
@@ -14,6 +15,7 @@ import pandas as pd
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from manta.data.sources import open_source
 from manta.errors import DataError
 from manta.files import Place, copy_file
 
@@ -140,6 +142,63 @@ def test_patterns_are_matched_in_order(tmp_path: Path, bucket: Place) -> None:
             (place / name).write(b"")
         assert (place / "*.tar").is_glob
         assert [match.name for match in (place / "*.tar").glob()] == ["a.tar", "b.tar"]
+
+
+NAMES = [
+    "My%20Photos", "out [v2]", "[x]", "[bold]x", "q?b", "a#b", "50%", "Фото", "a b", "a'b", 'a"b',
+    "a&b", "a::b", "{x}", "*x", "dot.", "~x", "%s", "$HOME", "\U0001f990", "-x", ":memory:", "a;b",
+    "a\\b", "n" * 200, "http:", "[!a]", "a\nb", " a ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "a.tar").write_bytes(b"a")
+    (folder / ".hidden.tar").write_bytes(b"a")
+    monkeypatch.chdir(tmp_path)
+    spellings = [name, f"./{name}", str(folder), f"file://{folder}", f"file://{quote(str(folder))}"]
+    for spelling in spellings:
+        place = Place.of(spelling)
+        assert place == Place(str(folder))
+        assert (place.exists(), place.is_dir(), place.is_glob) == (True, True, False)
+        assert [file.url for file in (place / "*.tar").glob()] == [f"{folder}/a.tar"]
+        assert [file.url for file in (place / "[ab].tar").glob()] == [f"{folder}/a.tar"]
+    (Place.of(name) / "b" / "c").write(b"c")
+    assert (folder / "b" / "c").read_bytes() == b"c"
+    monkeypatch.chdir(folder)
+    assert Place.of("a.tar").url == f"{folder}/a.tar"
+    assert [place.name for place in Place.of("*.tar").glob()] == ["a.tar"]
+    assert Place.of(f"file://localhost{folder}") == Place(str(folder))
+
+
+def test_a_name_that_is_not_there_is_no_pattern_by_its_brackets(tmp_path: Path) -> None:
+    (tmp_path / "photos 2").mkdir()
+    place = Place.of(tmp_path / "photos [v2]")
+    assert place.is_glob, "it matches"
+    (tmp_path / "photos 2").rmdir()
+    assert not place.is_glob
+    assert Place.of(tmp_path / "*.tar").is_glob
+    with pytest.raises(DataError, match=r"nothing at .*photos \[v2\]"):
+        open_source(place.url)
+
+
+def test_a_home_is_meant_where_nothing_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert Place.of("~/photos").url == f"{tmp_path}/home/photos"
+    (tmp_path / "~" / "photos").mkdir(parents=True)
+    assert Place.of("~/photos").url == f"{tmp_path}/~/photos"
+
+
+def test_an_empty_location_is_refused() -> None:
+    with pytest.raises(DataError, match="a location is empty; name a file"):
+        Place.of("")
 
 
 def test_a_failed_write_leaves_the_file_before_it(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 
 import pytest
 from rich.console import Console
@@ -11,6 +12,7 @@ from manta import printing
 from manta.doctor import Check
 from manta.errors import DataError
 from manta.report.study.record import StudyRecord, TrialRecord
+from manta.words import in_shell
 
 
 @pytest.fixture
@@ -107,3 +109,39 @@ def test_a_study_ends_with_what_to_trust(out: io.StringIO) -> None:
     assert "75%" in text
     assert "Kendall's tau of rankme with knn_top1 over whole trials: 0.42" in text
     assert "lidar with knn_top1 over whole trials: not known from these trials" in text
+
+
+ODD = [
+    "My%20Photos", "out [v2]", "[/x]", "[bold]x", "[/]", "a\\[/x]", ":x: :100:", "a  b", "back\\",
+    "/runs/" + "long/" * 60 + "x", "Фото \U0001f990", "[link=x]y[/link]", "{x}", "%s",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ODD)
+def test_paths_are_printed_as_they_are(out: io.StringIO, path: str) -> None:
+    printing.line(f"page        {path}")
+    printing.say(f"training {path}")
+    printing.print_error(DataError(f"nothing at {path}"))
+    printing.print_rows({"page": path})
+    printing.print_metrics({}, note=path)
+    page, stage, error, row, *_, note = out.getvalue().splitlines()
+    assert page == f"page        {path}"
+    assert stage.partition(" ")[2] == f"training {path}"
+    assert error == f"error: nothing at {path}"
+    assert row == f"page        {path}"
+    assert note == path
+
+
+@pytest.mark.parametrize("path", [path for path in ODD if len(path) < 40])
+def test_tables_hold_paths_as_they_are(out: io.StringIO, path: str) -> None:
+    printing.print_components("recipes", [{"name": path, "path": path}])
+    printing.print_checks([Check(name="disk", status="bad", found=path, mend=path)])
+    assert out.getvalue().count(path) == 4
+
+
+def test_a_path_is_pasted_into_a_shell() -> None:
+    for path in [*ODD, "-x", "a'b", 'a"b', "$HOME", "a;b", "~x"]:
+        (word,) = shlex.split(in_shell(path))
+        assert word in (path, f"./{path}")
+    assert in_shell("runs/a-b_c.html") == "runs/a-b_c.html"
+    assert in_shell("-x") == "./-x"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +38,11 @@ def as_html(title: str, rows: Iterable[Row], tables: Sequence[Any] = ()) -> str:
 
 
 def _html(value: Any) -> str:
-    text = escape(str(value))
-    is_page = str(value).endswith(".html")
-    return f"<a href='{text}' target='_blank'>{text}</a>" if is_page else text
+    text, shown = str(value), escape(str(value))
+    if not text.endswith(".html"):
+        return shown
+    link = escape(text if "://" in text else quote(text))  # a path may hold `?`, `#` and `%`
+    return f"<a href='{link}' target='_blank'>{shown}</a>"
 
 
 def metric_rows(metrics: Mapping[str, float]) -> list[Row]:

@@ -8,7 +8,7 @@ import typer
 
 from manta.commands.app import Runs, Summary, app, write_result
 from manta.errors import ConfigError
-from manta.printing import out, print_comparison, print_metrics, print_rows
+from manta.printing import line, print_comparison, print_metrics, print_rows
 
 Evaluators = Annotated[
     Optional[str],  # noqa: UP045
@@ -119,7 +119,7 @@ def evaluate(
     write_result(summary, result.summary)
     print_metrics(result.metrics, result.note, result.intervals)
     for name, why in result.skipped.items():
-        out.print(f"{name} was passed over: it {why}", highlight=False)
+        line(f"{name} was passed over: it {why}")
     print_rows({"page": result.page})
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from manta.commands.app import Runs, Summary, app, write_result
-from manta.printing import out
+from manta.printing import line
+from manta.words import in_shell
 
 Model = Annotated[
     str,
@@ -40,11 +41,7 @@ def register(
     import manta
 
     registered = manta.register(run, name, runs=runs)
-    out.print(
-        f"version {registered.version} of {registered.name}: {registered.uri}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    line(f"version {registered.version} of {registered.name}: {registered.uri}")
     write_result(summary, asdict(registered))
 
 
@@ -92,7 +89,7 @@ def promote(
         bank=bank,
         runs=runs,
     )
-    out.print(promotion.sentence, highlight=False, soft_wrap=True)
+    line(promotion.sentence)
     write_result(summary, promotion.summary)
 
 
@@ -126,11 +123,7 @@ def export(
 
     written = manta.export(model, target, format=format, heads=heads, runs=runs)
     differs = f"differs from the source by {written.error:.1g} at most"
-    out.print(
-        f"{written.path}: {differs} (allowed {written.tolerance:.1g})",
-        highlight=False,
-        soft_wrap=True,
-    )
+    line(f"{written.path}: {differs} (allowed {written.tolerance:.1g})")
     facts = asdict(written)
     write_result(summary, {k: v for k, v in facts.items() if heads or not k.startswith("heads")})
 
@@ -206,12 +199,8 @@ def embed(
         runs=runs,
     )
     aside = f"; {result.unreadable:,} set aside in _unreadable.parquet" if result.unreadable else ""
-    out.print(
-        f"{result.rows:,} rows of {result.width} numbers at {result.folder}{aside}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    out.print(f"next        manta explore {target}", highlight=False, soft_wrap=True)
+    line(f"{result.rows:,} rows of {result.width} numbers at {result.folder}{aside}")
+    line(f"next        manta explore {in_shell(target)}")
     facts = asdict(result)
     write_result(summary, {"out": facts.pop("folder"), **facts})
 
@@ -239,4 +228,4 @@ def explore(
     import manta
 
     written = manta.explore(embeddings, page=page, images=images)
-    out.print(f"page        {written}", highlight=False, soft_wrap=True)
+    line(f"page        {written}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from manta.commands.app import Runs, Summary, app, write_result
-from manta.printing import out, print_lines, print_result
+from manta.printing import line, print_lines, print_result
 
 
 @app.command()
@@ -148,12 +148,12 @@ def train(
         experiment = manta.load_recipe(recipe, overrides or [])
         plan = manta.estimate(experiment, runs=runs)
         write_result(summary, plan)
-        out.print(experiment.to_yaml(), end="", markup=False, highlight=False)
+        line(experiment.to_yaml(), end="")
         for key, value in plan.items():
             text = _when_known(key, plan) if value is None else value
             text = "; ".join(text) if isinstance(text, list) else text
             text = text or "none" if isinstance(text, (str, dict)) else text
-            out.print(f"# {key}: {text}", markup=False, highlight=False)
+            line(f"# {key}: {text}")
         return
     run = manta.train(
         recipe,

@@ -7,7 +7,8 @@ from typing import Annotated, Optional
 import typer
 
 from manta.commands.app import Runs, Summary, Trials, app, write_result
-from manta.printing import out, print_result, print_study
+from manta.printing import line, print_result, print_study
+from manta.words import in_shell
 
 
 @app.command()
@@ -65,9 +66,9 @@ def tune(
     )
     write_result(summary, result.summary)
     print_study(result.record, result.summary)
-    out.print(f"page        {result.page}", highlight=False, soft_wrap=True)
+    line(f"page        {result.page}")
     if not register:
-        out.print(f"next        manta train {result.recipe}", highlight=False, soft_wrap=True)
+        line(f"next        manta train {in_shell(result.recipe)}")
         return
     trained = result.train_best()
     write_result(summary, {**result.summary, "registered": trained.summary})
