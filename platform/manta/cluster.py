@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -14,7 +15,11 @@ from urllib.parse import urlparse
 
 import ray
 
+from manta.disk import refused_write
 from manta.errors import ResourceError
+from manta.homes import prepare_home
+from manta.proxies import bypass_proxies
+from manta.ray_folder import choose_ray_folder, shared_memory_text, small_store, usual_ray_folder
 
 DECODE_CPUS = 0.5
 """Logical CPUs of one decode task."""
@@ -37,6 +42,7 @@ LOCAL_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
+_log = logging.getLogger(__name__)
 _started: set[str] = set()
 """Addresses of the clusters that this process has started."""
 
@@ -53,6 +59,8 @@ def connect(*, cpus: float = 0.0) -> bool:
         ResourceError: nothing listens at `RAY_ADDRESS`, or Ray cannot be started.
     """
     # Before `ray.init`: Ray's processes inherit the environment in which they start.
+    prepare_home()
+    bypass_proxies()
     _set(SETTINGS)
     if ray.is_initialized():
         return False
@@ -73,9 +81,13 @@ def connect(*, cpus: float = 0.0) -> bool:
         logical = max(4, 2 * (os.cpu_count() or 1), math.ceil(cpus))
         doing = "start on this machine"
         options |= {"address": "local", "num_cpus": logical, "include_dashboard": False}
+        options |= _places()
     try:
         ray.init(**options)
     except Exception as error:  # Ray also raises errors without a class of their own
+        refused = refused_write(error, usual_ray_folder())
+        if refused is not None:
+            raise refused from error
         reason = str(error).rstrip(". ")
         raise ResourceError(
             f"Ray could not {doing}: {reason}; `manta doctor` shows what is wrong"
@@ -83,6 +95,28 @@ def connect(*, cpus: float = 0.0) -> bool:
     if address == "local":
         _started.add(ray.get_runtime_context().gcs_address)
     return address == "local"
+
+
+def _places() -> dict[str, Any]:
+    """Return the options of `ray.init` for a machine without the usual places for Ray's files.
+
+    Raises:
+        ResourceError: no folder of the machine will do.
+    """
+    options: dict[str, Any] = {}
+    folder, reason = choose_ray_folder()
+    if reason:
+        _log.warning("Ray's files are in %s, since %s; RAY_TMPDIR chooses another", folder, reason)
+        options["_temp_dir"] = folder
+    size = small_store(folder)
+    if size is not None:
+        _log.warning(
+            "Ray's objects are in %s, which is slower: only %s (docker run --shm-size=8g)",
+            folder,
+            shared_memory_text(),
+        )
+        options["object_store_memory"] = size
+    return options
 
 
 def is_own() -> bool:

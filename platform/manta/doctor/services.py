@@ -6,11 +6,11 @@ import os
 import shlex
 import socket
 import sqlite3
-import tempfile
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from manta.doctor.check import Check, Status, nearest_existing
+from manta.ray_folder import usual_ray_folder
 from manta.secrets import without_secrets
 from manta.sqlite import sqlite_path, sqlite_url
 
@@ -105,7 +105,7 @@ def ray_session() -> Check:
         return Check(
             name, "ok" if answers else "bad", f"RAY_ADDRESS={stated} {_words(answers)}", mend
         )
-    note = _ray_temporary_folder() / "ray_current_cluster"
+    note = Path(usual_ray_folder()) / "ray_current_cluster"
     left = note.read_text().strip() if note.is_file() else ""
     if not left:
         status: Status = "bad" if stated == "auto" else "ok"
@@ -137,10 +137,3 @@ def _answers(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _ray_temporary_folder() -> Path:
-    return (
-        Path(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or tempfile.gettempdir())
-        / "ray"
-    )

@@ -14,13 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from manta.disk import free_bytes, full_message, out_of_room, writing_to
 from manta.errors import TrackingError
+from manta.homes import prepare_home
+from manta.proxies import bypass_proxies
 from manta.secrets import without_secrets
 from manta.sqlite import PREFIX, sqlite_path, sqlite_url
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_OTHER_STORE = "or set MLFLOW_TRACKING_URI to another store"
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -34,12 +38,16 @@ _DEFAULTS = {
 
 
 def prepare() -> None:
-    """Set the environment variables that MLflow reads on import, unless the user has set them."""
+    """Set what MLflow reads on import, unless the user has set it, and keep its logs quiet."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     # A new SQLite store logs each of its migrations, and the registry that it may have to wait.
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.store.model_registry.abstract_store"):
+    for name in ("alembic", "mlflow.store.model_registry.abstract_store"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It logs the traceback of every error of a database that it raises, too.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    prepare_home()
+    bypass_proxies()
 
 
 def connect(uri: str) -> MlflowClient:
@@ -59,7 +67,8 @@ def resolve_uri(uri: str | None, runs_dir: Path) -> str:
     """
     uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(runs_dir / "mlflow.db")
     if uri.startswith(PREFIX) and (path := sqlite_path(uri)):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with writing_to(Path(path).parent):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
         _, mark, query = uri.partition("?")
         return uri if uri.startswith(f"{PREFIX}file:") else f"{sqlite_url(path)}{mark}{query}"
     if uri.startswith("file:") or ("://" not in uri and not uri.startswith("databricks")):
@@ -85,16 +94,42 @@ def refusals(doing: str, uri: str) -> Iterator[None]:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
         raise TrackingError(
-            f"cannot {doing} at {without_secrets(uri)}: {explain(error)}"
+            f"cannot {doing} at {without_secrets(uri)}: {explain(error, uri)}"
         ) from error
 
 
-def explain(error: BaseException) -> str:
-    """Return an error's reason in one short line, without secrets."""
+def explain(error: BaseException, uri: str = "") -> str:
+    """Return an error's reason in one short line, without secrets.
+
+    Args:
+        uri: of the store; where it is a file, the line says what is wrong with that.
+    """
     text = without_secrets(" ".join(str(error).split()))
+    if uri.startswith(PREFIX) and (path := sqlite_path(uri)):
+        reason = _of_file(error, path)
+        if reason is not None:
+            return reason
     if "HTTPConnectionPool" in text or "HTTPSConnectionPool" in text:
         return "the server does not answer; start it, or set MLFLOW_TRACKING_URI to one that runs"
     return text if len(text) <= 300 else f"{text[:300]}..."
+
+
+def _of_file(error: BaseException, path: str) -> str | None:
+    """Return what is wrong with the file of a database, or None."""
+    text = str(error)
+    full = out_of_room(error, path)
+    if full is not None:
+        # The error may name a file of another disk, such as an artifact's.
+        return full_message(path) if "database or disk is full" in text else str(full)
+    if "readonly database" in text or "unable to open database file" in text:
+        return f"{path} cannot be written; let this user write it and its folder, {_OTHER_STORE}"
+    if "database is locked" in text:
+        return f"another process holds {path}; try again when it is done, {_OTHER_STORE}"
+    if "disk I/O error" in text:
+        return f"the disk of {path} fails ({free_bytes(path):,} bytes are free), {_OTHER_STORE}"
+    if "malformed" in text or "not a database" in text:
+        return f"{path} is damaged: move it away (mv {path} {path}.broken), {_OTHER_STORE}"
+    return None
 
 
 def metric_name(name: str) -> str:

@@ -218,7 +218,7 @@ class MetricLog:
                 "metrics wait in %s, since they cannot be sent to %s: %s",
                 self.path,
                 without_secrets(self._uri),
-                explain(error),
+                explain(error, self._uri),
             )
         else:
             _log.warning(

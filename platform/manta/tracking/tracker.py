@@ -68,8 +68,9 @@ class Tracker:
         try:
             return connect(self.uri)
         except (MlflowException, SQLAlchemyError, ImportError, OSError) as error:
+            reason = explain(error, self.uri)
             raise TrackingError(
-                f"no tracking store can be opened at {without_secrets(self.uri)}: {explain(error)}"
+                f"no tracking store can be opened at {without_secrets(self.uri)}: {reason}"
             ) from error
 
     @cached_property
