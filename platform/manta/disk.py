@@ -19,7 +19,7 @@ _TEXTS = (
     ("File too large", errno.EFBIG),
 )
 """What libraries that keep no number say: safetensors, SQLite, PyArrow in some versions."""
-_SHORT_WRITES = ("file write failed", "requested and", "disk I/O error")
+_SHORT_WRITES = ("file write failed", "unexpected pos", "requested and", "disk I/O error")
 """What torch, NumPy and SQLite say of a write that stopped halfway, for whatever reason."""
 _NO_ROOM = 1 << 20
 """Bytes: with less than this free, a write that stopped halfway stopped for want of room."""

@@ -46,6 +46,8 @@ def prepare_home() -> None:
 
 def home_folder() -> Path | None:
     """Return the user's home; None if it is not known or not there."""
+    if os.environ.get("HOME") == "":
+        return None
     try:
         home = Path.home()
     except (KeyError, RuntimeError):  # no HOME, and no entry for the user id

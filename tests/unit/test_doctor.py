@@ -47,7 +47,7 @@ def test_this_machine_can_run_manta(tmp_path: Path) -> None:
         "Ray session",
     )
     assert {name: found[name].found for name in must if found[name].status != "ok"} == {}
-    assert len(found) == 16
+    assert len(found) == 19
     assert not (tmp_path / "manta-runs").exists(), "the doctor only looks"
 
 

@@ -12,6 +12,7 @@ from manta.doctor.check import Check, one_line
 from manta.doctor.machine import cores, device, disk, memory, shared_memory
 from manta.doctor.services import ray_session, tracking
 from manta.doctor.software import images, package, python, ray, source_tree, torch_pair
+from manta.doctor.user import home, limits, temporary_folder
 from manta.extras import describe_extras
 
 __all__ = [
@@ -20,7 +21,9 @@ __all__ = [
     "cores",
     "device",
     "disk",
+    "home",
     "images",
+    "limits",
     "memory",
     "package",
     "python",
@@ -28,6 +31,7 @@ __all__ = [
     "ray_session",
     "shared_memory",
     "source_tree",
+    "temporary_folder",
     "torch_pair",
     "tracking",
 ]
@@ -56,6 +60,9 @@ def checks(runs: str | Path = "manta-runs") -> list[Check]:
         ("memory", memory),
         ("disk", lambda: disk(folder)),
         ("shared memory", shared_memory),
+        ("temporary folder", temporary_folder),
+        ("home", home),
+        ("limits", limits),
         ("tracking store", lambda: tracking(folder)),
         ("Ray session", ray_session),
     ]
