@@ -18,8 +18,8 @@ from manta.evaluators.linear import LinearConfig
 from manta.evaluators.rank import RankConfig
 
 
-def data(source: str, classes: list[str] | None, *values: Any, rows: int = 10) -> Manifest:
-    manifest = Manifest(
+def data(source: str, classes: list[str] | None, *, rows: int = 10) -> Manifest:
+    return Manifest(
         location="",
         rows=rows,
         labelled=True,
@@ -35,9 +35,6 @@ def data(source: str, classes: list[str] | None, *values: Any, rows: int = 10) -
         digest=source,
         bytes=0,
     )
-    if values:
-        object.__setattr__(manifest, "values", list(values))
-    return manifest
 
 
 def numbers(one: Any) -> list[int] | None:
@@ -46,32 +43,23 @@ def numbers(one: Any) -> list[int] | None:
 
 CASES: dict[str, tuple[Any, Any, Any, Any, Any, Any]] = {
     # bank, queries -> bank's numbers, queries' numbers, names, missing
-    "the same names": (["a", "b"], ["a", "b"], None, None, ["a", "b"], ()),
-    "one is missing from the queries": (["a", "b", "c"], ["a", "c"], None, [0, 2], list("abc"), ()),
-    "one is missing from the bank": (
-        ["a", "c"],
-        ["a", "b", "c"],
-        None,
-        [0, 2, 1],
-        list("acb"),
-        "b",
-    ),
-    "another order": (["a", "b"], ["b", "a"], None, [1, 0], ["a", "b"], ()),
-    "values of both": ((3, 5, 9), (5, 9), None, [1, 2], ["3", "5", "9"], ()),
-    "a value that the bank lacks": ((3, 5), (5, 7), None, [1, 2], ["3", "5", "7"], "7"),
-    "folders named by numbers": (["3", "5"], (5, 3), None, [1, 0], ["3", "5"], ()),
-    "texts in a column": (["cat", "dog"], ("dog",), None, [1], ["cat", "dog"], ()),
-    "numbers are places in names": (["a", "b", "c"], (0, 2), None, [0, 2], list("abc"), ()),
-    "names on the other side": ((1, 2), ["a", "b", "c"], [1, 2], None, list("abc"), ()),
-    "an earlier dataset's numbers": (None, (4, 9), None, [4, 9], ["4", "9"], ()),
-    "an earlier dataset's queries": ((4, 9), None, [4, 9], None, ["4", "9"], ()),
-    "two earlier datasets": (None, None, None, None, None, ()),
-    "names and an earlier dataset": (["a", "b"], None, None, None, ["a", "b"], ()),
+    "the same names": ("a b", "a b", None, None, "a b", ""),
+    "one is missing from the queries": ("a b c", "a c", None, [0, 2], "a b c", ""),
+    "one is missing from the bank": ("a c", "a b c", None, [0, 2, 1], "a c b", "b"),
+    "another order": ("a b", "b a", None, [1, 0], "a b", ""),
+    "numbers of both": ("3 5 9", "5 9", None, [1, 2], "3 5 9", ""),
+    "a number that the bank lacks": ("3 5", "5 7", None, [1, 2], "3 5 7", "7"),
+    "numbers are places in names": ("a b c", "0 2", None, [0, 2], "a b c", ""),
+    "names on the other side": ("1 2", "a b c", [1, 2], None, "a b c", ""),
+    "an earlier dataset's numbers": (None, "4 9", None, [4, 9], "4 9", ""),
+    "an earlier dataset's queries": ("4 9", None, [4, 9], None, "4 9", ""),
+    "two earlier datasets": (None, None, None, None, None, ""),
+    "names and an earlier dataset": ("a b", None, None, None, "a b", ""),
 }
 
 
-def described(source: str, classes: Any) -> Manifest:
-    return data(source, classes) if not isinstance(classes, tuple) else data(source, None, *classes)
+def described(source: str, classes: str | None) -> Manifest:
+    return data(source, None if classes is None else classes.split())
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -80,12 +68,20 @@ def test_classes_go_by_what_they_are_called(case: tuple[Any, ...]) -> None:
     same = common_classes(described("bank", bank), described("test", queries))
     assert numbers(same.bank) == of_bank
     assert numbers(same.queries) == of_queries
-    assert same.names == names
-    assert same.missing == tuple(missing)
+    assert same.names == (None if names is None else names.split())
+    assert same.missing == tuple(missing.split())
+
+
+def test_numbers_that_are_taken_for_places_are_told() -> None:
+    told = common_classes(described("bank", "a b c"), described("test", "0 2")).note
+    assert told == (
+        "classes of test are numbers, and taken for places among those of bank (a, b, c)"
+    )
+    assert common_classes(described("bank", "a b"), described("test", "b")).note == ""
 
 
 @pytest.mark.parametrize(
-    ("bank", "queries"), [(["a"], ["b"]), ((1, 2), (3, 4)), (["a"], ("x", "y"))]
+    ("bank", "queries"), [("a", "b"), ("1 2", "3 4"), ("a", "x y"), ("a b", "1 2"), ("1 7", "a b")]
 )
 def test_nothing_in_common_is_one_line(bank: Any, queries: Any) -> None:
     with pytest.raises(ConfigError, match=r"^bank and test have no class in common \(") as raised:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,72 +23,62 @@ class CommonClasses:
         bank, queries: class by each dataset's own label; None: labels are classes already.
         names: of the classes, by number; None where they have none.
         missing: names of the queries' classes that the bank lacks.
+        note: what was taken for granted; empty where nothing was.
     """
 
     bank: Numbers | None = None
     queries: Numbers | None = None
     names: list[str] | None = None
     missing: tuple[str, ...] = ()
-
-
-def class_names(manifest: Manifest) -> list[str] | None:
-    """Return the classes of a dataset by number, as names or as the values that its labels had.
-
-    None where it has no labels, or numbers that nobody named.
-    """
-    if manifest.classes:
-        return [str(name) for name in manifest.classes]
-    values = _values(manifest)
-    return None if values is None else [str(value) for value in values]
+    note: str = ""
 
 
 def common_classes(bank: Manifest, queries: Manifest) -> CommonClasses:
     """Return one numbering for the classes of two datasets, by what both call them.
 
-    Classes of the queries that the bank lacks come after the bank's. Where one side has numbers
-    that are no names of the other's classes, they are taken for places among them.
+    Classes of the queries that the bank lacks come after the bank's. Where one side has words and
+    the other numbers, those are places among the words.
 
     Raises:
-        ConfigError: both have names, and none is in both.
+        ConfigError: both name their classes, and none is in both.
     """
-    own, theirs = class_names(bank), class_names(queries)
-    if own is None or theirs is None:
-        # The numbers of one side have no other meaning than themselves, so they are what counts.
-        return CommonClasses(_as_numbers(bank), _as_numbers(queries), own or theirs)
+    own, theirs = bank.classes, queries.classes
+    if not own or not theirs:
+        # Of a dataset of an earlier version whose labels are numbers, these have no other name.
+        return CommonClasses(_as_numbers(own), _as_numbers(theirs), own or theirs)
     if own == theirs:
         return CommonClasses(names=own)
-    missing = [name for name in theirs if name not in set(own)]
+    places = {name: place for place, name in enumerate(own)}
+    missing = [name for name in theirs if name not in places]
     if len(missing) < len(theirs):
-        names = own + missing
-        places = {name: place for place, name in enumerate(names)}
+        places |= {name: len(own) + place for place, name in enumerate(missing)}
         numbers = np.array([places[name] for name in theirs], dtype=np.int64)
-        return CommonClasses(queries=numbers, names=names, missing=tuple(missing))
-    if bool(bank.classes) != bool(queries.classes):
-        in_bank, in_queries = _as_numbers(bank), _as_numbers(queries)
-        if (in_bank is None) == bool(bank.classes) and (in_queries is None) == bool(
-            queries.classes
-        ):
-            return CommonClasses(in_bank, in_queries, own if bank.classes else theirs)
+        return CommonClasses(queries=numbers, names=own + missing, missing=tuple(missing))
+    in_bank, in_queries = _as_numbers(own), _as_numbers(theirs)
+    if in_bank is None and in_queries is not None and max(in_queries) < len(own):
+        return CommonClasses(None, in_queries, own, note=_as_places(queries, bank))
+    if in_queries is None and in_bank is not None and max(in_bank) < len(theirs):
+        return CommonClasses(in_bank, None, theirs, note=_as_places(bank, queries))
     raise ConfigError(
         f"{bank.source} and {queries.source} have no class in common ({_listed(own)} against "
         f"{_listed(theirs)}); give both the same names, or leave --bank out"
     )
 
 
-def _values(manifest: Manifest) -> Sequence[Any] | None:
-    values: Sequence[Any] | None = getattr(manifest, "values", None)
-    return values or None
-
-
-def _as_numbers(manifest: Manifest) -> Numbers | None:
-    """Return the whole number that each class was in the data; None where there are none."""
-    values = _values(manifest)
-    if manifest.classes or values is None:
-        return None
+def _as_numbers(names: Sequence[str] | None) -> Numbers | None:
+    """Return the whole number that each class is called by; None where one is a word."""
     try:
-        return np.array([int(str(value)) for value in values], dtype=np.int64)
+        numbers = [int(name) for name in names or ()]
+        return np.array(numbers, dtype=np.int64) if numbers and min(numbers) >= 0 else None
     except (ValueError, OverflowError):
         return None
+
+
+def _as_places(numbers: Manifest, words: Manifest) -> str:
+    return (
+        f"classes of {numbers.source} are numbers, and taken for places among those of "
+        f"{words.source} ({_listed(words.classes or [])})"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from manta.evaluation.classes import class_names
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator, LabelCounts
 
@@ -37,9 +36,8 @@ def _of_all_rows(rows: SplitRows) -> dict[int, int] | None:
     """Return the rows of each class in the whole dataset, if its manifest says them."""
     if not rows.manifest.labelled:
         return {}
-    understood = getattr(rows.manifest, "understood", None) or {}
-    sizes, names = understood.get("classes"), class_names(rows.manifest)
-    if not sizes or names is None:
+    sizes, names = rows.manifest.understood.get("classes"), rows.manifest.classes
+    if not sizes or not names:
         return None
     numbers = rows.class_of(torch.arange(len(names))).tolist()
     return {

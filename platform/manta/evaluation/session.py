@@ -13,7 +13,7 @@ from manta.data import Holdout, IngestProgress, open_dataset, prepare
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
-from manta.evaluation.classes import CommonClasses, class_names, common_classes
+from manta.evaluation.classes import CommonClasses, common_classes
 from manta.evaluation.features import FeatureStore, encoder_access, readable_images
 from manta.evaluation.labels import count_labels, label_notes, lacking
 from manta.evaluation.rows import SplitRows
@@ -112,7 +112,7 @@ class EvaluationSession:
         bank_rows, queries = bank_and_queries(
             data, bank, default_cache(runs), limits or EvaluationConfig(), observer.ingest
         )
-        classes = CommonClasses(names=class_names(queries.manifest))
+        classes = CommonClasses(names=queries.manifest.classes)
         if bank is not None:
             classes = common_classes(bank_rows.manifest, queries.manifest)
         store = FeatureStore(RunFolder(runs).url_of("features"), cluster_pool(), observer.embed)
@@ -137,6 +137,8 @@ class EvaluationSession:
             )
         for note in label_notes(chosen, self.counts, self.classes.missing):
             self.observer.notify(note)
+        if self.classes.note:
+            self.observer.notify(self.classes.note)
 
     def features(self, folder: Path) -> Features:
         """Return a saved encoder's features, without augmented views."""

@@ -15,6 +15,8 @@ from manta.evaluation.online import Measured, SplitFeatures
 from manta.runs.folder import RunFolder
 from manta.views import Views
 
+MOST_NAMES = 10_000
+"""Classes whose names are kept with the samples, at most."""
 SHEET_ROWS = 8
 """Images on the contact sheet of views."""
 
@@ -47,6 +49,7 @@ def save_evaluation(
     measured: Measured,
     *,
     step: int,
+    classes: list[str] | None = None,
 ) -> None:
     """Write `evaluation.json`, and `artifacts/samples.npz` with some of the query rows.
 
@@ -55,6 +58,7 @@ def save_evaluation(
     Args:
         splits: features of the trained encoder, under the name "", and of other encoders.
         step: number of optimizer steps done.
+        classes: names of the labels from 0, if they have some.
     """
     trained = splits.features[""]
     rows = splits.sampled
@@ -63,6 +67,8 @@ def save_evaluation(
         samples[f"{name}_features" if name else "features"] = features.queries.numpy()[rows]
     if trained.query_labels is not None:
         samples["labels"] = trained.query_labels.numpy()[rows]
+        if classes and len(classes) <= MOST_NAMES:
+            samples["classes"] = np.array(classes)
     _save_npz(folder, samples, "artifacts", "samples.npz")
     if measured.failures:
         traces = ["".join(traceback.format_exception(one)) for one in measured.failures.values()]

@@ -235,7 +235,10 @@ class Worker:
         measured = features.measure(evaluators)
         self.skipped = measured.skipped
         self.log.write(self.done, measured.metrics, force=True)
-        save_evaluation(self.folder, self.experiment, features, measured, step=self.done)
+        classes = self.evaluations.manifest.classes
+        save_evaluation(
+            self.folder, self.experiment, features, measured, step=self.done, classes=classes
+        )
         self.log.mirror()
         return measured.metrics
 

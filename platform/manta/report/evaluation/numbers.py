@@ -163,7 +163,6 @@ def facts(found: Mapping[str, Any]) -> list[Fact]:
         f"{name} {version}" for name, version in (found.get("versions") or {}).items()
     )
     data = without_secrets(str(found.get("data") or ""))
-    labelled = found.get("labelled")
     known = [
         Fact("Data", data, _text(found.get("digest"))[:12]),
         Fact("Images scored", _count(queries), f"{_count(bank)} to learn from" if bank else ""),
@@ -172,10 +171,18 @@ def facts(found: Mapping[str, Any]) -> list[Fact]:
             Fact(str(key).replace("_", " ").capitalize(), words.setting(value))
             for key, value in rest.items()
         ),
-        Fact("Labels", "" if labelled is None else "yes" if labelled else "none"),
+        Fact("Labels", _labels(found)),
         Fact("Measured", _text(found.get("date")), versions),
     ]
     return [fact for fact in known if fact.value]
+
+
+def _labels(found: Mapping[str, Any]) -> str:
+    """Return which rows have labels; empty where that is not known."""
+    if (labelled := found.get("labelled")) is None:
+        return ""
+    part = str(found.get("labels") or "").removeprefix("labels ")
+    return part or ("yes" if labelled else "none")
 
 
 def _rows(own: list[Number], *, notes: bool = False) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,10 +81,11 @@ def chart(shown: Pictures) -> dict[str, Any]:
     """
     # Stands for the untrained encoder's: the map of features that are all alike is left out.
     nothing = np.zeros_like(shown.features)
-    context = embedding_map(Samples(shown.thumbnails, shown.features, nothing, shown.labels))
+    context = embedding_map(
+        Samples(shown.thumbnails, shown.features, nothing, shown.labels, shown.classes)
+    )
     if not context["maps"]:
         return context
-    context["legend"] = [(shown.named(label), colour) for label, colour in context["legend"]]
     rows, wrong = range(context["total"]), shown.wrong
     context["labels"] = None if shown.labels is None else [_caption(shown, row) for row in rows]
     marks = None if wrong is None else [_WRONG if one else _RIGHT for one in wrong.tolist()]
@@ -109,7 +111,10 @@ def neighbours(shown: Pictures) -> dict[str, Any]:
         }
         for query, near in zip(chosen.tolist(), nearest.tolist(), strict=True)
     ]
-    agreement = None if shown.labels is None else embedding.agreement(shown.labels, chosen, nearest)
+    agreement = None
+    if shown.labels is not None:
+        share = embedding.agreement(shown.labels, chosen, nearest)
+        agreement = share if math.isfinite(share) else None
     return {
         "rows": rows,
         "trouble": None,
@@ -155,7 +160,8 @@ def _tile(shown: Pictures, row: int, query: int | None) -> dict[str, Any]:
     """Return an image; beside a query, with whether it has the same label."""
     agrees = None
     if query is not None and shown.labels is not None:
-        agrees = bool(shown.labels[row] == shown.labels[query])
+        label, other = shown.labels[row], shown.labels[query]
+        agrees = bool(label == other) if label >= 0 and other >= 0 else None
     name = _name(shown, row)
     same = {True: ", the same class", False: ", another class", None: ""}[agrees]
     return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from manta.report.parts.samples import Array, Samples
@@ -32,7 +34,8 @@ def trouble(features: Array) -> str | None:
 def queries(samples: Samples, count: int = QUERIES) -> Array:
     """Return rows of images to show, chosen without a look at how well they do.
 
-    The first of each label, then the second of each, and so on; evenly spaced without labels.
+    The first of each label, then the second of each, and so on, and last those that have none;
+    evenly spaced without labels.
     """
     total = len(samples.thumbnails)
     if samples.labels is None:
@@ -41,7 +44,7 @@ def queries(samples: Samples, count: int = QUERIES) -> Array:
     latest: dict[int, int] = {}
     turn = np.empty(total, dtype=np.int64)
     for row, label in enumerate(labels.tolist()):
-        turn[row] = latest[label] = latest.get(label, -1) + 1
+        turn[row] = latest[label] = latest.get(label, total if label < 0 else -1) + 1
     return np.lexsort((labels, turn))[:count]
 
 
@@ -57,8 +60,13 @@ def neighbours(features: Array, of: Array, count: int = NEIGHBOURS) -> Array:
 
 
 def agreement(labels: Array, of: Array, nearest: Array) -> float:
-    """Return the fraction of the neighbours that share their query's label."""
-    return float((labels[nearest] == labels[of][:, None]).mean())
+    """Return the fraction of the neighbours that share their query's label.
+
+    Pairs of which one has no label do not count; NaN where there are no others.
+    """
+    queries = labels[of][:, None]
+    both = (queries >= 0) & (labels[nearest] >= 0)
+    return float((labels[nearest] == queries)[both].mean()) if both.any() else math.nan
 
 
 def project(features: Array) -> Array:

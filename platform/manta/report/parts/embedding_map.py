@@ -22,7 +22,7 @@ def embedding_map(samples: Samples | None) -> dict[str, Any]:
     trouble = "" if samples is None else embedding.trouble(samples.features)
     if samples is None or trouble:
         return {"maps": [], "trouble": trouble}
-    total = len(samples.thumbnails)
+    total, labels = len(samples.thumbnails), samples.labels
     columns = math.ceil(math.sqrt(total))
     tiles = list(samples.thumbnails)
     rows = [tiles[start : start + columns] for start in range(0, total, columns)]
@@ -33,8 +33,8 @@ def embedding_map(samples: Samples | None) -> dict[str, Any]:
         "sheet": images.data_uri(sheet, longest=max(sheet.shape)),
         "columns": columns,
         "rows": len(rows),
-        "labels": None if samples.labels is None else samples.labels.tolist(),
-        "legend": _legend(samples.labels),
+        "labels": None if labels is None else list(map(samples.named, labels.tolist())),
+        "legend": [(samples.named(label), colour) for label, colour in _legend(samples.labels)],
         "total": total,
     }
 

@@ -17,10 +17,18 @@ class Samples:
     Attributes:
         thumbnails: `[Q, h, w, 3]` uint8.
         features, random_features: `[Q, D]` float32, of the trained and of the untrained encoder.
-        labels: `[Q]` int64, or None without labels.
+        labels: `[Q]` int64, below 0 for none, or None without labels.
+        classes: names of labels from 0; None: they are called by their numbers.
     """
 
     thumbnails: Array
     features: Array
     random_features: Array
     labels: Array | None
+    classes: list[str] | None = None
+
+    def named(self, label: int) -> str:
+        """Return a label's class, or its number; "none" below 0."""
+        if label < 0:
+            return "none"
+        return self.classes[label] if self.classes and label < len(self.classes) else str(label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,9 +39,10 @@ def neighbour_rows(samples: Samples | None) -> dict[str, Any]:
         sides["untrained"] = embedding.neighbours(samples.random_features, queries)
     agreement = {}
     if labels is not None:
-        agreement = {
+        shares = {
             side: embedding.agreement(labels, queries, nearest) for side, nearest in sides.items()
         }
+        agreement = shares if all(map(math.isfinite, shares.values())) else {}
     return {
         "rows": [_row(samples, row, int(query), sides) for row, query in enumerate(queries)],
         "trouble": None,
@@ -52,7 +54,7 @@ def neighbour_rows(samples: Samples | None) -> dict[str, Any]:
 
 
 def _row(samples: Samples, row: int, query: int, sides: dict[str, Array]) -> dict[str, Any]:
-    label = "" if samples.labels is None else f", label {samples.labels[query]}"
+    label = "" if samples.labels is None else f", label {samples.named(samples.labels[query])}"
     image = images.data_uri(samples.thumbnails[query])
     tiles = {side: _tiles(samples, query, nearest[row]) for side, nearest in sides.items()}
     return {"query": Tile(image, f"Query image {row + 1}{label}", None), "sides": tiles}
@@ -63,7 +65,10 @@ def _tiles(samples: Samples, query: int, nearest: Array) -> list[Tile]:
     for rank, row in enumerate(nearest.tolist(), start=1):
         alt, agrees = f"Neighbour {rank}", None
         if samples.labels is not None:
-            agrees = bool(samples.labels[row] == samples.labels[query])
-            alt += f", label {samples.labels[row]}, {'same' if agrees else 'different'} label"
+            label, other = samples.labels[row], samples.labels[query]
+            alt += f", label {samples.named(label)}"
+            if label >= 0 and other >= 0:
+                agrees = bool(label == other)
+                alt += f", {'same' if agrees else 'different'} label"
         tiles.append(Tile(images.data_uri(samples.thumbnails[row]), alt, agrees))
     return tiles

@@ -159,8 +159,14 @@ def _samples(arrays: dict[str, Array]) -> Samples | None:
         or len(arrays["thumbnails"]) == 0
     ):
         return None
-    labels = arrays.get("labels")
-    return Samples(arrays["thumbnails"], arrays["features"], arrays["random_features"], labels)
+    labels, names = arrays.get("labels"), arrays.get("classes")
+    return Samples(
+        arrays["thumbnails"],
+        arrays["features"],
+        arrays["random_features"],
+        labels,
+        None if names is None else names.tolist(),
+    )
 
 
 def _views(arrays: dict[str, Array]) -> dict[str, Array]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from manta.evaluators import describe_evaluator
 from manta.report.parts import words
 from manta.report.parts.facts import Fact
 from manta.report.run.record import RunRecord
@@ -149,6 +150,7 @@ def measured_on(run: RunRecord) -> str:
         f"Measured on {queries:,} images held out of training" if isinstance(queries, int) else "",
         f"with {bank:,} training images as the bank of the probes" if isinstance(bank, int) else "",
         f"after step {step:,}" if isinstance(step, int) else "",
+        str(run.evaluation.get("labels") or ""),
     ]
     text = ", ".join(filter(None, parts))
     return (
@@ -170,7 +172,13 @@ def why_missing(run: RunRecord) -> dict[str, str]:
     )
     ended = ended if status != "finished" else "this run wrote none"
     labels = run.evaluation and not run.evaluation.get("labelled", True)
+    skipped = {
+        describe_evaluator(str(name))[0]: str(why)
+        for name, why in (run.evaluation.get("skipped") or {}).items()
+        if not (labels and why == "needs labels")
+    }
     return {
+        "numbers": "; ".join(f"{title}: {why}" for title, why in skipped.items()),
         "evaluation": f"evaluation.json is written after the last step; {ended}.",
         "labels": "The data have no labels, so accuracies cannot be measured: rank and spread "
         "tell whether the features are healthy."
