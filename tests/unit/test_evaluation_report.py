@@ -166,6 +166,11 @@ def test_one_evaluator(tmp_path: Path) -> None:
         assert section not in told.text
 
 
+def test_which_rows_have_labels_is_said(tmp_path: Path) -> None:
+    told = page(one_evaluator() | {"labels": "labels on 37 of 100 rows"}, tmp_path)
+    assert "Labels on 37 of 100 rows" in told.text
+
+
 def test_without_labels_the_rank_is_first(tmp_path: Path) -> None:
     found = unlabelled()
     told = page(found, tmp_path)

@@ -10,9 +10,10 @@ import pytest
 
 from manta.config import Experiment, from_mapping
 from manta.errors import ConfigError
-from manta.evaluators import EVALUATORS
+from manta.evaluators import EVALUATORS, LabelCounts
 from manta.evaluators.knn import KNNConfig
 from manta.tuning.study.metrics import (
+    check_labels,
     kendall,
     metric,
     metrics_for,
@@ -169,3 +170,16 @@ def test_kendall_leaves_out_what_cannot_be_ranked() -> None:
     trials += [{"knn_top1": 0.9}, {"silhouette": 0.3}]
     assert kendall(trials, "knn_top1") == {}
     assert kendall([], "knn_top1") == {}
+
+
+def test_a_study_is_refused_where_its_metric_cannot_be_had() -> None:
+    recipe = from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl"}})
+    metrics = metrics_for(["knn_top1", "rankme"], labelled=True)
+    one_class = LabelCounts({0: 50}, {0: 5}, bank_rows=60, query_rows=5)
+    with pytest.raises(
+        ConfigError, match=r"study.metric knn_top1 needs two classes, and all 50 .*use alpha_req"
+    ):
+        check_labels(metrics, recipe, one_class)
+    check_labels(metrics[1:], recipe, one_class)
+    check_labels(metrics, recipe, LabelCounts({0: 5, 1: 5}, {1: 1}, bank_rows=10, query_rows=1))
+    check_labels(metrics, recipe, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -40,6 +41,13 @@ def test_neighbours_equal_brute_force() -> None:
 def test_agreement_counts_labels() -> None:
     labels = np.array([0, 0, 1, 1])
     assert embedding.agreement(labels, np.array([0, 2]), np.array([[1, 2], [3, 0]])) == 0.5
+
+
+def test_agreement_leaves_out_what_has_no_label() -> None:
+    labels = np.array([0, 0, 1, -1, -1])
+    of, nearest = np.array([0, 3]), np.array([[1, 3], [4, 0]])
+    assert embedding.agreement(labels, of, nearest) == 1.0
+    assert math.isnan(embedding.agreement(labels, np.array([3]), np.array([[4, 0]])))
 
 
 def test_queries_show_every_label_before_a_second_of_one() -> None:

@@ -64,8 +64,8 @@ def test_a_changed_source_is_said_and_the_data_of_then_are_used(
         assert ingested(begun.source, begun.cache) != begun.dataset
     assert begun.resume() == begun.dataset
     assert begun.told == [
-        f"{begun.source} is not as it was when {OWNER} began: going on with the data of then, "
-        f"{begun.dataset}"
+        f"{begun.source} is not as it was when {OWNER} began, or read otherwise by this version: "
+        f"going on with the data of then, {begun.dataset}"
     ]
 
 

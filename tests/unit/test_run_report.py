@@ -12,6 +12,7 @@ import pytest
 
 from manta.errors import RunError
 from manta.report import write_plots, write_report
+from manta.report.run.neighbours import neighbour_rows
 from manta.report.run.record import read
 from manta.report.run.summary import callout, facts, headline, results
 from page_reader import Page
@@ -187,6 +188,29 @@ def test_unlabelled_run(tmp_path: Path) -> None:
     assert "The data have no labels" in text
     assert "same label" not in text
     assert "Colours are labels" not in text
+
+
+def test_a_run_on_data_of_which_some_have_labels(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "some", images=60)
+    samples = folder / "artifacts" / "samples.npz"
+    with np.load(samples) as stored:
+        arrays = dict(stored)
+    arrays["labels"][::2] = -1
+    names = [f"kind {number}" for number in range(int(arrays["labels"].max()) + 1)]
+    np.savez(samples, **arrays, classes=np.array(names))
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    evaluation |= {"labels": "labels on 30 of 60 rows", "skipped": {"fewshot": "needs two classes"}}
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    page = Page(write_report(folder))
+    assert "labels on 30 of 60 rows." in page.text
+    assert "Not measured: Few-shot episodes: needs two classes." in page.text
+    assert "kind 1" in page.text
+    run = read(folder)
+    queries = neighbour_rows(run.samples)["rows"]
+    tiles = [tile for row in queries for tile in row["sides"]["trained"]]
+    assert {tile.agrees for tile in tiles} == {True, False, None}
+    assert all((tile.agrees is None) == ("label none" in tile.alt) for tile in tiles)
+    assert all("label kind" in row["query"].alt for row in queries), "those with a label first"
 
 
 PIECES = [

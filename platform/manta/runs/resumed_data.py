@@ -53,7 +53,8 @@ def prepare_resumed(
         return str(kept)
     if is_kept:
         notify(
-            f"{source} is not as it was when {owner} began: going on with the data of then, {kept}"
+            f"{source} is not as it was when {owner} began, or read otherwise by this version: "
+            f"going on with the data of then, {kept}"
         )
         return str(kept)
     present = prepare(source, cache, progress, options=options)

@@ -13,7 +13,7 @@ from typing import Any
 from manta import errors
 from manta.cluster import connect, interruptible, start_ahead
 from manta.config import Experiment
-from manta.data import IngestProgress, Manifest, open_dataset, prepare
+from manta.data import IngestProgress, Manifest, open_dataset
 from manta.errors import (
     DiskFull,
     MantaError,
@@ -27,6 +27,7 @@ from manta.materials.make import prepare_materials
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import RunFolder, default_cache
 from manta.runs.lease import Lease
+from manta.runs.resumed_data import prepare_resumed
 from manta.runs.store import Notify, default_store
 from manta.tracking import Tracker
 from manta.training.components import own_components
@@ -119,11 +120,7 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         # hours.
         checking.result()
         resources = allocate(experiment)
-        cache = experiment.data.cache_dir or default_cache(request.runs)
-        data = experiment.data
-        dataset = prepare(
-            data.source, cache, progress=request.ingest_progress, options=data.options
-        )
+        dataset = _dataset(request, folder)
         manifest = open_dataset(dataset)
         for line in manifest.said():
             request.notify(line)
@@ -156,6 +153,21 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         components=components,
     )
     return _PreparedRun(task, resources, folder, manifest, tracker, steps, own)
+
+
+def _dataset(request: RunRequest, folder: RunFolder) -> str:
+    """Return the location of the ingested data; of a resumed run those that it began with."""
+    data = request.experiment.data
+    is_begun = request.resume and folder.exists("run.json")
+    return prepare_resumed(
+        data.source,
+        data.cache_dir or default_cache(request.runs),
+        folder.read_json("run.json") if is_begun else {},
+        f"run {folder.name!r}",
+        request.notify,
+        request.ingest_progress,
+        options=data.options,
+    )
 
 
 @contextlib.contextmanager
@@ -200,6 +212,9 @@ def _publish(run: _PreparedRun, result: dict[str, Any], notify: Notify) -> dict[
         folder.update_json({"status": "stopped", "diagnosis": stopped["diagnosis"]}, "run.json")
         with contextlib.suppress(TrackingError):
             tracker.set_tags(run_id, {"manta.diagnosis": stopped["diagnosis"]})
+    for name, why in result["skipped"].items():
+        if not why.startswith("needs "):  # that was said before training
+            notify(f"{name} gave no numbers: {why}")
     summary = publish(
         folder,
         run.task.experiment,

@@ -9,7 +9,14 @@ from typing import Literal
 
 from manta.config import Experiment
 from manta.errors import ConfigError, did_you_mean
-from manta.evaluators import EVALUATORS, EncoderEvaluator, declared_metrics, describe_metric
+from manta.evaluators import (
+    EVALUATORS,
+    EncoderEvaluator,
+    LabelCounts,
+    build,
+    declared_metrics,
+    describe_metric,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +110,28 @@ def metrics_for(names: Sequence[str], labelled: bool) -> list[StudyMetric]:
                 f"{one.name} needs labels, which the data do not have; use {_choice(False)}"
             )
     return chosen
+
+
+def check_labels(
+    metrics: Sequence[StudyMetric], recipe: Experiment, counts: LabelCounts | None
+) -> None:
+    """Check that the rows of a study's evaluations have the labels that its metrics need.
+
+    Args:
+        counts: rows of each class; None: not known.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    own = {config.name: config for config in recipe.evaluation.evaluators}
+    for one in metrics:
+        if one.evaluator is None or counts is None:
+            continue
+        config = own.get(one.evaluator) or EVALUATORS[one.evaluator].Config(name=one.evaluator)
+        if (missing := build(config).missing_labels(counts)) is not None:
+            raise ConfigError(
+                f"study.metric {one.name} needs {missing}; label more rows, or use {_choice(False)}"
+            )
 
 
 def with_evaluators(

@@ -9,30 +9,33 @@ import uuid
 from collections.abc import Iterator
 
 import optuna
+import yaml
 from ray import tune
 
 from manta.cluster import connect
 from manta.config import Experiment
-from manta.data import open_dataset, prepare
+from manta.data import open_dataset
 from manta.errors import ConfigError, ResourceError, TrackingError
+from manta.evaluation.labels import count_labels
 from manta.materials.make import prepare_materials
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.build import plan_of
 from manta.runs.folder import RunFolder, default_cache
 from manta.runs.lease import Lease
+from manta.runs.resumed_data import prepare_resumed
 from manta.runs.store import Notify, default_store
 from manta.tracking import Tracker
 from manta.training.components import own_components
-from manta.training.evaluations import ONLINE_BANK, ONLINE_QUERIES
+from manta.training.evaluations import ONLINE_BANK, ONLINE_QUERIES, evaluated_rows
 from manta.training.images import CachedImages
 from manta.training.preflight import preflight
 from manta.tuning.space.read import read_space
 from manta.tuning.study.creation import merged, new_folder, open_folder, whole_of
 from manta.tuning.study.folders import trials_folder
-from manta.tuning.study.metrics import REFERENCE, metric, metrics_for
+from manta.tuning.study.metrics import REFERENCE, check_labels, metric, metrics_for
 from manta.tuning.study.settings import settings_from
 from manta.tuning.study.storage import Outcome, open_storage
-from manta.tuning.study.study import StoredStudy, StudyRequest
+from manta.tuning.study.study import STUDY, StoredStudy, StudyRequest
 from manta.tuning.study.study_progress import StudyProgress
 from manta.tuning.study.trial_records import trial_records
 from manta.tuning.trials.allocate import ClusterResources, TrialResources, allocate, check_reach
@@ -86,18 +89,17 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     resources = allocate(settings, recipe, cluster)
     tracker = Tracker(experiment=recipe.tracking.experiment, runs_dir=default_store(request.runs))
     check_reach(tracker.uri, len(cluster.nodes))
-    cache = recipe.data.cache_dir or default_cache(request.runs)
-    dataset = prepare(
-        recipe.data.source, cache, progress=request.ingest_progress, options=recipe.data.options
-    )
+    dataset = _dataset(request, folder)
     manifest = open_dataset(dataset)
-    plan_of(recipe, manifest)  # refuses too few rows
+    plan = plan_of(recipe, manifest)  # refuses too few rows
     if settings.scheduler.name == "pbt" and space.default(recipe) is None:
         raise ConfigError(
             "study.scheduler=pbt starts from the recipe, and it lies outside of the space: "
             "widen that"
         )
     metrics = metrics_for(settings.metric, manifest.labelled)
+    rows = evaluated_rows(recipe, manifest, plan, final=False)
+    check_labels(metrics, recipe, count_labels(*rows))
     for name in settings.compare:
         metric(name)  # refuses an unknown name
     saved = open_folder(folder, request, settings, whole, manifest, dataset, tracker)
@@ -106,6 +108,21 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     with _running(tracker, saved["study_run_id"]):
         trials = _Search(study, request, resources, dataset, tracker).run()
     return study, study.record(trials)
+
+
+def _dataset(request: StudyRequest, folder: RunFolder) -> str:
+    """Return the location of the ingested data; of a resumed study those that it began with."""
+    data = request.recipe.data
+    is_begun = request.resume and folder.exists(STUDY)
+    return prepare_resumed(
+        data.source,
+        data.cache_dir or default_cache(request.runs),
+        yaml.safe_load(folder.read(STUDY)) if is_begun else {},
+        f"study {folder.name!r}",
+        request.notify,
+        request.ingest_progress,
+        options=data.options,
+    )
 
 
 def _set_up_tune() -> None:
