@@ -60,6 +60,8 @@ def test_data(case: Case, tmp_path: Path) -> None:
     data = read_rows(manifest, indexes).data
     for size in SIZES:
         assert decode_rows(manifest, indexes, data, size).shape == (len(data), 3, size, size)
+    if manifest.rows < 2:
+        return  # one image alone makes no step
     settings = {f"data.{name}": value for name, value in case.options.items()}
     plan = manta.estimate("digits", data=report.location, overrides=settings | SMALL)
     assert plan["rows"] == manifest.rows

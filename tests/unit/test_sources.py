@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manta.data.sources import SOURCES, Sample, Source, open_source
+from manta.data.sources import SOURCES, Sample, Source, SourceOptions, open_source
 from manta.errors import DataError
 
 Png = Callable[..., bytes]
@@ -107,7 +107,8 @@ def test_parquet_of_structs_with_class_names(tmp_path: Path, make_png: Png) -> N
     assert [s.label for s in got] == [0, 1, 1, 0, 1] * 2
     assert [s.path for s in got[:3]] == ["train-0.parquet#0", "1.png", "2.png"]
     assert [s.data for s in got[5:]] == [image["bytes"] for image in images]
-    assert len(samples(open_source(tmp_path))) == 15
+    assert len(samples(open_source(tmp_path))) == 10  # the training part
+    assert len(samples(open_source(tmp_path, SourceOptions(split="all")))) == 15
     assert len(samples(open_source(tmp_path / "test-0.parquet"))) == 5
 
 
@@ -119,16 +120,18 @@ def test_parquet_of_bare_bytes(tmp_path: Path, make_png: Png, name: str) -> None
     )
     got = samples(open_source(tmp_path / "x.parquet"))
     assert [s.data for s in got] == [*(make_png(n) for n in range(3)), None]
-    assert [(s.path, s.label) for s in got[2:]] == [("x.parquet#2", None), ("x.parquet#3", None)]
+    assert [(s.path, s.label) for s in got[2:]] == [("x.parquet#2", "c"), ("x.parquet#3", "d")]
     assert got[3].reason == "the image column is null"
 
 
 def test_parquet_that_cannot_be_used(tmp_path: Path) -> None:
     table(tmp_path / "none.parquet", {"id": [1], "text": ["x"]})
-    with pytest.raises(DataError, match=r"no column of image bytes \(id, text\); name it 'image'"):
+    with pytest.raises(
+        DataError, match=r"no column of images \(columns: id, text\); give its name"
+    ):
         samples(open_source(tmp_path / "none.parquet"))
     table(tmp_path / "two.parquet", {"left": [b"x"], "right": [b"x"]})
-    with pytest.raises(DataError, match=r"several columns of image bytes \(left, right\)"):
+    with pytest.raises(DataError, match=r"two image columns: left, right; choose one, as in"):
         samples(open_source(tmp_path / "two.parquet"))
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match="not a readable Parquet file"):
@@ -190,8 +193,8 @@ def test_file_lists(tmp_path: Path, make_png: Png) -> None:
         "path,label\nimages/0.png,dog\nimages/1.png,cat\nimages/2.png,dog\n"
     )
     source = open_source(tmp_path / "words.csv")
-    assert source.classes() == ["cat", "dog"]
-    assert [s.label for s in samples(source)] == [1, 0, 1]
+    assert source.classes() is None
+    assert [s.label for s in samples(source)] == ["dog", "cat", "dog"]
 
     (tmp_path / "numbers.tsv").write_text("images/0.png\t5\nimages/1.png\t0\nimages/2.png\n")
     source = open_source(tmp_path / "numbers.tsv")
@@ -229,7 +232,7 @@ def test_errors_name_the_fix(tmp_path: Path) -> None:
     (tmp_path / "film.mp4").write_bytes(b"x")
     with pytest.raises(
         DataError,
-        match=r"film.mp4 is of no known kind \(digits, filelist, folder, parquet, webdataset\)",
+        match=r"film.mp4 is of no known kind \(arrow, digits, filelist, folder, parquet, ",
     ):
         open_source(tmp_path / "film.mp4")
     with pytest.raises(DataError, match=r"no \.parquet or \.pq file matches"):

@@ -195,37 +195,3 @@ def read_files(files: Iterable[tuple[Place, str, Label]]) -> Iterator[Sample]:
 def _not_a_file(place: Place) -> str:
     is_folder = os.path.isdir(place.url)
     return "a folder that cannot be entered" if is_folder else "a pipe, socket or device"
-
-
-def matching(place: Place, suffixes: tuple[str, ...]) -> list[Place]:
-    """Return the files with these suffixes that a path, a pattern or a folder stands for.
-
-    Raises:
-        DataError: there are none.
-    """
-    if place.is_glob:
-        files = [file for file in place.glob() if file.suffix in suffixes]
-    elif place.is_dir():
-        names = sorted(name for name, is_dir in place.entries() if not is_dir)
-        files = [place / name for name in names if (place / name).suffix in suffixes]
-    else:
-        files = [place]
-    if not files:
-        raise DataError(
-            f"no {' or '.join(suffixes)} file matches {place.url}; look for a typing error in the "
-            "pattern"
-        )
-    return files
-
-
-def holds(place: Place, suffixes: tuple[str, ...]) -> bool:
-    """Return whether the location is, or contains, files with one of these suffixes.
-
-    In a folder only the first 100 files are looked at.
-    """
-    if place.suffix in suffixes and not place.is_dir():
-        return True
-    if not place.is_dir():
-        return False
-    first = islice((name for name, is_dir in place.entries() if not is_dir), 100)
-    return any(os.path.splitext(name)[1].lower() in suffixes for name in first)

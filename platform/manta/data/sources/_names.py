@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from typing import Any
 
 _LIKE_SHOWN = re.compile(r"\\(x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
 """What `shown` writes for an odd byte; a name with these very letters is marked as well."""
@@ -34,3 +36,8 @@ def _letter(letter: str) -> str:
     if 0xDC80 <= code <= 0xDCFF:  # a byte of a name, as `os.fsdecode` holds it
         return f"\\x{code - 0xDC00:02x}"
     return f"\\u{code:04x}" if 0xD800 <= code <= 0xDFFF else letter
+
+
+def text_of(scalar: Any) -> str | None:
+    """Return an Arrow scalar of text, in which bytes that are not UTF-8 stay lone surrogates."""
+    return None if scalar is None else os.fsdecode(scalar.as_buffer().to_pybytes())

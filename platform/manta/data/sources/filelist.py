@@ -1,92 +1,210 @@
-"""Source of listed image files: `.txt` with a path per line, or `.csv`/`.tsv` with labels too."""
+"""Source of listed image files: text, CSV or JSON with a path and perhaps a label in each row."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
+from typing import Any
 
-from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Sample, Source, chunks, read_files
+from manta.data.sources import _list_form, _lists
+from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Label, Sample, Source, chunks
+from manta.data.sources._layout import is_image_name, split_of
+from manta.data.sources._list_form import Entry, Form
+from manta.data.sources._names import shown
+from manta.data.sources._resolve import exists, folders_of, read_named
+from manta.data.sources._table import part_of_row
+from manta.data.sources._values import from_text
+from manta.data.sources._words import FOLDERS, LABELS, normal
 from manta.errors import DataError
 from manta.files import Place
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_HEADERS = ("path", "file", "filename", "image")
+ListUnit = tuple[Place, list[Place], list[Entry]]
+"""The list, the folders in which its paths begin, and some of its rows."""
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
+_PROBED_FOLDERS = 32
+_LOOKED_AT = 50
 
 
 @SOURCES.register("filelist")
 class FileList(Source):
-    """List of image files in a `.txt`, or in a `.csv` or `.tsv` with the columns `path[,label]`.
+    """List of image files: a path per line in a `.txt`, or rows with labels in CSV or JSON lines.
 
-    Paths are absolute, relative to the list's own folder, or URLs. A header line is optional.
-    Labels that are all integers are used as they are; other words are numbered in sorted order.
+    Paths are absolute, relative to the list's own folder, or URLs. Header, order, separator and
+    encoding are found out; `data.column` and `data.labels` choose the columns. A folder that holds
+    a `metadata.csv` or `metadata.jsonl` with a column `file_name` is read by it, as by the Hugging
+    Face library.
     """
 
     kind = "filelist"
 
     @classmethod
     def claim(cls, place: Place) -> int:
-        return (
-            2
-            if place.suffix in (".txt", *_DELIMITERS) and not place.is_glob and not place.is_dir()
-            else 0
-        )
+        if place.is_glob:
+            return 0
+        if place.is_dir():
+            return 2 if _metadata(place) else 0
+        return 2 if place.suffix in _lists.SUFFIXES else 0
 
-    def units(self) -> Iterator[list[tuple[str, int | None]]]:
-        numbers = {name: number for number, name in enumerate(self._words or ())}
+    def units(self) -> Iterator[ListUnit]:
+        part = self.chosen_part()
         empty = True
-        for rows in chunks(self._rows(), FILES_PER_UNIT):
-            empty = False
-            yield [
-                (path, None if word is None else numbers.get(word, _integer(word)))
-                for path, word in rows
-            ]
+        for place, its_part in self._lists:
+            if its_part is not None and part not in (None, its_part):
+                continue
+            folders = self._folders(place)
+            self._refuse_all_missing(place, folders)
+            rows = self._entries(place)
+            if its_part is None and part is not None:
+                rows = (row for row in rows if part_of_row(row.split) == part)
+            for chunk in chunks(rows, FILES_PER_UNIT):
+                empty = False
+                yield place, folders, chunk
         if empty:
             raise DataError(f"{self.place.url} names no file; write one path per line")
 
-    def read(self, unit: list[tuple[str, int | None]]) -> Iterator[Sample]:
-        folder = self.place.parent
-        for path, label in unit:
-            absolute = "://" in path or path.startswith("/")
-            yield from read_files([(Place.of(path) if absolute else folder / path, path, label)])
+    def read(self, unit: ListUnit) -> Iterator[Sample]:
+        place, folders, rows = unit
+        above = "" if place.parent == self.place or place == self.place else place.parent.name + "/"
+        for row in rows:
+            label = self._label(row)
+            if row.reason is not None:
+                yield Sample(row.path, None, label, row.reason)
+                continue
+            cell = from_text(row.path)
+            if cell.data is not None or cell.path is None:
+                yield Sample(f"{place.name}: {row.path[:40]}", cell.data, label, cell.reason)
+                continue
+            data, reason = read_named(row.path, folders)
+            yield Sample(f"{above}{row.path}", data, label, reason)
 
-    def classes(self) -> list[str] | None:
-        return self._words
+    def parts(self) -> dict[str, list[str]]:
+        """Return the parts that folders with a list each tell, or a column such as `split`."""
+        parts: dict[str, list[str]] = {}
+        for place, part in self._lists:
+            if part is not None:
+                parts.setdefault(part, []).append(f"{place.parent.name}/{place.name}")
+        if parts:
+            return parts if len(parts) > 1 or self.options.split is not None else {}
+        return self._parts_of_rows
+
+    def notes(self) -> list[str]:
+        """Return what was understood of the columns, and where the paths begin."""
+        notes: list[str] = []
+        for place, _ in self._lists[:1]:
+            form = self._forms[place]
+            folder = self._folders(place)[0]
+            if len(form.columns) > 1 and not form.notes and form.label is not None:
+                label = form.label if isinstance(form.label, str) else form.columns[form.label]
+                path = form.path if isinstance(form.path, str) else form.columns[form.path]
+                notes.append(f"columns: {path} (images), {label} (labels)")
+            notes.extend(form.notes)
+            if folder != place.parent:
+                notes.append(f"paths begin in {folder.url}")
+        return notes
+
+    def identity(self) -> list[Any]:
+        return [place.identity() for place, _ in self._lists]
 
     @cached_property
-    def _words(self) -> list[str] | None:
-        """Return the distinct labels, sorted; None if all are integers or there are none.
+    def _lists(self) -> list[tuple[Place, str | None]]:
+        if not self.place.is_dir():
+            return [(self.place, None)]
+        return _metadata(self.place)
 
-        This takes one pass over the list and holds only the labels.
+    @cached_property
+    def _forms(self) -> dict[Place, Form]:
+        return {place: _list_form.form_of(place, self.options) for place, _ in self._lists}
+
+    @cached_property
+    def _parts_of_rows(self) -> dict[str, list[str]]:
+        values = {
+            row.split or ""
+            for place, _ in self._lists
+            if self._forms[place].split is not None
+            for row in self._entries(place)
+        }
+        if not any(split_of(value) for value in values):
+            return {}
+        parts: dict[str, list[str]] = {}
+        for value in sorted(values):
+            parts.setdefault(part_of_row(value), []).append(value)
+        return parts if len(parts) > 1 or self.options.split is not None else {}
+
+    def _entries(self, place: Place) -> Iterator[Entry]:
+        return _list_form.entries(place, self._forms[place], self.options)
+
+    def _folders(self, place: Place) -> list[Place]:
+        """Return the folders in which the relative paths of a list begin."""
+        first = islice(self._entries(place), _LOOKED_AT)
+        paths = [row.path for row in first if row.reason is None and not row.path.startswith("/")]
+        stem = place.name.rpartition(".")[0]
+        return folders_of([path for path in paths if len(path) < 4096], place.parent, [stem])
+
+    def _refuse_all_missing(self, place: Place, folders: list[Place]) -> None:
+        """Check that one of the listed files exists.
+
+        Raises:
+            DataError: none does.
         """
-        if self.place.suffix == ".txt":
-            return None
-        words = {word for _, word in self._rows() if word is not None}
-        return None if all(_integer(word) is not None for word in words) else sorted(words)
-
-    def _rows(self) -> Iterator[tuple[str, str | None]]:
-        with (
-            self.place.open() as raw,
-            io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as lines,
-        ):
-            if self.place.suffix == ".txt":
-                yield from ((line.strip(), None) for line in lines if line.strip())
+        count, first = 0, None
+        for row in self._entries(place):
+            if row.reason is not None or len(row.path) >= 4096 or from_text(row.path).data:
+                if row.reason is None:
+                    return
+                continue
+            if exists(row.path, folders):
                 return
-            rows = csv.reader(lines, delimiter=_DELIMITERS[self.place.suffix])
-            for number, row in enumerate(rows):
-                if (
-                    not row
-                    or not row[0].strip()
-                    or (number == 0 and row[0].strip().lower() in _HEADERS)
-                ):
-                    continue
-                word = row[1].strip() if len(row) > 1 else ""
-                yield row[0].strip(), word or None
+            count, first = count + 1, first or row.path
+        if first is not None:
+            what = (
+                "the only file that it names is"
+                if count == 1
+                else f"none of its {count:,} files is"
+            )
+            raise DataError(
+                f"{place.url}: {what} there; {shown(first)} was looked for in {folders[-1].url}; "
+                "give absolute paths, or put the list into the folder where they begin"
+            )
+
+    def _label(self, row: Entry) -> Label:
+        if self.options.labels != FOLDERS:
+            return row.label
+        folders = row.path.replace("\\", "/").split("/")[:-1]
+        return folders[-1] if folders and folders[-1] not in ("", ".", "..") else None
 
 
-def _integer(word: str) -> int | None:
+def _metadata(folder: Place) -> list[tuple[Place, str | None]]:
+    """Return the lists that describe the images of a folder, each with the part that it is of.
+
+    A list counts if it has the column `file_name` and one of labels, or if no folders could tell
+    the labels.
+    """
     try:
-        return int(word)
-    except ValueError:
-        return None
+        entries = sorted(islice(folder.entries(), 1000))
+    except OSError:
+        return []
+    names = [name for name, is_dir in entries if not is_dir]
+    folders = [name for name, is_dir in entries if is_dir]
+    own = next((name for name in _METADATA if name in names), None)
+    if own is not None:
+        fits = _describes(folder / own, alone=not folders)
+        return [(folder / own, None)] if fits else []
+    found = []
+    if not any(is_image_name(name) for name in names):
+        for name in folders[:_PROBED_FOLDERS]:
+            inner = next((one for one in _METADATA if (folder / name / one).exists()), None)
+            if inner is not None and _describes(folder / name / inner, alone=True):
+                found.append((folder / name / inner, split_of(name)))
+    return found
+
+
+def _describes(place: Place, *, alone: bool) -> bool:
+    if place.suffix == ".jsonl":
+        records = [record for _, record in islice(_lists.json_records(place), 1)]
+        names = {normal(key) for record in records if isinstance(record, dict) for key in record}
+    else:
+        rows = _lists.sample_rows(place, _lists.separator_of(place) or ",")
+        names = {normal(cell) for cell in rows[0]} if rows else set()
+    has_labels = bool(names & set(LABELS))
+    return "file_name" in names and (has_labels or alone)

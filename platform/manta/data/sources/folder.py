@@ -20,6 +20,7 @@ from manta.data.sources._layout import (
     leads_up,
     looks_like_image,
 )
+from manta.data.sources._names import shown
 from manta.errors import DataError
 from manta.files import Place
 
@@ -83,7 +84,8 @@ class Folder(Source):
         return 1 if not place.is_glob and place.is_dir() else 0
 
     def classes(self) -> list[str] | None:
-        return self._plan.classes
+        names = self._plan.classes
+        return None if names is None else [shown(name) for name in names]
 
     def parts(self) -> dict[str, list[str]]:
         return self._layout.parts
@@ -243,7 +245,7 @@ def _left_out(prefix: str, level: _Level) -> list[str]:
 
 def _listed(names: list[str], most: int = 4) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(map(shown, names[:most])) + more
 
 
 def _short(place: Place) -> str:

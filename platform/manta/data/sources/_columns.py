@@ -1,0 +1,265 @@
+"""Choice of a table's columns: which has the images, which the labels, which the split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from manta.data.sources._base import SourceOptions
+from manta.data.sources._words import (
+    FOLDERS,
+    IMAGES,
+    KEYS,
+    LABELS,
+    NO_LABELS,
+    PATHS,
+    SPLITS,
+    normal,
+    usual,
+)
+from manta.errors import DataError, did_you_mean
+
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
+_DEPTH = 3
+
+
+class NoImages(DataError):
+    """A table without a column that could hold images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Columns of a table, each as a path such as `image` or `sample.image`.
+
+    Attributes:
+        is_path: whether the images lie in files: the column is text.
+        label: None: the table has no labels, or they are not wanted.
+        names: names of the classes that the table declares; a label is then a position in them.
+        other_images, other_labels: further columns that might have been chosen.
+        unused: what might be labels and cannot be used, with its type.
+    """
+
+    image: str
+    is_path: bool
+    label: str | None
+    split: str | None
+    names: list[str] | None
+    other_images: tuple[str, ...] = ()
+    other_labels: tuple[str, ...] = ()
+    unused: str | None = None
+
+    @property
+    def read(self) -> list[str]:
+        """Return the columns to read."""
+        return list(dict.fromkeys(filter(None, (self.image, self.label, self.split))))
+
+
+def choose(schema: Any, options: SourceOptions, where: str) -> Columns:
+    """Return the columns of a table to read.
+
+    Args:
+        schema: its Arrow schema.
+        where: the table for people.
+
+    Raises:
+        NoImages: no column can hold images, or there is none of the name that was asked for.
+        DataError: several might, or the column of labels cannot hold labels.
+    """
+    leaves = dict(_leaves(schema, ""))
+    features = _features(schema)
+    image, other_images = _image(leaves, features, options.column, where)
+    rest = {path: kind for path, kind in leaves.items() if path != image}
+    label, other_labels, unused = _label(rest, features, options.labels, where)
+    split = next((path for path in usual(rest, SPLITS) if is_text(rest[path])), None)
+    return Columns(
+        image=image,
+        is_path=is_text(leaves[image]),
+        label=label,
+        split=None if split == label else split,
+        names=_class_names(features, label) if label else None,
+        other_images=other_images,
+        other_labels=other_labels,
+        unused=unused,
+    )
+
+
+def plain(kind: Any) -> Any:
+    """Return the type of the values of a dictionary, a run-end encoding or an extension."""
+    while True:
+        if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+            kind = kind.value_type
+        elif isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        else:
+            return kind
+
+
+def is_binary(kind: Any) -> bool:
+    """Return whether values of a type are bytes."""
+    kind, types = plain(kind), pa.types
+    return bool(
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_fixed_size_binary(kind)
+        or types.is_binary_view(kind)
+    )
+
+
+def is_text(kind: Any) -> bool:
+    """Return whether values of a type are text."""
+    kind, types = plain(kind), pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def is_list(kind: Any) -> bool:
+    """Return whether values of a type are lists, of a fixed size or not."""
+    kind, types = plain(kind), pa.types
+    return bool(
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
+        or types.is_large_list_view(kind)
+    )
+
+
+def holds_images(kind: Any) -> bool:
+    """Return whether values of a type can only be images, or bytes of any kind."""
+    kind = plain(kind)
+    if pa.types.is_struct(kind):
+        fields = {field.name: field.type for field in kind}
+        return ("bytes" in fields and may_be_image(fields["bytes"])) or (
+            set(fields) == {"path"} and is_text(fields["path"])
+        )
+    if is_list(kind):
+        inner = plain(kind.value_type)
+        return bool(pa.types.is_uint8(inner) or pa.types.is_int8(inner) or holds_images(inner))
+    return is_binary(kind)
+
+
+def may_be_image(kind: Any) -> bool:
+    """Return whether a type can hold an image in some way: encoded, as pixels, as a path."""
+    kind = plain(kind)
+    if is_list(kind):
+        inner = plain(kind.value_type)
+        return bool(pa.types.is_integer(inner) or may_be_image(inner))
+    return bool(holds_images(kind) or is_text(kind) or pa.types.is_null(kind))
+
+
+def _may_be_label(kind: Any) -> bool:
+    kind = plain(kind)
+    nested = pa.types.is_nested(kind) or is_binary(kind)
+    return not nested or (is_binary(kind) and not pa.types.is_fixed_size_binary(kind))
+
+
+def _leaves(fields: Iterable[Any], above: str, depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Yield the path and type of each column, and of the fields of structs that hold no image."""
+    for field in fields:
+        path, kind = f"{above}{field.name}", plain(field.type)
+        yield path, field.type
+        if pa.types.is_struct(kind) and not holds_images(kind) and depth < _DEPTH:
+            yield from _leaves(kind, f"{path}.", depth + 1)
+
+
+def _image(
+    leaves: dict[str, Any], features: Any, asked: str | None, where: str
+) -> tuple[str, tuple[str, ...]]:
+    if asked is not None:
+        if asked not in leaves:
+            raise NoImages(f"{where} has no column {asked!r}{did_you_mean(asked, leaves)}")
+        if not may_be_image(leaves[asked]):
+            raise DataError(
+                f"column {asked} of {where} holds {leaves[asked]}, not images; choose another one "
+                "by data.column"
+            )
+        return asked, ()
+    sure = [path for path, kind in leaves.items() if holds_images(kind)]
+    declared = [path for path in sure if _kind(_feature(features, path)) == "Image"]
+    sure = declared or [path for path in sure if normal(path) not in KEYS] or sure
+    named = usual(sure, IMAGES)
+    if named or len(sure) == 1:
+        image = (named or sure)[0]
+        return image, tuple(path for path in sure if path != image)
+    if len(sure) > 1:
+        count = _NUMBERS[len(sure)] if len(sure) < len(_NUMBERS) else str(len(sure))
+        raise DataError(
+            f"{where} has {count} image columns: {', '.join(sure)}; choose one, as in "
+            f"data.column={sure[0]}"
+        )
+    unsure = {path: kind for path, kind in leaves.items() if may_be_image(kind)}
+    nested = [path for path in usual(unsure, IMAGES) if not is_text(unsure[path])]
+    texts = [path for path in unsure if is_text(unsure[path])]
+    fitting = nested or usual(texts, IMAGES[:3]) or usual(texts, (*PATHS, *IMAGES[3:]))
+    if fitting:
+        return fitting[0], ()
+    raise NoImages(
+        f"{where} has no column of images (columns: {', '.join(leaves) or 'none'}); give its name "
+        "by data.column"
+    )
+
+
+def _label(
+    leaves: dict[str, Any], features: Any, asked: str | None, where: str
+) -> tuple[str | None, tuple[str, ...], str | None]:
+    """Return the column of labels, others that might be, and one that cannot be used."""
+    if asked in (NO_LABELS, FOLDERS):
+        return None, (), None
+    if asked is not None:
+        if asked not in leaves:
+            raise DataError(f"{where} has no column {asked!r}{did_you_mean(asked, leaves)}")
+        if not _may_be_label(leaves[asked]):
+            raise DataError(
+                f"column {asked} of {where} holds {leaves[asked]}, not one label a row; choose "
+                "another one by data.labels, or data.labels=none"
+            )
+        return asked, (), None
+    named = usual(leaves, LABELS)
+    named += [path for path in leaves if _kind(_feature(features, path)) == "ClassLabel"]
+    named = list(dict.fromkeys(named))
+    # Bytes named "label" are masks more often than words.
+    fitting = [p for p in named if _may_be_label(leaves[p]) and not is_binary(leaves[p])]
+    if fitting:
+        return fitting[0], tuple(fitting[1:]), None
+    return None, (), f"{named[0]} ({leaves[named[0]]})" if named else None
+
+
+def _features(schema: Any) -> Any:
+    """Return the features that the Hugging Face library has written into a schema, or {}."""
+    try:
+        return json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"] or {}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _feature(features: Any, path: str) -> Any:
+    """Return the declared feature of a column, or None."""
+    found = features.get(path) if isinstance(features, dict) else None
+    if found is not None:
+        return found
+    found = features
+    for part in path.split("."):
+        if isinstance(found, list) and found:
+            found = found[0]
+        if isinstance(found, dict) and part not in found and "feature" in found:
+            found = found["feature"]
+        found = found.get(part) if isinstance(found, dict) else None
+    return found
+
+
+def _kind(feature: Any) -> str | None:
+    """Return the type of a declared feature, or of the items of a list of them."""
+    while isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+        feature = feature["feature"]
+    if isinstance(feature, list) and feature:
+        feature = feature[0]
+    return feature.get("_type") if isinstance(feature, dict) else None
+
+
+def _class_names(features: Any, path: str) -> list[str] | None:
+    feature = _feature(features, path)
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return [str(name) for name in names] if isinstance(names, list) and names else None

@@ -1,0 +1,132 @@
+"""One table: its footer, a unit of its rows, and the columns of a record batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from manta.data.sources._columns import Columns, plain
+from manta.data.sources._layout import TRAIN, split_of
+from manta.data.sources._listing import Listed
+from manta.data.sources._values import labels
+from manta.errors import DataError
+
+
+class BrokenTable(DataError):
+    """A table that cannot be read; the message is only the reason."""
+
+
+class Table(ABC):
+    """Open table of one file, which is read by groups of rows."""
+
+    schema: Any
+
+    @property
+    @abstractmethod
+    def groups(self) -> list[int]:
+        """Return the rows of each group."""
+
+    @abstractmethod
+    def batches(self, first: int, count: int, columns: list[str], rows: int) -> Iterator[Any]:
+        """Yield record batches of up to `rows` rows of some groups, with at least these columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """What a table's footer says.
+
+    Attributes:
+        columns: None: it has no images, or cannot be read.
+        reason: why it cannot be read.
+        error: why it has no images.
+    """
+
+    file: Listed
+    groups: list[int]
+    columns: Columns | None
+    reason: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableUnit:
+    """Some groups of rows of a file, with all that is needed to read them.
+
+    Attributes:
+        columns: None: the file cannot be read.
+        group, count: the first group, and how many.
+        row: first row within the file.
+        part: part whose rows are read; None: all rows.
+        numbers: labels by the positions that the file itself has; None: they are the same.
+        reason: why the file cannot be read.
+    """
+
+    file: Listed
+    columns: Columns | None
+    group: int = 0
+    count: int = 0
+    row: int = 0
+    part: str | None = None
+    numbers: list[int] | None = None
+    reason: str | None = None
+
+
+def part_of_row(value: str | None) -> str:
+    """Return the part that a value of a column such as `split` tells; "train" if it tells none."""
+    return split_of(value or "") or TRAIN
+
+
+def column_of(batch: Any, path: str) -> Any:
+    """Return a column, or the field of a struct, with nulls where the struct is null."""
+    names = batch.schema.names
+    if path in names:
+        return batch.column(path)
+    head, _, rest = path.partition(".")
+    column = batch.column(head)
+    for part in rest.split("."):
+        if plain(column.type) != column.type:
+            column = column.dictionary_decode()
+        column = pa.compute.struct_field(column, part)
+    return column
+
+
+def texts_of(batch: Any, path: str | None) -> list[str | None]:
+    """Return the values of a column as text; None in each row if there is no column."""
+    if path is None:
+        return [None] * batch.num_rows
+    return [None if value is None else str(value) for value in labels(column_of(batch, path))]
+
+
+def whole(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yield the batches; if a page is broken, the last item is the reason, as text."""
+    try:
+        yield from batches
+    except (pa.ArrowException, OSError) as error:
+        yield f"the table is broken from here: {str(error).splitlines()[0]}"
+
+
+def about_columns(columns: Columns) -> list[str]:
+    """Return notes on the choice of the columns, where there was one."""
+    notes = []
+    if columns.other_images:
+        others = ", ".join(columns.other_images)
+        notes.append(f"images: {columns.image} (also: {others}; data.column chooses)")
+    if columns.label is not None:
+        others = ", ".join(columns.other_labels)
+        also = f" (also: {others}; data.labels chooses)" if others else ""
+        notes.append(f"labels: {columns.label}{also}")
+    elif columns.unused is not None:
+        notes.append(
+            f"no labels: {columns.unused} does not hold one a row; data.labels chooses a column"
+        )
+    return notes
+
+
+def and_more(names: list[str], most: int = 3) -> str:
+    """Return the first names of a list, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

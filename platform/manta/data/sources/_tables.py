@@ -1,0 +1,259 @@
+"""Sources of tables: what Parquet and Arrow files have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from manta.data.sources._base import Label, Sample
+from manta.data.sources._columns import Columns, NoImages, choose
+from manta.data.sources._layout import split_of
+from manta.data.sources._listing import Files, Listed, beside_images, claimed
+from manta.data.sources._names import shown
+from manta.data.sources._resolve import read_named
+from manta.data.sources._table import (
+    BrokenTable,
+    Surveyed,
+    Table,
+    TableUnit,
+    about_columns,
+    and_more,
+    column_of,
+    part_of_row,
+    texts_of,
+    whole,
+)
+from manta.data.sources._values import Cell, cells, label_of, labels
+from manta.data.sources._words import FOLDERS, LABELS, NO_LABELS, normal
+from manta.errors import DataError
+from manta.files import Place
+
+_ROWS_AT_ONCE = 64
+_FOOTERS_AT_ONCE = 16
+
+
+class Tables(Files):
+    """Source of one table or many, whose columns are chosen by name and type."""
+
+    noun: ClassVar[str]
+
+    @classmethod
+    def claim(cls, place: Place) -> int:
+        if not claimed(place, cls.endings):
+            return 0
+        mixed = beside_images(place, cls.endings)
+        if mixed is None:
+            return 2
+        surveyed = cls(place / mixed[0])._survey(Listed(place / mixed[0], mixed[0]))
+        if surveyed.columns is None:
+            return 0  # photographs, and a table about something else
+        if surveyed.columns.is_path:
+            return 2  # photographs, and the table that describes them
+        raise DataError(
+            f"{place.url} holds {cls.noun} ({mixed[0]}) and image files ({mixed[1]}); move one "
+            f"kind into a folder of its own, or read the tables by '{place.url}/*{cls.endings[0]}'"
+        )
+
+    @contextmanager
+    @abstractmethod
+    def opened(self, place: Place) -> Iterator[Table]:
+        """Yield an open table.
+
+        Raises:
+            DataError: it is broken; the message is the reason alone.
+        """
+
+    @cached_property
+    def surveyed(self) -> list[Surveyed]:
+        """Return what the footers of the files to read say.
+
+        Raises:
+            DataError: the only file is broken, or no file has images.
+        """
+        files = self._candidates()
+        if self.place.is_local:
+            found = [self._survey(file) for file in files]
+        else:
+            with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
+                found = list(pool.map(self._survey, files))
+        broken = next((one for one in found if one.reason), None)
+        empty = next((one for one in found if one.error), None)
+        if len(found) == 1 and broken is not None:
+            raise DataError(f"{broken.file.place.url} {broken.reason}")
+        if empty is not None and all(one.columns is None for one in found):
+            raise DataError(str(empty.error))
+        if broken is None and not any(sum(one.groups) for one in found):
+            raise DataError(f"{self.place.url} has no rows; give a table that has some")
+        return found
+
+    def units(self) -> Iterator[TableUnit]:
+        for one in self._read:
+            columns = one.columns
+            if columns is None:
+                yield TableUnit(one.file, None, reason=one.reason)
+                continue
+            numbers, words = self._renaming(columns.names)
+            light = replace(columns, names=words)
+            first = 0
+            for group, count in self.spans(one.groups):
+                yield TableUnit(one.file, light, group, count, first, self._row_part, numbers)
+                first += sum(one.groups[group : group + count])
+
+    def spans(self, groups: list[int]) -> Iterator[tuple[int, int]]:
+        """Yield `(first group, groups)` of each unit of a file."""
+        yield from ((group, 1) for group in range(len(groups)))
+
+    def read(self, unit: TableUnit) -> Iterator[Sample]:
+        file, columns, row = unit.file, unit.columns, unit.row
+        if columns is None:
+            yield Sample(file.name, None, None, unit.reason)
+            return
+        with self.opened(file.place) as table:
+            batches = table.batches(unit.group, unit.count, columns.read, _ROWS_AT_ONCE)
+            for batch in whole(batches):
+                if isinstance(batch, str):
+                    yield Sample(f"{file.name}#{row}", None, None, batch)
+                    return
+                splits = texts_of(batch, columns.split)
+                images = cells(column_of(batch, columns.image))
+                for of_row, label, split in zip(
+                    images, self._labels(unit, columns, batch), splits, strict=True
+                ):
+                    if unit.part is None or part_of_row(split) == unit.part:
+                        yield from self._samples(file, row, of_row, label)
+                    row += 1
+
+    def classes(self) -> list[str] | None:
+        """Return the names of the classes that the tables declare, those of the first one first."""
+        return self._class_names
+
+    def parts(self) -> dict[str, list[str]]:
+        """Return the parts that files tell, or a column such as `split`."""
+        of_files = super().parts()
+        return of_files or self._parts_of_rows
+
+    def notes(self) -> list[str]:
+        """Return what was understood of the columns, and which files were left out."""
+        used = [one for one in self._read if one.columns is not None]
+        notes = about_columns(used[0].columns) if used and used[0].columns else []
+        kinds: dict[tuple[str, str], str] = {}
+        for one in used:
+            if one.columns is not None:
+                key = one.columns.image, one.columns.label or "no labels"
+                kinds.setdefault(key, shown(one.file.name))
+        notes += [
+            f"other columns in {name}: {image}, {label}"
+            for (image, label), name in list(kinds.items())[1:3]
+        ]
+        left_out = [shown(one.file.name) for one in self.surveyed if one.error is not None]
+        left_out += self.left_out()
+        return [*notes, f"left out: {and_more(left_out)}"] if left_out else notes
+
+    @cached_property
+    def _read(self) -> list[Surveyed]:
+        return [one for one in self.surveyed if one.error is None]
+
+    @cached_property
+    def _row_part(self) -> str | None:
+        """Return the part whose rows are read; None if all are."""
+        if Files.parts(self):
+            return None
+        return self.chosen_part()
+
+    @cached_property
+    def _parts_of_rows(self) -> dict[str, list[str]]:
+        """Return the parts that a column tells, with its values."""
+        parts: dict[str, set[str]] = {}
+        for one in self._read:
+            if one.columns is None or one.columns.split is None:
+                continue
+            with self.opened(one.file.place) as table:
+                batches = table.batches(0, len(one.groups), [one.columns.split], 65_536)
+                for batch in batches:
+                    for value in set(texts_of(batch, one.columns.split)):
+                        parts.setdefault(part_of_row(value), set()).add(value or "")
+        told = any(split_of(value) for values in parts.values() for value in values)
+        several = len(parts) > 1 or self.options.split is not None
+        return {part: sorted(values) for part, values in parts.items()} if told and several else {}
+
+    @cached_property
+    def _class_names(self) -> list[str] | None:
+        declared = [one.columns.names for one in self._read if one.columns]
+        if not declared or any(names is None for names in declared):
+            return None
+        return list(dict.fromkeys(name for names in declared for name in names or ()))
+
+    def _candidates(self) -> list[Listed]:
+        """Return the files of the part to read, if names of files tell parts."""
+        if not Files.parts(self):
+            return self.listed
+        return self.chosen_files()
+
+    def _survey(self, file: Listed) -> Surveyed:
+        try:
+            with self.opened(file.place) as table:
+                columns = choose(table.schema, self.options, file.place.url)
+                return Surveyed(file, table.groups, self._with_folders(columns, file))
+        except NoImages as error:
+            return Surveyed(file, [], None, error=str(error))
+        except (BrokenTable, OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())
+            return Surveyed(file, [], None, reason=f"is not a readable {self.noun}: {reason}")
+
+    def _with_folders(self, columns: Columns, file: Listed) -> Columns:
+        """Return the columns without labels if the file's folders tell them."""
+        has_folder_label = columns.label is None and self._folder_label(file) is not None
+        return replace(columns, unused=None) if has_folder_label else columns
+
+    def _folder_label(self, file: Listed) -> Label:
+        """Return the label that folders such as `label=cat` give to all rows of a file."""
+        asked = self.options.labels
+        if asked == FOLDERS:
+            return file.folder
+        keys = {normal(key): value for key, value in file.keys.items()}
+        names = LABELS if asked is None else () if asked == NO_LABELS else (normal(asked),)
+        return label_of(next((keys[name] for name in names if name in keys), None))
+
+    def _renaming(self, names: list[str] | None) -> tuple[list[int] | None, list[str] | None]:
+        """Return how a file's own positions become labels: new positions, or names.
+
+        `(None, None)` if they are the labels already.
+        """
+        if names is None or names == self._class_names:
+            return None, None
+        if self._class_names is None:
+            return None, names
+        order = {name: position for position, name in enumerate(self._class_names)}
+        return [order[name] for name in names], None
+
+    def _labels(self, unit: TableUnit, columns: Columns, batch: Any) -> list[Label]:
+        if columns.label is None:
+            return [self._folder_label(unit.file)] * batch.num_rows
+        found = labels(column_of(batch, columns.label))
+        renamed: list[Any] | None = unit.numbers or columns.names
+        if renamed is None:
+            return found
+        return [
+            renamed[label] if isinstance(label, int) and 0 <= label < len(renamed) else None
+            for label in found
+        ]
+
+    def _samples(
+        self, file: Listed, row: int, images: list[Cell], label: Label
+    ) -> Iterator[Sample]:
+        folders = [file.place.parent, self.place]
+        for number, cell in enumerate(images):
+            name = f"{file.name}#{row}" + (f".{number}" if len(images) > 1 else "")
+            path = cell.path or name
+            if cell.data is not None or cell.reason is not None or cell.path is None:
+                yield Sample(path, cell.data, label, cell.reason)
+            else:
+                data, reason = read_named(cell.path, folders)
+                yield Sample(path, data, label, reason)
