@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 import manta
-from manta.api.arguments import model_word, override_words, recipe_path, space_path
+from manta.api.arguments import data_word, model_word, override_words, recipe_path, space_path
 from manta.api.run_result import Run
+from manta.data import open_source
 from manta.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,6 +125,24 @@ def test_a_file_of_a_recipes_name_is_meant_by_its_path(tmp_path, monkeypatch):
         assert recipe_path(path, notes.append).samefile("digits")
     assert recipe_path("own", notes.append) == Path("own")
     assert len(notes) == 1
+
+
+def test_data_that_ship_are_not_hidden_by_a_folder_of_their_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notes = []
+    assert data_word("digits", notes.append) == "digits"
+    (tmp_path / "digits" / "a").mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "digits" / "a" / "1.png")
+    assert notes == []
+    assert data_word("digits", notes.append) == "digits"
+    assert notes == ["digits is taken for the data that ship; write ./digits for what lies here"]
+    assert [data_word(one, notes.append) for one in ("./digits", Path("digits"))] == [
+        "./digits"
+    ] * 2
+    assert len(notes) == 1
+    assert open_source("digits").kind == "digits"
+    assert open_source("./digits").kind == "folder"
+    assert manta.load_recipe("digits", data=Path("digits")).data.source == "./digits"
 
 
 def test_folders_of_ones_own_do_not_hide_what_ships(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from manta.errors import ConfigError
 from manta.files import Place
-from manta.words import as_path, choice, is_path, places
+from manta.words import as_path, choice, places
 
 if TYPE_CHECKING:
     from manta.config import Experiment
@@ -60,7 +60,9 @@ def load_recipe(
     recipe = getattr(recipe, "experiment", recipe)
     notify = say if progress else _ignore
     if not isinstance(recipe, Experiment):
-        return load(recipe_path(recipe, notify), words, notify=notify)
+        experiment = load(recipe_path(recipe, notify), words, notify=notify)
+        data_word(experiment.data.source, notify)
+        return experiment
     if not words:
         return recipe
     experiment, notes = changed(recipe, words)
@@ -84,7 +86,7 @@ def override_words(overrides: Overrides, data: PathLike | None = None) -> list[s
         words = [f"{key}={_value(key, value)}" for key, value in _flat(overrides)]
     else:
         words = list(overrides)
-    return words if data is None else [*words, f"data.source={_value('data', os.fspath(data))}"]
+    return words if data is None else [*words, f"data.source={_value('data', data_word(data))}"]
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -139,9 +141,24 @@ def _file(location: PathLike, named: Callable[[str], Path], noun: str, notify: N
     likely = places(word, str(named(word)), of_file=True)
     if line := choice(word, likely, noun):
         notify(line)
-    local = [Path(Place.of(place).url if is_path(place) else place) for place in likely]
+    urls = ("~", "file:", "local:")
+    local = [Path(Place.of(one).url if one.startswith(urls) else one) for one in likely]
     files = [place for place in local if place.is_file()]
     return next(iter([*files, *filter(os.path.exists, local), *local]))
+
+
+def data_word(data: PathLike, notify: Notify = _ignore) -> str:
+    """Return what a source is opened by; where data that ship have its name, it is said."""
+    from manta.data import is_builtin
+
+    word = os.fspath(data)
+    if not is_builtin(word):
+        return word
+    if not isinstance(data, str):
+        return as_path(data)
+    if os.path.exists(word):
+        notify(f"{word} is taken for the data that ship; write ./{word} for what lies here")
+    return word
 
 
 def model_word(model: PathLike, runs: PathLike, notify: Notify = _ignore) -> str:

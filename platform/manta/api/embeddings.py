@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from manta.api.arguments import PathLike, model_word
+from manta.api.arguments import PathLike, data_word, model_word
 from manta.api.display import as_html, as_text
 from manta.api.reporting import reporting
 
@@ -155,7 +155,7 @@ def embed(
     with reporting(progress) as reporter:
         report = embed_data(
             model_word(model, runs, reporter.notify),
-            os.fspath(data),
+            data_word(data, reporter.notify),
             os.fspath(out),
             runs=os.fspath(runs),
             layer=layer,

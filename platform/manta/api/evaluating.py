@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from manta.api.arguments import PathLike, model_word
+from manta.api.arguments import PathLike, data_word, model_word
 from manta.api.evaluation_result import Comparison, Evaluation
 from manta.api.reporting import reporting
 
@@ -58,8 +58,8 @@ def evaluate(
     with reporting(progress) as reporter:
         summary = evaluate_model(
             model_word(model, runs, reporter.notify),
-            os.fspath(data),
-            bank=None if bank is None else os.fspath(bank),
+            data_word(data, reporter.notify),
+            bank=None if bank is None else data_word(bank, reporter.notify),
             evaluators=evaluators,
             runs=os.fspath(runs),
             out=None if out is None else os.fspath(out),
@@ -99,9 +99,9 @@ def compare(
     with reporting(progress) as reporter:
         summary = compare_models(
             [model_word(model, runs, reporter.notify) for model in models],
-            os.fspath(data),
+            data_word(data, reporter.notify),
             evaluators=evaluators,
-            bank=None if bank is None else os.fspath(bank),
+            bank=None if bank is None else data_word(bank, reporter.notify),
             runs=os.fspath(runs),
             observer=reporter.observer,
         )

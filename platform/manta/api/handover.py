@@ -6,7 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from manta.api.arguments import PathLike, model_word
+from manta.api.arguments import PathLike, data_word, model_word
 from manta.api.display import as_html, as_text
 from manta.api.promotion_result import Promotion
 from manta.api.reporting import reporting
@@ -192,12 +192,12 @@ def promote(
     with reporting(progress) as reporter:
         evidence = promote_model(
             name,
-            os.fspath(data),
+            data_word(data, reporter.notify),
             metric=metric,
             alias=alias,
             challenger=challenger,
             min_gain=min_gain,
-            bank=None if bank is None else os.fspath(bank),
+            bank=None if bank is None else data_word(bank, reporter.notify),
             runs=os.fspath(runs),
             observer=reporter.observer,
         )

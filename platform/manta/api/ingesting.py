@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from manta.api.arguments import PathLike
+from manta.api.arguments import PathLike, data_word
 from manta.api.display import as_html, as_text
 from manta.api.reporting import reporting
 
@@ -92,7 +92,7 @@ def ingest(
     connect()
     with reporting(progress) as reporter:
         report = ingest_source(
-            os.fspath(source),
+            data_word(source, reporter.notify),
             os.fspath(out),
             options=SourceOptions(split, column, labels),
             max_side=max_side or None,
@@ -134,4 +134,5 @@ def survey(
     connect()
     with reporting(progress) as reporter:
         options = SourceOptions(split, column, labels)
-        return survey_source(source, options=options, progress=reporter.ingest).lines()
+        word = data_word(source, reporter.notify)
+        return survey_source(word, options=options, progress=reporter.ingest).lines()

@@ -16,7 +16,7 @@ from manta.data.holdout import Holdout, Split
 from manta.data.ingest import IngestReport, ingest, prepare, prepared, survey
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
 from manta.data.plan import Plan, Segment
-from manta.data.sources import SOURCES, Sample, Source, SourceOptions, open_source
+from manta.data.sources import SOURCES, Sample, Source, SourceOptions, is_builtin, open_source
 from manta.data.splits import LabelledBatch, read_split
 from manta.data.stream import RankBatch, stream
 from manta.data.understanding import Understanding
@@ -43,6 +43,7 @@ __all__ = [
     "Understanding",
     "decode",
     "ingest",
+    "is_builtin",
     "is_dataset",
     "open_dataset",
     "open_source",

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from manta.data._ingest_job import IngestJob, IngestProgress
 from manta.data._shards import Limits, Written
 from manta.data.manifest import FILE, SIZE_EDGES, Manifest, is_dataset, open_dataset
-from manta.data.sources import Source, SourceOptions, open_source
+from manta.data.sources import Source, SourceOptions, is_builtin, open_source
 from manta.data.stream import Executor
 from manta.data.understanding import Understanding, by_reason, classes_of, understand
 from manta.errors import DataError
@@ -151,7 +151,7 @@ def prepared(
     the options, so that a changed source is ingested again.
     """
     text = os.fspath(source)
-    if is_dataset(text):
+    if not is_builtin(text) and is_dataset(text):
         return Place.of(text).url
     adapter = open_source(text, options)
     told = "" if adapter.options == SourceOptions() else f"\n{asdict(adapter.options)}"

@@ -9,7 +9,8 @@ from manta.data.sources._base import (
     Source,
     SourceOptions,
     WorkUnit,
+    is_builtin,
     open_source,
 )
 
-__all__ = ["SOURCES", "Sample", "Source", "SourceOptions", "WorkUnit", "open_source"]
+__all__ = ["SOURCES", "Sample", "Source", "SourceOptions", "WorkUnit", "is_builtin", "open_source"]

@@ -149,12 +149,17 @@ def open_source(location: str | os.PathLike[str], options: SourceOptions | None 
     return source
 
 
+def is_builtin(text: str) -> bool:
+    """Return whether a location is the name of data that an adapter brings, such as `digits`.
+
+    A folder of that name is `./digits`.
+    """
+    return text in SOURCES and SOURCES[text].claim(Place(text)) == 2
+
+
 def _adapter(text: str) -> Source:
-    builtin = next(
-        (cls for name, cls in SOURCES.items() if name == text and cls.claim(Place(text)) == 2), None
-    )
-    if builtin is not None and not os.path.exists(text):
-        return builtin(Place(text))
+    if is_builtin(text):
+        return SOURCES[text](Place(text))
     place = Place.of(text)
     if not place.is_glob and not place.exists():
         raise DataError(
