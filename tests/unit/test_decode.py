@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile, PngImagePlugin
 
-from manta.data.decode import BadImage, decode, shrink, verify
+from manta.data import _formats, optional_formats
+from manta.data._metadata import read_tags, without_metadata
+from manta.data.decode import BadImage, NoReader, decode, portable, shrink, verify
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -166,3 +174,132 @@ def test_shrink_keeps_the_aspect() -> None:
     assert (small.format, small.size) == ("JPEG", (100, 60))
     strip = Image.open(io.BytesIO(shrink(Image.new("RGB", (70_000, 20)), 20)))
     assert strip.size == (65_500, 20)
+
+
+def test_metadata_is_left_out_and_pixels_are_kept() -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Camera"
+    for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
+        extra = {"icc_profile": bytes(300), "exif": exif.tobytes()}
+        data = encode(smooth(40, 60), kind, **extra)
+        bare = without_metadata(data)
+        assert bare is not None
+        assert len(bare.data) <= len(data)
+        # A TIFF's orientation is a tag of the image, and the others' is in the block left out.
+        assert verify(bare.data).size == ((40, 60) if kind == "TIFF" else (60, 40))
+        again = without_metadata(bare.data)
+        assert again is None or again.data == bare.data
+        tags = read_tags(bare.exif.removeprefix(b"Exif\0\0"))
+        assert tags.get(0x0112) == (None if kind == "TIFF" else 6)
+    assert without_metadata(encode(smooth(8, 8), "PNG")) is None
+    for length in range(60):
+        without_metadata(encode(smooth(8, 8), "JPEG")[:length])
+
+
+def test_what_pillow_says_and_limits_is_as_it_was_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    rules = list(warnings.filters)
+    files = [encode(smooth(64, 64), kind) for kind in ("PNG", "GIF", "TIFF", "JPEG")]
+    failures: list[Exception] = []
+
+    def read() -> None:
+        try:
+            for _ in range(20):
+                for data in files:
+                    assert verify(data).size == (64, 64)
+                    assert decode(data, 16).shape == (16, 16, 3)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert Image.MAX_IMAGE_PIXELS == 100
+    assert list(warnings.filters) == rules
+
+
+def test_a_limit_holds_for_what_is_inside() -> None:
+    icon = encode(smooth(64, 64), "ICO", sizes=[(64, 64)])
+    assert verify(icon, max_pixels=4096).size == (64, 64)
+    with pytest.raises(BadImage, match="decompression bomb"):
+        verify(icon, max_pixels=2000)
+
+
+def test_no_program_is_ever_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"started {args}")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    eps = encode(smooth(20, 20), "EPS")
+    for read in (verify, lambda data: decode(data, 8)):
+        with pytest.raises(BadImage, match="PostScript"):
+            read(eps)
+        with pytest.raises(BadImage):
+            read(b"\n" + eps)
+    assert not {"EPS", "WMF", "PDF", "FITS", "HDF5", "BUFR", "GRIB", "MPEG"} & {
+        *_formats.formats_for(eps)
+    }
+
+
+class Wrapped(ImageFile.ImageFile):
+    """Image of a format that another library reads: a PNG behind 24 bytes."""
+
+    format = "HEIF"
+
+    def _open(self) -> None:
+        self.fp.seek(24)
+        self.inner = PngImagePlugin.PngImageFile(self.fp)
+        self._size, self._mode, self.tile = self.inner.size, self.inner.mode, []
+
+    def load(self) -> object:
+        self.inner.load()
+        self.im = self.inner.im
+        return super().load()
+
+
+@pytest.fixture
+def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give the file of an installed `pillow_heif`, which registers `Wrapped` when it is asked."""
+    _formats.can_read.cache_clear()
+    monkeypatch.delitem(sys.modules, "pillow_heif", raising=False)
+    file = tmp_path / "pillow_heif.py"
+    file.write_text(
+        "def register_heif_opener():\n"
+        "    from PIL import Image\n"
+        f"    from {Wrapped.__module__} import Wrapped\n"
+        "    Image.register_open('HEIF', Wrapped, lambda first: first[4:12] == b'ftypheic')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield file
+    sys.modules.pop("pillow_heif", None)
+    Image.OPEN.pop("HEIF", None)
+    if "HEIF" in Image.ID:
+        Image.ID.remove("HEIF")
+    _formats.can_read.cache_clear()
+
+
+def test_a_format_of_another_library_is_read_where_that_is_and_stored_for_all(
+    library: Path,
+) -> None:
+    pixels = noise(24, 24)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + encode(Image.fromarray(pixels))
+    assert optional_formats()["HEIC"] == ""
+    assert np.array_equal(decode(heic, 24), pixels)
+    stored = portable(heic, verify(heic))
+    assert stored.startswith(b"\x89PNG")
+    assert np.array_equal(decode(stored, 24), pixels)
+    photo = encode(smooth(9, 9), "JPEG")
+    assert portable(photo, verify(photo)) is photo
+
+
+@pytest.mark.parametrize("fault", ["raise ImportError('no libheif')", "raise OSError('old glibc')"])
+def test_a_library_that_is_broken_is_one_that_is_not_there(library: Path, fault: str) -> None:
+    library.write_text(fault + "\n")
+    assert optional_formats()["HEIC"] == "pip install 'manta-ssl[heif]'"
+    with pytest.raises(NoReader, match=r"^HEIC \(pip install 'manta-ssl\[heif\]' reads it\)$"):
+        decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 8)

@@ -146,7 +146,7 @@ def name_of(data: bytes) -> str | None:
         return f"DICOM {_CONVERT}"
     for mark, what in ((b"\xff\xd8\xff", "JPEG"), (b"\x89PNG\r\n", "PNG")):
         place = data.find(mark, 1, 4096)
-        if place > 0:
+        if place > 0 and not data.startswith((b"\0\0\1\0", b"icns")):
             return f"something before a {what} that begins at byte {place}"
     if not data.strip(b"\0"):
         return "only zeros (an interrupted copy?)"

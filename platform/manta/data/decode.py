@@ -280,7 +280,7 @@ def _reason(data: bytes, error: Exception) -> BadImage:
     if isinstance(error, _formats.MissingLibrary):
         return NoReader(str(error))
     if isinstance(error, Image.DecompressionBombError):
-        return BadImage("decompression bomb: the image inside has too many pixels")
+        return BadImage("decompression bomb: over the limit of pixels")
     if isinstance(error, MemoryError):
         return BadImage("too large for the memory that is free")
     kind = _formats.library_for(data)
