@@ -254,3 +254,20 @@ def test_every_adapter_has_its_registered_kind() -> None:
     assert {name: adapter.kind for name, adapter in SOURCES.items()} == {
         name: name for name in SOURCES
     }
+
+
+def test_a_changed_folder_is_another_dataset(tmp_path: Path, make_png: Png) -> None:
+    photos = tmp_path / "photos"
+    for name in ("a/1.png", "a/2.png", "b/1.png"):
+        write(photos / name, make_png(0))
+    first = prepared(photos, tmp_path / "cache")
+    assert prepared(photos, tmp_path / "cache") == first
+    write(photos / "a" / "3.png", make_png(1))  # below a class folder
+    second = prepared(photos, tmp_path / "cache")
+    later = os.stat(photos / "b" / "1.png").st_mtime_ns + 10**9
+    os.utime(photos / "b" / "1.png", ns=(later, later))  # in place
+    third = prepared(photos, tmp_path / "cache")
+    os.remove(photos / "a" / "3.png")
+    assert len({first, second, third, prepared(photos, tmp_path / "cache")}) == 4
+    chosen = prepared(photos, tmp_path / "cache", options=SourceOptions(labels="none"))
+    assert chosen != prepared(photos, tmp_path / "cache")

@@ -61,7 +61,9 @@ def read_rows(
     """
     groups = np.searchsorted(manifest.group_starts, indexes, side="right") - 1
     touched, inverse = np.unique(groups, return_inverse=True)
-    by_group = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    borders = np.cumsum(np.bincount(inverse))[:-1]
+    # Of no rows, NumPy would make one empty group.
+    by_group = np.split(np.argsort(inverse, kind="stable"), borders) if len(indexes) else []
     choice = {"image.bytes": images, "image.path": paths, "label": labels and manifest.labelled}
     columns = [name for name, is_chosen in choice.items() if is_chosen]
     data = [b""] * len(indexes)
