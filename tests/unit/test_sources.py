@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from manta.data import prepared
 from manta.data.sources import SOURCES, Sample, Source, SourceOptions, open_source
 from manta.errors import DataError
 
