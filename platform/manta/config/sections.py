@@ -33,16 +33,28 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "bf16", "float32"]
 _PRECISION_ALIASES = {
-    "fp32": "float32",
-    "32": "float32",
-    32: "float32",
-    "bfloat16": "bf16",
-    "float": "float32",
+    "float32": ("fp32", "32", "f32", "float", "single", "32_true"),
+    "bf16": ("bfloat16", "bf_16", "bf16_mixed", "bf16_true", "mixed_bf16"),
+    "auto": ("amp", "mixed", "mixed_precision"),
 }
+_HALF = ("fp16", "16", "f16", "float16", "half", "16_mixed", "16_true", "fp16_mixed", "amp_fp16")
 
 
 def _precision(value: Any) -> Any:
-    return _PRECISION_ALIASES.get(value, value)
+    """Return the precision that another library's word means."""
+    word = str(value).strip().lower().replace("-", "_")
+    if word in _HALF:
+        raise ValueError(
+            f"{value!s} is not offered: small gradients vanish in float16 unless losses are "
+            "scaled; write bf16, which is as small and needs no scaling, float32, or auto"
+        )
+    if word in ("tf32", "tensorfloat32"):
+        raise ValueError(
+            "tf32 is a way in which GPUs multiply float32, and not a precision of its own; write "
+            "float32, or auto for the fastest"
+        )
+    meant = (name for name, words in _PRECISION_ALIASES.items() if word in (name, *words))
+    return next(meant, value)
 
 
 class _Section(BaseModel):

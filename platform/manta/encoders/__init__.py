@@ -1,8 +1,9 @@
 """Backbones behind small protocols: a pooled vector, tokens, a feature map, maps of all stages."""
 
-from manta.encoders._build import build, names
+from manta.encoders._build import build, check_known, names
 from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import DenseEncoder, Encoder, PyramidEncoder, TokenEncoder
+from manta.encoders.fitting import check_fits, check_name_fits
 from manta.encoders.saved import LoadedEncoder, load_saved
 
 __all__ = [
@@ -14,6 +15,9 @@ __all__ = [
     "PyramidEncoder",
     "TokenEncoder",
     "build",
+    "check_fits",
+    "check_known",
+    "check_name_fits",
     "load_saved",
     "names",
 ]

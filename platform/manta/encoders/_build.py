@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
-from functools import lru_cache
 
 from manta.encoders._config import ENCODERS, FILES, EncoderConfig
 from manta.encoders._protocols import Encoder
+from manta.encoders.catalogue import check_name, timm_names
+from manta.encoders.weights import load_into, own_weights
 from manta.errors import ConfigError
 
 
@@ -15,15 +15,17 @@ def build(config: EncoderConfig, *, image_size: int) -> Encoder:
     """Build the encoder, freshly initialised from torch's global generator.
 
     Raises:
-        ConfigError: no such encoder, arguments that it refuses, or one that names a file of
-            weights.
+        ConfigError: no such encoder, arguments that it refuses, one that names a file of weights,
+            or weights that cannot be had or do not fit.
     """
+    weights = own_weights(config.pretrained)
+    if weights is not None:
+        encoder = build(config.model_copy(update={"pretrained": False}), image_size=image_size)
+        load_into(encoder, weights)
+        return encoder
     if config.name in ENCODERS:
         return ENCODERS[config.name](config, image_size)
-    if config.name not in _timm_names():
-        near = difflib.get_close_matches(config.name, _timm_names(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "see `manta list encoders`"
-        raise ConfigError(f"encoder.name: timm has no model {config.name!r}; {hint}")
+    check_name(config.name)
     for argument in FILES:
         if argument in config.args:
             raise ConfigError(
@@ -35,14 +37,17 @@ def build(config: EncoderConfig, *, image_size: int) -> Encoder:
     return TimmEncoder.create(config, image_size=image_size)
 
 
+def check_known(name: str) -> None:
+    """Check that there is an encoder of this name.
+
+    Raises:
+        ConfigError: one line that says what may have been meant.
+    """
+    if name not in ENCODERS:
+        check_name(name)
+
+
 def names() -> Iterator[str]:
     """Yield every encoder that `encoder.name` takes."""
     yield from ENCODERS
-    yield from _timm_names()
-
-
-@lru_cache(maxsize=1)
-def _timm_names() -> tuple[str, ...]:
-    import timm
-
-    return tuple(timm.list_models())
+    yield from timm_names()

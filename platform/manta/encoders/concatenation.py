@@ -61,7 +61,9 @@ def concatenation(config: EncoderConfig, image_size: int) -> Concatenation:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ConfigError(f"encoder.args.{place}: {first['msg']}") from None
-    part = args.encoder.model_copy(update={"pretrained": config.pretrained})
+    part = args.encoder
+    if not (isinstance(part.pretrained, str) and config.pretrained):
+        part = part.model_copy(update={"pretrained": config.pretrained})
     return Concatenation([build(part, image_size=image_size) for _ in range(args.count)])
 
 

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
-from torch import nn
 
 from manta.encoders._build import build
 from manta.encoders._config import EncoderConfig
 from manta.encoders._protocols import Encoder
+from manta.encoders.sources import DESCRIPTION, WEIGHTS
+from manta.encoders.weights import weighted
 from manta.errors import RunError
 
-WEIGHTS = "model.safetensors"
-DESCRIPTION = "manta.json"
+__all__ = ["DESCRIPTION", "WEIGHTS", "LoadedEncoder", "load_saved", "saved_config", "weighted"]
 
 
 class LoadedEncoder(NamedTuple):
@@ -66,15 +66,6 @@ def load_saved(folder: str | Path) -> LoadedEncoder:
 def saved_config(folder: str | Path) -> EncoderConfig:
     """Return the config of the encoder in a folder that `load_saved` reads."""
     return _config(json.loads((Path(folder) / DESCRIPTION).read_text()))
-
-
-def weighted(encoder: Encoder) -> nn.Module:
-    """Return the module whose keys are saved: timm's own model where there is one.
-
-    One file so serves both loaders, Manta's and timm's.
-    """
-    model = getattr(encoder, "model", None)
-    return model if isinstance(model, nn.Module) else encoder
 
 
 def _config(description: dict[str, Any]) -> EncoderConfig:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
+import contextlib
+import math
+from collections.abc import Iterator
 from typing import Any, cast
 
 import timm
 import torch
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from manta.encoders._config import EncoderConfig
 from manta.encoders._protocols import Encoder
+from manta.encoders.arguments import check_arguments, refused
+from manta.encoders.catalogue import SMALL_GRID, takes_patches
+from manta.encoders.hub import hub_files
+from manta.encoders.sources import FOLDER
+from manta.encoders.trial import needs_size
 from manta.errors import ConfigError
 
 MAX_STAGES = 4
 """Largest number of maps of `stage_maps`: a stem before a network's four stages is left out."""
-SMALL_GRID = 8
-"""Patches along a side that `stem: small` gives a transformer: 4-pixel patches at 32 px."""
 
 
 class TimmEncoder(Encoder):
@@ -40,20 +46,23 @@ class TimmEncoder(Encoder):
             ConfigError: timm refuses the arguments, or `stem: small` changes nothing in this
                 family.
         """
+        check_arguments(config.args)
         args = arguments(config, image_size=image_size)
-        try:
-            model = timm.create_model(
-                config.name, pretrained=config.pretrained, num_classes=0, **args
-            )
-        except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-            raise ConfigError(
-                f"encoder: timm cannot build {config.name!r} with {args}: {error}"
-            ) from error
+        # A folder or a repository of pretrained weights is a name to timm.
+        source = config.pretrained if isinstance(config.pretrained, str) else config.name
+        with _weights(config):
+            try:
+                model = timm.create_model(
+                    source, pretrained=bool(config.pretrained), **{"num_classes": 0, **args}
+                )
+            except OSError:
+                raise  # of the hub, or of a disk
+            except Exception as error:  # of timm's many models, each has its own kinds
+                raise refused(config.name, args, error) from error
         if not expressible(config):
             _shrink_stem(model, config.name)
-        # What `TimmTransformer.tokens` calls.
-        needed = ("blocks", "patch_embed", "_pos_embed")
-        is_transformer = all(hasattr(model, name) for name in needed)
+        # Relatives, such as Eva and Hiera, have parts of the same names that work otherwise.
+        is_transformer = isinstance(model, VisionTransformer)
         return TimmTransformer(model) if is_transformer else TimmConvNet(model)
 
     def embed(self, x: Tensor) -> Tensor:
@@ -65,10 +74,25 @@ class TimmConvNet(TimmEncoder):
 
     def feature_map(self, x: Tensor) -> Tensor:
         features = self.model.forward_features(x)
+        if isinstance(features, Tensor) and features.ndim == 3:
+            features = self._as_map(features)
+        if not isinstance(features, Tensor) or features.ndim != 4:
+            raise ConfigError(
+                f"encoder: {type(self.model).__name__} has no map of features, which the objective "
+                "needs; choose another encoder, such as encoder.name=resnet18"
+            )
         # Swin and its relatives give [N, h, w, D].
         if features.ndim == 4 and features.shape[1] != self.dense_dim:
             features = features.permute(0, 3, 1, 2)
-        return cast(Tensor, features)
+        return features
+
+    def _as_map(self, tokens: Tensor) -> Tensor:
+        """Return tokens `[N, P + T, D]` as a square map, or as they are if T is no square."""
+        patches = tokens[:, int(getattr(self.model, "num_prefix_tokens", 0)) :]
+        side = math.isqrt(patches.shape[1])
+        if side * side != patches.shape[1]:
+            return tokens
+        return patches.transpose(1, 2).reshape(len(tokens), -1, side, side)
 
     @property
     def stage_dims(self) -> tuple[int, ...]:
@@ -116,11 +140,13 @@ class TimmTransformer(TimmEncoder):
 def arguments(config: EncoderConfig, *, image_size: int) -> dict[str, Any]:
     """Return arguments of `timm.create_model` with which timm by itself can build the model."""
     args = dict(config.args)
-    if _takes_patches(config.name):
+    if takes_patches(config.name):
         args.setdefault("img_size", image_size)
         args.setdefault("dynamic_img_size", True)
         if config.stem == "small":
             args.setdefault("patch_size", max(image_size // SMALL_GRID, 1))
+    elif "img_size" not in args and needs_size(config.name, args, image_size):
+        args["img_size"] = image_size
     return args
 
 
@@ -129,14 +155,20 @@ def expressible(config: EncoderConfig) -> bool:
 
     A small convolutional stem is put in after timm has built the model.
     """
-    return config.stem == "default" or _takes_patches(config.name)
+    return config.stem == "default" or takes_patches(config.name)
 
 
-def _takes_patches(name: str) -> bool:
-    """Return whether the model is one of timm's vision transformers."""
-    entry = timm.model_entrypoint(name)
-    module = inspect.getmodule(entry)
-    return module is not None and module.__name__.endswith("vision_transformer")
+@contextlib.contextmanager
+def _weights(config: EncoderConfig) -> Iterator[None]:
+    """Run a block that loads the pretrained weights of `config`, if it has any."""
+    pretrained = config.pretrained
+    if not pretrained or (isinstance(pretrained, str) and pretrained.startswith(FOLDER)):
+        yield
+        return
+    name = pretrained if isinstance(pretrained, str) else config.name
+    instead = "a folder works without it, encoder.pretrained=local-dir:FOLDER; or set it to false"
+    with hub_files(f"encoder.pretrained: the weights of {name!r}", instead):
+        yield
 
 
 def _shrink_stem(model: nn.Module, name: str) -> None:

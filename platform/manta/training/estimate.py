@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from manta import encoders, objectives
-from manta.batch import DataFacts, ViewNeeds
+from manta.batch import ViewNeeds
 from manta.config import Experiment
 from manta.data import is_dataset, open_dataset, prepared
 from manta.objectives import Objective
@@ -16,7 +15,7 @@ from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
 from manta.runs.materials import required
 from manta.training.evaluations import evaluation_notes
-from manta.training.preflight import ROWS, stand_ins
+from manta.training.preflight import built
 from manta.training.step import resolve_precision
 from manta.views import specify
 
@@ -42,7 +41,7 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
     """
     train = experiment.train
     batch = train.batch_size // experiment.resources.workers // train.accumulate
-    encoder = encoders.build(experiment.encoder, image_size=experiment.data.image_size)
+    encoder, objective = built(experiment)
     steps, rows, notes = _of_data(experiment, runs)
     plan: dict[str, Any] = {
         "parameters": None,
@@ -56,11 +55,8 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
         "evaluation": notes,
         "materials": {name: str(material) for name, material in required(experiment).items()},
     }
-    with stand_ins(experiment) as materials:
-        if materials is None:
-            return plan
-        facts = DataFacts(ROWS, experiment.data.image_size, materials)
-        objective = objectives.build(experiment.objective, encoder, facts)
+    if objective is None:
+        return plan
     return plan | _of_objective(experiment, objective, encoder, batch)
 
 

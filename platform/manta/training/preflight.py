@@ -6,37 +6,89 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from manta import encoders, objectives
-from manta.batch import DataFacts
+from manta.batch import DataFacts, Progress
 from manta.config import Experiment
-from manta.objectives import ModelMaterial
+from manta.errors import ConfigError
+from manta.objectives import ModelMaterial, Objective
 from manta.runs.materials import required
 from manta.training.optimizer import build_optimizer
 from manta.views import Views
 
 ROWS = 1_000
 """Rows that the objective is built for: the real number is not known before the ingest."""
+MOST_IMAGES = 4
+"""Images of the trial of an objective."""
 
 
 def preflight(experiment: Experiment) -> None:
     """Build what every worker will build, so that an error appears now and only once.
 
     Raises:
-        ConfigError: the encoder, the objective or the optimizer rejects its configuration, or they
-            do not go together.
+        ConfigError: the encoder, the objective or the optimizer rejects its configuration, they do
+            not go together, or the encoder cannot take the views.
+    """
+    _, objective = built(experiment)
+    if objective is not None:
+        build_optimizer(objective, experiment.optimizer)
+
+
+def built(experiment: Experiment) -> tuple[encoders.Encoder, Objective[Any] | None]:
+    """Return the encoder and the objective of a run, after a trial on images of the views' sizes.
+
+    The objective is None if it is built around another model, which is not available yet.
+
+    Raises:
+        ConfigError: they cannot be built, do not go together, or cannot take the views.
     """
     size = experiment.data.image_size
-    encoder = encoders.build(experiment.encoder, image_size=size)
+    config = experiment.encoder
+    encoder = encoders.build(config, image_size=size)
+    # Before the objective is built: it asks the encoder for the sizes of its outputs.
+    encoders.check_fits(encoder, config, image_size=size)
     with stand_ins(experiment) as materials:
         if materials is None:
-            return  # another model, not available yet, decides the objective's shapes
+            return encoder, None
         facts = DataFacts(ROWS, size, materials)
         objective = objectives.build(experiment.objective, encoder, facts)
-    Views(experiment.views, objective.needs, image_size=size)
-    build_optimizer(objective, experiment.optimizer)
+        views = Views(experiment.views, objective.needs, image_size=size)
+        local = {spec.size for spec in views.specs}
+        encoders.check_fits(encoder, config, image_size=size, sizes=local)
+        _try(experiment, objective, views)
+    return encoder, objective
+
+
+def _try(experiment: Experiment, objective: Objective[Any], views: Views) -> None:
+    """Pass a few random images through an objective, to hear what it refuses.
+
+    Only what is said of the encoder counts, and of BatchNorm, which needs two images: another error
+    may come from the trial, whose batch is smaller than the run's.
+    """
+    train = experiment.train
+    share = train.batch_size // train.accumulate
+    rows = min(share // experiment.resources.workers, MOST_IMAGES)
+    size = experiment.data.image_size
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (rows, 3, size, size), dtype=torch.uint8, generator=generator)
+    index = torch.arange(rows)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        batch = views(images, index, seed=0, step=0, rows=slice(0, rows), global_batch=share)
+        try:
+            objective(batch, Progress(0, 1, 0))
+        except Exception as error:  # whatever an objective raises of so few images
+            if isinstance(error, ConfigError) and str(error).startswith("encoder"):
+                raise
+            if share == 1 and "more than 1 value per channel" in str(error):
+                raise ConfigError(
+                    f"train.accumulate: {train.accumulate} micro-batches of {train.batch_size} "
+                    "images leave one each, and BatchNorm needs two; lower it, or raise "
+                    "train.batch_size"
+                ) from None
 
 
 @contextmanager

@@ -183,10 +183,13 @@ def _check_buildable(path: str, experiment: Experiment) -> None:
 
         build_optimizer(nn.Linear(1, 1), experiment.optimizer)
     if path == "encoder.name":
-        from manta.encoders import names
+        from manta.encoders import check_known, check_name_fits, names
 
-        if experiment.encoder.name not in list(names()):
-            raise ConfigError(f"{path}: no encoder is named {experiment.encoder.name!r}")
+        name = experiment.encoder.name
+        if name.partition(".")[0] not in list(names()):
+            raise ConfigError(f"{path}: no encoder is named {name!r}")
+        check_known(name)
+        check_name_fits(experiment.encoder, image_size=experiment.data.image_size)
 
 
 def _refusal(path: str, message: str) -> str:
