@@ -272,3 +272,18 @@ def test_a_changed_folder_is_another_dataset(tmp_path: Path, make_png: Png) -> N
     assert len({first, second, third, prepared(photos, tmp_path / "cache")}) == 4
     chosen = prepared(photos, tmp_path / "cache", options=SourceOptions(labels="none"))
     assert chosen != prepared(photos, tmp_path / "cache")
+
+
+def test_all_of_a_source_without_parts_is_the_dataset_that_training_has(
+    tmp_path: Path, make_png: Png
+) -> None:
+    everything = SourceOptions(split="all")
+    for name in ("a/1.png", "b/1.png"):
+        write(tmp_path / "photos" / name, make_png(0))
+        write(tmp_path / "parts" / "train" / name, make_png(0))
+        write(tmp_path / "parts" / "test" / name, make_png(0))
+    photos, parts, cache = tmp_path / "photos", tmp_path / "parts", tmp_path / "cache"
+    assert prepared(photos, cache, options=everything) == prepared(photos, cache)
+    assert prepared(parts, cache, options=everything) != prepared(parts, cache)
+    assert len(samples(open_source(parts))) == 2
+    assert len(samples(open_source(parts, everything))) == 4

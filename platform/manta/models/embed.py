@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manta.cluster import connect
-from manta.data import IngestProgress, prepare
+from manta.data import IngestProgress, SourceOptions, prepare
 from manta.models.actors import PoolRequest, cluster_pool
 from manta.models.find import model_folder
 from manta.runs.folder import default_cache
@@ -36,7 +36,9 @@ def embed_data(
     notify("starting Ray")
     connect(cpus=2)
     actors = cluster_pool(pool)
-    dataset = prepare(data, default_cache(runs), progress=ingest_progress)
+    # Features are of interest for every part of the data, unlike training.
+    everything = SourceOptions(split="all")
+    dataset = prepare(data, default_cache(runs), progress=ingest_progress, options=everything)
     with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
         notify(f"embedding by {model} with {actors.least} to {actors.most} actor(s)")
         return embed(

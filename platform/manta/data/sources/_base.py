@@ -6,7 +6,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
@@ -146,6 +146,9 @@ def open_source(location: str | os.PathLike[str], options: SourceOptions | None 
     source = _adapter(os.fspath(location))
     # Set, not passed: an adapter of a user's own may have a constructor of one argument.
     source.options = options or SourceOptions()
+    if source.options.split == ALL and not source.parts():
+        # All of what has no parts is the dataset that no option gives: it is ingested once.
+        source.options = replace(source.options, split=None)
     return source
 
 
