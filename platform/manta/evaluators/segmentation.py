@@ -220,11 +220,11 @@ def _scenes(config: SegmentationConfig, size: int) -> Iterator[tuple[Tensor, Ten
                 "remove the mask, or add the image"
             )
         try:
-            with Image.open(images[path.stem]) as image, Image.open(path) as mask:
+            with _open(images[path.stem]) as image, _open(path) as mask:
                 pixels = _square(image.convert("RGB"), size, Image.Resampling.BICUBIC)
                 labels = _square(mask, size, Image.Resampling.NEAREST)
                 same = image.size == mask.size
-        except OSError as error:
+        except (OSError, SyntaxError, ValueError) as error:
             raise DataError(f"{path} or its image cannot be read ({error}); remove both") from None
         if labels.ndim != 2 or not same:
             raise DataError(
@@ -232,6 +232,11 @@ def _scenes(config: SegmentationConfig, size: int) -> Iterator[tuple[Tensor, Ten
                 "save the objects' numbers again"
             )
         yield torch.from_numpy(pixels).permute(2, 0, 1), torch.from_numpy(labels.astype(np.int64))
+
+
+def _open(path: Path) -> Image.Image:
+    # Never PostScript and the like, for which Pillow starts a program.
+    return Image.open(path, formats=("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"))
 
 
 def _files(folder: str) -> list[Path]:
