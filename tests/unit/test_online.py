@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from manta.batch import ViewNeeds
+from manta.config import from_mapping
 from manta.data import Holdout, LabelledBatch, Manifest, Shard
 from manta.encoders import Encoder
+from manta.errors import ConfigError
 from manta.evaluation.augmented import Augment, augmentation, required_views
 from manta.evaluation.online import SplitFeatures, _Embedder, embed_splits
 from manta.evaluation.rows import Reader, SplitRows
@@ -26,6 +29,8 @@ from manta.evaluators import (
 )
 from manta.evaluators.lidar import LiDARConfig
 from manta.evaluators.rank import RankConfig
+from manta.runs.folder import RunFolder
+from manta.training.artifacts import save_evaluation
 from manta.views import Views, ViewsConfig
 
 DIGITS = load_digits()
@@ -228,3 +233,44 @@ def test_evaluators_of_encoders_read_the_rows_of_the_features() -> None:
     assert len(metrics) == 2 * (2 + 4)
     drawn = torch.cat([images for images, _ in found.accesses[""].rows("bank", 50)])
     assert torch.equal(drawn, images_of(torch.from_numpy(HOLDOUT.sample("bank", 50))))
+
+
+class Breaks(Tries):
+    """Fails, as a probe on odd features may."""
+
+    error: Exception = ZeroDivisionError("no rows\nat all")
+
+    def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
+        raise self.error
+
+
+class Refuses(Breaks):
+    error = ConfigError("refuses needs another encoder; leave it out")
+
+
+def test_an_evaluator_that_fails_costs_its_own_numbers_only(tmp_path: Path) -> None:
+    found = assessed(**{"": Flat().train(), "random": Flat()})
+    evaluators = [
+        Breaks(EncoderEvaluatorConfig(name="breaks")),
+        build(RankConfig()),
+        Refuses(EncoderEvaluatorConfig(name="refuses")),
+        build(LiDARConfig()),
+    ]
+    measured = found.measure(evaluators)
+    names = {"rankme", "feature_std"}
+    assert set(measured.metrics) == names | {f"random_{name}" for name in names}
+    assert measured.skipped == {
+        "breaks": "failed: ZeroDivisionError: no rows at all",
+        "refuses": "refuses needs another encoder; leave it out",
+        "lidar": "needs augmented views",
+    }
+    assert found.accesses[""].encoder.training, "modes are restored all the same"
+    folder = RunFolder(tmp_path)
+    experiment = from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl"}})
+    save_evaluation(folder, experiment, found, measured, step=3, classes=list("0123456789"))
+    assert folder.read_json("evaluation.json")["skipped"] == measured.skipped
+    trace = folder.read("evaluation-errors.txt").decode()
+    assert "Traceback" in trace
+    assert "ZeroDivisionError: no rows" in trace
+    with np.load(tmp_path / "artifacts" / "samples.npz") as samples:
+        assert samples["classes"].tolist() == list("0123456789")

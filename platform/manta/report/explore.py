@@ -103,7 +103,7 @@ def _evenly(length: int, count: int) -> Rows:
 
 
 def _class_name(label: int | None, classes: Any) -> str:
-    if label is None:
+    if label is None or label < 0:
         return ""
     return str(classes[label]) if classes else str(label)
 
