@@ -17,6 +17,8 @@ CACHES = {
     "XDG_CACHE_HOME": "cache",
 }
 """Folders of libraries that are in the user's home by default, by the variable that moves them."""
+PREFIX = "manta-home-"
+"""Of the name of the folder that takes the place of a home."""
 _READ_ONLY_IS_ENOUGH = {"TORCH_HOME": ".cache/torch", "HF_HOME": ".cache/huggingface"}
 """Caches that may hold downloaded weights: where there is one, it is read."""
 
@@ -58,10 +60,10 @@ def home_folder() -> Path | None:
 def cache_folder() -> Path | None:
     """Return the folder of this user's caches while there is no home; None if none can be made."""
     try:
-        folder = Path(tempfile.gettempdir()) / f"manta-home-{os.getuid()}"
+        folder = Path(tempfile.gettempdir()) / f"{PREFIX}{os.getuid()}"
         # For this user only: libraries load compiled code from it.
         folder.mkdir(mode=0o700, exist_ok=True)
         is_own = folder.stat().st_uid == os.getuid() and os.access(folder, os.W_OK)
-        return folder if is_own else Path(tempfile.mkdtemp(prefix="manta-home-"))
+        return folder if is_own else Path(tempfile.mkdtemp(prefix=PREFIX))
     except OSError:  # no temporary folder either, of which the command says more
         return None

@@ -54,6 +54,8 @@ def _print_failure(kind: str, text: str) -> None:
     console.print(Text.assemble((f"{kind}:", "bold red"), " ", text), soft_wrap=True)
 
 
+NARROW = 60
+"""Columns below which a terminal has no room for what only explains."""
 SHOWN = {"objectives": ("name", "family", "views", "keeps", "paper")}
 """Columns that a terminal has room for; `--json` gives all."""
 
@@ -91,15 +93,18 @@ def print_metrics(
 
     columns = ["trained", "95%", "untrained"] if intervals else ["trained", "untrained"]
     table = Table("", *columns, box=None, header_style="bold")
-    # Cut, not wrapped, where the terminal is narrow: the number counts.
-    table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
+    # Cut, not wrapped, where the terminal is narrow, and then left out: the number counts.
+    has_room = out.width >= NARROW
+    if has_room:
+        table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
     for name, value in metrics.items():
         if not name.startswith(UNTRAINED):
             other = metrics.get(f"{UNTRAINED}{name}")
             between = [_between(intervals.get(name))] if intervals else []
             untrained = "" if other is None else f"{other:.4g}"
             title = describe_metric(name).about.title
-            table.add_row(name, f"{value:.4g}", *between, untrained, title)
+            cells = [name, f"{value:.4g}", *between, untrained]
+            table.add_row(*cells, *([title] if has_room else []))
     out.print(table)
     if note:
         line(note, style="dim")

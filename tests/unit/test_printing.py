@@ -39,6 +39,12 @@ def test_metrics_stand_beside_the_untrained_encoder(out: io.StringIO) -> None:
     assert note == ["on", "digits"]
 
 
+def test_numbers_are_seen_on_a_narrow_terminal(out: io.StringIO) -> None:
+    printing.out.width = 40
+    printing.print_metrics({"knn_top1": 0.94567, "random_knn_top1": 0.9})
+    assert rows(out)[1] == ["knn_top1", "0.9457", "0.9"]
+
+
 def test_a_result_names_only_what_there_is(out: io.StringIO) -> None:
     result = {
         "metrics": {},

@@ -6,10 +6,10 @@ import os
 import resource
 import tempfile
 
+from manta import homes
 from manta.disk import free_bytes, size_text
 from manta.doctor.check import GIB, Check
 from manta.errors import ResourceError
-from manta.homes import home_folder
 from manta.ray_folder import choose_ray_folder
 
 LEAST_FILES, LEAST_PROCESSES = 1024, 512
@@ -35,8 +35,8 @@ def temporary_folder() -> Check:
 
 def home() -> Check:
     """Check that libraries can keep their caches; without a home they are temporary."""
-    folder = home_folder()
-    if folder is None:
+    folder = homes.home_folder()
+    if folder is None or folder.name.startswith(homes.PREFIX):
         mend = "set HOME to a folder that can be written, to keep downloaded weights"
         return Check("home", "warn", "none: caches go to the temporary folder", mend)
     if not os.access(folder, os.W_OK | os.X_OK):

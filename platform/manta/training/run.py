@@ -269,7 +269,8 @@ def _as_user_error(error: Exception, folder: RunFolder) -> Exception:
         if mine is not None and type(mine) is not RunError:
             return mine
     cause = next(iter(failures.values()), error)
-    trace = whole_trace(cause)
+    # Ray's error has the tracebacks of all workers in its message; theirs have lost them.
+    trace = whole_trace(error)
     try:
         folder.write(trace.encode(errors="backslashreplace"), "error.txt")
         kept: str | None = folder.url_of("error.txt")
