@@ -69,21 +69,24 @@ def test_models_stand_side_by_side_and_the_gain_is_paired(
     assert json.loads((tmp_path / "out/evaluation.json").read_text())["metrics"] == again["metrics"]
 
 
-def test_classes_that_are_numbered_differently_are_not_compared(
+def test_classes_go_together_by_their_names(
     models: tuple[str, str], ray_cluster: str, tmp_path: Path, make_png: Callable[[int], bytes]
 ) -> None:
-    for source, names in (("train", "cat dog emu"), ("test", "dog emu")):
-        for number, name in enumerate(names.split() * 4):
-            (tmp_path / source / name).mkdir(parents=True, exist_ok=True)
-            (tmp_path / source / name / f"{number}.png").write_bytes(make_png(number))
-    with pytest.raises(ConfigError, match=r"differ \(cat\)"):
-        evaluate_model(
-            models[0],
-            str(tmp_path / "test"),
-            bank=str(tmp_path / "train"),
-            evaluators=["knn"],
-            runs=str(tmp_path),
-        )
+    # A photograph's nearest is itself in the other folder, whose classes are numbered otherwise.
+    kinds = {"train": "cat dog emu", "test": "dog emu yak", "other": "gnu yak"}
+    for source, names in kinds.items():
+        for name in names.split():
+            (tmp_path / source / name).mkdir(parents=True)
+            for number in range(4):
+                image = make_png(1000 * ord(name[0]) + number)
+                (tmp_path / source / name / f"{number}.png").write_bytes(image)
+    asked = {"bank": str(tmp_path / "train"), "evaluators": ["retrieval"], "runs": str(tmp_path)}
+    found = evaluate_model(models[0], str(tmp_path / "test"), **asked)
+    assert found["metrics"]["retrieval_recall1"] == 1.0
+    assert found["note"].endswith("train lacks count as wrong")
+    assert "; 4 rows of classes that" in found["note"]
+    with pytest.raises(ConfigError, match=r"no class in common \(cat, dog, emu against gnu, yak\)"):
+        evaluate_model(models[0], str(tmp_path / "other"), **asked)
 
 
 def test_rows_are_not_asked_after_themselves_and_data_may_move(
