@@ -173,21 +173,25 @@ def _refuse_other(out: Place, theirs: dict[str, Any], ours: dict[str, Any]) -> N
     Raises:
         DataError: it was not.
     """
-    for key, what in (
-        ("source", "another source"),
-        ("kind", "another kind"),
-        ("limits", "other limits"),
-        ("options", "other options"),
-    ):
-        if theirs.get(key, asdict(SourceOptions())) != ours[key]:
+    before, now = _flat(theirs), _flat(ours)
+    for key, value in now.items():
+        if before[key] != value:
             raise DataError(
-                f"{out.url} holds {what} ({theirs.get(key)}, not {ours[key]}); give another "
-                "folder or remove it"
+                f"{out.url} was made with {key} {before[key]}, not {value}; give another folder or "
+                "remove it"
             )
     if theirs.get("state") != ours["state"]:
         raise DataError(
             f"{ours['source']} changed since {out.url} was begun; give another folder or remove it"
         )
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must agree between two attempts at an ingest, by name."""
+    # Datasets of earlier versions have no options.
+    options = identity.get("options") or asdict(SourceOptions())
+    flat: dict[str, Any] = {key: identity.get(key) for key in ("source", "kind")}
+    return flat | identity["limits"] | options
 
 
 def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:

@@ -261,6 +261,13 @@ CASES = [
     Case(
         "folders/labels_refused", images(*CLASSES), rows=4, labels=None, options={"labels": "none"}
     ),
+    Case("folders/a_column", images(*CLASSES), error="data.column=x", options={"column": "x"}),
+    Case(
+        "folders/labels_of_a_column",
+        images(*CLASSES),
+        error="its labels can be 'folders'",
+        options={"labels": "class"},
+    ),
     Case("folders/nested", images("2024/may/1.png", "2025/1.png"), rows=2, labels=None),
     Case("folders/link_loop", link_loop, **TWO, quarantined={"cat/all": "cannot be entered"}),
     Case(

@@ -162,6 +162,7 @@ class Folder(Source):
 
     @cached_property
     def _plan(self) -> _Plan:
+        self._check_options()
         layout = self._layout
         ((prefix, _),) = layout.roots
         notes, part = list(layout.notes), self.chosen_part()
@@ -176,6 +177,17 @@ class Folder(Source):
         if not labelled:
             roots = [(root, None) for root, _ in roots]
         return _Plan(roots, sorted(names) if labelled else None, layout.parts, notes)
+
+    def _check_options(self) -> None:
+        column, labels = self.options.column, self.options.labels
+        if column is not None:
+            where = f"{self.place.url} is a folder of images, not a table"
+            raise DataError(f"{where}: leave data.column={column} out")
+        if labels not in (None, "folders", "none"):
+            raise DataError(
+                f"{self.place.url} is a folder of images without a column {labels!r}; its labels "
+                "can be 'folders' (the first sub-folders) or 'none'"
+            )
 
     def _class_folders(self, prefix: str, *, is_part: bool) -> tuple[list[str] | None, list[str]]:
         """Return the sub-folders that are classes, if they are; and notes."""
