@@ -152,7 +152,7 @@ def test_a_finished_dataset_is_left_alone(tmp_path: Path, make_png: Png) -> None
     again = ingest(source, tmp_path / "out")
     assert (again.rows, again.resumed_rows, again.digest) == (20, 20, first.digest)
     assert (tmp_path / "out" / "manifest.json").stat().st_mtime_ns == before
-    with pytest.raises(DataError, match="made with source .*, not "):
+    with pytest.raises(DataError, match=r"made with source .*, not "):
         ingest("digits", tmp_path / "out")
     with pytest.raises(DataError, match=r"made with \w+ .*, not "):
         ingest(source, tmp_path / "out", max_side=8)

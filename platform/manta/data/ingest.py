@@ -190,8 +190,12 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must agree between two attempts at an ingest, by name."""
     # Datasets of earlier versions have no options.
     options = identity.get("options") or asdict(SourceOptions())
-    flat: dict[str, Any] = {key: identity.get(key) for key in ("source", "kind")}
-    return flat | identity["limits"] | options
+    return {
+        "source": identity.get("source"),
+        "kind": identity.get("kind"),
+        **identity["limits"],
+        **options,
+    }
 
 
 def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
