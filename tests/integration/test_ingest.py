@@ -67,7 +67,7 @@ def test_one_percent_of_bad_files_is_listed_and_the_rest_is_whole(
     reasons = [row["reason"] for row in listed]
     assert reasons[0] == "zero bytes"
     assert reasons[2] == "not an image: text"
-    assert {reasons[1], reasons[4]} == {"truncated", "truncated or broken"}
+    assert {reasons[1], reasons[4]} == {"truncated"}
 
     manifest = open_dataset(tmp_path / "out")
     table = rows_of(manifest)

@@ -103,7 +103,7 @@ def library_for(data: bytes) -> str | None:
 def can_read(kind: str) -> bool:
     """Return whether a format of `LIBRARIES` can be read here, and make Pillow able to."""
     library = LIBRARIES[kind]
-    if kind == "AVIF" and features.check_module("avif"):
+    if kind == "AVIF" and _pillow_reads_avif():
         Image.init()
         return True
     try:
@@ -115,10 +115,14 @@ def can_read(kind: str) -> bool:
     return library.format in Image.OPEN
 
 
+def _pillow_reads_avif() -> bool:
+    return "avif" in features.modules and bool(features.check_module("avif"))
+
+
 def needs_library(data: bytes) -> bool:
     """Return whether another machine with the same Pillow may be unable to read these bytes."""
     kind = library_for(data)
-    return kind is not None and not (kind == "AVIF" and features.check_module("avif"))
+    return kind is not None and not (kind == "AVIF" and _pillow_reads_avif())
 
 
 def refusal(data: bytes) -> str | None:
