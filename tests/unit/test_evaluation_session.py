@@ -5,13 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
+from manta.data import ingest, open_dataset
 from manta.errors import ConfigError
 from manta.evaluation.compare import compare_models
 from manta.evaluation.evaluate import _note, _numbers, _slug
 from manta.evaluation.promote import _answers, _evaluator
-from manta.evaluation.session import EvaluationResult, evaluators_named
+from manta.evaluation.session import (
+    EvaluationResult,
+    Observer,
+    _say_parts,
+    evaluators_named,
+)
 from manta.evaluators import EVALUATORS, Features
 from manta.evaluators.knn import KNNConfig
+from odd.case import tree
 
 
 def test_evaluators_have_the_settings_of_the_run_or_their_defaults() -> None:
@@ -91,3 +98,21 @@ def test_a_promotion_takes_the_evaluators_answers() -> None:
 def test_a_comparison_wants_different_models(models: list[str]) -> None:
     with pytest.raises(ConfigError, match="name two models or more to compare, each once"):
         compare_models(models, "digits")
+
+
+def test_it_is_said_which_part_of_data_in_parts_is_evaluated_on(dataset_of_parts):
+    said = []
+    _say_parts(dataset_of_parts, Observer(notify=said.append))
+    assert [line.partition(": ")[2] for line in said] == [
+        "read train, left out test; give that part as the data, and the other as the bank, to "
+        "score on it"
+    ]
+
+
+@pytest.fixture
+def dataset_of_parts(tmp_path):
+    """A folder with train/ and test/, ingested."""
+    tree(
+        tmp_path / "photos", *(f"{part}/{kind}.png" for part in ("train", "test") for kind in "ab")
+    )
+    return open_dataset(ingest(tmp_path / "photos", tmp_path / "out", executor="local").location)

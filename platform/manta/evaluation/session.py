@@ -9,7 +9,7 @@ from typing import Any
 
 from manta.cluster import connect
 from manta.config import EvaluationConfig
-from manta.data import Holdout, IngestProgress, open_dataset, prepare
+from manta.data import Holdout, IngestProgress, Manifest, open_dataset, prepare
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
@@ -112,6 +112,8 @@ class EvaluationSession:
         bank_rows, queries = bank_and_queries(
             data, bank, default_cache(runs), limits or EvaluationConfig(), observer.ingest
         )
+        for one in {id(rows.manifest): rows.manifest for rows in (bank_rows, queries)}.values():
+            _say_parts(one, observer)
         classes = CommonClasses(names=queries.manifest.classes)
         if bank is not None:
             classes = common_classes(bank_rows.manifest, queries.manifest)
@@ -216,6 +218,17 @@ def bank_and_queries(
         SplitRows(source, Holdout(source), "bank", limits.bank_rows, same.bank),
         SplitRows(manifest, Holdout(manifest), "bank", limits.query_rows, same.queries),
     )
+
+
+def _say_parts(manifest: Manifest, observer: Observer) -> None:
+    """Say which part of data in parts is read: training and test images are not the same rows."""
+    parts, read = manifest.understood.get("parts") or {}, manifest.understood.get("split")
+    others = ", ".join(part for part in parts if part != read)
+    if others and read is not None:
+        observer.notify(
+            f"{manifest.source}: read {read}, left out {others}; give that part as the data, and "
+            "the other as the bank, to score on it"
+        )
 
 
 def evaluators_named(
