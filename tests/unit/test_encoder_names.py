@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from manta.config import from_mapping
+from manta.config import from_mapping, load
 from manta.encoders import EncoderConfig, build, check_known
 from manta.encoders.catalogue import nearest_name
 from manta.errors import ConfigError
@@ -264,3 +264,21 @@ def test_parts_of_a_concatenation_may_be_folders(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     both = build(config, image_size=32)
     assert all(same(part, encoder) for part in both.parts)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["encoder.name=resnet18"], 0),
+        (["encoder.name=resnet18.a1_in1k"], 1),
+        (["encoder.name=local-dir:./enc"], 1),
+        (["encoder.name=local-dir:./enc", "encoder.pretrained=true"], 0),
+    ],
+)
+def test_weights_that_are_named_and_not_loaded_are_said(tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    exported(tmp_path / "enc")
+    notes = []
+    load(None, ["data.source=digits", "objective.name=dcl", *words], notify=notes.append)
+    assert len(notes) == said
+    assert all("encoder.pretrained=true starts from those" in note for note in notes)

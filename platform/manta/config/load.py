@@ -14,6 +14,7 @@ from manta.config.overrides import apply_overrides, parse_overrides
 from manta.config.references import resolved, verbatim
 from manta.config.sections import Experiment
 from manta.config.text import parse_written
+from manta.encoders import names_weights
 from manta.errors import ConfigError, did_you_mean
 from manta.schedules import SCHEDULES
 
@@ -33,15 +34,17 @@ def load(
         recipe: path of a YAML file; None starts from nothing.
         overrides: see `manta.config.overrides`.
         notify: told, in one line each, which of the recipe's settings were dropped because an
-            override names another component, and what was added to a list.
+            override names another component, what was added to a list, and that weights which the
+            encoder's name stands for are not loaded.
 
     Raises:
         ConfigError: one line that names the key and what is wrong with it.
     """
     tree = _read(Path(recipe)) if recipe is not None else {}
     merged, notes = apply_overrides(tree, parse_overrides(overrides))
-    experiment = from_mapping(resolved(merged))
-    for note in notes:
+    tree = resolved(merged)
+    experiment = from_mapping(tree)
+    for note in [*notes, *_unused_weights(tree, experiment)]:
         notify(note)
     return experiment
 
@@ -54,7 +57,9 @@ def changed(experiment: Experiment, overrides: Iterable[str]) -> tuple[Experimen
     """
     tree = verbatim(experiment.model_dump(mode="json"))
     merged, notes = apply_overrides(tree, parse_overrides(overrides))
-    return from_mapping(resolved(merged)), notes
+    tree = resolved(merged)
+    experiment = from_mapping(tree)
+    return experiment, [*notes, *_unused_weights(tree, experiment)]
 
 
 def from_mapping(tree: Mapping[str, Any]) -> Experiment:
@@ -67,6 +72,18 @@ def from_mapping(tree: Mapping[str, Any]) -> Experiment:
         return Experiment.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_one_line(error, tree)) from None
+
+
+def _unused_weights(tree: Mapping[str, Any], experiment: Experiment) -> list[str]:
+    """Return the note that the weights behind the encoder's name are not loaded, if so."""
+    section = tree.get("encoder")
+    name = section.get("name") if isinstance(section, Mapping) else None
+    if experiment.encoder.pretrained or not isinstance(name, str) or not names_weights(name):
+        return []
+    return [
+        f"encoder.name={name}: the architecture, from random weights; encoder.pretrained=true "
+        "starts from those that it names"
+    ]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Backbones behind small protocols: a pooled vector, tokens, a feature map, maps of all stages."""
 
 from manta.encoders._build import build, check_known, names
-from manta.encoders._config import ENCODERS, EncoderConfig
+from manta.encoders._config import ENCODERS, EncoderConfig, names_weights
 from manta.encoders._protocols import DenseEncoder, Encoder, PyramidEncoder, TokenEncoder
 from manta.encoders.fitting import check_fits, check_name_fits
 from manta.encoders.saved import LoadedEncoder, load_saved
@@ -20,4 +20,5 @@ __all__ = [
     "check_name_fits",
     "load_saved",
     "names",
+    "names_weights",
 ]

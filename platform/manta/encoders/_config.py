@@ -72,6 +72,11 @@ class EncoderConfig(BaseModel):
         return weights_source(given) if isinstance(given, str) else given
 
 
+def names_weights(name: str) -> bool:
+    """Return whether an encoder's name says which weights it has: by a tag, or by their place."""
+    return not is_plain(name) and name not in ENCODERS
+
+
 def _with_parts(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a concatenation, with what the name of its parts stands for."""
     args = given.get("args")
