@@ -51,7 +51,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 def is_raw_camera_file(data: bytes) -> bool:
     """Return whether a TIFF is a camera's raw file, of which Pillow reads a small preview."""
-    if data[8:10] == b"CR":
+    if data[4:12] == b"\x10\0\0\0CR\2\0":
         return True
     tags = read_tags(data)
     previews = bool(tags.get(_NEW_SUBFILE, 0) & 1) and _SUB_IFDS in tags

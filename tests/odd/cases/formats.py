@@ -124,6 +124,12 @@ def plain_ppm(kind: str) -> bytes:
     return f"P{kind}\n# by hand\n48 32\n255\n{numbers}\n".encode()
 
 
+ARITHMETIC = bytes.fromhex(
+    "ffd8ffdb0043000302020302020303030304030304050805050404050a070706080c0a0c0c0b0a0b0b0d0e12100d"
+    "0e110e0b0b1016101113141515150c0f171816141812141514ffc9000b080008000801011100ffcc000600101005"
+    "ffda0008010100003f00ff00b7ffd9"
+)
+"""8 x 8 grey pixels by `cjpeg -arithmetic`."""
 READ = [
     picture("format/png", lambda: encode(pattern(), "PNG")),
     picture("format/progressive_jpeg", lambda: encode(pattern(), progressive=True)),
@@ -131,6 +137,7 @@ READ = [
     picture("format/cmyk_jpeg", lambda: encode(flat("CMYK", (0, 255, 255, 0))), RED),
     picture("format/jpeg_with_restarts", lambda: encode(pattern(), restart_marker_blocks=1)),
     picture("format/jpeg_of_channels_rgb", lambda: encode(pattern(), keep_rgb=True)),
+    picture("format/arithmetic_jpeg", lambda: ARITHMETIC, GREY),
     picture("format/mpo", lambda: animation("MPO"), RED),
     picture("format/gif", lambda: encode(flat("RGB", BLUE), "GIF"), BLUE),
     picture("format/moving_gif", lambda: animation("GIF"), RED),
@@ -160,6 +167,9 @@ READ = [
     ),
     picture("tiff/many_pages", lambda: animation("TIFF"), RED),
     picture("tiff/planes", planar_tiff),
+    picture(
+        "tiff/pixels_like_a_raw_file", lambda: planar_tiff()[:8] + b"CR\2\0" + planar_tiff()[12:]
+    ),
     picture("tiff/big", lambda: encode(pattern(), "TIFF", big_tiff=True)),
     picture("tiff/cmyk", lambda: encode(flat("CMYK", (0, 255, 255, 0)), "TIFF"), RED),
     picture("tiff/lab", lambda: encode(flat("LAB", (255, 128, 128)), "TIFF"), WHITE),
