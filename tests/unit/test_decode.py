@@ -303,3 +303,18 @@ def test_a_library_that_is_broken_is_one_that_is_not_there(library: Path, fault:
     assert optional_formats()["HEIC"] == "pip install 'manta-ssl[heif]'"
     with pytest.raises(NoReader, match=r"^HEIC \(pip install 'manta-ssl\[heif\]' reads it\)$"):
         decode(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 8)
+
+
+class Panic(BaseException):
+    """What a plugin written in Rust raises; no `Exception`, so that it would end a whole ingest."""
+
+
+def test_a_panic_of_a_plugin_is_a_reason(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(self: Wrapped) -> None:
+        raise Panic("index out of bounds")
+
+    monkeypatch.setattr(Wrapped, "_open", panic)
+    heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + encode(Image.fromarray(noise(8, 8)))
+    for read in (verify, lambda data: decode(data, 8)):
+        with pytest.raises(BadImage, match=r"^broken: index out of bounds$"):
+            read(heic)
