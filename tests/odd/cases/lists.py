@@ -133,7 +133,12 @@ TEXTS = [
     case("spaces_around", "x.csv", rows(" {p} , {l} ", " path , label ")),
     case("blank_lines", "x.csv", PLAIN.replace("\n", "\n\n") + ",\n"),
     case("comments", "x.csv", "# made by hand\n" + PLAIN),
-    case("comments_in_txt", "x.txt", "# made by hand\n" + rows("{p}"), labels=None),
+    case(
+        "comments_in_txt",
+        "x.txt",
+        "# made by hand, see https://example.org\n" + rows("{p}"),
+        labels=None,
+    ),
     case(
         "open_quote", "x.csv", PLAIN.replace("images/1", '"images/1'), error="a quote is not closed"
     ),

@@ -133,6 +133,15 @@ class Source(ABC):
 
 SOURCES: Registry[type[Source]] = Registry("sources", "manta.data.sources")
 
+_UNPACK, _LIST = "unpack it into a folder, or pack it as .tar", "save it as .csv"
+_WRITE = "write its images as files, or as Parquet with a column of encoded images"
+_FIXES = {
+    **dict.fromkeys((".zip", ".rar", ".7z", ".gz", ".bz2", ".xz", ".zst"), _UNPACK),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), _LIST),
+    **dict.fromkeys((".h5", ".hdf5", ".npz", ".npy", ".mat", ".tfrecord", ".pkl", ".pt"), _WRITE),
+}
+"""What to do with files that people have and no adapter reads."""
+
 
 def open_source(location: str | os.PathLike[str], options: SourceOptions | None = None) -> Source:
     """Return the adapter for a location.
@@ -171,6 +180,9 @@ def _adapter(text: str) -> Source:
     claims = [(cls.claim(place), name) for name, cls in SOURCES.items()]
     surest, name = max(claims)
     if surest == 0:
+        fix = _FIXES.get(place.suffix)
+        if fix is not None:
+            raise DataError(f"{text} is not read as it is; {fix}")
         raise DataError(
             f"{text} is of no known kind ({', '.join(SOURCES)}); a file list ends in .txt, .csv or "
             ".tsv, a table in .parquet, an archive in .tar"

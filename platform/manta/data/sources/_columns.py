@@ -69,6 +69,7 @@ def choose(schema: Any, options: SourceOptions, where: str) -> Columns:
         NoImages: no column can hold images, or there is none of the name that was asked for.
         DataError: several might, or the column of labels cannot hold labels.
     """
+    _refuse_doubled(schema, options, where)
     leaves = dict(_leaves(schema, ""))
     features = _features(schema)
     image, other_images = _image(leaves, features, options.column, where)
@@ -163,6 +164,19 @@ def _leaves(fields: Iterable[Any], above: str, depth: int = 0) -> Iterator[tuple
         yield path, field.type
         if pa.types.is_struct(kind) and not holds_images(kind) and depth < _DEPTH:
             yield from _leaves(kind, f"{path}.", depth + 1)
+
+
+def _refuse_doubled(schema: Any, options: SourceOptions, where: str) -> None:
+    """Check that no column that might be chosen has a name that another one has too.
+
+    Raises:
+        DataError: one has.
+    """
+    names = list(schema.names)
+    wanted = {*IMAGES, *LABELS, options.column, options.labels}
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1 and (name in wanted or normal(name) in wanted):
+            raise DataError(f"{where} has two columns named {name!r}; rename one of them")
 
 
 def _image(

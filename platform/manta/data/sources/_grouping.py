@@ -96,7 +96,8 @@ def _from_json(data: bytes, names: tuple[str, ...]) -> Label:
     except ValueError:
         return None
     if isinstance(content, dict):
-        keys = [name for name in names if name in content] or usual(content, names)
+        keys = [name for name in names if name in content] if len(names) == 1 else []
+        keys = keys or usual(content, names)
         content = content[keys[0]] if keys else None
     if isinstance(content, list):
         content = content[0] if len(content) == 1 else None

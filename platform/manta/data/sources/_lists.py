@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,7 +93,7 @@ def unquoted(line: str) -> str:
 
 
 def _is_comment(line: str, place: Place) -> bool:
-    return line.startswith("#") and not (place.parent / line).exists()
+    return line.startswith("#") and not _is_beside(line, place)
 
 
 def delimited_rows(place: Place, separator: str) -> Iterator[Numbered]:
@@ -127,6 +128,8 @@ def separator_of(place: Place) -> str | None:
     """
     usual = DELIMITED.get(place.suffix)
     lines = [line for _, line in islice(plain_lines(place), SAMPLE)]
+    if usual is None and _are_files(lines, place):
+        return None
     best, best_fit = None, 0.0
     for separator in dict.fromkeys((usual or "\t") + _SEPARATORS):
         widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
@@ -156,9 +159,19 @@ def spaced_pattern(place: Place) -> re.Pattern[str] | None:
     """Return how `path label` or `label path` is written on each line of a list, or None."""
     lines = [line for _, line in islice(plain_lines(place), SAMPLE)]
     for pattern in (_LABELLED, _NUMBERED):
-        if lines and all(_fits(pattern, line) for line in lines):
+        if lines and not _are_files(lines, place) and all(_fits(pattern, line) for line in lines):
             return pattern
     return None
+
+
+def _are_files(lines: list[str], place: Place) -> bool:
+    """Return whether one of the first whole lines is the name of a file beside a list."""
+    return any(_is_beside(line, place) for line in lines[:10])
+
+
+def _is_beside(line: str, place: Place) -> bool:
+    # Not by a Place, which would take a line such as "# see https://..." for a URL.
+    return place.is_local and os.path.exists(os.path.join(place.parent.url, line))
 
 
 def _fits(pattern: re.Pattern[str], line: str) -> bool:

@@ -105,7 +105,7 @@ def whole(batches: Iterator[Any]) -> Iterator[Any]:
     """Yield the batches; if a page is broken, the last item is the reason, as text."""
     try:
         yield from batches
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield f"the table is broken from here: {str(error).splitlines()[0]}"
 
 

@@ -199,11 +199,14 @@ class Tables(Files):
     def _survey(self, file: Listed) -> Surveyed:
         try:
             with self.opened(file.place) as table:
-                columns = choose(table.schema, self.options, file.place.url)
+                options = self.options
+                if options.labels is not None and options.labels in file.keys:
+                    options = replace(options, labels=NO_LABELS)  # its folders tell them
+                columns = choose(table.schema, options, file.place.url)
                 return Surveyed(file, table.groups, self._with_folders(columns, file))
         except NoImages as error:
             return Surveyed(file, [], None, error=str(error))
-        except (BrokenTable, OSError, pa.ArrowException) as error:
+        except (BrokenTable, OSError, pa.ArrowException, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             return Surveyed(file, [], None, reason=f"is not a readable {self.noun}: {reason}")
 

@@ -95,7 +95,12 @@ def _saved(folder: Place, prefix: str, split: str | None) -> list[Listed]:
             "of the datasets library; save flatten_indices() of it"
         )
     entries = state.get("_data_files")
-    names = [str(entry["filename"]) for entry in entries] if isinstance(entries, list) else []
+    try:
+        names = [str(entry["filename"]) for entry in entries or ()]
+    except (KeyError, TypeError):
+        raise DataError(
+            f"{folder.url}/{_STATE} lists no files; save the dataset again by save_to_disk"
+        ) from None
     missing = next((name for name in names if not (folder / name).exists()), None)
     if missing is not None:
         raise DataError(f"{folder.url} lacks the file {missing} that its {_STATE} lists; copy it")
@@ -157,7 +162,7 @@ class _RandomAccess(Table):
 
     def batches(self, first: int, count: int, columns: list[str], rows: int) -> Iterator[Any]:
         for number in range(first, first + count):
-            yield from _slices(self._reader.get_batch(number), rows)
+            yield from _slices(self._reader.get_batch(number), columns, rows)
 
 
 class _Stream(Table):
@@ -178,7 +183,7 @@ class _Stream(Table):
             if number >= first + count:
                 return
             if number >= first:
-                yield from _slices(batch, rows)
+                yield from _slices(batch, columns, rows)
 
 
 def _rows(batches: Iterable[Any]) -> list[int]:
@@ -192,6 +197,15 @@ def _rows(batches: Iterable[Any]) -> list[int]:
     return counts
 
 
-def _slices(batch: Any, rows: int) -> Iterator[Any]:
-    for start in range(0, batch.num_rows, rows):
-        yield batch.slice(start, rows)
+def _slices(batch: Any, columns: list[str], rows: int) -> Iterator[Any]:
+    """Yield parts of a batch, of the columns that are needed.
+
+    Raises:
+        ArrowInvalid: it is damaged. The reader itself does not look, and reading would end the
+            process.
+    """
+    heads = {name for path in columns for name in (path, path.partition(".")[0])}
+    needed = batch.select([name for name in batch.schema.names if name in heads])
+    needed.validate(full=True)
+    for start in range(0, needed.num_rows, rows):
+        yield needed.slice(start, rows)

@@ -22,6 +22,8 @@ from manta.files import Place
 ListUnit = tuple[Place, list[Place], list[Entry]]
 """The list, the folders in which its paths begin, and some of its rows."""
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
+_TABLES_AS_TEXT = (*_lists.DELIMITED, *_lists.JSON_LINES)
+_TEXTS = (*_TABLES_AS_TEXT, ".md", ".txt", ".json", "license", "readme")
 _PROBED_FOLDERS = 32
 _LOOKED_AT = 50
 
@@ -40,11 +42,9 @@ class FileList(Source):
 
     @classmethod
     def claim(cls, place: Place) -> int:
-        if place.is_glob:
-            return 0
-        if place.is_dir():
-            return 2 if _metadata(place) else 0
-        return 2 if place.suffix in _lists.SUFFIXES else 0
+        if place.is_glob or not place.is_dir():
+            return 2 if place.suffix in _lists.SUFFIXES else 0
+        return 2 if _lists_in(place) else 0
 
     def units(self) -> Iterator[ListUnit]:
         part = self.chosen_part()
@@ -65,7 +65,7 @@ class FileList(Source):
 
     def read(self, unit: ListUnit) -> Iterator[Sample]:
         place, folders, rows = unit
-        above = "" if place.parent == self.place or place == self.place else place.parent.name + "/"
+        above = f"{place.parent.name}/" if place.parent.parent == self.place else ""
         for row in rows:
             label = self._label(row)
             if row.reason is not None:
@@ -108,9 +108,9 @@ class FileList(Source):
 
     @cached_property
     def _lists(self) -> list[tuple[Place, str | None]]:
-        if not self.place.is_dir():
-            return [(self.place, None)]
-        return _metadata(self.place)
+        if self.place.is_glob:
+            return [(place, split_of(place.name)) for place in self.place.glob()]
+        return _lists_in(self.place) if self.place.is_dir() else [(self.place, None)]
 
     @cached_property
     def _forms(self) -> dict[Place, Form]:
@@ -158,7 +158,7 @@ class FileList(Source):
             count, first = count + 1, first or row.path
         if first is not None:
             what = (
-                "the only file that it names is"
+                "the only file that it names is not"
                 if count == 1
                 else f"none of its {count:,} files is"
             )
@@ -174,11 +174,11 @@ class FileList(Source):
         return folders[-1] if folders and folders[-1] not in ("", ".", "..") else None
 
 
-def _metadata(folder: Place) -> list[tuple[Place, str | None]]:
+def _lists_in(folder: Place) -> list[tuple[Place, str | None]]:
     """Return the lists that describe the images of a folder, each with the part that it is of.
 
-    A list counts if it has the column `file_name` and one of labels, or if no folders could tell
-    the labels.
+    A `metadata` file counts if it has the column `file_name` and one of labels, or if no folders
+    could tell the labels. Other lists count if the folder holds nothing else than text.
     """
     try:
         entries = sorted(islice(folder.entries(), 1000))
@@ -190,7 +190,10 @@ def _metadata(folder: Place) -> list[tuple[Place, str | None]]:
     if own is not None:
         fits = _describes(folder / own, alone=not folders)
         return [(folder / own, None)] if fits else []
-    found = []
+    found: list[tuple[Place, str | None]] = []
+    if not folders and all(name.lower().endswith(_TEXTS) for name in names):
+        lists = [name for name in names if name.lower().endswith(_TABLES_AS_TEXT)]
+        return [(folder / name, split_of(name)) for name in lists]
     if not any(is_image_name(name) for name in names):
         for name in folders[:_PROBED_FOLDERS]:
             inner = next((one for one in _METADATA if (folder / name / one).exists()), None)
