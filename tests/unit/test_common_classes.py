@@ -129,8 +129,7 @@ def test_notes_say_what_is_left_out_and_why() -> None:
         "they count as wrong, and retrieval leaves them out"
     ]
     assert notes([0, 1], [0]) == [
-        "all 1 labelled rows that are scored are of one class: accuracies say little; hold out "
-        "more rows",
+        "a single labelled row is scored: accuracies say little; hold out more rows",
         "knn: k=20 is more than the 2 labelled rows, which all vote",
     ]
     assert label_notes([build(RankConfig())], LabelCounts({}, {}, 3, 1)) == []

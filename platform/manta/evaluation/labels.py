@@ -78,10 +78,10 @@ def label_notes(
     if 0 < counts.strange_queries < counts.labelled_queries:
         notes.append(_strange(counts, strange))
     if len(counts.queries) == 1 and len(counts.bank) > 1:
-        notes.append(
-            f"all {counts.labelled_queries:,} labelled rows that are scored are of one class: "
-            "accuracies say little; hold out more rows"
-        )
+        scored = counts.labelled_queries
+        every = f"all {scored:,} labelled rows that are scored are of one class"
+        which = every if scored > 1 else "a single labelled row is scored"
+        notes.append(f"{which}: accuracies say little; hold out more rows")
     for evaluator in evaluators:
         is_used = evaluator.missing_labels(counts) is None and evaluator.needs_labels
         if is_used and (note := evaluator.label_note(counts)) is not None:
