@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from html import escape, unescape
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -63,6 +66,15 @@ def test_a_run_shows_itself(run):
     html = run._repr_html_()
     assert f"<a href='{run.page}'" in html
     assert "<td>0.7321</td>" in html
+
+
+def test_the_link_to_a_page_is_a_url_of_its_path(tmp_path):
+    run = manta.Run.open(make_run(tmp_path / "q?b#c%20 [x]'s" / "first"))
+    html = run._repr_html_()
+    (link,) = re.findall(r"<a href='([^']*)'", html)
+    assert unquote(unescape(link)) == run.page
+    assert not set("?# ") & set(unescape(link))
+    assert escape(run.page) in html
 
 
 def test_a_run_of_an_undefined_objective_says_what_to_define(run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,12 @@ def test_model_and_reproduction_code(run: Path, page: Page) -> None:
     assert 'mlflow.pyfunc.load_model("models:/manta-dcl-resnet10t@candidate")' in page.text
     assert f"manta train {run / 'experiment.yaml'} --name digits-dcl-again" in page.text
     assert "temperature: 0.1" in page.text
+
+
+def test_commands_on_a_page_of_an_odd_folder_can_be_copied(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "q?b [x] $HOME's" / "50% \U0001f990")
+    page = Page(write_report(run))
+    assert f"manta train {shlex.quote(str(run / 'experiment.yaml'))} --name" in page.text
 
 
 def test_results_stand_with_their_settings(run: Path) -> None:

@@ -151,7 +151,7 @@ def test_trust_is_told_by_tau(page: Page) -> None:
 
 def test_commands(page: Page) -> None:
     assert re.search(r"manta train \S+/digits/best\.yaml --name cifar10-joint-best", page.text)
-    assert "optuna-dashboard postgresql://ada:***@db.example:5432/optuna" in page.text
+    assert "optuna-dashboard 'postgresql://ada:***@db.example:5432/optuna'" in page.text
     assert "secret" not in page.source
 
 

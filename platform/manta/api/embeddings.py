@@ -183,9 +183,13 @@ def explore(embeddings: PathLike, *, page: PathLike | None = None, images: int =
     Raises:
         DataError: there are no finished embeddings, or the data have changed since.
     """
+    from manta.files import Place
     from manta.report.explore import write_explorer
 
-    folder = os.fspath(embeddings).rstrip("/")
+    word = os.fspath(embeddings).rstrip("/")
+    folder = Place.of(word).url if word.startswith(("~", "file:")) else word
     stem = folder.removesuffix(".parquet")
     beside = f"{stem.rsplit('/', 1)[-1] if '://' in stem else stem}.html"
-    return write_explorer(folder, Path(beside if page is None else page), images=images)
+    target = Path(beside if page is None else page)
+    target = Path(Place.of(target).url) if str(target).startswith("~") else target
+    return write_explorer(folder, target, images=images)

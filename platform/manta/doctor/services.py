@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import socket
 import sqlite3
 from pathlib import Path
@@ -13,6 +12,7 @@ from manta.doctor.check import Check, Status, nearest_existing
 from manta.ray_folder import usual_ray_folder
 from manta.secrets import without_secrets
 from manta.sqlite import sqlite_path, sqlite_url
+from manta.words import in_shell
 
 _PATIENCE = 1.0
 """Seconds to wait for an answer of a server or database: one that is there needs far less."""
@@ -39,7 +39,7 @@ def tracking(runs: Path) -> Check:
     if scheme == "sqlite":
         return _sqlite(Path(sqlite_path(uri)), shown)
     if scheme in ("", "file"):
-        mend = f"export MLFLOW_TRACKING_URI={shlex.quote(default)}"
+        mend = f"export MLFLOW_TRACKING_URI={in_shell(default)}"
         return Check("tracking store", "bad", f"{shown}: MLflow 3 refuses folders of files", mend)
     if scheme not in _DEFAULT_PORTS or parts.hostname is None:
         return Check(
@@ -59,7 +59,7 @@ def tracking(runs: Path) -> Check:
 
 
 def _sqlite(path: Path, shown: str) -> Check:
-    name, quoted = "tracking store", shlex.quote(str(path))
+    name, quoted = "tracking store", in_shell(str(path))
     if not path.exists():
         place = nearest_existing(path.parent)
         if os.access(place, os.W_OK):
@@ -68,7 +68,7 @@ def _sqlite(path: Path, shown: str) -> Check:
             name,
             "bad",
             f"{place} cannot be written",
-            f"chmod u+w {shlex.quote(str(place))}, or set MLFLOW_TRACKING_URI",
+            f"chmod u+w {in_shell(str(place))}, or set MLFLOW_TRACKING_URI",
         )
     if not os.access(path, os.W_OK):
         return Check(name, "bad", f"{path} cannot be written", f"chmod u+w {quoted}")
@@ -117,7 +117,7 @@ def ray_session() -> Check:
             mend,
         )
     answers = _address_answers(left)
-    mend = "" if answers else f"rm {note}"
+    mend = "" if answers else f"rm {in_shell(str(note))}"
     return Check(name, "ok" if answers else "warn", f"a cluster at {left} {_words(answers)}", mend)
 
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from manta.doctor.check import Check, installed_version, one_line
+from manta.words import in_shell
 
 
 def source_tree(package_folder: Path = Path(__file__).parents[1]) -> Check:
@@ -17,9 +18,8 @@ def source_tree(package_folder: Path = Path(__file__).parents[1]) -> Check:
     """
     name, stray = "source tree", package_folder.parent / "__init__.py"
     if stray.exists():
-        return Check(
-            name, "bad", f"{stray} exists and shadows the module `platform`", f"rm {stray}"
-        )
+        mend = f"rm {in_shell(str(stray))}"
+        return Check(name, "bad", f"{stray} exists and shadows the module `platform`", mend)
     return Check(name, "ok", str(package_folder))
 
 

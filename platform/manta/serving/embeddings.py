@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from manta.errors import DataError
 from manta.files import Place
 from manta.serving._parts import numbers_in, part_name, row_groups
+from manta.words import in_shell
 
 MANIFEST = "_manifest.json"
 
@@ -26,8 +27,8 @@ def read_manifest(out: str) -> dict[str, Any]:
     place = Place.of(out) / MANIFEST
     if not place.exists():
         raise DataError(
-            f"{out} holds no finished embeddings; `manta embed MODEL --data SOURCE --out {out}` "
-            "makes them"
+            f"{out} holds no finished embeddings; "
+            f"`manta embed MODEL --data SOURCE --out {in_shell(out)}` makes them"
         )
     return dict(json.loads(place.read()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from manta.report.run.plots import view_rows
 from manta.report.run.record import RunRecord, read
 from manta.report.run.summary import callout, facts, headline, measured_on, results, why_missing
 from manta.secrets import without_secrets
+from manta.words import in_shell
 
 
 def write_report(run_dir: Path, *, url: str | None = None) -> Path:
@@ -77,7 +79,8 @@ def _load_code(run: RunRecord) -> str | None:
     lines = ["import mlflow", "import numpy as np", ""]
     tracking = run.run.get("tracking_uri")
     if tracking:
-        lines.append(f'mlflow.set_tracking_uri("{without_secrets(str(tracking))}")')
+        shown = json.dumps(without_secrets(str(tracking)), ensure_ascii=False)
+        lines.append(f"mlflow.set_tracking_uri({shown})")
     lines += [
         f'model = mlflow.pyfunc.load_model("{uri}")',
         "",
@@ -94,4 +97,4 @@ def _reproduce_code(run: RunRecord, home: str) -> str:
     if "://" in home:  # recipes are read from disks
         lines.append(f"# experiment.yaml is the configuration below, and {without_secrets(recipe)}")
         recipe = "experiment.yaml"
-    return "\n".join([*lines, f"manta train {recipe} --name {run.name}-again"])
+    return "\n".join([*lines, f"manta train {in_shell(recipe)} --name {run.name}-again"])

@@ -14,6 +14,7 @@ from manta.report.study import summary
 from manta.report.study.record import StudyRecord
 from manta.report.study.trials import failures, trial_table
 from manta.secrets import without_secrets
+from manta.words import in_shell
 
 
 def write_study_page(
@@ -74,8 +75,12 @@ def _context(
         "front": trial_table(record, record.front) if plural else None,
         "trials": trial_table(record, record.trials),
         "failures": failures(record),
-        "train": f"manta train {folder}/best.yaml --name {record.name}-best",
-        "dashboard": None if storage is None else f"optuna-dashboard {without_secrets(storage)}",
+        "train": f"manta train {in_shell(f'{folder}/best.yaml')} --name {record.name}-best",
+        "dashboard": None if storage is None else _dashboard(storage),
         "plots": plot_script(charts),
         "plotly": plotly_library() if charts else "",
     }
+
+
+def _dashboard(storage: str) -> str:
+    return f"optuna-dashboard {in_shell(without_secrets(storage))}"
