@@ -10,10 +10,13 @@ import torch
 from manta.config import from_mapping, load
 from manta.encoders import EncoderConfig, build, check_known
 from manta.encoders.catalogue import nearest_name
-from manta.errors import ConfigError
+from manta.errors import ConfigError, RunError
+from manta.models.find import model_folder
 from manta.runs.build import untrained_encoder
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.serving.formats import export_model
+from manta.tracking import Tracker
+from manta.tuning.space.read import read_space
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 RESNET = EncoderConfig(name="test_resnet")
@@ -282,3 +285,26 @@ def test_weights_that_are_named_and_not_loaded_are_said(tmp_path, monkeypatch, w
     load(None, ["data.source=digits", "objective.name=dcl", *words], notify=notes.append)
     assert len(notes) == said
     assert all("encoder.pretrained=true starts from those" in note for note in notes)
+
+
+def test_a_model_of_timm_that_cannot_be_had_is_said_at_once(no_hub, tmp_path):
+    reason = "could not load timm's weights of 'resnet18.a1_in1k' .*does not answer.*reachable"
+    with (
+        pytest.raises(RunError, match=reason),
+        model_folder("timm:resnet18.a1_in1k", Tracker(runs_dir=str(tmp_path)), str(tmp_path)),
+    ):
+        pass
+
+
+def test_a_relative_folder_in_a_space_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exported(tmp_path / "enc")
+    recipe = load(None, ["data.source=digits", "objective.name=dcl"])
+    for place, refused in (("./enc", True), (str(tmp_path / "enc"), False)):
+        text = f"space:\n  encoder.name: {{type: choice, choices: [resnet18, '{place}']}}\n"
+        (tmp_path / "space.yaml").write_text(text)
+        if not refused:
+            read_space(tmp_path / "space.yaml", recipe)
+            continue
+        with pytest.raises(ConfigError, match=r"write the whole path of the folder, /.*enc"):
+            read_space(tmp_path / "space.yaml", recipe)

@@ -83,6 +83,14 @@ from spaces import RATE, message_of
             "encoder.name: {type: choice, choices: [resnet18, resnot]}",
             "encoder.name: no encoder is named 'resnot'",
         ),
+        (
+            "encoder.name: {type: choice, choices: [resnet18, resnet18.a9_in1k]}",
+            "encoder.name: timm has no weights 'a9_in1k' of 'resnet18'",
+        ),
+        (
+            "encoder.name: {type: choice, choices: [resnet18, csatv2]}",
+            "encoder.name: 'csatv2' cannot take images of 32 px",
+        ),
     ],
 )
 def test_a_path_or_value_that_the_recipe_refuses(line, expected):

@@ -5,6 +5,7 @@ from manta.encoders._config import ENCODERS, EncoderConfig, names_weights
 from manta.encoders._protocols import DenseEncoder, Encoder, PyramidEncoder, TokenEncoder
 from manta.encoders.fitting import check_fits, check_name_fits
 from manta.encoders.saved import LoadedEncoder, load_saved
+from manta.encoders.sources import folder_of
 
 __all__ = [
     "ENCODERS",
@@ -18,6 +19,7 @@ __all__ = [
     "check_fits",
     "check_known",
     "check_name_fits",
+    "folder_of",
     "load_saved",
     "names",
     "names_weights",

@@ -85,6 +85,15 @@ def meaning(name: str) -> Meaning:
     return Meaning(name)
 
 
+def folder_of(name: str) -> Path | None:
+    """Return the folder that an encoder's name is, as it was written, or None if it is no path."""
+    name = name.strip()
+    place = _after(name, _FOLDER_FORMS)
+    if place is None and name.startswith((".", "~", os.sep)):
+        place = name
+    return None if place is None else Path(place).expanduser()
+
+
 def weights_source(value: str) -> str:
     """Return where pretrained weights are, with a whole path, from what a user wrote.
 

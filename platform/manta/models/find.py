@@ -11,7 +11,7 @@ from pathlib import Path
 from manta.data import open_dataset
 from manta.encoders import EncoderConfig, build, names
 from manta.encoders.saved import DESCRIPTION
-from manta.errors import RunError
+from manta.errors import ConfigError, RunError
 from manta.files import Place
 from manta.models.restore import export, exported_encoder
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
@@ -107,13 +107,18 @@ def _from_timm(name: str, folder: Path) -> Path:
     import timm
 
     config = EncoderConfig(name=name, pretrained=True)
-    stated = timm.models.get_pretrained_cfg(name) if name in set(names()) else None
+    # By the name without `timm/`, and with the tag: the weights of each have a size of their own.
+    is_listed = config.name.partition(".")[0] in set(names())
+    stated = timm.models.get_pretrained_cfg(config.name) if is_listed else None
     size = 224 if stated is None else int(stated.input_size[1])
     mean, std = ((0.5,) * 3, (0.5,) * 3) if stated is None else (stated.mean, stated.std)
     try:
         encoder = build(config, image_size=size)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (OSError, RuntimeError, ConfigError) as error:
+        if isinstance(error, ConfigError) and "cannot be had" not in str(error):
+            raise
+        # What follows speaks of settings that a model's name has not.
+        reason = " ".join(str(error).partition("; ")[0].split())[:200]
         raise RunError(
             f"could not load timm's weights of {name!r} ({reason}); is the model hub reachable?"
         ) from None

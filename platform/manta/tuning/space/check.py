@@ -87,7 +87,7 @@ def _check_values(space: Space, parameter: Parameter, node: Node, recipe: Experi
         for value, place in _probes(parameter, node):
             try:
                 experiment = space.apply(recipe, world | {parameter.name: value})
-                _check_buildable(path, experiment)
+                _check_buildable(path, value, experiment)
             except ConfigError as error:
                 message = _refusal(path, str(error))
                 at = _at(space, world)
@@ -176,15 +176,19 @@ def _probes(parameter: Parameter, node: Node) -> Iterator[tuple[Label, Node]]:
         yield low + position * parameter.step, node
 
 
-def _check_buildable(path: str, experiment: Experiment) -> None:
+def _check_buildable(path: str, value: Label, experiment: Experiment) -> None:
     """Ask timm whether it has the encoder, and the optimizer with these arguments."""
     if path.startswith(("optimizer.name", "optimizer.args")):
         from manta.training.optimizer import build_optimizer
 
         build_optimizer(nn.Linear(1, 1), experiment.optimizer)
     if path == "encoder.name":
-        from manta.encoders import check_known, check_name_fits, names
+        from manta.encoders import check_known, check_name_fits, folder_of, names
 
+        folder = folder_of(str(value))
+        if folder is not None and not folder.is_absolute():
+            # The trials have another working directory.
+            raise ConfigError(f"{path}: write the whole path of the folder, {folder.absolute()}")
         name = experiment.encoder.name
         if name.partition(".")[0] not in list(names()):
             raise ConfigError(f"{path}: no encoder is named {name!r}")
