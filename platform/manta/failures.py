@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import site
@@ -63,6 +64,8 @@ def as_user_error(error: BaseException, doing: str = "") -> MantaError | None:
     answer: MantaError | None = full
     if answer is None and isinstance(inner, OSError):
         answer = _refused_access(inner)
+    if answer is None:
+        answer = _limit_reached(inner)
     if answer is None and _is_of_ray(error):
         begin = f"{doing} failed: " if doing else ""
         answer = RunError(f"{begin}{described(inner, trace)}")
@@ -181,6 +184,22 @@ def _refused_access(error: OSError) -> MantaError | None:
     if isinstance(error, PermissionError) and os.path.exists(path) and not os.access(path, os.R_OK):
         return DataError(f"{path} cannot be read (permission denied); let this user read it")
     return refused_write(error)
+
+
+def _limit_reached(error: BaseException) -> ResourceError | None:
+    """Return one line for a limit of this user or machine that an error says was reached."""
+    number = error.errno if isinstance(error, OSError) else None
+    text = str(error)
+    if number in (errno.EMFILE, errno.ENFILE) or "Too many open files" in text:
+        return ResourceError("too many open files; raise the limit (ulimit -n 65536)")
+    if number == errno.EAGAIN or "can't start new thread" in text:
+        return ResourceError("too many processes and threads; raise the limit (ulimit -u 4096)")
+    if number == errno.ENOMEM or isinstance(error, MemoryError):
+        return ResourceError(
+            "there is not enough memory; lower train.batch_size, data.image_size or "
+            "resources.workers, or free some"
+        )
+    return None
 
 
 def _spilled(error: BaseException) -> DiskFull | None:

@@ -87,20 +87,45 @@ for name, write in WRITES.items():
 """
 
 
-def test_every_library_s_error_of_a_full_disk_is_known(tmp_path: Path) -> None:
-    mount = f'mount -t tmpfs -o size=256k tmpfs {tmp_path} && exec "$@"'
-    words = ["unshare", "-rm", "sh", "-c", mount, "sh", sys.executable]
-    done = subprocess.run(
-        [*words, "-c", SMALL_DISK, str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0 and ("unshare" in done.stderr or "mount" in done.stderr):
+def on_a_small_disk(folder: Path, code: str, size: str) -> list[str]:
+    """Run code in a process that alone sees a disk of this size at `folder`; return its lines."""
+    mount = f'mount -t tmpfs -o size={size} tmpfs {folder} && exec "$@"'
+    words = ["unshare", "-rm", "sh", "-c", mount, "sh", sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0 and ("unshare:" in done.stderr or "mount:" in done.stderr):
         pytest.skip(f"no disk may be mounted here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
-    said = dict(line.split(" | ") for line in done.stdout.splitlines())
+    return done.stdout.splitlines()
+
+
+def test_every_library_s_error_of_a_full_disk_is_known(tmp_path: Path) -> None:
+    said = dict(line.split(" | ") for line in on_a_small_disk(tmp_path, SMALL_DISK, "256k"))
     assert set(said) == {"bytes", "numpy", "safetensors", "torch", "parquet", "sqlite"}
     for line in said.values():
         assert line.startswith("the disk is full: "), said
         assert f"of 256.0 KiB free at {tmp_path}; make room there" in line
+
+
+STORE = """
+import subprocess, sys
+from manta.errors import TrackingError
+from manta.tracking import Tracker
+
+for size in ("300k", "20m"):
+    subprocess.run(["mount", "-o", f"remount,size={size}", sys.argv[1]], check=True)
+    try:
+        tracker = Tracker(runs_dir=sys.argv[1] + "/runs")
+        print(bool(tracker.create_run("one", config={"a": 1})))
+    except TrackingError as error:
+        print(error)
+"""
+
+
+def test_a_store_that_found_no_room_is_made_once_there_is(tmp_path: Path) -> None:
+    refused, made = on_a_small_disk(tmp_path, STORE, "300k")
+    assert "mlflow.db: the disk is full: " in refused
+    assert refused.endswith("make room there, then the same command goes on")
+    assert made == "True"
 
 
 def test_a_full_disk_in_a_block_that_writes(tmp_path: Path) -> None:

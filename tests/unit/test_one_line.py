@@ -65,6 +65,9 @@ def test_an_error_of_a_component_names_its_line(tmp_path: Path) -> None:
         (OutOfDiskError("Local disk is full"), DiskFull, "set RAY_TMPDIR"),
         (RuntimeError("database or disk is full"), DiskFull, "the disk is full: "),
         (OSError(errno.EROFS, "Read-only", "/runs"), ResourceError, "/runs cannot be written"),
+        (OSError(errno.EMFILE, "Too many open files"), ResourceError, "ulimit -n"),
+        (RuntimeError("can't start new thread"), ResourceError, "ulimit -u"),
+        (MemoryError(), ResourceError, "not enough memory"),
         (
             FileNotFoundError(2, "No usable temporary directory found in ['/tmp']"),
             ResourceError,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from manta.errors import TrackingError
 from manta.tracking._client import explain, metric_name, refusals, resolve_uri
-from manta.tracking.tracker import flatten
+from manta.tracking.tracker import Tracker, flatten
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +79,36 @@ def test_parameters_are_flat() -> None:
     assert flat["empty"] == "{}"
     assert len(flat["text"]) == 6000
     assert flat["text"].endswith("xxx...")
+
+
+def test_half_a_database_is_made_anew(tmp_path: Path) -> None:
+    """A full disk or a kill leaves some of its tables, with which MLflow can do nothing."""
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as store:
+        store.execute("CREATE TABLE registered_models (name VARCHAR(256) NOT NULL)")
+    assert Tracker(runs_dir=tmp_path).experiment_id
+    size = path.stat().st_size
+    with closing(sqlite3.connect(path)) as store:
+        names = [name for (name,) in store.execute("SELECT name FROM experiments")]
+    assert set(names) >= {"manta"}
+    # One with rows in it stays, whatever it is.
+    assert Tracker(runs_dir=tmp_path, experiment="other").experiment_id
+    assert path.stat().st_size >= size
+    with closing(sqlite3.connect(path)) as store:
+        names = [name for (name,) in store.execute("SELECT name FROM experiments")]
+    assert set(names) >= {"manta", "other"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("(sqlite3.OperationalError) database or disk is full", "the disk is full: "),
+        ("attempt to write a readonly database", "cannot be written; let this user write it"),
+        ("(sqlite3.OperationalError) database is locked", "another process holds"),
+        ("file is not a database", "is damaged: move it away (mv "),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_said(tmp_path: Path, text: str, reason: str) -> None:
+    said = explain(RuntimeError(f"{text} [SQL: INSERT ...]"), f"sqlite:///{tmp_path}/mlflow.db")
+    assert reason in said
+    assert "SQL" not in said

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from manta.homes import prepare_home
 from manta.proxies import bypass_proxies
 from manta.secrets import without_secrets
 from manta.sqlite import PREFIX, sqlite_path, sqlite_url
+from manta.tracking._database import made_whole
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -54,7 +55,9 @@ def connect(uri: str) -> MlflowClient:
     """Return a client of the store at `uri`, for tracking and registry; call `prepare` before."""
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    path = sqlite_path(uri) if uri.startswith(PREFIX) else ""
+    with made_whole(path) if path else nullcontext():
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def resolve_uri(uri: str | None, runs_dir: Path) -> str:
