@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from manta.config import from_mapping, load
-from manta.encoders import EncoderConfig, build, check_known
+from manta.encoders import EncoderConfig, TokenEncoder, build, check_known
 from manta.encoders.catalogue import nearest_name
 from manta.errors import ConfigError, RunError
 from manta.models.find import model_folder
@@ -74,6 +74,7 @@ def test_a_tag_stays_with_the_weights_it_names():
         ("timm/resnet1800.a1_in1k", "no model 'resnet1800.a1_in1k'; did you mean"),
         ("torchvision/resnet18", "timm's own is 'resnet18'"),
         ("torchvision:resnet18", "timm's own is 'resnet18'"),
+        ("resnet18.", "did you mean 'resnet18'"),
         ("facebook/dinov2-small", "hf-hub:facebook/dinov2-small"),
         ("local-dir:nowhere", "no .*nowhere"),
         ("./nowhere", "no .*nowhere"),
@@ -185,6 +186,7 @@ def test_a_run_and_its_export_open_where_the_folder_is_gone(tmp_path):
         ({"config.json": "[1]"}, "describes no encoder"),
         ({"config.json": '{"model_type": "vit"}'}, "the transformers library"),
         ({"config.json": '{"architecture": "resnet8000"}'}, "no model 'resnet8000'"),
+        ({"config.json": '{"architecture": "test_resnet", "model_args": [1]}'}, "no mapping"),
         ({"manta.json": '{"encoder": 3}'}, "describes no encoder of Manta"),
     ],
 )
@@ -308,3 +310,29 @@ def test_a_relative_folder_in_a_space_is_refused(tmp_path, monkeypatch):
             continue
         with pytest.raises(ConfigError, match=r"write the whole path of the folder, /.*enc"):
             read_space(tmp_path / "space.yaml", recipe)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "there are none"),
+        ({"model.safetensors": b"junk" * 9}, "SafetensorError"),
+        ({"pytorch_model.bin": b"junk" * 9}, "cannot be loaded into 'test_resnet'"),
+    ],
+)
+def test_weights_that_cannot_be_read_are_one_line(tmp_path, files, words):
+    (tmp_path / "config.json").write_text('{"architecture": "test_resnet"}')
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    config = EncoderConfig(name=str(tmp_path), pretrained=True)
+    with pytest.raises(
+        ConfigError, match=rf"encoder\.pretrained: the weights in .*{words}"
+    ) as caught:
+        build(config, image_size=32)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_old_name_of_timm_is_the_model_of_today():
+    old = build(EncoderConfig(name="vit_tiny_patch16_224_in21k"), image_size=32)
+    assert isinstance(old, TokenEncoder)
+    assert old.grid == (2, 2)

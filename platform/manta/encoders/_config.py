@@ -74,7 +74,7 @@ class EncoderConfig(BaseModel):
 
 def names_weights(name: str) -> bool:
     """Return whether an encoder's name says which weights it has: by a tag, or by their place."""
-    return not is_plain(name) and name not in ENCODERS
+    return bool(set(name.strip().rstrip("/.:")) & set("./:")) and name not in ENCODERS
 
 
 def _with_parts(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,9 +57,17 @@ def check_arguments(args: Mapping[str, Any]) -> None:
             )
 
 
-def refused(name: str, args: Mapping[str, Any], error: Exception) -> ConfigError:
-    """Return timm's refusal of the arguments as one line that names the fix."""
+def refused(
+    name: str, args: Mapping[str, Any], error: Exception, *, weights: str | None = None
+) -> ConfigError:
+    """Return timm's refusal of the arguments as one line that names the fix.
+
+    Args:
+        weights: where weights were to be loaded from.
+    """
     said = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KeyError):
+        said = f"nothing is named {said}"
     if (unexpected := _UNEXPECTED.search(said)) is not None:
         kind, key = unexpected.groups()
         near = _nearest(key, _parameters(kind))
@@ -71,6 +79,14 @@ def refused(name: str, args: Mapping[str, Any], error: Exception) -> ConfigError
         return ConfigError(
             f"encoder.pretrained: timm has no weights of {name!r}; set it to false, or choose one "
             "of timm.list_pretrained()"
+        )
+    if weights is not None:
+        reason = f"{type(error).__name__}: {said}"[:160]
+        if "No suitable checkpoints" in said:
+            reason = "there are none"
+        return ConfigError(
+            f"encoder.pretrained: the weights in {weights} cannot be loaded into {name!r} "
+            f"({reason})"
         )
     with_args = f" with {dict(args)}" if args else ""
     return ConfigError(f"encoder: timm cannot build {name!r}{with_args}: {said[:200]}")

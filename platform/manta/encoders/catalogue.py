@@ -34,6 +34,8 @@ def check_name(name: str) -> None:
     if model not in timm_names() and not is_model(model):
         raise ConfigError(f"encoder.name: timm has no model {name!r}; {_hint(model)}")
     if not tag:
+        if name != model:
+            raise ConfigError(f"encoder.name: {name!r} ends in a dot; did you mean {model!r}?")
         return
     tags = [full.partition(".")[2] for full in get_arch_pretrained_cfgs(model)]
     if tag not in tags:
@@ -46,7 +48,7 @@ def takes_patches(name: str) -> bool:
     """Return whether the model is one of timm's vision transformers."""
     import timm
 
-    module = inspect.getmodule(timm.model_entrypoint(name.partition(".")[0]))
+    module = inspect.getmodule(timm.model_entrypoint(current_name(name).partition(".")[0]))
     return module is not None and module.__name__.endswith("vision_transformer")
 
 
@@ -54,7 +56,7 @@ def input_size(name: str) -> int:
     """Return the side in pixels of the images that timm trained the model on."""
     import timm
 
-    stated = timm.models.get_pretrained_cfg(name)
+    stated = timm.models.get_pretrained_cfg(current_name(name))
     return 224 if stated is None else int(stated.input_size[-1])
 
 
@@ -62,7 +64,7 @@ def has_fixed_size(name: str) -> bool:
     """Return whether timm builds the model for images of one size."""
     import timm
 
-    stated = timm.models.get_pretrained_cfg(name)
+    stated = timm.models.get_pretrained_cfg(current_name(name))
     return stated is not None and bool(stated.fixed_input_size)
 
 
@@ -82,6 +84,13 @@ def nearest_name(name: str) -> str | None:
         return _usual(longer)
     near = difflib.get_close_matches(lower, known, n=1)
     return near[0] if near else None
+
+
+def current_name(name: str) -> str:
+    """Return the name that timm gives a model today, with its tag, if this is an old one."""
+    from timm.models import get_deprecated_models
+
+    return get_deprecated_models().get(name) or name
 
 
 def _usual(names: list[str]) -> str:

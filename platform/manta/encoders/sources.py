@@ -180,7 +180,12 @@ def _of_timm(description: dict[str, Any], place: str, weights: str) -> Meaning:
         kind = "the transformers library" if "model_type" in description else "something else"
         raise ConfigError(f"encoder.name: {place} describes a model of {kind}, not one of timm")
     check_name(name)
-    args = dict(description.get("model_args") or {})
+    given = description.get("model_args") or {}
+    if not isinstance(given, dict):
+        raise ConfigError(
+            f"encoder.name: {place} describes no encoder: its model_args are no mapping"
+        )
+    args = dict(given)
     # The size is that of the images here, and an encoder has no classifier.
     for key in ("img_size", "num_classes", "dynamic_img_size"):
         args.pop(key, None)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from manta.encoders._config import EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.encoders.arguments import check_arguments, refused
-from manta.encoders.catalogue import SMALL_GRID, takes_patches
+from manta.encoders.catalogue import SMALL_GRID, current_name, takes_patches
 from manta.encoders.hub import hub_files
 from manta.encoders.sources import FOLDER
 from manta.encoders.trial import needs_size
@@ -46,6 +46,7 @@ class TimmEncoder(Encoder):
             ConfigError: timm refuses the arguments, or `stem: small` changes nothing in this
                 family.
         """
+        config = config.model_copy(update={"name": current_name(config.name)})
         check_arguments(config.args)
         args = arguments(config, image_size=image_size)
         # A folder or a repository of pretrained weights is a name to timm.
@@ -58,7 +59,8 @@ class TimmEncoder(Encoder):
             except OSError:
                 raise  # of the hub, or of a disk
             except Exception as error:  # of timm's many models, each has its own kinds
-                raise refused(config.name, args, error) from error
+                given = config.pretrained if isinstance(config.pretrained, str) else None
+                raise refused(config.name, args, error, weights=given) from error
         if not expressible(config):
             _shrink_stem(model, config.name)
         # Relatives, such as Eva and Hiera, have parts of the same names that work otherwise.
@@ -145,7 +147,7 @@ def arguments(config: EncoderConfig, *, image_size: int) -> dict[str, Any]:
         args.setdefault("dynamic_img_size", True)
         if config.stem == "small":
             args.setdefault("patch_size", max(image_size // SMALL_GRID, 1))
-    elif "img_size" not in args and needs_size(config.name, args, image_size):
+    elif "img_size" not in args and needs_size(current_name(config.name), args, image_size):
         args["img_size"] = image_size
     return args
 
