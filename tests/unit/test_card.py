@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
 from typing import Any
+
+import pytest
 
 from manta.config import from_mapping
 from manta.tracking.card import model_card
@@ -131,3 +134,12 @@ def test_what_a_run_does_not_say_is_left_out() -> None:
     assert "| Data | s3://me:***@bucket/birds |" in text
     assert "Code" not in text
     assert "None" not in text
+
+
+@pytest.mark.parametrize("source", ["a|b", "[v2](x)", "<b>x", "`x`", "back\\slash", "$x$"])
+def test_a_path_is_no_markup(source: str) -> None:
+    data = EXPERIMENT["data"] | {"source": source}
+    text = model_card(from_mapping(EXPERIMENT | {"data": data}), RUN, EVALUATION)
+    (row,) = [line for line in text.splitlines() if line.startswith("| Data | ")]
+    cell = re.split(r"(?<!\\)[|]", row)[2].strip()
+    assert re.sub(r"\\([^\w\s])", r"\1", cell).startswith(f"{source}, ")

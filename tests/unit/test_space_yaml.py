@@ -4,6 +4,7 @@ import pytest
 from spaces import RATE, RECIPE
 
 from manta.errors import ConfigError
+from manta.tuning.space.parse import parse
 from manta.tuning.space.read import read_space
 from manta.tuning.space.yaml import read_nodes
 
@@ -54,3 +55,10 @@ def test_numbers_are_those_of_yaml_1_2(text, value):
 def test_a_key_that_is_no_word_is_refused():
     with pytest.raises(ConfigError, match=r"^y.yaml:2: a key must be a word or a number$"):
         read_nodes("a: 1\n? [b, c]\n: 2\n", "y.yaml")
+
+
+@pytest.mark.parametrize(("written", "text"), [("2024", "2024"), ("", ""), ("a  b", "a b")])
+def test_a_description_is_text(written, text):
+    rate = "{type: float, low: 1e-4, high: 1e-2}"
+    nodes = read_nodes(f"description: {written}\nspace: {{optimizer.lr: {rate}}}\n", "x.yaml")
+    assert parse(nodes)[0].description == text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +37,7 @@ def model_card(
         paper=getattr(OBJECTIVES[objective], "paper", None),
         train=experiment.train,
         image_size=experiment.data.image_size,
-        source=without_secrets(experiment.data.source),
+        source=_plain(without_secrets(experiment.data.source)),
         evaluation=evaluation,
         labelled=evaluation.get("labelled", True),
         metrics=[
@@ -49,6 +50,11 @@ def model_card(
             for name, settings in evaluation.get("settings", {}).items()
         ],
     )
+
+
+def _plain(text: str) -> str:
+    """Return a text in which no letter is markup, or ends a table's cell."""
+    return re.sub(r"([\\`\[\]<>|$])", r"\\\1", text)
 
 
 def _environment() -> Environment:

@@ -45,7 +45,7 @@ def parse(root: Node) -> tuple[Space, dict[str, Node]]:
         if key not in _SECTIONS:
             raise node.error(f"{key}: no such section{did_you_mean(key, _SECTIONS)}")
     description = root.children.get("description", Node(root.file, 1, ""))
-    if not isinstance(description.value, str):
+    if isinstance(description.value, (dict, list)):
         raise description.error("description: must be text")
     space = root.children.get("space")
     if space is None or not isinstance(space.value, dict) or not space.value:
@@ -54,7 +54,7 @@ def parse(root: Node) -> tuple[Space, dict[str, Node]]:
     for item in declared:
         _check_conditions(item, [other.parameter for other in declared])
     parameters, nodes = _named(declared)
-    text = " ".join(description.value.split())
+    text = "" if description.value is None else " ".join(str(description.value).split())
     return Space(_ordered(parameters, nodes), tuple(_constraints(root)), text), nodes
 
 
