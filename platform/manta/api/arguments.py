@@ -149,15 +149,16 @@ def _file(location: PathLike, named: Callable[[str], Path], noun: str, notify: N
 
 def data_word(data: PathLike, notify: Notify = _ignore) -> str:
     """Return what a source is opened by; where data that ship have its name, it is said."""
-    from manta.data import is_builtin
-
     word = os.fspath(data)
+    if "/" in word or (isinstance(data, str) and not os.path.exists(word)):
+        return word
+    from manta.data import is_builtin  # brings Ray, which takes seconds
+
     if not is_builtin(word):
         return word
     if not isinstance(data, str):
         return as_path(data)
-    if os.path.exists(word):
-        notify(f"{word} is taken for the data that ship; write ./{word} for what lies here")
+    notify(f"{word} is taken for the data that ship; write ./{word} for what lies here")
     return word
 
 

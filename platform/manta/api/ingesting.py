@@ -86,15 +86,18 @@ def ingest(
         ResourceError: Ray cannot be joined or started.
     """
     from manta.cluster import connect
-    from manta.data import SourceOptions
+    from manta.data import SourceOptions, check_source
     from manta.data import ingest as ingest_source
 
-    connect()
+    options = SourceOptions(split, column, labels)
     with reporting(progress) as reporter:
+        word = data_word(source, reporter.notify)
+        check_source(word, options)
+        connect()
         report = ingest_source(
-            data_word(source, reporter.notify),
+            word,
             os.fspath(out),
-            options=SourceOptions(split, column, labels),
+            options=options,
             max_side=max_side or None,
             progress=reporter.ingest,
         )
@@ -128,11 +131,12 @@ def survey(
         ResourceError: Ray cannot be joined or started.
     """
     from manta.cluster import connect
-    from manta.data import SourceOptions
+    from manta.data import SourceOptions, check_source
     from manta.data import survey as survey_source
 
-    connect()
+    options = SourceOptions(split, column, labels)
     with reporting(progress) as reporter:
-        options = SourceOptions(split, column, labels)
         word = data_word(source, reporter.notify)
+        check_source(word, options)
+        connect()
         return survey_source(word, options=options, progress=reporter.ingest).lines()

@@ -13,7 +13,7 @@ from manta.data.arrays import RowIndexes
 from manta.data.cache import DecodedCache
 from manta.data.decode import BadImage, decode, optional_formats, verify
 from manta.data.holdout import Holdout, Split
-from manta.data.ingest import IngestReport, ingest, prepare, prepared, survey
+from manta.data.ingest import IngestReport, check_source, ingest, prepare, prepared, survey
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
 from manta.data.plan import Plan, Segment
 from manta.data.sources import SOURCES, Sample, Source, SourceOptions, is_builtin, open_source
@@ -41,6 +41,7 @@ __all__ = [
     "SourceOptions",
     "Split",
     "Understanding",
+    "check_source",
     "decode",
     "ingest",
     "is_builtin",

@@ -139,6 +139,17 @@ def prepare(
     return ingest(source, location, options=options, progress=progress).location
 
 
+def check_source(source: str | os.PathLike[str], options: SourceOptions | None = None) -> None:
+    """Refuse a source on a local disk that is not there, before anything is started for it.
+
+    Raises:
+        DataError: there is nothing, or nothing that an adapter can read.
+    """
+    text = os.fspath(source)
+    if not is_builtin(text) and Place.of(text).is_local and not is_dataset(text):
+        open_source(text, options)
+
+
 def prepared(
     source: str | os.PathLike[str],
     cache_dir: str | os.PathLike[str],

@@ -9,7 +9,7 @@ from typing import Any
 
 from manta.cluster import connect
 from manta.config import EvaluationConfig
-from manta.data import Holdout, IngestProgress, Manifest, open_dataset, prepare
+from manta.data import Holdout, IngestProgress, Manifest, check_source, open_dataset, prepare
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
@@ -107,6 +107,8 @@ class EvaluationSession:
             bank: data that probes learn from, all of it; with None, `data` is split by
                 `limits.holdout`.
         """
+        for source in {data, bank} - {None}:
+            check_source(str(source))
         observer.notify("starting Ray")
         connect(cpus=2)
         bank_rows, queries = bank_and_queries(

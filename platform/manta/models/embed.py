@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from manta.cluster import connect
-from manta.data import IngestProgress, SourceOptions, prepare
+from manta.data import IngestProgress, SourceOptions, check_source, prepare
 from manta.models.actors import PoolRequest, cluster_pool
 from manta.models.find import model_folder
 from manta.runs.folder import default_cache
@@ -33,13 +33,14 @@ def embed_data(
     Raises:
         MantaError: a problem that the user can fix.
     """
-    notify("starting Ray")
-    connect(cpus=2)
-    actors = cluster_pool(pool)
     # Features are of interest for every part of the data, unlike training.
     everything = SourceOptions(split="all")
-    dataset = prepare(data, default_cache(runs), progress=ingest_progress, options=everything)
+    check_source(data, everything)
     with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
+        notify("starting Ray")
+        connect(cpus=2)
+        actors = cluster_pool(pool)
+        dataset = prepare(data, default_cache(runs), progress=ingest_progress, options=everything)
         notify(f"embedding by {model} with {actors.least} to {actors.most} actor(s)")
         return embed(
             model,

@@ -13,7 +13,7 @@ from typing import Any
 from manta import errors
 from manta.cluster import connect, interruptible, start_ahead
 from manta.config import Experiment
-from manta.data import IngestProgress, Manifest, open_dataset
+from manta.data import IngestProgress, Manifest, check_source, open_dataset
 from manta.errors import (
     DiskFull,
     MantaError,
@@ -110,6 +110,8 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
     with ThreadPoolExecutor(2) as background:
         # Three starts take seconds each and mostly wait, so they run side by side: Ray's, MLflow's
         # (import and first migration) and timm's (import, in `preflight`).
+        if not request.resume:  # which goes on with the dataset that it was started with
+            check_source(experiment.data.source, experiment.data.options)
         request.notify("starting Ray")
         checking = background.submit(preflight, experiment)
         opening = background.submit(check_store, folder, tracker)

@@ -14,7 +14,7 @@ from ray import tune
 
 from manta.cluster import connect
 from manta.config import Experiment
-from manta.data import open_dataset
+from manta.data import check_source, open_dataset
 from manta.errors import ConfigError, ResourceError, TrackingError
 from manta.evaluation.labels import count_labels
 from manta.materials.make import prepare_materials
@@ -82,6 +82,7 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     whole = whole_of(settings, recipe)
     folder = new_folder(request, settings.storage)
     preflight(recipe)
+    check_source(recipe.data.source, recipe.data.options)
     request.notify("starting Ray")
     _set_up_tune()
     connect()
