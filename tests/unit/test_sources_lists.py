@@ -125,10 +125,10 @@ def test_paths_as_people_write_them(
     ("text", "reason"),
     [
         ("gone.png", "cannot be read: No such file or directory"),
-        ("folder", "is not a file"),
+        ("folder", "not a file"),
         ("a\x00b.png", "cannot be read: "),
         ("nowhere://x/a.png", "cannot be read: "),
-        ("pipe", "is not a file"),
+        ("pipe", "not a file"),
         ("x" * 300, "cannot be read: File name too long"),
     ],
 )
@@ -177,3 +177,12 @@ def test_a_long_list_is_streamed(tmp_path: Path, make_png: Png) -> None:
     write(tmp_path / "x.csv", "path,label\n" + "a.png,b\n" * 600)
     units = list(open_source(tmp_path / "x.csv").units())
     assert [len(rows) for _, _, rows in units] == [256, 256, 88]
+
+
+def test_a_listed_file_that_changes_is_noticed(tmp_path: Path, make_png: Png) -> None:
+    write(tmp_path / "a.png", make_png(0))
+    write(tmp_path / "x.csv", "path,label\na.png,b\nhttps://example.org/b.png,c\n")
+    before = open_source(tmp_path / "x.csv").identity()
+    assert open_source(tmp_path / "x.csv").identity() == before
+    os.utime(tmp_path / "a.png", ns=(1, 1))
+    assert open_source(tmp_path / "x.csv").identity() != before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import io
 import json
 import math
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -223,3 +225,21 @@ def test_pixels_are_stored_without_loss(tmp_path: Path) -> None:
     decoded = [np.asarray(verify(sample.data or b"").convert("RGB")) for sample in samples]
     assert np.array_equal(decoded, pixels)
     assert Image.fromarray(decoded[0]).size == (7, 9)
+
+
+def test_class_folders_in_a_store_are_listed_once(make_png: Png) -> None:
+    store = fsspec.filesystem("memory")
+    for number in range(3):
+        store.pipe(f"/stored/{number}/x.png", make_png(number))
+        store.pipe(f"/packed/data/{number}.parquet", _packed(make_png(number)))
+    assert open_source("memory://stored").kind == "folder"
+    source = open_source("memory://packed")
+    assert source.kind == "parquet"
+    found = [sample.path for unit in source.units() for sample in source.read(unit)]
+    assert found == [f"data/{number}.parquet#0" for number in range(3)]
+
+
+def _packed(data: bytes) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"image": [data]}), file)
+    return file.getvalue()

@@ -45,7 +45,7 @@ IN_JSON = [
         "jsonl_broken_line",
         "x.jsonl",
         records(*each("image", "label")) + "{oops\n",
-        quarantined={"x.jsonl": "line 4 is not a JSON object"},
+        quarantined={"x.jsonl": "not a JSON object: line 4"},
     ),
     case(
         "jsonl_numbers_and_null",

@@ -64,7 +64,7 @@ NAMES = [
         [("0.left.png", A), ("0.right.png", B), ("1.left.png", C)],
         rows=1,
         pixels={0: COLOURS[1]},
-        quarantined={"x.tar/1.left.png": "has no member .right"},
+        quarantined={"x.tar/1.left.png": "no .right beside it"},
         options={"column": "right"},
     ),
     case(
@@ -168,7 +168,7 @@ LABELS = [
         [*TWO, ("2.cls", b"1"), ("3.png", C), ("3.cls", b"0")],
         rows=3,
         labels=[None, None, 0],
-        quarantined={"x.tar/2": "has a label and no image"},
+        quarantined={"x.tar/2": "no image beside its label"},
     ),
 ]
 
@@ -274,6 +274,12 @@ ARCHIVES = [
     made("cut_off", cut_off, rows=1, quarantined={"x.tar": "ends early"}),
     made("cut_off_gzip", cut_off_gzip, rows=2, quarantined={"x.tar.gz": "ends early"}),
     made(
+        "labels_after_all_images_compressed",
+        lambda folder: tar(folder / "x.tgz", [*TWO, ("0.cls", b"b"), ("1.cls", b"a")], "w:gz"),
+        rows=2,
+        labels=[1, 0],
+    ),
+    made(
         "damaged_header",
         damaged,
         rows=2,
@@ -285,7 +291,10 @@ ARCHIVES = [
         "links",
         links,
         rows=1,
-        quarantined={"x.tar/1.png": "a link to 0.png", "x.tar/2.png": "a link to 0.png"},
+        quarantined={
+            "x.tar/1.png": "to 0.png; not followed",
+            "x.tar/2.png": "to 0.png; not followed",
+        },
     ),
     made("parts", parts, rows=2, splits={"train": 2, "test": None}),
     made(

@@ -72,7 +72,7 @@ def _add(group: Group, member: Member, archive: str, options: SourceOptions) -> 
     path = f"{archive}/{member.name}"
     if member.is_image:
         if member.link is not None:
-            reason = f"a link to {shown(member.link)} within the archive; not followed"
+            reason = f"a link within the archive: to {shown(member.link)}; not followed"
             group.images.append((member.kind, Sample(path, None, reason=reason)))
         else:
             group.images.append((member.kind, Sample(path, member.read())))
@@ -116,7 +116,7 @@ def samples(group: Group, options: SourceOptions, apart: dict[str, Label]) -> It
     chosen = chosen_kinds([kind for kind, _ in group.images], options.column)
     if group.images and not chosen:
         path = group.images[0][1].path
-        yield Sample(path, None, None, f"has no member .{options.column} beside it")
+        yield Sample(path, None, None, f"no .{options.column} beside it")
     for position in chosen:
         kind, sample = group.images[position]
         prefix = kind.rpartition(".")[0]

@@ -119,7 +119,7 @@ def _of_cells(place: Place, number: int, cells: list[str], form: Form) -> Entry:
             "it twice"
         )
     if not path:
-        return Entry(place.name, reason=f"line {number} names no file")
+        return Entry(place.name, reason=f"names no file: line {number}")
     return Entry(path, _word(label), in_words(split) or None)
 
 
@@ -135,7 +135,7 @@ def _of_record(place: Place, record: dict[str, Any], form: Form) -> Iterator[Ent
         if text:
             yield Entry(text, label_of(label), None if split is None else str(split))
         else:
-            yield Entry(place.name, reason=f"a record has no {form.path}")
+            yield Entry(place.name, reason=f"a record without {form.path}")
 
 
 def _at(record: Any, key: str | None) -> Any:

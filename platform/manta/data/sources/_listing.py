@@ -63,7 +63,11 @@ class Files(Source):
             places = [place for place in self.place.glob() if not place.is_dir()]
             found = [_listed(place, (place.name,)) for place in places]
         elif self.place.is_dir():
-            found = [_listed(place, parts) for place, parts in _walk(self.place, (), set())]
+            try:
+                found = [_listed(place, parts) for place, parts in _walk(self.place, (), set())]
+            except OSError as error:
+                reason = f"{error.strerror}: {shown(str(error.filename))}"
+                raise DataError(f"{self.place.url} cannot be listed: {reason}") from None
         else:
             return [Listed(self.place, self.place.name)]
         fitting = [file for file in found if file.place.name.lower().endswith(self.endings)]
@@ -155,7 +159,13 @@ def _first_of(place: Place, endings: tuple[str, ...], depth: int = 0) -> str | N
             found = _first_of(below, endings, depth + 1)
             if found is not None:
                 return f"{name}/{found}"
+            if not place.is_local and _has_images(below):
+                return None  # to list each of many class folders would take long there
     return None
+
+
+def _has_images(place: Place) -> bool:
+    return any(is_image_name(name) for name, _ in islice(place.entries(), _PROBED_NAMES))
 
 
 def _walk(

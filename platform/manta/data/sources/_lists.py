@@ -46,7 +46,11 @@ def text_of_list(place: Place, newline: str | None = None) -> Iterator[IO[str]]:
 
     Bytes that are not UTF-8 become lone surrogates, as in names of files.
     """
-    with place.open() as raw:
+    try:
+        opened = place.open()
+    except OSError as error:
+        raise DataError(f"{place.url} cannot be read: {error.strerror or error}") from None
+    with opened as raw:
         start = raw.read(4096)
         raw.seek(0)
         encoding = _encoding(start)
@@ -197,7 +201,7 @@ def json_records(place: Place) -> Iterator[tuple[int, dict[str, Any] | str]]:
             except ValueError:
                 record = None
             is_record = isinstance(record, dict)
-            yield number, record if is_record else f"line {number} is not a JSON object"
+            yield number, record if is_record else f"not a JSON object: line {number}"
 
 
 def _json_list(place: Place) -> list[dict[str, Any] | str]:
@@ -222,7 +226,7 @@ def _json_list(place: Place) -> list[dict[str, Any] | str]:
         if isinstance(item, dict)
         else {"path": item}
         if isinstance(item, str)
-        else f"item {number} is not a JSON object"
+        else f"not a JSON object: item {number}"
         for number, item in enumerate(content, 1)
     ]
 

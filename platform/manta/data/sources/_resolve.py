@@ -28,7 +28,7 @@ def read_named(text: str, folders: list[Place]) -> tuple[bytes | None, str | Non
     try:
         place = locate(text, folders)
         if place.is_local and not stat.S_ISREG(os.stat(place.url).st_mode):
-            return None, "is not a file"
+            return None, "not a file"
         return place.read(), None
     except (OSError, ValueError, ImportError, MantaError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 
 from manta.data.sources._columns import Columns, plain
 from manta.data.sources._layout import TRAIN, split_of

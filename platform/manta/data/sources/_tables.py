@@ -56,9 +56,10 @@ class Tables(Files):
             return 0  # photographs, and a table about something else
         if surveyed.columns.is_path:
             return 2  # photographs, and the table that describes them
+        pattern = f"{place.url}/*{cls.endings[0]}"
         raise DataError(
-            f"{place.url} holds {cls.noun} ({mixed[0]}) and image files ({mixed[1]}); move one "
-            f"kind into a folder of its own, or read the tables by '{place.url}/*{cls.endings[0]}'"
+            f"{place.url} holds {cls.noun} files ({mixed[0]}) and image files ({mixed[1]}); move "
+            f"one kind into a folder of its own, or read the tables by '{pattern}'"
         )
 
     @contextmanager
@@ -86,7 +87,7 @@ class Tables(Files):
         broken = next((one for one in found if one.reason), None)
         empty = next((one for one in found if one.error), None)
         if len(found) == 1 and broken is not None:
-            raise DataError(f"{broken.file.place.url} {broken.reason}")
+            raise DataError(f"{broken.file.place.url} is {broken.reason}")
         if empty is not None and all(one.columns is None for one in found):
             raise DataError(str(empty.error))
         if broken is None and not any(sum(one.groups) for one in found):
@@ -208,7 +209,7 @@ class Tables(Files):
             return Surveyed(file, [], None, error=str(error))
         except (BrokenTable, OSError, pa.ArrowException, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
-            return Surveyed(file, [], None, reason=f"is not a readable {self.noun}: {reason}")
+            return Surveyed(file, [], None, reason=f"not a readable {self.noun} file: {reason}")
 
     def _with_folders(self, columns: Columns, file: Listed) -> Columns:
         """Return the columns without labels if the file's folders tell them."""

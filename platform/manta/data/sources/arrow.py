@@ -31,7 +31,7 @@ class Arrow(Tables):
     """
 
     kind = "arrow"
-    noun = "Arrow files"
+    noun = "Arrow"
     endings = (".arrow", ".feather", ".ipc")
 
     @classmethod

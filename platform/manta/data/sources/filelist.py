@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
@@ -12,7 +13,7 @@ from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Label, Sample, Sou
 from manta.data.sources._layout import is_image_name, split_of
 from manta.data.sources._list_form import Entry, Form
 from manta.data.sources._names import shown
-from manta.data.sources._resolve import exists, folders_of, read_named
+from manta.data.sources._resolve import exists, folders_of, locate, read_named
 from manta.data.sources._table import part_of_row
 from manta.data.sources._values import from_text
 from manta.data.sources._words import FOLDERS, LABELS, normal
@@ -26,6 +27,8 @@ _TABLES_AS_TEXT = (*_lists.DELIMITED, *_lists.JSON_LINES)
 _TEXTS = (*_TABLES_AS_TEXT, ".md", ".txt", ".json", "license", "readme")
 _PROBED_FOLDERS = 32
 _LOOKED_AT = 50
+_CHECKED_FILES = 50_000
+"""Listed files whose sizes and times say whether one has changed."""
 
 
 @SOURCES.register("filelist")
@@ -104,7 +107,14 @@ class FileList(Source):
         return notes
 
     def identity(self) -> list[Any]:
-        return [place.identity() for place, _ in self._lists]
+        """Return the state of each list, and a digest of that of the first files it names."""
+        digest = hashlib.sha256()
+        for place, _ in self._lists if self.place.is_local else ():
+            folders = self._folders(place)
+            for row in islice(self._entries(place), _CHECKED_FILES):
+                if len(row.path) < 4096 and "://" not in row.path:
+                    digest.update(str(locate(row.path, folders).identity()[1:]).encode())
+        return [*(place.identity() for place, _ in self._lists), digest.hexdigest()[:16]]
 
     @cached_property
     def _lists(self) -> list[tuple[Place, str | None]]:
@@ -195,7 +205,7 @@ def _lists_in(folder: Place) -> list[tuple[Place, str | None]]:
         lists = [name for name in names if name.lower().endswith(_TABLES_AS_TEXT)]
         return [(folder / name, split_of(name)) for name in lists]
     if not any(is_image_name(name) for name in names):
-        for name in folders[:_PROBED_FOLDERS]:
+        for name in [name for name in folders if split_of(name) is not None][:_PROBED_FOLDERS]:
             inner = next((one for one in _METADATA if (folder / name / one).exists()), None)
             if inner is not None and _describes(folder / name / inner, alone=True):
                 found.append((folder / name / inner, split_of(name)))

@@ -24,7 +24,7 @@ class Parquet(Tables):
     """
 
     kind = "parquet"
-    noun = "Parquet files"
+    noun = "Parquet"
     endings = (".parquet", ".pq", ".parq")
 
     @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 
-from manta.data.sources._archive import BROKEN, ENDINGS, Damaged, Member, is_seekable, members
+from manta.data.sources._archive import BROKEN, ENDINGS, Damaged, Member, members
 from manta.data.sources._base import SOURCES, Sample
 from manta.data.sources._grouping import chosen_kinds, groups, labels_apart, refuse_unknown_kind
 from manta.data.sources._grouping import samples as samples_of
@@ -53,14 +53,14 @@ class WebDataset(Files):
         file, part = unit
         empty, broken = True, None
         try:
-            apart = labels_apart(file.place, self.options) if is_seekable(file.place) else {}
+            apart = labels_apart(file.place, self.options) if file.place.is_local else {}
             for group in groups(file.place, file.name, self.options, part):
                 for sample in samples_of(group, self.options, apart):
                     empty = False
                     yield sample
                 if not group.images and group.labels and group.key not in apart:
                     name = f"{file.name}/{group.key}"
-                    yield Sample(name, None, None, "has a label and no image beside it")
+                    yield Sample(name, None, None, "no image beside its label")
         except Damaged as error:
             broken = f"the archive is damaged: {error}"
         except BROKEN as error:
