@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -186,3 +187,13 @@ def test_a_listed_file_that_changes_is_noticed(tmp_path: Path, make_png: Png) ->
     assert open_source(tmp_path / "x.csv").identity() == before
     os.utime(tmp_path / "a.png", ns=(1, 1))
     assert open_source(tmp_path / "x.csv").identity() != before
+
+
+def test_images_within_a_list_have_names_of_their_own(tmp_path: Path, make_png: Png) -> None:
+    letters = [base64.b64encode(make_png(number)).decode() for number in range(2)]
+    write(tmp_path / "x.csv", "image,label\n" + "".join(f"{text},a\n" for text in letters))
+    found = samples(open_source(tmp_path / "x.csv"))
+    assert [(s.path, s.data) for s in found] == [
+        ("x.csv#2", make_png(0)),
+        ("x.csv#3", make_png(1)),
+    ]

@@ -118,6 +118,47 @@ def upper_case(folder: Path) -> Path:
     return folder
 
 
+def spark(folder: Path) -> Path:
+    for number in range(2):
+        write(folder / "x.parquet" / f"part-{number}.snappy.parquet", {"image": [THREE[number]]})
+    (folder / "x.parquet" / "_SUCCESS").write_bytes(b"")
+    (folder / "x.parquet" / "_metadata").write_bytes(b"")
+    return folder / "x.parquet"
+
+
+def doubled(folder: Path) -> Path:
+    table = pa.Table.from_arrays([pa.array([A]), pa.array([B])], names=["image", "image"])
+    return write(folder / "x.parquet", table)
+
+
+def class_folders(folder: Path) -> Path:
+    for number, name in enumerate(["dog", "cat"]):
+        write(folder / name / "x.parquet", {"image": [THREE[number]]})
+    return folder
+
+
+def pattern(folder: Path) -> str:
+    for number, name in enumerate(["a [1]", "a [2]", "b"]):
+        write(folder / "in [v2]" / f"{name}.parquet", {"image": [THREE[number]]})
+    return f"{folder}/in [v2]/a*.parquet"
+
+
+def a_picture_of_the_readme(folder: Path) -> Path:
+    (folder / "teaser.png").write_bytes(encoded())
+    write(folder / "data" / "x.parquet", {"image": THREE})
+    return folder
+
+
+def workbook(folder: Path) -> Path:
+    (folder / "x.xlsx").write_bytes(b"PK")
+    return folder / "x.xlsx"
+
+
+def packed(folder: Path) -> Path:
+    (folder / "x.zip").write_bytes(b"PK")
+    return folder / "x.zip"
+
+
 CASES: list[Case] = [
     Case(
         "tables/paths_beside",
@@ -173,4 +214,19 @@ CASES: list[Case] = [
     Case("tables/no_rows", nothing, error="has no rows"),
     Case("tables/zero_bytes", not_a_table, error="not a readable Parquet"),
     Case("tables/upper_case_suffix", upper_case, rows=3),
+    Case("tables/spark", spark, rows=2, pixels={1: COLOURS[1]}),
+    Case("tables/two_columns_of_one_name", doubled, error="has two columns named 'image'"),
+    Case(
+        "tables/class_folders",
+        class_folders,
+        rows=2,
+        labels=[0, 1],
+        classes=["cat", "dog"],
+        pixels={0: COLOURS[1]},
+        options={"labels": "folders"},
+    ),
+    Case("tables/pattern_below_marks", pattern, rows=2, pixels={1: COLOURS[1]}),
+    Case("tables/a_picture_of_the_readme", a_picture_of_the_readme, rows=3, labels=None),
+    Case("tables/workbook", workbook, error="save it as .csv"),
+    Case("tables/zip", packed, error="unpack it into a folder"),
 ]

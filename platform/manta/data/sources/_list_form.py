@@ -39,12 +39,14 @@ class Entry:
         path: path, URL or base64 of an image, as it stands there.
         split: value of the column that tells the part.
         reason: why the row names no image.
+        number: its line or record, from 1.
     """
 
     path: str
     label: Label = None
     split: str | None = None
     reason: str | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,23 +91,23 @@ def form_of(place: Place, options: SourceOptions) -> Form:
 def entries(place: Place, form: Form, options: SourceOptions) -> Iterator[Entry]:
     """Yield the rows of a list."""
     if place.suffix in (*_lists.JSON_LINES, ".json"):
-        for _, record in _lists.json_records(place):
+        for number, record in _lists.json_records(place):
             if isinstance(record, str):
                 yield Entry(place.name, reason=record)
             else:
-                yield from _of_record(place, record, form)
+                yield from _of_record(place, number, record, form)
     elif form.separator is not None:
         rows = _lists.delimited_rows(place, form.separator)
         for number, cells in islice(rows, form.skipped, None):
             yield _of_cells(place, number, cells, form)
     else:
-        for _, line in _lists.plain_lines(place):
+        for number, line in _lists.plain_lines(place):
             found = form.pattern.fullmatch(line) if form.pattern is not None else None
             if found is None:
-                yield Entry(line)
+                yield Entry(line, number=number)
             else:
                 label = found["label"] if form.label is not None else None
-                yield Entry(_lists.unquoted(found["path"]), _word(label))
+                yield Entry(_lists.unquoted(found["path"]), _word(label), number=number)
 
 
 def _of_cells(place: Place, number: int, cells: list[str], form: Form) -> Entry:
@@ -120,10 +122,10 @@ def _of_cells(place: Place, number: int, cells: list[str], form: Form) -> Entry:
         )
     if not path:
         return Entry(place.name, reason=f"names no file: line {number}")
-    return Entry(path, _word(label), in_words(split) or None)
+    return Entry(path, _word(label), in_words(split) or None, number=number)
 
 
-def _of_record(place: Place, record: dict[str, Any], form: Form) -> Iterator[Entry]:
+def _of_record(place: Place, number: int, record: dict[str, Any], form: Form) -> Iterator[Entry]:
     value, label = _at(record, form.path), _at(record, form.label)
     split = _at(record, form.split)
     if isinstance(label, (list, dict)):
@@ -133,7 +135,8 @@ def _of_record(place: Place, record: dict[str, Any], form: Form) -> Iterator[Ent
             one = one.get("bytes") or one.get("path") or one.get("file_name")
         text = one if isinstance(one, str) else ""
         if text:
-            yield Entry(text, label_of(label), None if split is None else str(split))
+            told = None if split is None else str(split)
+            yield Entry(text, label_of(label), told, number=number)
         else:
             yield Entry(place.name, reason=f"a record without {form.path}")
 

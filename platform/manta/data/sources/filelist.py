@@ -76,7 +76,7 @@ class FileList(Source):
                 continue
             cell = from_text(row.path)
             if cell.data is not None or cell.path is None:
-                yield Sample(f"{place.name}: {row.path[:40]}", cell.data, label, cell.reason)
+                yield Sample(f"{above}{place.name}#{row.number}", cell.data, label, cell.reason)
                 continue
             data, reason = read_named(row.path, folders)
             yield Sample(f"{above}{row.path}", data, label, reason)
