@@ -17,7 +17,7 @@ def sqlite_url(path: str | os.PathLike[str]) -> str:
     plain = f"{PREFIX}{text}"
     if not any(mark in text for mark in "%?#"):
         return plain
-    encoded = f"{PREFIX}{quote(text, safe='/ ')}"
+    encoded = plain.replace("%", "%25").replace("?", "%3F")
     # Versions before 2.1 do not decode: SQLite itself reads the last form, which has no reserved
     # character for SQLAlchemy.
     for url in (plain, encoded):
