@@ -17,7 +17,15 @@ from manta.data.read import read_rows
 from odd.case import Case, all_cases, tree
 
 pytestmark = pytest.mark.filterwarnings("default")
-SAMPLE = ("folders/parts_merged", "folders/link_loop", "folders/masks")
+SAMPLE = (
+    "folders/parts_merged",
+    "folders/link_loop",
+    "file_names/not_utf8",
+    "hf_disk/cut_off",
+    "labels/minus_one",
+    "tables/photographs_and_their_table",
+    "tars/other_formats",
+)
 CASES: dict[str, Case] = {case.name: case for case in all_cases("CASES")}
 SMALL = {
     "data": {"image_size": 16},
