@@ -56,6 +56,16 @@ IN_JSON = [
         labels=[1, None, 0],
         classes=["2", "5"],
     ),
+    case(
+        "json_lone_surrogates",
+        "x.jsonl",
+        '{"path": "images/0.png", "label": "\\ud800"}\n{"path": "\\udcff.png", "label": "a"}\n',
+        rows=1,
+        labels=[0],
+        classes=[r"\ud800"],
+        pixels={},
+        quarantined={r"\xff.png": "No such file"},
+    ),
     case("json_list", "x.json", json.dumps(each("path", "label"))),
     case(
         "json_of_paths_to_labels",

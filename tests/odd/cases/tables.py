@@ -197,6 +197,12 @@ LABELS = [
     labelled("dates", pa.array([0, 400, 0], pa.date32()), [0, 1, 0]),
     labelled("large_strings", pa.array(["x", "", "w"], pa.large_string()), [1, None, 0]),
     labelled("minus_one_is_none", [-1, 3, 8], [None, 0, 1]),
+    labelled(
+        "not_utf8",
+        pa.array([b"caf\xe9", b"tea", b"caf\xe9"]).view(pa.string()),
+        [0, 1, 0],
+        classes=[r"caf\xe9", "tea"],
+    ),
     labelled("all_null", pa.nulls(3), None),
     labelled("lists", [[1, 2], [3], []], None, notes=("does not hold one a row",)),
     labelled("int8", pa.array([5, 5, 6], pa.int8()), [0, 0, 1]),

@@ -21,7 +21,7 @@ from PIL import Image
 from manta.data.labels import whole_number
 from manta.data.sources._base import Label
 from manta.data.sources._columns import is_binary, is_list, is_text, plain
-from manta.data.sources._names import text_of
+from manta.data.sources._names import shown, text_of
 
 NULL = "the image column is null"
 _INT64 = range(-(2**63), 2**63)
@@ -194,7 +194,7 @@ def _value(scalar: Any) -> Any:
 def label_of(value: Any) -> Label:
     """Return a value as a label: a number or text, None if it is empty.
 
-    Whole numbers that 64 bits do not hold become text.
+    Whole numbers that 64 bits do not hold become text, and bytes that are not UTF-8 are shown.
     """
     if value is None or value == "":
         return None
@@ -210,7 +210,7 @@ def label_of(value: Any) -> Label:
         return value.isoformat()
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace").strip() or None
-    return str(value).strip() or None
+    return shown(str(value).strip()) or None
 
 
 def word_label(text: str) -> Label:
