@@ -284,7 +284,7 @@ def _walk(root: Place, prefix: str, above: tuple[tuple[int, int], ...] = ()) -> 
         yield prefix.rstrip("/")
         return
     try:
-        entries = sorted(islice(folder.entries(), None))
+        entries = sorted(folder.entries())
     except OSError:
         yield prefix.rstrip("/")
         return
