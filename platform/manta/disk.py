@@ -73,7 +73,7 @@ def refused_write(
         return full
     if not isinstance(error, OSError) or error.errno not in _REFUSED:
         return None
-    place = _place_of(error, path)
+    place = _place_of(error, path) or os.curdir
     if error.errno in (errno.EEXIST, errno.ENOTDIR):
         blocked = _file_above(place)
         if blocked is None:
@@ -97,14 +97,23 @@ def out_of_room(
     place = _place_of(error, path)
     if number is None:
         is_short = any(text in str(error) for text in _SHORT_WRITES)
-        if not is_short or free_bytes(place) >= _NO_ROOM:
+        if not is_short or place is None or free_bytes(place) >= _NO_ROOM:
             return None
         number = errno.ENOSPC
     return DiskFull(full_message(place, number))
 
 
-def full_message(place: str, number: int = errno.ENOSPC) -> str:
-    """Return what is full, how much of it is free, and what to do."""
+def full_message(place: str | None, number: int = errno.ENOSPC) -> str:
+    """Return what is full, how much of it is free, and what to do.
+
+    Args:
+        place: what was written; None where the error does not say.
+    """
+    if place is None:
+        return (
+            "a disk that this command writes to is full (df -h shows which); make room there, then "
+            "the same command goes on"
+        )
     folder = nearest_folder(place)
     if number == errno.EDQUOT:
         return (
@@ -165,11 +174,11 @@ def _number_of(error: BaseException) -> int | None:
     return next((number for text, number in _TEXTS if text in str(error)), None)
 
 
-def _place_of(error: BaseException, path: str | os.PathLike[str] | None) -> str:
-    """Return the path that the error names, else the one that was written, else this folder."""
+def _place_of(error: BaseException, path: str | os.PathLike[str] | None) -> str | None:
+    """Return the path that the error names, else the one that was written; None for neither."""
     named = getattr(error, "filename", None)
     chosen = named if isinstance(named, (str, bytes)) else path
-    return os.path.abspath(os.fsdecode(chosen) if chosen is not None else os.curdir)
+    return None if chosen is None else os.path.abspath(os.fsdecode(chosen))
 
 
 def _file_above(place: str) -> str | None:

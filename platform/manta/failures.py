@@ -14,15 +14,20 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
+from manta import errors
 from manta.disk import out_of_room, refused_write
-from manta.errors import DataError, DiskFull, MantaError, ResourceError, RunError
+from manta.errors import DataError, DiskFull, MantaError, ResourceError, RunError, TrainingStopped
 from manta.secrets import without_secrets
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FRAME = re.compile(r'^\s*File "([^"]+)", line (\d+)', re.MULTILINE)
 _LONGEST = 500
 """Characters of an error's message that are shown."""
+_CAUSED = "\nThe above exception was the direct cause of the following exception:\n"
+_OWN_LINE = re.compile(r"^(?P<type>manta\.errors\.\w+): (?P<message>.+)$", re.MULTILINE)
+_LAST_LINE = re.compile(r"(?P<type>[A-Za-z_][\w.]*):? ?(?P<message>.*)")
 _RETRIES = "\nFailed to apply UDF transform after"
 """Beginning of the lines about retries that Ray Data appends to the message of any error."""
 
@@ -42,6 +47,10 @@ def own_error(error: BaseException) -> MantaError | None:
             if mine is not error:
                 mine.trace = whole_trace(error)
             return mine
+    told = innermost(error)
+    if isinstance(told, MantaError):
+        told.trace = whole_trace(error)
+        return told
     return None
 
 
@@ -60,7 +69,9 @@ def as_user_error(error: BaseException, doing: str = "") -> MantaError | None:
         return mine
     inner = innermost(error)
     trace = whole_trace(error)
-    full = next((f for seen in _chain(error) if (f := out_of_room(seen))), None) or _spilled(inner)
+    # The innermost first: it may know the file, which Ray's wrapper does not.
+    rooms = (out_of_room(seen) for seen in (inner, *reversed(list(_chain(error)))))
+    full = next((room for room in rooms if room is not None), None) or _spilled(inner)
     answer: MantaError | None = full
     if answer is None and isinstance(inner, OSError):
         answer = _refused_access(inner)
@@ -115,8 +126,15 @@ def raised_at(trace: str) -> str | None:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """Return the error at the end of the chain of Ray's wrappers and of causes."""
-    return list(_chain(error))[-1]
+    """Return the error at the end of the chain of Ray's wrappers and of causes.
+
+    An error in an actor of Ray Data arrives as text only; it is made anew from that.
+    """
+    chain = list(_chain(error))
+    if type(chain[-1]).__name__ != "UserCodeException":
+        return chain[-1]
+    told = (_told_in(str(seen)) for seen in chain)
+    return next((one for one in told if one is not None), chain[-1])
 
 
 def whole_trace(error: BaseException) -> str:
@@ -151,6 +169,22 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         wrapped = (getattr(seen, name, None) for name in ("cause", "_base_exc"))
         inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
         seen = inner if inner is not None else _cause_of(seen)
+
+
+def _told_in(trace: str) -> Exception | None:
+    """Return the error of Manta's, or else the first, in a traceback of several; or None."""
+    first, cause, _ = trace.partition(_CAUSED)
+    lines = [line for line in _ANSI.sub("", first).splitlines() if line.strip()]
+    match = _OWN_LINE.search(trace) or (
+        _LAST_LINE.fullmatch(lines[-1]) if cause and lines else None
+    )
+    if match is None:
+        return None
+    module, _, name = match["type"].rpartition(".")
+    own = getattr(errors, name, None) if module == errors.__name__ else None
+    if own is not None and own is not TrainingStopped:
+        return cast(MantaError, own(match["message"]))
+    return cast(Exception, type(name, (Exception,), {})(match["message"]))
 
 
 def _cause_of(error: BaseException) -> BaseException | None:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ray.exceptions import OutOfDiskError, RayTaskError
+from ray.exceptions import OutOfDiskError, RayTaskError, UserCodeException
 
 from manta import failures
 from manta.errors import DataError, DiskFull, MantaError, ResourceError, RunError
@@ -63,7 +63,7 @@ def test_an_error_of_a_component_names_its_line(tmp_path: Path) -> None:
     [
         (OSError(errno.ENOSPC, "No space left on device", "/"), DiskFull, "the disk is full: "),
         (OutOfDiskError("Local disk is full"), DiskFull, "set RAY_TMPDIR"),
-        (RuntimeError("database or disk is full"), DiskFull, "the disk is full: "),
+        (RuntimeError("database or disk is full"), DiskFull, "(df -h shows which)"),
         (OSError(errno.EROFS, "Read-only", "/runs"), ResourceError, "/runs cannot be written"),
         (OSError(errno.EMFILE, "Too many open files"), ResourceError, "ulimit -n"),
         (RuntimeError("can't start new thread"), ResourceError, "ulimit -u"),
@@ -84,6 +84,43 @@ def test_errors_of_the_machine(
     assert text in str(mine)
     assert "\n" not in str(mine)
     assert bool(mine.trace) == (in_a_task or (kind is DiskFull and "Ray's" in str(mine)))
+
+
+ACTOR = """ray::MapWorker(MapBatches(Embedder)).submit() (pid=1, ip=192.0.2.2)
+OSError: [Errno 28] No space left on device
+
+The above exception was the direct cause of the following exception:
+
+ray::MapWorker(MapBatches(Embedder)).submit() (pid=1, ip=192.0.2.2)
+  File "/home/ada/own.py", line 7, in read
+{first}
+
+The above exception was the direct cause of the following exception:
+
+ray::MapWorker(MapBatches(Embedder)).submit() (pid=1, ip=192.0.2.2)
+ray.exceptions.UserCodeException: UDF failed to process a data block.
+Failed to apply UDF transform after 1/1 attempts (total backoff 0.0s).
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "kind", "text"),
+    [
+        ("manta.errors.DataError: row 3 is damaged", DataError, "row 3 is damaged"),
+        ("KeyError: 'label'", RunError, "KeyError: 'label' (/home/ada/own.py:7)"),
+        ("OSError: [Errno 28] No space left on device", DiskFull, "(df -h shows which)"),
+    ],
+)
+def test_errors_of_actors_are_texts(first: str, kind: type[MantaError], text: str) -> None:
+    """Ray Data raises another error in their place, whose causes do not outlive the process."""
+    trace = ACTOR.format(first=first).partition("cause of the following exception:\n\n")[2]
+    task = RayTaskError("submit", trace, UserCodeException("UDF failed")).as_instanceof_cause()
+    mine = failures.as_user_error(task)
+    assert type(mine) is kind
+    assert text in str(mine)
+    assert "\n" not in str(mine)
+    assert mine.trace
+    assert first in mine.trace
 
 
 def test_what_nobody_foresaw_is_not_dressed_up() -> None:

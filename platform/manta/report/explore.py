@@ -13,6 +13,7 @@ import pyarrow as pa
 from manta.data import decode, open_dataset
 from manta.data.read import read_rows
 from manta.errors import DataError
+from manta.files import Place
 from manta.report.parts.embedding import neighbours, normalise, project, trouble
 from manta.report.parts.facts import Fact
 from manta.report.parts.images import data_uri, sheet
@@ -65,8 +66,7 @@ def write_explorer(out: str, page: Path, *, images: int = IMAGES) -> Path:
     shown = draw_sample(out, manifest["dataset"], manifest["digest"], images)
     if (why := trouble(shown.vectors)) is not None:
         raise DataError(f"the embeddings in {out} cannot be looked at: {why}")
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render("explore.html", _context(out, manifest, shown)), encoding="utf-8")
+    Place.of(page).write(render("explore.html", _context(out, manifest, shown)).encode())
     return page
 
 

@@ -10,6 +10,7 @@ onnx          one file for onnxruntime, with the same input and output
 
 from __future__ import annotations
 
+import io
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from manta.disk import refused_write, writing_to
 from manta.encoders import Encoder, EncoderConfig
 from manta.encoders.saved import saved_config
 from manta.errors import ConfigError, MantaError, RunError
@@ -70,7 +72,8 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
     if out.exists():
         raise ConfigError(f"{out} exists; choose another place for the export, or remove it")
     source = load_exported(folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    with writing_to(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that the rename at the end stays on one file system.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".manta-export-") as scratch:
         written = Path(scratch) / out.name
@@ -79,6 +82,8 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
         except MantaError:
             raise
         except Exception as error:  # torch.export and its successors have many kinds
+            if refused := refused_write(error, out.parent):
+                raise refused from error
             reason = " ".join(str(error).split())[:300]
             raise RunError(
                 f"the encoder cannot be exported as {format}: {reason}; choose another --format"
@@ -154,8 +159,10 @@ def _safetensors(source: ExportedEncoder, config: EncoderConfig, path: Path) -> 
 def _pt2(source: ExportedEncoder, config: EncoderConfig, path: Path) -> Run:
     with torch.no_grad():
         program = torch.export.export(source, (_example(),), dynamic_shapes=_any_size())
-    with open(path, "wb") as file:  # a path would give a warning unless it ends in .pt2
-        torch.export.save(program, file)
+    # In memory first: torch ends the process, and not the export, where a disk is full.
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    path.write_bytes(buffer.getbuffer())
     with open(path, "rb") as file:
         return torch.export.load(file).module()
 

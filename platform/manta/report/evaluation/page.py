@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from manta.evaluators import describe_evaluator
+from manta.files import Place
 from manta.report.evaluation import numbers as words_of
 from manta.report.evaluation import samples as images_of
 from manta.report.evaluation.figures import figures
@@ -37,8 +38,7 @@ def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
             samples: thumbnails `[S, h, w, 3]` uint8, features `[S, D]`, and labels, classes,
                 predictions or None.
     """
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render("evaluation.html", _context(found)), encoding="utf-8")
+    Place.of(page).write(render("evaluation.html", _context(found)).encode())
     return page
 
 
