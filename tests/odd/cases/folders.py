@@ -261,6 +261,20 @@ CASES = [
     Case(
         "folders/labels_refused", images(*CLASSES), rows=4, labels=None, options={"labels": "none"}
     ),
+    Case(
+        "folders/kaggle",
+        with_files("train.csv", images=("train/1.png", "train/2.png", "test/3.png")),
+        rows=2,
+        labels=None,
+        notes=("read train, left out test", "train.csv may hold labels"),
+    ),
+    Case(
+        "folders/metadata_beside_images",
+        with_files("metadata.csv", images=("1.png", "2.png")),
+        rows=2,
+        quarantined={"metadata.csv": "not an image"},
+        notes=("metadata.csv may hold labels",),
+    ),
     Case("folders/a_column", images(*CLASSES), error="data.column=x", options={"column": "x"}),
     Case(
         "folders/labels_of_a_column",

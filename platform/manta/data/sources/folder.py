@@ -29,6 +29,7 @@ _STRAY_FILES = 100
 _CHECKED_FILES = 200_000
 """Files whose sizes and times say whether a folder has changed; of the rest only their number."""
 _DEEPEST = 32
+_LISTS = (".csv", ".tsv", ".jsonl")
 
 
 @dataclass(frozen=True)
@@ -216,9 +217,9 @@ class Folder(Source):
 
 
 def _look(place: Place) -> _Level:
-    """Return what lies in a folder; listing ends early where image files lie there."""
+    """Return what lies in a folder; of a flat one with many images, the first are looked at."""
     folders, stray, ignored = [], list[str](), []
-    has_images = False
+    images = 0
     for name, is_dir in place.entries():
         if is_dir:
             inner = place / name
@@ -229,9 +230,12 @@ def _look(place: Place) -> _Level:
         elif is_litter(name):
             stray.append(name)
         elif is_image_name(name):
-            has_images = True
+            images += 1
+            if images > _STRAY_FILES * 100 and not folders:
+                break
         elif len(stray) < _STRAY_FILES:
             stray.append(name)
+    has_images = images > 0
     if not has_images and folders:
         has_images = any(looks_like_image(place / name) for name in stray if not is_litter(name))
     return _Level(sorted(folders), has_images, sorted(stray), sorted(ignored))
@@ -252,7 +256,11 @@ def _left_out(prefix: str, level: _Level) -> list[str]:
         names += level.stray
     else:
         names += [name for name in level.stray if is_litter(name)]
-    return [f"left out: {_listed([prefix + name for name in names])}"] if names else []
+    notes = [f"left out: {_listed([prefix + name for name in names])}"] if names else []
+    lists = [name for name in level.stray if name.lower().endswith(_LISTS)]
+    if lists and (level.folders or level.has_images):
+        notes.append(f"{prefix}{lists[0]} may hold labels: as data.source it is read as a list")
+    return notes
 
 
 def _listed(names: list[str], most: int = 4) -> str:
