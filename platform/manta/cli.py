@@ -74,9 +74,9 @@ def prepare_streams() -> None:
 
 def _kept(words: list[str]) -> list[str]:
     """Return what an interrupted command leaves, and how to go on."""
-    again = "the same command with --name and --resume goes on"
+    again = "the same command with --name and --resume goes on from there"
     hints = {
-        "train": f"the last checkpoint is kept: {again}",
+        "train": f"the last checkpoint, if there is one yet, is kept: {again}",
         "tune": f"finished trials are kept: {again}",
         "ingest": "whole shards are kept: the same command goes on",
         "embed": "whole parts are kept: the same command goes on",

@@ -92,7 +92,11 @@ def print_metrics(
     from manta.evaluators import UNTRAINED, describe_metric
 
     columns = ["trained", "95%", "untrained"] if intervals else ["trained", "untrained"]
-    table = Table("", *columns, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for column in ("", *columns):  # as wide as they are: only the description gives way
+        longest = {"": max(map(len, metrics), default=0), "95%": len("0.000-0.000")}
+        width = max(longest.get(column, 0), len(column))
+        table.add_column(column, no_wrap=True, min_width=width)
     # Cut, not wrapped, where the terminal is narrow, and then left out: the number counts.
     has_room = out.width >= NARROW
     if has_room:

@@ -52,7 +52,8 @@ def test_ctrl_c_ends_everything_and_the_run_can_be_resumed(tmp_path):
     assert command.returncode == 130, output
     said = [line for line in output.splitlines() if line and not re.match(r"\d\d:\d\d:\d\d ", line)]
     assert said == [
-        "stopped; the last checkpoint is kept: the same command with --name and --resume goes on"
+        "stopped; the last checkpoint, if there is one yet, is kept: "
+        "the same command with --name and --resume goes on from there"
     ]
     assert json.loads((run / "run.json").read_text())["status"] == "interrupted"
     before = trajectory(run)

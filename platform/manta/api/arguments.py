@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -123,9 +124,15 @@ def _plain(value: Any) -> Any:
 
 def recipe_path(recipe: PathLike, notify: Notify = _ignore) -> Path:
     """Return the path of a recipe: of the one of that name, or the path itself; `manta.words`."""
-    from manta.catalogue import recipe_named
+    from manta.catalogue import recipe_folder, recipe_named
 
-    return _file(recipe, recipe_named, "recipe", notify)
+    path = _file(recipe, recipe_named, "recipe", notify)
+    if not path.exists():
+        shipped = sorted(file.stem for file in recipe_folder().glob("*.yaml"))
+        near = difflib.get_close_matches(path.stem, shipped, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"no recipe at {path}; {hint}`manta list recipes` shows those that ship")
+    return path
 
 
 def space_path(space: PathLike, notify: Notify = _ignore) -> Path:

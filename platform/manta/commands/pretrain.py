@@ -132,10 +132,10 @@ def train(
 
     - `manta train digits --name first` needs no data of yours and takes two minutes on two cores
 
-    - `manta train dcl-cifar10 data.source=./photos data.image_size=96 train.epochs=50 --name
+    - `manta train photos data.source=./photos data.image_size=96 train.epochs=50 --name
       photos`
 
-    - `manta train dcl-cifar10 data.source=./photos ... --name photos --resume` after it was stopped
+    - `manta train photos data.source=./photos ... --name photos --resume` after it was stopped
       or killed
 
     Afterwards: `manta-runs/photos/report.html` is the page, `mlflow ui --backend-store-uri

@@ -25,6 +25,7 @@ from manta.errors import (
 from manta.failures import as_user_error, described, innermost, keep_trace, whole_trace
 from manta.materials.make import prepare_materials
 from manta.runs.build import plan_of, total_steps
+from manta.runs.checkpoint import Checkpoints
 from manta.runs.folder import RunFolder, default_cache
 from manta.runs.lease import Lease
 from manta.runs.resumed_data import prepare_resumed
@@ -91,7 +92,9 @@ def train(request: RunRequest) -> dict[str, Any]:
     with _naming_resume(folder):
         run = _prepare(request, folder)
         count = run.resources.workers
-        request.notify(f"training {folder.name!r}: {run.steps} steps on {count} worker(s)")
+        newest = Checkpoints(folder, None).latest() if request.resume else None
+        start = f" from step {newest.step} on" if newest is not None else ""
+        request.notify(f"training {folder.name!r}{start}: {run.steps} steps on {count} worker(s)")
         with _watched(request, run), _marked_if_it_fails(run):
             result = _fit(run)
         # Outside the block, because the publication records the status of the run itself.
