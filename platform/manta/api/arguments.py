@@ -61,7 +61,7 @@ def load_recipe(
     recipe = getattr(recipe, "experiment", recipe)
     notify = say if progress else _ignore
     if not isinstance(recipe, Experiment):
-        experiment = load(recipe_path(recipe, notify), words, notify=notify)
+        experiment = load(_present(recipe_path(recipe, notify)), words, notify=notify)
         data_word(experiment.data.source, notify)
         return experiment
     if not words:
@@ -124,9 +124,19 @@ def _plain(value: Any) -> Any:
 
 def recipe_path(recipe: PathLike, notify: Notify = _ignore) -> Path:
     """Return the path of a recipe: of the one of that name, or the path itself; `manta.words`."""
-    from manta.catalogue import recipe_folder, recipe_named
+    from manta.catalogue import recipe_named
 
-    path = _file(recipe, recipe_named, "recipe", notify)
+    return _file(recipe, recipe_named, "recipe", notify)
+
+
+def _present(path: Path) -> Path:
+    """Return the path of a recipe, which must be there.
+
+    Raises:
+        ConfigError: it is not; the message names a recipe that ships and is called alike.
+    """
+    from manta.catalogue import recipe_folder
+
     if not path.exists():
         shipped = sorted(file.stem for file in recipe_folder().glob("*.yaml"))
         near = difflib.get_close_matches(path.stem, shipped, n=1)
