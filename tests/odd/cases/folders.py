@@ -275,6 +275,118 @@ CASES = [
         quarantined={"metadata.csv": "not an image"},
         notes=("metadata.csv may hold labels",),
     ),
+    Case(
+        "folders/a_picture_beside_parts",
+        images("sample.png", *SPLIT),
+        **TRAINED,
+        pixels={0: colour_of(1)},
+        notes=("left out: sample.png", "read train, left out test"),
+    ),
+    *(
+        Case(
+            f"folders/alike_{one}_{other}",
+            images(f"{one}/cat/1.png", f"{one}/dog/1.png", f"{other}/cat/1.png"),
+            rows=2,
+            labels=[0, 1],
+            splits={"train": 2, "test": None},
+        )
+        for one, other in (
+            ("seg_train", "seg_test"),
+            ("DIV2K_train_HR", "DIV2K_test_HR"),
+            ("bounding_box_train", "bounding_box_test"),
+            ("trainA", "testA"),
+            ("train", "holdout"),
+            ("train", "evaluation"),
+            ("flowersTrain", "flowersTest"),
+        )
+    ),
+    *(
+        Case(
+            f"folders/classes_{one}_{other}",
+            images(f"{one}/1.png", f"{other}/1.png"),
+            labels=[0, 1],
+        )
+        for one, other in (
+            ("test_tube", "train_station"),
+            ("train-freight", "train-passenger"),
+            ("extra large", "extra small"),
+            ("train_1", "train_2"),
+            ("beaker", "test_tube"),
+            ("dev", "prod"),
+            ("training shoes", "slippers"),
+        )
+    ),
+    Case(
+        "folders/ilsvrc",
+        with_files(
+            "Annotations/1.xml",
+            "ImageSets/1.txt",
+            images=(
+                "Data/CLS-LOC/train/a/1.png",
+                "Data/CLS-LOC/train/b/1.png",
+                "Data/CLS-LOC/test/1.png",
+            ),
+        ),
+        rows=2,
+        labels=[0, 1],
+        splits={"train": 2, "test": None},
+    ),
+    Case(
+        "folders/cityscapes",
+        images(
+            "leftImg8bit/train/1.png",
+            "leftImg8bit/train/2.png",
+            "leftImg8bit/test/3.png",
+            "gtFine/train/1.png",
+        ),
+        rows=2,
+        labels=None,
+        splits={"train": 2},
+    ),
+    Case(
+        "folders/parts_inside_classes",
+        images("cat/train/1.png", "cat/test/2.png", "dog/train/3.png", "dog/test/4.png"),
+        rows=2,
+        labels=[0, 1],
+        classes=["cat", "dog"],
+        splits={"train": 2, "test": None},
+        pixels={0: colour_of(0), 1: colour_of(2)},
+    ),
+    Case(
+        "folders/masks_beside_parts",
+        images("train/1.png", "train/2.png", "train_masks/1.png", "test/3.png"),
+        rows=2,
+        labels=None,
+        notes=("left out: train_masks/",),
+    ),
+    Case(
+        "folders/masks_inside_parts",
+        images(
+            "train/images/1.png", "train/images/2.png", "train/masks/1.png", "test/images/3.png"
+        ),
+        rows=2,
+        labels=None,
+        splits={"train": 2},
+    ),
+    Case(
+        "folders/roboflow",
+        with_files(
+            "train/labels/1.txt",
+            "valid/labels/1.txt",
+            "data.yaml",
+            images=("train/images/1.png", "train/images/2.png", "valid/images/1.png"),
+        ),
+        rows=2,
+        labels=None,
+        splits={"train": 2, "val": None},
+    ),
+    Case(
+        "folders/one_class_in_a_part",
+        images("train/cat/1.png", "train/cat/2.png", "test/cat/1.png", "test/dog/1.png"),
+        rows=2,
+        labels=[0, 0],
+        classes=["cat"],
+    ),
     Case("folders/a_column", images(*CLASSES), error="data.column=x", options={"column": "x"}),
     Case(
         "folders/labels_of_a_column",

@@ -20,21 +20,36 @@ ALL = "all"
 _PARTS = {
     TRAIN: ("train", "training", "trn"),
     VALIDATION: ("val", "valid", "validation", "dev"),
-    TEST: ("test", "testing", "tst"),
-    UNLABELLED: ("unlabeled", "unlabelled", "extra"),
+    TEST: ("test", "testing", "tst", "holdout", "hold-out", "eval", "evaluation"),
+    UNLABELLED: ("unlabeled", "unlabelled", "extra", "pred"),
 }
 _PART_OF_WORD = {word: part for part, words in _PARTS.items() for word in words}
-_PART = re.compile(
-    rf"({'|'.join(sorted(_PART_OF_WORD, key=len, reverse=True))})"
-    r"(?:[-_ ]?(?:set|data|images?|imgs?|split))?(?:[^a-z].*)?$"
-)
+_WORD = "|".join(sorted(_PART_OF_WORD, key=len, reverse=True))
+_QUALIFIER = r"[-_ ]?(?:set|data|images?|imgs?|split|v?\d+|of|[ab]|hr|lr)"
+_PART = re.compile(rf"({_WORD})(?:{_QUALIFIER})*(?:\.[a-z0-9.]+)?$")
+_INSIDE = re.compile(rf"(?<![a-z])({_WORD})(?![a-z])")
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _LITTER = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx", "@eadir"))
 _LITTER |= frozenset(("$recycle.bin", "system volume information", "lost+found", "__pycache__"))
-_IMAGES = frozenset(("image", "images", "img", "imgs", "jpegimages", "photos", "pictures", "rgb"))
+_IMAGES = frozenset(
+    (
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "jpegimages",
+        "photos",
+        "pictures",
+        "rgb",
+        "data",
+        "leftimg8bit",
+    )
+)
 _ANNOTATION_NAMES = (
     "mask masks label labels annotation annotations segmentation segmentations segmentationclass "
-    "segmentationobject gt groundtruth ground_truth imagesets bboxes depth trimaps"
+    "segmentationobject gt groundtruth ground_truth imagesets bboxes depth trimaps "
+    "gtfine gtcoarse"
 )
 _ANNOTATIONS = frozenset(_ANNOTATION_NAMES.split())
 _RUNS, _STORE = "manta-runs", "mlflow.db"
@@ -51,26 +66,39 @@ def split_of(name: str) -> str | None:
 
     Returns:
         "train", "val", "test" or "unlabelled", for names such as `train`, `val2017`,
-        `Testing`, `test_images`, `train-00000-of-00002.parquet`.
+        `Testing`, `test_images`, `train-00000-of-00002.parquet`; not for `test_tube`.
     """
     found = _PART.match(name.lower())
     return _PART_OF_WORD[found[1]] if found else None
 
 
 def divide(names: Iterable[str]) -> dict[str, list[str]]:
-    """Return names by the part of a dataset that they stand for, training first.
+    """Return sibling folders by the part of a dataset that they stand for, training first.
 
-    There are parts if two or more are named, or all names are of one; else the result is empty.
+    Names that are alike but for the word of the part stand for it too: `seg_train` beside
+    `seg_test`, and not `train_station` beside `test_tube`. The result is empty unless there are two
+    parts, or a single folder whose name is one.
     """
-    listed = list(names)
-    by_part: dict[str, list[str]] = {}
+    listed = sorted(names)
+    part_of = {name: part for name in listed if (part := split_of(name)) is not None}
+    alike: dict[str, dict[str, str]] = {}
     for name in listed:
-        if part := split_of(name):
-            by_part.setdefault(part, []).append(name)
-    is_whole = sum(map(len, by_part.values())) == len(listed)
-    if len(by_part) < 2 and not is_whole:
+        words = _CAMEL.sub("_", name).lower()
+        inside = _INSIDE.findall(words)
+        if name not in part_of and len(inside) == 1:
+            rest = _INSIDE.sub("*", words)
+            alike.setdefault(rest, {})[name] = _PART_OF_WORD[inside[0]]
+    for group in alike.values():
+        if len(set(group.values())) > 1:
+            part_of |= group
+    found = set(part_of.values())
+    if len(found) < 2 and listed != list(part_of)[:1]:
         return {}
-    return {part: sorted(by_part[part]) for part in _PARTS if part in by_part}
+    return {
+        part: [name for name in listed if part_of.get(name) == part]
+        for part in _PARTS
+        if part in found
+    }
 
 
 def is_litter(name: str) -> bool:
@@ -100,6 +128,11 @@ def leads_up(folder: Place) -> bool:
         return False
     target, here = os.path.realpath(folder.url), os.path.realpath(folder.parent.url)
     return here == target or here.startswith(target.rstrip("/") + "/")
+
+
+def holds_images(name: str) -> bool:
+    """Return whether a folder's name says that it holds images, of no class."""
+    return name.lower() in _IMAGES
 
 
 def image_folder(names: Iterable[str]) -> str | None:
