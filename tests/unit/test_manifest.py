@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from manta.data.ingest import ingest
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
 from manta.errors import DataError
+from manta.files import Place
+from odd.case import tree
 
 
 def manifest(location: str, shards: list[list[int]]) -> Manifest:
@@ -66,3 +70,23 @@ def test_what_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(DataError, match="lacks digest"):
         open_dataset(tmp_path)
+
+
+def test_a_dataset_of_an_earlier_version_is_not_said_to_have_changed(tmp_path: Path) -> None:
+    """It has no options, and the state of a folder was that of the folder itself."""
+    photos = tree(tmp_path / "photos", "a/1.png", "b/1.png")
+    made = ingest(photos, tmp_path / "out", executor="local")
+    file = tmp_path / "out" / "manifest.json"
+    content = json.loads(file.read_text())
+    for later in ("values", "labelled_rows", "understood"):
+        del content[later]
+    identity = json.dumps(list(Place(str(photos)).identity())).encode()
+    state = hashlib.sha256(identity).hexdigest()[:16]
+    del content["options"]["options"]
+    content["options"]["state"] = state
+    file.write_text(json.dumps(content))
+    again = ingest(photos, tmp_path / "out", executor="local")
+    assert (again.rows, again.digest, again.understood) == (2, made.digest, None)
+    tree(tmp_path / "photos", "c/1.png")
+    with pytest.raises(DataError, match="changed since"):
+        ingest(photos, tmp_path / "out", executor="local")

@@ -175,7 +175,11 @@ def prepared(
 
 
 def _state(source: Source) -> str:
-    return hashlib.sha256(json.dumps(source.identity()).encode()).hexdigest()[:16]
+    return _hashed(source.identity())
+
+
+def _hashed(identity: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _refuse_other(out: Place, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
@@ -191,10 +195,20 @@ def _refuse_other(out: Place, theirs: dict[str, Any], ours: dict[str, Any]) -> N
                 f"{out.url} was made with {key} {before[key]}, not {value}; give another folder or "
                 "remove it"
             )
-    if theirs.get("state") != ours["state"]:
+    if theirs.get("state") not in (ours["state"], _earlier_state(theirs, ours)):
         raise DataError(
             f"{ours['source']} changed since {out.url} was begun; give another folder or remove it"
         )
+
+
+def _earlier_state(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | None:
+    """Return the state of a source as earlier versions took it, of datasets that they have begun.
+
+    They looked at the folder or the list itself alone.
+    """
+    if "options" in theirs:
+        return None
+    return _hashed(list(Place(ours["source"]).identity()))
 
 
 def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
