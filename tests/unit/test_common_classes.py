@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from manta.data import Holdout, Manifest, Shard
+from manta.data.labels import told_apart
 from manta.errors import ConfigError
 from manta.evaluation.classes import CommonClasses, common_classes
 from manta.evaluation.labels import label_notes
@@ -70,6 +71,13 @@ def test_classes_go_by_what_they_are_called(case: tuple[Any, ...]) -> None:
     assert numbers(same.queries) == of_queries
     assert same.names == (None if names is None else names.split())
     assert same.missing == tuple(missing.split())
+
+
+def test_two_classes_of_one_name_stay_two() -> None:
+    same = common_classes(described("bank", "b c c"), described("test", "c b c"))
+    assert numbers(same.queries) == [1, 0, 2]
+    assert same.names == ["b", "c", "c (2)"]
+    assert told_apart(["a", "a", "a (2)", "a"]) == ["a", "a (3)", "a (2)", "a (4)"]
 
 
 def test_numbers_that_are_taken_for_places_are_told() -> None:

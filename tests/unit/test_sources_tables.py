@@ -20,9 +20,11 @@ import pytest
 from PIL import Image
 
 from manta.data.decode import verify
+from manta.data.labels import number_classes
 from manta.data.sources import SourceOptions, open_source
 from manta.data.sources._columns import NoImages, choose
 from manta.data.sources._values import cells, from_text, label_of, labels, word_label
+from manta.data.understanding import understand
 from manta.errors import DataError
 
 Png = Callable[..., bytes]
@@ -243,3 +245,16 @@ def _packed(data: bytes) -> bytes:
     file = io.BytesIO()
     pq.write_table(pa.table({"image": [data]}), file)
     return file.getvalue()
+
+
+def test_a_part_of_many_files_lists_a_few(tmp_path: Path, make_png: Png) -> None:
+    for part, files in (("train", 8), ("test", 5)):
+        for number in range(files):
+            table = pa.table({"image": [make_png(number)]})
+            pq.write_table(table, tmp_path / f"{part}-{number}.parquet")
+    source = open_source(tmp_path)
+    assert len(source.parts()["train"]) == 8
+    told = understand(source, 8, number_classes({}), None, {}).parts
+    first = [f"train-{number}.parquet" for number in range(4)]
+    assert told["train"] == [*first, "and 4 more"]
+    assert told["test"] == [f"test-{number}.parquet" for number in range(5)]

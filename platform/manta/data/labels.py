@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,20 @@ def whole_number(text: str) -> int | None:
     if not (digits.isascii() and digits.isdigit()) or (len(digits) > 1 and digits[0] == "0"):
         return None
     return None if text == "-0" else int(text)
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """Return names of which no two are the same: the second "crane" is "crane (2)"."""
+    taken, seen, told = set(names), Counter[str](), []
+    for name in names:
+        seen[name] += 1
+        other = name
+        if seen[name] > 1:
+            while (other := f"{name} ({seen[name]})") in taken:
+                seen[name] += 1
+        taken.add(other)
+        told.append(other)
+    return told
 
 
 @dataclass(frozen=True, slots=True)

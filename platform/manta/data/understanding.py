@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from manta.data.labels import Numbering, declared_classes, number_classes
+from manta.data.labels import Numbering, declared_classes, number_classes, told_apart
 from manta.data.sources import Source
 
 MOST_CLASSES = 10_000
 """Classes whose rows a manifest lists."""
 _SHOWN_CLASSES, _SHOWN_REASONS = 6, 4
+_MOST_ENTRIES = 5
+"""Names that a part lists: a manifest goes to each task, and there may be thousands of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Understanding:
         labelled_rows: those of them that have a label.
         class_count: number of classes.
         classes: rows by the name of their class, for the first `MOST_CLASSES` classes.
-        parts: names of what belongs to each part of the dataset, by part.
+        parts: names of what belongs to each part of the dataset, by part; of many, the first few.
         split: part that was read; None: all there is.
         set_aside: number of bad images by reason.
         notes: what the source and the labels gave to say.
@@ -85,14 +87,14 @@ def understand(
         names: of the classes, by number.
         bad: number of bad images by reason.
     """
-    by_name = dict(zip(names or (), labels.rows, strict=True)) if names else {}
+    by_name = dict(zip(told_apart(names), labels.rows, strict=True)) if names else {}
     notes = [*source.notes(), *([labels.note] if labels.note else [])]
     return Understanding(
         rows=rows,
         labelled_rows=sum(labels.rows),
         class_count=len(by_name),
         classes=dict(list(by_name.items())[:MOST_CLASSES]),
-        parts=source.parts(),
+        parts={part: _few(entries) for part, entries in source.parts().items()},
         split=source.chosen_part(),
         set_aside=bad,
         notes=notes,
@@ -107,6 +109,12 @@ def classes_of(source: Source, counts: Counter[str]) -> tuple[Numbering, list[st
         return numbering, numbering.values
     numbering = declared_classes(declared, counts)
     return numbering, declared if sum(numbering.rows) else None
+
+
+def _few(entries: list[str]) -> list[str]:
+    if len(entries) <= _MOST_ENTRIES:
+        return entries
+    return [*entries[: _MOST_ENTRIES - 1], f"and {len(entries) - _MOST_ENTRIES + 1:,} more"]
 
 
 def by_reason(reasons: Iterable[str]) -> Counter[str]:

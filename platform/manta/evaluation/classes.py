@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from manta.data import Manifest
+from manta.data.labels import told_apart
 from manta.errors import ConfigError
 
 Numbers = NDArray[np.int64]
@@ -48,6 +49,7 @@ def common_classes(bank: Manifest, queries: Manifest) -> CommonClasses:
         return CommonClasses(_as_numbers(own), _as_numbers(theirs), own or theirs)
     if own == theirs:
         return CommonClasses(names=own)
+    own, theirs = told_apart(own), told_apart(theirs)
     places = {name: place for place, name in enumerate(own)}
     missing = [name for name in theirs if name not in places]
     if len(missing) < len(theirs):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from manta.data.labels import told_apart
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator, LabelCounts
 from manta.files import Place
@@ -46,7 +47,7 @@ def _of_all_rows(rows: SplitRows) -> dict[int, int] | None:
     numbers = rows.class_of(torch.arange(len(names))).tolist()
     return {
         number: int(sizes[name])
-        for number, name in zip(numbers, names, strict=True)
+        for number, name in zip(numbers, told_apart(names), strict=True)
         if sizes.get(name)
     }
 

@@ -104,8 +104,9 @@ class Files(Source):
 
     def left_out(self) -> list[str]:
         """Return the names of files that are in no part, though others are."""
-        inside = [file for files in self._parts.values() for file in files]
-        return [shown(file.name) for file in self.listed if inside and file not in inside]
+        inside = {file.place.url for files in self._parts.values() for file in files}
+        outside = [file for file in self.listed if inside and file.place.url not in inside]
+        return [shown(file.name) for file in outside]
 
     def identity(self) -> list[Any]:
         return [file.place.identity() for file in self.listed]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from manta.data.labels import told_apart
 from manta.data.sources._base import Label, Sample
 from manta.data.sources._columns import Columns, NoImages, choose
 from manta.data.sources._layout import split_of
@@ -189,7 +190,11 @@ class Tables(Files):
         declared = [one.columns.names for one in self._read if one.columns]
         if not declared or any(names is None for names in declared):
             return None
-        return list(dict.fromkeys(name for names in declared for name in names or ()))
+        # The second "crane" of ImageNet is another class than the first.
+        known: dict[str, str] = {}
+        for names in declared:
+            known.update(zip(told_apart(names or []), names or (), strict=True))
+        return list(known.values())
 
     def _candidates(self) -> list[Listed]:
         """Return the files of the part to read, if names of files tell parts."""
@@ -233,9 +238,9 @@ class Tables(Files):
         if names is None or names == self._class_names:
             return None, None
         if self._class_names is None:
-            return None, names
-        order = {name: position for position, name in enumerate(self._class_names)}
-        return [order[name] for name in names], None
+            return None, told_apart(names)
+        order = {name: place for place, name in enumerate(told_apart(self._class_names))}
+        return [order[name] for name in told_apart(names)], None
 
     def _labels(self, unit: TableUnit, columns: Columns, batch: Any) -> list[Label]:
         if columns.label is None:
