@@ -107,3 +107,24 @@ def tree(folder: Path, *names: str) -> Path:
 def colour_of(number: int) -> Colour:
     """Return the colour of the image that `tree` writes at a position."""
     return (40 + 37 * number % 200, 30 + 61 * number % 200, 20 + 89 * number % 200)
+
+
+CLASSES = ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png")
+"""Paths of images in folders of two classes."""
+
+
+def images(*names: str) -> Callable[[Path], Path]:
+    """Return a maker of images at these paths."""
+    return lambda folder: tree(folder, *names)
+
+
+def with_files(*names: str, images: tuple[str, ...] = CLASSES) -> Callable[[Path], Path]:
+    """Return a maker of images and, beside or inside their folders, of other files."""
+
+    def make(folder: Path) -> Path:
+        tree(folder, *images)
+        for name in names:
+            write(folder / name, "name,label\n")
+        return folder
+
+    return make

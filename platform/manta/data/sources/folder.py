@@ -98,14 +98,18 @@ class Folder(Source):
         """Return a digest of the names, sizes and times of the first files, and of the folders.
 
         Where there are more than `_CHECKED_FILES`, a later one that is changed in place is not
-        noticed, and one that is added or removed by the time of its class folder alone. On an
-        object store only names are compared, since each file's size would be a request.
+        noticed, and one that is added or removed only by the time of its class folder. On an object
+        store the names in the folder itself are compared: more would be a request for each class.
         """
         digest = hashlib.sha256()
+        if not self.place.is_local:
+            names = sorted(name for name, _ in self.place.entries())
+            digest.update("\n".join([str(self.options), *names]).encode(errors="replace"))
+            return [self.place.url, digest.hexdigest()[:16]]
         for name, label in islice(self._files(), _CHECKED_FILES):
-            _, changed, size = (self.place / name).identity() if self.place.is_local else ("", 0, 0)
+            _, changed, size = (self.place / name).identity()
             digest.update(f"{name}\n{label}\n{changed}\n{size}\n".encode(errors="replace"))
-        for prefix, _ in self._plan.roots if self.place.is_local else ():
+        for prefix, _ in self._plan.roots:
             digest.update(str((self.place / prefix).identity()[1]).encode())
         return [self.place.url, digest.hexdigest()[:16]]
 
