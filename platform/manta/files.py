@@ -183,12 +183,12 @@ class Place:
     def identity(self) -> tuple[str, int, int]:
         """Return `(url, time of last change in ns, size)` of the place itself, which is cheap.
 
-        Numbers that the file system does not provide are zero.
+        Numbers that the file system does not provide are zero, as for a name that no file can have.
         """
         if self.is_local:
             try:
                 status = os.stat(self.url)
-            except OSError:
+            except (OSError, ValueError):
                 return self.url, 0, 0
             return self.url, status.st_mtime_ns, 0 if os.path.isdir(self.url) else status.st_size
         try:

@@ -39,10 +39,10 @@ def samples(path: Path, **options: str) -> list[Sample]:
     ("name", "key", "kind"),
     [
         ("0001.jpg", "0001", "jpg"),
-        ("./dir.v2/img.0001.JPG", "./dir.v2/img.0001", "jpg"),
+        ("./dir.v2/img.0001.JPG", "./dir.v2/img", "0001.jpg"),
         ("a/0001.left.jpg", "a/0001", "left.jpg"),
         ("0001.seg.png", "0001", "seg.png"),
-        ("img.v2.0001.cls", "img.v2.0001", "cls"),
+        ("img.v2.0001.cls", "img", "v2.0001.cls"),
         ("readme", "readme", ""),
         ("a.b/c", "a.b/c", ""),
     ],
@@ -62,6 +62,8 @@ def test_keys_and_kinds(name: str, key: str, kind: str) -> None:
         (["left.jpg", "right.jpg"], ".RIGHT.jpg", [1]),
         (["jpg", "png"], "png", [1]),
         (["jpg"], "png", []),
+        (["seg2.png", "jpg"], None, [1]),
+        (["01.jpg", "01.png", "02.jpg"], "jpg", [0, 2]),
     ],
 )
 def test_which_images_of_a_key_are_samples(
@@ -149,3 +151,30 @@ def test_parts_within_archives_are_not_mixed(tmp_path: Path, make_png: Png) -> N
     assert [s.path for s in samples(path)] == ["x.tgz/d/train/a.1.png", "x.tgz/c.png"]
     assert [s.path for s in samples(path, split="val")] == ["x.tgz/d/val/b.png"]
     assert len(samples(path, split="all")) == 3
+
+
+def test_late_members_of_another_part_are_left_out(tmp_path: Path, make_png: Png) -> None:
+    image = make_png(0)
+    files = [(f"images/{n:03d}.png", image) for n in range(510)]
+    path = tar(tmp_path / "x.tar", [*files, ("test/0.png", image), ("train/1.png", image)])
+    assert [sample.path for sample in samples(path)[510:]] == ["x.tar/train/1.png"]
+    assert len(samples(path, split="all")) == 512
+    assert [sample.path for sample in samples(path, split="test")] == ["x.tar/test/0.png"]
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
+@pytest.mark.parametrize("count", [10, 40])
+def test_many_images_of_one_key_keep_their_labels(
+    tmp_path: Path, make_png: Png, count: int, is_apart: bool
+) -> None:
+    images = [(f"img.{n:04d}.png", make_png(n % 5)) for n in range(count)]
+    labels = [(f"img.{n:04d}.cls", str(n).encode()) for n in range(count)]
+    pairs = [member for pair in zip(images, labels, strict=True) for member in pair]
+    found = samples(tar(tmp_path / "x.tar", [*images, *labels] if is_apart else pairs))
+    assert [sample.label for sample in found] == list(range(count))
+
+
+def test_many_masks_are_no_rows(tmp_path: Path, make_png: Png) -> None:
+    masks = [(f"1.mask{n}.png", make_png(1)) for n in range(100)]
+    found = samples(tar(tmp_path / "x.tar", [("1.jpg", make_png(0)), *masks, ("1.cls", b"4")]))
+    assert [(sample.path, sample.label) for sample in found] == [("x.tar/1.jpg", 4)]

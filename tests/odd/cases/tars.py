@@ -81,6 +81,26 @@ NAMES = [
         notes=("left out: mask.png",),
     ),
     case(
+        "numbered_mask_beside_image",
+        [("1.jpg", A), ("1.seg2.png", B), ("1.cls", b"3"), ("2.512px.jpg", C), ("2.cls", b"5")],
+        rows=2,
+        labels=[0, 1],
+        classes=["3", "5"],
+        pixels={0: COLOURS[0], 1: COLOURS[2]},
+    ),
+    case(
+        "numbered_images_share_a_label",
+        [("1.0.jpg", A), ("1.1.jpg", B), ("1.cls", b"b"), ("2.0.jpg", C), ("2.cls", b"a")],
+        rows=3,
+        labels=[1, 1, 0],
+    ),
+    case(
+        "numbered_label_without_image",
+        [("1.0.jpg", A), ("1.0.cls", b"b"), ("1.1.cls", b"a")],
+        rows=1,
+        quarantined={"x.tar/1.1": "no image beside its label"},
+    ),
+    case(
         "same_key_in_a_row",
         [("0.png", A), ("0.cls", b"1"), ("0.png", B), ("0.cls", b"2")],
         rows=2,

@@ -37,8 +37,8 @@ class Member:
     """File of an archive.
 
     Attributes:
-        key: what it shares with the other members of its sample: the name up to the first dot of
-            the last part, or up to the last dot if what is between them is a number.
+        key: what it shares with the other members of its sample, as in WebDataset: the name up to
+            the first dot of the last part.
         kind: the rest of the name without its leading dot, in small letters, such as `left.jpg`.
         link: the member that it is a link to, if it is one.
     """
@@ -53,6 +53,10 @@ class Member:
     @property
     def is_image(self) -> bool:
         return is_image_name(f"x.{self.kind}")
+
+    @property
+    def own_key(self) -> str:
+        return own_key(self.key, self.kind.rpartition(".")[0])
 
     @property
     def size(self) -> int:
@@ -110,10 +114,17 @@ def split_name(name: str) -> tuple[str, str]:
     """Return the key and the kind of a member's name."""
     folder, base = os.path.split(name)
     stem, _, kind = base.partition(".")
-    middle, dot, last = kind.rpartition(".")
-    if dot and any(letter.isdigit() for letter in middle):
-        stem, kind = f"{stem}.{middle}", last
     return os.path.join(folder, stem), kind.lower()
+
+
+def own_key(key: str, prefix: str) -> str:
+    """Return what tells a member from others of its key: `img.0001` for `img.0001.png`.
+
+    Args:
+        prefix: what stands before the last dot of its kind. Only one with a digit tells images
+            apart: `left` does not.
+    """
+    return f"{key}.{prefix}" if any(letter.isdigit() for letter in prefix) else key
 
 
 def is_seekable(place: Place) -> bool:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from manta.data.sources._archive import BROKEN, Member, members
+from manta.data.sources._archive import BROKEN, Member, members, own_key
 from manta.data.sources._base import Label, Sample, SourceOptions
 from manta.data.sources._names import shown
+from manta.data.sources._table import and_more
 from manta.data.sources._values import label_of, word_label
 from manta.data.sources._words import FOLDERS, LABELS, NO_LABELS, usual
 from manta.errors import DataError
@@ -26,15 +28,60 @@ class Group:
     """Members in a row that share a key.
 
     Attributes:
+        last: own key of the member that was added last.
+        continues: whether it goes on after a group of the same key that had no bare image.
         images: `(kind, sample without label)` of each image.
         labels: by what stands before the last dot of their kind: `left` for `left.cls`.
     """
 
     key: str
+    last: str = ""
+    continues: bool = False
     names: set[str] = field(default_factory=set)
     images: list[tuple[str, Sample]] = field(default_factory=list)
     labels: dict[str, Label] = field(default_factory=dict)
     weak_labels: dict[str, Label] = field(default_factory=dict)
+
+    def follows(self, member: Member) -> Group | None:
+        """Return the group that a member begins; None if it belongs to this one.
+
+        Where thousands of images share a key (`img.0001.png`, `img.0002.png`, ...) a group ends
+        between two of them.
+        """
+        if member.key != self.key or member.name in self.names:
+            return Group(member.key)
+        images = len(self.images)
+        is_full = images >= _MOST_IMAGES and member.own_key != self.last
+        if is_full or images >= 4 * _MOST_IMAGES:
+            ours = {"": self.labels[""]} if "" in self.labels else {}
+            weak = {"": self.weak_labels[""]} if "" in self.weak_labels else {}
+            return Group(member.key, continues=True, labels=ours, weak_labels=weak)
+        return None
+
+    @property
+    def kinds(self) -> list[str]:
+        return [kind for kind, _ in self.images]
+
+    @property
+    def own_keys(self) -> list[str]:
+        return [own_key(self.key, kind.rpartition(".")[0]) for kind in self.kinds]
+
+    @property
+    def has_image(self) -> bool:
+        """Return whether the image that stands for the whole key has been found."""
+        return not self.continues and any("." not in kind for kind in self.kinds)
+
+    def lonely(self, apart: dict[str, Label]) -> list[str]:
+        """Return the keys of labels that no image has."""
+        prefixes = {kind.rpartition(".")[0] for kind in self.kinds}
+        found = {own_key(self.key, prefix): prefix for prefix in self.labels}
+        return [
+            own
+            for own, prefix in found.items()
+            if own not in apart
+            and not {"", prefix} & prefixes
+            and not (own == self.key and (prefixes or self.continues))
+        ]
 
 
 def groups(place: Place, name: str, options: SourceOptions, part: str | None) -> Iterator[Group]:
@@ -47,35 +94,38 @@ def groups(place: Place, name: str, options: SourceOptions, part: str | None) ->
     Raises:
         see `members`; the groups until then have been yielded.
     """
-    group: Group | None = None
+    group = Group("")
     try:
         for member in members(place):
             if part is not None and (member.part or "train") != part:
                 continue
-            is_full = group is not None and len(group.images) >= _MOST_IMAGES
-            if group is None or member.key != group.key or member.name in group.names or is_full:
-                if group is not None:
-                    yield group
-                group = Group(member.key)
-            group.names.add(member.name)
+            following = group.follows(member)
+            if following is not None:
+                yield group
+                group = following
             _add(group, member, name, options)
     except BROKEN:
-        if group is not None:
-            yield group
-        raise
-    if group is not None:
         yield group
+        raise
+    yield group
 
 
-def _add(group: Group, member: Member, archive: str, options: SourceOptions) -> None:
+def _add(
+    group: Group, member: Member, archive: str, options: SourceOptions, *, with_data: bool = True
+) -> None:
     prefix, _, last = member.kind.rpartition(".")
+    group.names.add(member.name)
+    group.last = member.own_key
     path = f"{archive}/{member.name}"
     if member.is_image:
+        if "." in member.kind and group.has_image and options.column is None:
+            return  # a mask, say, of which there may be many
         if member.link is not None:
             reason = f"a link within the archive: to {shown(member.link)}; not followed"
             group.images.append((member.kind, Sample(path, None, reason=reason)))
         else:
-            group.images.append((member.kind, Sample(path, member.read())))
+            data = member.read() if with_data else None
+            group.images.append((member.kind, Sample(path, data)))
     elif member.link is None and member.size <= _MOST_LABEL_BYTES:
         asked = None if options.labels in (NO_LABELS, FOLDERS) else options.labels
         if options.labels not in (NO_LABELS, FOLDERS) and last == (asked or _CLASS):
@@ -108,12 +158,15 @@ def samples(group: Group, options: SourceOptions, apart: dict[str, Label]) -> It
     """Yield the samples of a group.
 
     `0001.jpg` is the image even if `0001.mask.png` lies beside it. Where there are only `left.jpg`
-    and `right.jpg`, each of them is a sample. `data.column` chooses another kind.
+    and `right.jpg`, each of them is a sample, with the label `left.cls` if there is one, else
+    that of the key. `data.column` chooses another kind.
 
     Args:
         apart: labels that lie elsewhere in the archive, by key.
     """
-    chosen = chosen_kinds([kind for kind, _ in group.images], options.column)
+    chosen = chosen_kinds(group.kinds, options.column)
+    if group.continues and options.column is None:
+        chosen = list(range(len(group.images)))
     if group.images and not chosen:
         path = group.images[0][1].path
         yield Sample(path, None, None, f"no .{options.column} beside it")
@@ -125,6 +178,7 @@ def samples(group: Group, options: SourceOptions, apart: dict[str, Label]) -> It
             group.labels.get(""),
             group.weak_labels.get(prefix),
             group.weak_labels.get(""),
+            apart.get(own_key(group.key, prefix)),
             apart.get(group.key),
         )
         if options.labels == FOLDERS:
@@ -138,7 +192,8 @@ def chosen_kinds(kinds: list[str], asked: str | None) -> list[int]:
     if asked is not None:
         wanted = asked.lower().lstrip(".")
         fitting = [n for n, kind in enumerate(kinds) if wanted in (kind, kind.rpartition(".")[0])]
-        return fitting[:1]
+        endings = [n for n, kind in enumerate(kinds) if kind.rpartition(".")[2] == wanted]
+        return fitting[:1] or endings
     bare = [position for position, kind in enumerate(kinds) if "." not in kind]
     return bare[:1] or list(range(len(kinds)))
 
@@ -148,28 +203,33 @@ def _first(*labels: Label) -> Label:
 
 
 def labels_apart(place: Place, options: SourceOptions) -> dict[str, Label]:
-    """Return the labels of an archive whose members are not sorted by key, by key.
+    """Return the labels of an archive whose members are not sorted by key, by own key of members.
 
-    Empty as soon as an image and its label lie side by side.
+    Empty where images and their labels lie side by side.
     """
     apart: dict[str, Label] = {}
+    images: set[str] = set()
     group = Group("")
-    try:
+    with suppress(*BROKEN):
         for member in members(place, quickly=True):
-            if member.key != group.key:
-                group = Group(member.key)
-            if not member.is_image:
-                _add(group, member, "", options)
-            else:
-                group.names.add(member.name)
-            label = _first(*group.labels.values(), *group.weak_labels.values())
-            if label is not None and group.names:
-                return {}
-            if label is not None:
-                apart[member.key] = label
-    except BROKEN:
-        return apart
-    return apart
+            group = group.follows(member) or group
+            _add(group, member, "", options, with_data=False)
+            prefix = member.kind.rpartition(".")[0]
+            near = {prefix, ""} if member.is_image else {prefix}
+            if member.is_image:
+                images |= {member.key, member.own_key}
+            for one in near:
+                label = _first(group.labels.get(one), group.weak_labels.get(one))
+                own = own_key(member.key, one)
+                if label is None:
+                    continue
+                if own not in (group.key, *group.own_keys) or not group.images:
+                    apart[own] = label
+                    continue
+                apart.pop(own, None)
+                if not any(key in images for key in apart):
+                    return {}
+    return {key: label for key, label in apart.items() if key in images}
 
 
 def refuse_unknown_kind(kinds: set[str], asked: str | None, where: str) -> None:
@@ -180,6 +240,6 @@ def refuse_unknown_kind(kinds: set[str], asked: str | None, where: str) -> None:
     """
     if asked is not None and kinds and not chosen_kinds(sorted(kinds), asked):
         raise DataError(
-            f"{where} has no images .{asked.lower()}; choose one of {', '.join(sorted(kinds))} by "
-            "data.column"
+            f"{where} has no images .{asked.lower()}; choose one of "
+            f"{and_more(sorted(kinds), most=8)} by data.column"
         )
