@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from manta.data.sources._base import SourceOptions
+from manta.data.sources._row_parts import FLAGS
 from manta.data.sources._words import (
     FOLDERS,
     IMAGES,
@@ -25,6 +26,7 @@ from manta.errors import DataError, did_you_mean
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 _DEPTH = 3
+_SURE = SPLITS[:3]
 
 
 class NoImages(DataError):
@@ -41,6 +43,8 @@ class Columns:
         names: names of the classes that the table declares; a label is then a position in them.
         other_images, other_labels: further columns that might have been chosen.
         unused: what might be labels and cannot be used, with its type.
+        unclear: a column that might tell the part of each row, in a way that is not known.
+        is_numbered: whether the labels are whole numbers.
     """
 
     image: str
@@ -51,6 +55,8 @@ class Columns:
     other_images: tuple[str, ...] = ()
     other_labels: tuple[str, ...] = ()
     unused: str | None = None
+    unclear: str | None = None
+    is_numbered: bool = False
 
     @property
     def read(self) -> list[str]:
@@ -75,16 +81,18 @@ def choose(schema: Any, options: SourceOptions, where: str) -> Columns:
     image, other_images = _image(leaves, features, options.column, where)
     rest = {path: kind for path, kind in leaves.items() if path != image}
     label, other_labels, unused = _label(rest, features, options.labels, where)
-    split = next((path for path in usual(rest, SPLITS) if is_text(rest[path])), None)
+    split, unclear = _split({path: kind for path, kind in rest.items() if path != label})
     return Columns(
         image=image,
         is_path=is_text(leaves[image]),
         label=label,
-        split=None if split == label else split,
+        split=split,
         names=_class_names(features, label) if label else None,
         other_images=other_images,
         other_labels=other_labels,
         unused=unused,
+        unclear=unclear,
+        is_numbered=label is not None and bool(pa.types.is_integer(plain(rest[label]))),
     )
 
 
@@ -239,6 +247,17 @@ def _label(
     if fitting:
         return fitting[0], tuple(fitting[1:]), None
     return None, (), f"{named[0]} ({leaves[named[0]]})" if named else None
+
+
+def _split(leaves: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return the column that tells the part of each row, and one that might."""
+    named, flags = usual(leaves, SPLITS), usual(leaves, FLAGS)
+    texts = [path for path in named if is_text(leaves[path])]
+    sure = [path for path in flags if pa.types.is_boolean(plain(leaves[path]))]
+    if texts or (len(flags) == 1 and sure):
+        return (texts or sure)[0], None
+    numbered = [p for p in named if pa.types.is_integer(plain(leaves[p])) and normal(p) in _SURE]
+    return None, next(iter([*flags, *numbered]), None)
 
 
 def _features(schema: Any) -> Any:

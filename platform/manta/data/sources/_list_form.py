@@ -13,6 +13,7 @@ from manta.data.sources._base import Label, SourceOptions
 from manta.data.sources._layout import is_image_name
 from manta.data.sources._lists import in_words
 from manta.data.sources._names import shown
+from manta.data.sources._row_parts import FLAGS, column_of_parts
 from manta.data.sources._values import label_of, word_label
 from manta.data.sources._words import (
     FOLDERS,
@@ -20,7 +21,6 @@ from manta.data.sources._words import (
     LABELS,
     NO_LABELS,
     PATHS,
-    SPLITS,
     normal,
     usual,
 )
@@ -182,7 +182,9 @@ def _delimited_form(place: Place, separator: str, options: SourceOptions) -> For
     names = [*header, *map(str, range(len(header) + 1, width + 1))]
     _refuse_pixels(place, names, body)
     path = _path_column(place, names, images, options, has_header=bool(header))
-    label, split, notes = _other_columns(place, names, path, images, options, bool(header))
+    label, split, notes = _other_columns(
+        place, names, path, images, options, body if header else None
+    )
     return Form(names, path, label, split, 1 if header else 0, separator, None, notes)
 
 
@@ -259,14 +261,19 @@ def _other_columns(
     path: int,
     images: list[int],
     options: SourceOptions,
-    has_header: bool,
+    body: list[list[str]] | None,
 ) -> tuple[int | None, int | None, tuple[str, ...]]:
-    """Return the columns of the labels and of the splits, and notes on the choice."""
+    """Return the columns of the labels and of the splits, and notes on the choice.
+
+    Args:
+        body: rows of a list that has a header.
+    """
     rest = [c for c in range(len(names)) if c != path and c not in images]
     by_name = {names[column]: column for column in rest}
-    splits = usual(by_name, SPLITS) if has_header else []
-    split = by_name[splits[0]] if splits else None
-    notes = []
+    values = {name: [_cell(row, column) for row in body or ()] for name, column in by_name.items()}
+    told, unclear = column_of_parts({} if body is None else values)
+    split = None if told is None else by_name[told]
+    notes = [*unclear]
     others = [names[column] for column in images if column != path]
     if others:
         notes.append(f"images: {names[path]} (also: {', '.join(others)}; data.column chooses)")
@@ -274,13 +281,13 @@ def _other_columns(
         return None, split, tuple(notes)
     if options.labels is not None:
         return _position(place, names, options.labels), split, tuple(notes)
-    words = [column for column in rest if column != split]
-    named = usual((names[column] for column in words), LABELS) if has_header else []
+    words = [c for c in rest if c != split and normal(names[c]) not in FLAGS]
+    named = [] if body is None else usual((names[column] for column in words), LABELS)
     if named:
         label: int | None = by_name[named[0]]
     elif len(words) == 1:
         label = words[0]
-    elif words and not has_header:
+    elif words and body is None:
         label = min(words, key=lambda column: (abs(column - path), column < path))
         notes.append(f"labels: column {label + 1} of {len(names)} (data.labels chooses)")
     else:
@@ -317,13 +324,9 @@ def _json_form(place: Place, options: SourceOptions) -> Form:
     if wanted not in (None, NO_LABELS, FOLDERS) and wanted not in keys:
         raise DataError(f"{place.url} has no key {wanted!r}{did_you_mean(wanted, keys)}")
     label = (labels[0] if labels else None) if wanted is None else wanted
-    splits = usual(rest, SPLITS)
-    return Form(
-        list(keys),
-        path,
-        None if label in (NO_LABELS, FOLDERS) else label,
-        splits[0] if splits else None,
-    )
+    split, unclear = column_of_parts({key: keys[key] for key in rest})
+    wanted = None if label in (NO_LABELS, FOLDERS) else label
+    return Form(list(keys), path, wanted, split, notes=unclear)
 
 
 def _flat(record: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

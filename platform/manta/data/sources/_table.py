@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
 
+from manta.data.sources._base import Label
 from manta.data.sources._columns import Columns, plain
-from manta.data.sources._layout import TRAIN, split_of
 from manta.data.sources._listing import Listed
+from manta.data.sources._row_parts import not_understood
 from manta.data.sources._values import labels
 from manta.errors import DataError
+
+DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)
+"""Errors of reading a table that is damaged."""
+_ROWS_OF_ONE_COLUMN = 65_536
 
 
 class BrokenTable(DataError):
@@ -61,8 +67,9 @@ class TableUnit:
         columns: None: the file cannot be read.
         group, count: the first group, and how many.
         row: first row within the file.
-        part: part whose rows are read; None: all rows.
+        values: those of the column of splits whose rows are read; None: all rows are.
         numbers: labels by the positions that the file itself has; None: they are the same.
+        names: of the classes, in a file whose labels are plain numbers beside others with names.
         reason: why the file cannot be read.
     """
 
@@ -71,14 +78,10 @@ class TableUnit:
     group: int = 0
     count: int = 0
     row: int = 0
-    part: str | None = None
+    values: frozenset[str] | None = None
     numbers: list[int] | None = None
+    names: list[str] | None = None
     reason: str | None = None
-
-
-def part_of_row(value: str | None) -> str:
-    """Return the part that a value of a column such as `split` tells; "train" if it tells none."""
-    return split_of(value or "") or TRAIN
 
 
 def column_of(batch: Any, path: str) -> Any:
@@ -102,11 +105,34 @@ def texts_of(batch: Any, path: str | None) -> list[str | None]:
     return [None if value is None else str(value) for value in labels(column_of(batch, path))]
 
 
+def distinct(table: Table, path: str, groups: int) -> set[Label]:
+    """Return the different values of a column, without those of groups that are damaged."""
+    found: set[Label] = set()
+    try:
+        for batch in table.batches(0, groups, [path], _ROWS_OF_ONE_COLUMN):
+            found.update(labels(_unique(column_of(batch, path))))
+        return found
+    except DAMAGE:
+        pass
+    for group in range(groups):
+        with suppress(*DAMAGE):
+            for batch in table.batches(group, 1, [path], _ROWS_OF_ONE_COLUMN):
+                found.update(labels(_unique(column_of(batch, path))))
+    return found
+
+
+def _unique(column: Any) -> Any:
+    try:
+        return pa.compute.unique(column)
+    except pa.ArrowNotImplementedError:  # for this type
+        return column
+
+
 def whole(batches: Iterator[Any]) -> Iterator[Any]:
     """Yield the batches; if a page is broken, the last item is the reason, as text."""
     try:
         yield from batches
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except DAMAGE as error:
         yield f"the table is broken from here: {str(error).splitlines()[0]}"
 
 
@@ -124,6 +150,8 @@ def about_columns(columns: Columns) -> list[str]:
         notes.append(
             f"no labels: {columns.unused} does not hold one a row; data.labels chooses a column"
         )
+    if columns.unclear is not None:
+        notes.append(not_understood(columns.unclear))
     return notes
 
 

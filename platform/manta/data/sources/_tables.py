@@ -15,10 +15,11 @@ import pyarrow as pa
 from manta.data.labels import told_apart
 from manta.data.sources._base import Label, Sample
 from manta.data.sources._columns import Columns, NoImages, choose
-from manta.data.sources._layout import split_of
+from manta.data.sources._layout import TRAIN
 from manta.data.sources._listing import Files, Listed, beside_images, claimed
 from manta.data.sources._names import shown
 from manta.data.sources._resolve import read_named
+from manta.data.sources._row_parts import RowParts, Value, divide_rows
 from manta.data.sources._table import (
     BrokenTable,
     Surveyed,
@@ -27,7 +28,7 @@ from manta.data.sources._table import (
     about_columns,
     and_more,
     column_of,
-    part_of_row,
+    distinct,
     texts_of,
     whole,
 )
@@ -101,11 +102,13 @@ class Tables(Files):
             if columns is None:
                 yield TableUnit(one.file, None, reason=one.reason)
                 continue
+            values = self._values_to_read(columns)
             numbers, words = self._renaming(columns.names)
+            names = self._names_of_numbers if columns.is_numbered and not columns.names else None
             light = replace(columns, names=words)
             first = 0
             for group, count in self.spans(one.groups):
-                yield TableUnit(one.file, light, group, count, first, self._row_part, numbers)
+                yield TableUnit(one.file, light, group, count, first, values, numbers, names)
                 first += sum(one.groups[group : group + count])
 
     def spans(self, groups: list[int]) -> Iterator[tuple[int, int]]:
@@ -128,7 +131,7 @@ class Tables(Files):
                 for of_row, label, split in zip(
                     images, self._labels(unit, columns, batch), splits, strict=True
                 ):
-                    if unit.part is None or part_of_row(split) == unit.part:
+                    if unit.values is None or (split or "") in unit.values:
                         yield from self._samples(file, row, of_row, label)
                     row += 1
 
@@ -139,7 +142,7 @@ class Tables(Files):
     def parts(self) -> dict[str, list[str]]:
         """Return the parts that files tell, or a column such as `split`."""
         of_files = super().parts()
-        return of_files or self._parts_of_rows
+        return of_files or self._row_parts.parts
 
     def notes(self) -> list[str]:
         """Return what was understood of the columns, and which files were left out."""
@@ -154,6 +157,11 @@ class Tables(Files):
             f"other columns in {name}: {image}, {label}"
             for (image, label), name in list(kinds.items())[1:3]
         ]
+        numbered = [one for one in self._unnamed if one.columns and one.columns.is_numbered]
+        if numbered and self._declared:
+            name = shown(numbered[0].file.name)
+            notes.append(f"labels of {name} are numbers: read as places among the names of others")
+        notes += self._row_parts.notes if not Files.parts(self) else ()
         left_out = [shown(one.file.name) for one in self.surveyed if one.error is not None]
         left_out += self.left_out()
         return [*notes, f"left out: {and_more(left_out)}"] if left_out else notes
@@ -170,31 +178,67 @@ class Tables(Files):
         return self.chosen_part()
 
     @cached_property
-    def _parts_of_rows(self) -> dict[str, list[str]]:
-        """Return the parts that a column tells, with its values."""
-        parts: dict[str, set[str]] = {}
+    def _row_parts(self) -> RowParts:
+        """Return the parts that columns tell."""
+        values: set[Value] = set()
         for one in self._read:
-            if one.columns is None or one.columns.split is None:
-                continue
-            with self.opened(one.file.place) as table:
-                batches = table.batches(0, len(one.groups), [one.columns.split], 65_536)
-                for batch in batches:
-                    for value in set(texts_of(batch, one.columns.split)):
-                        parts.setdefault(part_of_row(value), set()).add(value or "")
-        told = any(split_of(value) for values in parts.values() for value in values)
-        several = len(parts) > 1 or self.options.split is not None
-        return {part: sorted(values) for part, values in parts.items()} if told and several else {}
+            column = one.columns.split if one.columns is not None else None
+            if column is not None:
+                found = self._distinct(one, column)
+                values.update((column, "" if value is None else str(value)) for value in found)
+        return divide_rows(values, self.options.split)
+
+    def _values_to_read(self, columns: Columns) -> frozenset[str] | None:
+        """Return the values of a file's column of splits to read; None: all rows are read.
+
+        A file without such a column holds training rows.
+        """
+        part = self._row_part
+        if part is None or (columns.split is None and part == TRAIN):
+            return None
+        return self._row_parts.values(columns.split or "", part)
+
+    def _distinct(self, one: Surveyed, column: str) -> set[Label]:
+        with self.opened(one.file.place) as table:
+            return distinct(table, column, len(one.groups))
+
+    @cached_property
+    def _declared(self) -> dict[str, str]:
+        """Return the names that tables declare, by what tells them apart.
+
+        The second "crane" of ImageNet is another class than the first.
+        """
+        known: dict[str, str] = {}
+        for one in self._read:
+            names = one.columns.names if one.columns is not None else None
+            known.update(zip(told_apart(names or []), names or (), strict=True))
+        return known
+
+    @cached_property
+    def _unnamed(self) -> list[Surveyed]:
+        """Return the files whose labels have no names."""
+        return [one for one in self._read if one.columns is not None and self._lacks_names(one)]
+
+    def _lacks_names(self, one: Surveyed) -> bool:
+        if one.columns is None or one.columns.names is not None:
+            return False
+        return one.columns.label is not None or self._folder_label(one.file) is not None
 
     @cached_property
     def _class_names(self) -> list[str] | None:
-        declared = [one.columns.names for one in self._read if one.columns]
-        if not declared or any(names is None for names in declared):
-            return None
-        # The second "crane" of ImageNet is another class than the first.
-        known: dict[str, str] = {}
-        for names in declared:
-            known.update(zip(told_apart(names or []), names or (), strict=True))
-        return list(known.values())
+        count = len(self._declared)
+        for one in self._unnamed if self._declared else ():
+            if one.columns is None or one.columns.label is None or not one.columns.is_numbered:
+                return None
+            numbers = self._distinct(one, one.columns.label)
+            if any(isinstance(number, int) and number >= count for number in numbers):
+                return None
+        return list(self._declared.values()) or None
+
+    @cached_property
+    def _names_of_numbers(self) -> list[str] | None:
+        """Return what labels that are plain numbers are called, if others are words."""
+        return list(self._declared) if self._class_names is None and self._declared else None
 
     def _candidates(self) -> list[Listed]:
         """Return the files of the part to read, if names of files tell parts."""
@@ -239,13 +283,16 @@ class Tables(Files):
             return None, None
         if self._class_names is None:
             return None, told_apart(names)
-        order = {name: place for place, name in enumerate(told_apart(self._class_names))}
+        order = {name: place for place, name in enumerate(self._declared)}
         return [order[name] for name in told_apart(names)], None
 
     def _labels(self, unit: TableUnit, columns: Columns, batch: Any) -> list[Label]:
         if columns.label is None:
             return [self._folder_label(unit.file)] * batch.num_rows
         found = labels(column_of(batch, columns.label))
+        if unit.names is not None:
+            names = dict(enumerate(unit.names))
+            return [names.get(label, label) if isinstance(label, int) else label for label in found]
         renamed: list[Any] | None = unit.numbers or columns.names
         if renamed is None:
             return found

@@ -10,11 +10,11 @@ from typing import Any
 
 from manta.data.sources import _list_form, _lists
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Label, Sample, Source, chunks
-from manta.data.sources._layout import is_image_name, split_of
+from manta.data.sources._layout import TRAIN, is_image_name, split_of
 from manta.data.sources._list_form import Entry, Form
 from manta.data.sources._names import shown
 from manta.data.sources._resolve import exists, folders_of, locate, read_named
-from manta.data.sources._table import part_of_row
+from manta.data.sources._row_parts import RowParts, Value, divide_rows, part_of_value
 from manta.data.sources._values import from_text
 from manta.data.sources._words import FOLDERS, LABELS, normal
 from manta.errors import DataError
@@ -25,6 +25,7 @@ ListUnit = tuple[Place, list[Place], list[Entry]]
 _METADATA = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
 _TABLES_AS_TEXT = (*_lists.DELIMITED, *_lists.JSON_LINES)
 _TEXTS = (*_TABLES_AS_TEXT, ".md", ".txt", ".json", "license", "readme")
+_FOLDER = "folder"
 _PROBED_FOLDERS = 32
 _LOOKED_AT = 50
 _CHECKED_FILES = 50_000
@@ -59,7 +60,7 @@ class FileList(Source):
             self._refuse_all_missing(place, folders)
             rows = self._entries(place)
             if its_part is None and part is not None:
-                rows = (row for row in rows if part_of_row(row.split) == part)
+                rows = (row for row in rows if self._part_of(place, row) == part)
             for chunk in chunks(rows, FILES_PER_UNIT):
                 empty = False
                 yield place, folders, chunk
@@ -89,7 +90,7 @@ class FileList(Source):
                 parts.setdefault(part, []).append(f"{place.parent.name}/{place.name}")
         if parts:
             return parts if len(parts) > 1 or self.options.split is not None else {}
-        return self._parts_of_rows
+        return self._row_parts.parts
 
     def notes(self) -> list[str]:
         """Return what was understood of the columns, and where the paths begin."""
@@ -102,6 +103,7 @@ class FileList(Source):
                 path = form.path if isinstance(form.path, str) else form.columns[form.path]
                 notes.append(f"columns: {path} (images), {label} (labels)")
             notes.extend(form.notes)
+            notes.extend(self._row_parts.notes)
             if folder != place.parent:
                 notes.append(f"paths begin in {folder.url}")
         return notes
@@ -127,19 +129,33 @@ class FileList(Source):
         return {place: _list_form.form_of(place, self.options) for place, _ in self._lists}
 
     @cached_property
-    def _parts_of_rows(self) -> dict[str, list[str]]:
-        values = {
-            row.split or ""
-            for place, _ in self._lists
-            if self._forms[place].split is not None
-            for row in self._entries(place)
-        }
-        if not any(split_of(value) for value in values):
-            return {}
-        parts: dict[str, list[str]] = {}
-        for value in sorted(values):
-            parts.setdefault(part_of_row(value), []).append(value)
-        return parts if len(parts) > 1 or self.options.split is not None else {}
+    def _row_parts(self) -> RowParts:
+        """Return the parts that a column tells, or the folders that the paths begin with."""
+        if any(part is not None for _, part in self._lists):
+            return RowParts()
+        rows = ((place, row) for place, _ in self._lists for row in self._entries(place))
+        values = {value for one in rows if (value := self._value(*one)) is not None}
+        is_column = any(form.split is not None for form in self._forms.values())
+        if not is_column and any(part_of_value(*value) is None for value in values):
+            return RowParts()
+        return divide_rows(values, self.options.split)
+
+    def _value(self, place: Place, row: Entry) -> Value | None:
+        """Return what tells the part of a row, or None."""
+        form = self._forms[place]
+        if row.reason is not None:
+            return None
+        if form.split is not None:
+            column = form.split if isinstance(form.split, str) else form.columns[form.split]
+            return column, row.split or ""
+        if self.place.is_glob or not self.place.is_dir():
+            return None  # the user has chosen this very list
+        folders = row.path.replace("\\", "/").removeprefix("./").split("/")[:-1]
+        return _FOLDER, folders[0] if folders else ""
+
+    def _part_of(self, place: Place, row: Entry) -> str | None:
+        value = self._value(place, row)
+        return TRAIN if value is None else self._row_parts.told.get(value)
 
     def _entries(self, place: Place) -> Iterator[Entry]:
         return _list_form.entries(place, self._forms[place], self.options)
