@@ -23,7 +23,7 @@ from manta.data.decode import verify
 from manta.data.labels import number_classes
 from manta.data.sources import SourceOptions, open_source
 from manta.data.sources._columns import NoImages, choose
-from manta.data.sources._values import cells, from_text, label_of, labels, word_label
+from manta.data.sources._values import NULL, Cell, cells, from_text, label_of, labels, word_label
 from manta.data.understanding import understand
 from manta.errors import DataError
 
@@ -258,3 +258,24 @@ def test_a_part_of_many_files_lists_a_few(tmp_path: Path, make_png: Png) -> None
     first = [f"train-{number}.parquet" for number in range(4)]
     assert told["train"] == [*first, "and 4 more"]
     assert told["test"] == [f"test-{number}.parquet" for number in range(5)]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+def test_whole_columns_are_read_as_single_values_are(kind: Any) -> None:
+    rows = [
+        {"bytes": b"a", "path": "a.png"},
+        {"bytes": b"b", "path": None},
+        {"bytes": None, "path": "c.png"},
+        {"bytes": None, "path": None},
+        None,
+        {"bytes": b"", "path": ""},
+    ]
+    fast = pa.array(rows, pa.struct([("bytes", kind), ("path", pa.string())]))
+    slow = pa.array(rows, pa.struct([("bytes", kind), ("path", pa.string()), ("more", pa.int8())]))
+    for start in (0, 2):
+        assert list(cells(fast.slice(start))) == list(cells(slow.slice(start)))
+    data = pa.array([b"a", None, b""], kind)
+    assert list(cells(data)) == [[Cell(b"a")], [Cell(reason=NULL)], [Cell(b"")]]
+    torn = pa.array([b"\xe9.png"]).view(pa.string())
+    named = pa.StructArray.from_arrays([pa.array([b"a"], kind), torn], ["bytes", "path"])
+    assert list(cells(named)) == [[Cell(b"a", "\udce9.png")]]

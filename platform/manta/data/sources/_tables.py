@@ -132,7 +132,11 @@ class Tables(Files):
                     images, self._labels(unit, columns, batch), splits, strict=True
                 ):
                     if unit.values is None or (split or "") in unit.values:
-                        yield from self._samples(file, row, of_row, label)
+                        if len(of_row) == 1 and of_row[0].data is not None:  # the usual case
+                            path = of_row[0].path or f"{file.name}#{row}"
+                            yield Sample(path, of_row[0].data, label, of_row[0].reason)
+                        else:
+                            yield from self._samples(file, row, of_row, label)
                     row += 1
 
     def classes(self) -> list[str] | None:

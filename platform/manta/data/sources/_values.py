@@ -7,11 +7,10 @@ import binascii
 import io
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -40,8 +39,7 @@ _IMAGE_STARTS: tuple[bytes, ...] = (
 _IMAGE_STARTS += (b"P5", b"P6", b"\x00\x00\x01\x00", b"\xff\x0a", b"\x00\x00\x00")
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(NamedTuple):
     """One image of a cell.
 
     Attributes:
@@ -57,8 +55,44 @@ class Cell:
 
 def cells(column: Any) -> Iterator[list[Cell]]:
     """Yield the images of each row of an Arrow array: one, or those of a list."""
-    for scalar in column:
-        yield list(_images(scalar))
+    found = _encoded(column)
+    if found is None:
+        found = (list(_images(scalar)) for scalar in column)
+    yield from found
+
+
+def _encoded(column: Any) -> Iterator[list[Cell]] | None:
+    """Return the images of bytes, or of bytes and paths, as most tables have them; None of others.
+
+    A whole column becomes Python values about ten times faster than value by value.
+    """
+    kind, paths = column.type, None
+    if pa.types.is_struct(kind):
+        types = {field.name: field.type for field in kind}
+        if len(types) != kind.num_fields or not types.keys() <= {"bytes", "path"}:
+            return None
+        if "bytes" not in types or not _is_simple(types.get("path", pa.string()), is_text):
+            return None
+        names = [field.name for field in kind]
+        fields = dict(zip(names, column.flatten(), strict=True))  # null where the struct is null
+        paths, column = fields.get("path"), fields["bytes"]
+    if not _is_simple(column.type, is_binary):
+        return None
+    try:
+        texts = [None] * len(column) if paths is None else paths.to_pylist()
+    except UnicodeDecodeError:
+        return None
+    return ([_cell(*pair)] for pair in zip(column.to_pylist(), texts, strict=True))
+
+
+def _is_simple(kind: Any, fits: Callable[[Any], bool]) -> bool:
+    return plain(kind) == kind and fits(kind)
+
+
+def _cell(data: bytes | None, path: str | None) -> Cell:
+    if data is not None:
+        return Cell(data, path)
+    return Cell(path=path) if path else Cell(path=path, reason=NULL)
 
 
 def _images(scalar: Any) -> Iterator[Cell]:
@@ -181,6 +215,8 @@ def _decoded(text: str) -> bytes | None:
 
 def labels(column: Any) -> list[Label]:
     """Return the labels of an Arrow array as they are found."""
+    if pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
+        return list(column.to_pylist())
     return [label_of(_value(scalar)) for scalar in column]
 
 
