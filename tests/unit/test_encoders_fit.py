@@ -116,6 +116,7 @@ def test_local_views_must_fit_too():
         ({"num_classes": 10}, "num_classes: an encoder has no classifier"),
         ({"global_pool": ""}, "global_pool: without pooling"),
         ({"global_pool": "sideways"}, "cannot build 'resnet18'"),
+        ({"output_stride": 3}, "it requires `assert output_stride in (8, 16, 32)`"),
         ({"drop_path_rate": 2}, "drop_path_rate: must be a number from 0 to below 1"),
         ({"drop_rate": "much"}, "drop_rate: must be a number"),
         ({"drop_path_rat": 0.1}, "no such argument; did you mean 'drop_path_rate'"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from manta.data.ingest import ingest
+from manta.data.ingest import ingest, survey
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
 from manta.errors import DataError
 from manta.files import Place
@@ -90,3 +91,19 @@ def test_a_dataset_of_an_earlier_version_is_not_said_to_have_changed(tmp_path: P
     tree(tmp_path / "photos", "c/1.png")
     with pytest.raises(DataError, match="changed since"):
         ingest(photos, tmp_path / "out", executor="local")
+
+
+def test_what_a_later_version_understood_is_left_out() -> None:
+    understood = {"rows": 3, "classes": {"a\nb": 3}, "class_count": 1, "hue": "blue"}
+    made = replace(manifest("", [[3]]), understood=understood)
+    assert made.said() == ["3 images, 1 class (a b 3), labels on 0 of them"]
+
+
+def test_a_dataset_is_surveyed_by_its_own_lines_and_not_ingested_again(tmp_path: Path) -> None:
+    understood = {"rows": 3, "class_count": 1, "classes": {"a": 3}, "labelled_rows": 3}
+    made = replace(manifest("", [[3]]), understood=understood)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "manifest.json").write_text(made.to_json())
+    assert survey(tmp_path / "d").lines() == ["3 images, 1 class (a 3)"]
+    with pytest.raises(DataError, match=r"/d is an ingested dataset already; use it as data\."):
+        ingest(tmp_path / "d", tmp_path / "out")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from manta.data.sources._names import shown
+from manta.data.names import shown
 
 
 @pytest.mark.parametrize(

@@ -86,12 +86,13 @@ def ingest(
         ResourceError: Ray cannot be joined or started.
     """
     from manta.cluster import connect
-    from manta.data import SourceOptions, check_source
+    from manta.data import SourceOptions, check_source, refuse_dataset
     from manta.data import ingest as ingest_source
 
     options = SourceOptions(split, column, labels)
     with reporting(progress) as reporter:
         word = data_word(source, reporter.notify)
+        refuse_dataset(word)
         check_source(word, options)
         connect()
         report = ingest_source(

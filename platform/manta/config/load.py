@@ -20,6 +20,8 @@ from manta.schedules import SCHEDULES
 
 MOST_ERRORS = 3
 """How many mistakes one message names."""
+_MOST_SHOWN = 200
+"""Letters of a wrong value that a message repeats."""
 
 
 def load(
@@ -127,14 +129,20 @@ def _message(item: Any, tree: Mapping[str, Any]) -> str:
             return "is required"
         case "union_tag_invalid":
             name = item["ctx"]["tag"]
-            return f"no schedule is named {name!r}{did_you_mean(name, SCHEDULES)}"
+            return f"no schedule is named {_short(name)}{did_you_mean(name, SCHEDULES)}"
         case "union_tag_not_found":
             return f"needs a number or a schedule's name; one of {', '.join(SCHEDULES)}"
         case "value_error":
             return str(item["msg"]).removeprefix("Value error, ")
     if item["loc"][:2] == ("data", "source"):
         return str(item["msg"])
-    return f"{item['msg']} (got {item['input']!r})"
+    return f"{item['msg']} (got {_short(item['input'])})"
+
+
+def _short(value: Any) -> str:
+    """Return a value as it is written in Python, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def _keys_of(location: Iterable[int | str], tree: Mapping[str, Any]) -> list[str]:

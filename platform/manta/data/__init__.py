@@ -14,7 +14,7 @@ from manta.data.cache import DecodedCache
 from manta.data.decode import BadImage, decode, optional_formats, verify
 from manta.data.holdout import Holdout, Split
 from manta.data.ingest import IngestReport, check_source, ingest, prepare, prepared, survey
-from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset
+from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset, refuse_dataset
 from manta.data.plan import Plan, Segment
 from manta.data.sources import SOURCES, Sample, Source, SourceOptions, is_builtin, open_source
 from manta.data.splits import LabelledBatch, read_split
@@ -52,6 +52,7 @@ __all__ = [
     "prepare",
     "prepared",
     "read_split",
+    "refuse_dataset",
     "stream",
     "survey",
     "verify",

@@ -25,7 +25,15 @@ import pyarrow.parquet as pq
 
 from manta.data._ingest_job import IngestJob, IngestProgress
 from manta.data._shards import Limits, Written
-from manta.data.manifest import FILE, SIZE_EDGES, Manifest, is_dataset, open_dataset
+from manta.data.manifest import (
+    FILE,
+    SIZE_EDGES,
+    Manifest,
+    is_dataset,
+    is_ingested,
+    open_dataset,
+    refuse_dataset,
+)
 from manta.data.sources import Source, SourceOptions, is_builtin, open_source
 from manta.data.stream import Executor
 from manta.data.understanding import Understanding, by_reason, classes_of, understand
@@ -76,9 +84,10 @@ def ingest(
 
     Raises:
         DataError: the source cannot be read, every image in it is bad, or `out` holds something
-            else.
+            else, or `source` is a dataset already.
     """
     began = time.monotonic()
+    refuse_dataset(source)
     place, adapter = Place.of(out), open_source(source, options)
     bounds = Limits(**(asdict(limits or Limits()) | {"max_side": max_side}))
     identity = {
@@ -114,6 +123,8 @@ def survey(
     Raises:
         DataError: as `ingest`.
     """
+    if is_ingested(source):
+        return open_dataset(source).understanding
     adapter = open_source(source, options)
     with one_line_errors(f"the survey of {adapter.place.url}"):
         counted = IngestJob(adapter, Limits(), executor, progress).survey()
@@ -162,7 +173,7 @@ def prepared(
     the options, so that a changed source is ingested again.
     """
     text = os.fspath(source)
-    if not is_builtin(text) and is_dataset(text):
+    if is_ingested(text):
         return Place.of(text).url
     adapter = open_source(text, options)
     told = "" if adapter.options == SourceOptions() else f"\n{asdict(adapter.options)}"
@@ -334,5 +345,5 @@ def _report(manifest: Manifest, began: float, resumed: int) -> IngestReport:
         digest=manifest.digest,
         seconds=time.monotonic() - began,
         resumed_rows=resumed,
-        understood=Understanding(**manifest.understood) if manifest.understood else None,
+        understood=manifest.understanding if manifest.understood else None,
     )

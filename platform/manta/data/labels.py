@@ -10,20 +10,24 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from manta.data.names import shown
 
 MOST_CLASSES = 1_000_000
 """Distinct labels from which on they tell rows apart, not classes."""
-_NONE = frozenset(("", "nan", "<na>", "null", "none"))
+_WORDS_FOR_NONE = frozenset(("nan", "<na>", "null", "none"))
+_MOST_DIGITS = 400
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.0+")
 _BINARY = {"-1", "1"}
 
 
 def as_text(label: Any) -> str | None:
-    """Return a label as the text by which it is compared, or None if it stands for no label.
+    """Return a label as the text by which it is compared, or None if there is none.
 
-    A float that is a whole number is its integer, so that `3`, `3.0` and "3" are one class.
+    A float that is a whole number is its integer, so that `3`, `3.0` and "3" are one class. Bytes
+    that are not UTF-8 are shown. Words such as "None" stay: `number_classes` counts them.
     """
     if label is None:
         return None
@@ -33,10 +37,10 @@ def as_text(label: Any) -> str | None:
         if math.isnan(label):
             return None
         label = int(label) if label.is_integer() else label
-    text = str(label).strip()
+    text = shown(str(label).strip())
     if _WHOLE_FLOAT.fullmatch(text):
         text = text.partition(".")[0]
-    return None if text.lower() in _NONE else text
+    return text or None
 
 
 def within(label: Any, classes: int) -> str | None:
@@ -47,8 +51,13 @@ def within(label: Any, classes: int) -> str | None:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the integer that a text is the usual form of: "7", not "07" or "7.0"."""
+    """Return the integer that a text is the usual form of: "7", not "07" or "7.0".
+
+    More digits than any id has are text.
+    """
     digits = text.removeprefix("-")
+    if len(digits) > _MOST_DIGITS:
+        return None
     if not (digits.isascii() and digits.isdigit()) or (len(digits) > 1 and digits[0] == "0"):
         return None
     return None if text == "-0" else int(text)
@@ -86,12 +95,29 @@ class Numbering:
 def number_classes(counts: Mapping[str, int]) -> Numbering:
     """Return the classes for labels of which `counts` says how many rows have each.
 
-    Negative integers are none, as in many tables, unless -1 and 1 are the only labels. Values are
-    ordered as numbers if all are whole numbers, else as text. Fractions are measurements and no
-    classes.
+    Negative integers are none, as in many tables, unless -1 and 1 are the only labels. So are
+    "None", "NaN" and "null", as programs write what is missing, which a note says; "none" in small
+    letters is a class where others are words too. Values are ordered as numbers if all are whole
+    numbers, else as text. Fractions are measurements and no classes.
     """
+    missing = _missing(counts)
+    numbering = _numbered({text: rows for text, rows in counts.items() if text not in missing})
+    said = [f"{text!r} on {rows:,} rows means no label" for text, rows in missing.items()]
+    return replace(numbering, note="; ".join([*said, *filter(None, [numbering.note])]) or None)
+
+
+def _missing(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the words that mean that there is no label, with the rows of each."""
+    found = {text: rows for text, rows in counts.items() if text.lower() in _WORDS_FOR_NONE}
+    words = [text for text in counts if text not in found and whole_number(text) is None]
+    if not all(map(_is_measurement, words)):
+        found.pop("none", None)
+    return found
+
+
+def _numbered(counts: Mapping[str, int]) -> Numbering:
     numbers = {text: whole_number(text) for text in counts}
-    if set(counts) != _BINARY:
+    if counts.keys() != _BINARY:
         numbers = {text: n for text, n in numbers.items() if n is None or n >= 0}
     if not numbers:
         return Numbering(None, [])

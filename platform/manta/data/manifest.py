@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from manta.data.sources import is_builtin
 from manta.data.understanding import Understanding
 from manta.errors import DataError
 from manta.files import Place
@@ -90,7 +91,16 @@ class Manifest:
 
     def said(self) -> list[str]:
         """Return lines on what the ingest understood; none for a dataset of an earlier version."""
-        return Understanding(**self.understood).lines() if self.understood else []
+        return self.understanding.lines() if self.understood else []
+
+    @property
+    def understanding(self) -> Understanding:
+        """Return what the ingest understood; of an earlier version's, what can still be told."""
+        if self.understood:
+            return Understanding.from_json(self.understood)
+        classes = self.classes if self.labelled and self.classes else []
+        notes = [f"classes: {', '.join(classes[:6])}{', ...' * (len(classes) > 6)}"]
+        return Understanding(self.rows, notes=notes if classes else [])
 
     @cached_property
     def group_starts(self) -> npt.NDArray[np.int64]:
@@ -152,3 +162,18 @@ def is_dataset(location: str | os.PathLike[str]) -> bool:
     """Return whether `location` holds a completely ingested dataset."""
     place = Place.of(location)
     return not place.is_glob and (place / FILE).exists()
+
+
+def is_ingested(source: str | os.PathLike[str]) -> bool:
+    """Return whether a source is a dataset, and not the name of data that an adapter brings."""
+    return not is_builtin(os.fspath(source)) and is_dataset(source)
+
+
+def refuse_dataset(source: str | os.PathLike[str]) -> None:
+    """Refuse to ingest what has been ingested, before anything is started for it.
+
+    Raises:
+        DataError: the source is a dataset.
+    """
+    if is_ingested(source):
+        raise DataError(f"{source} is an ingested dataset already; use it as data.source={source}")

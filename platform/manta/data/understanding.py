@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from manta.data.labels import Numbering, declared_classes, number_classes, told_apart
@@ -45,6 +45,12 @@ class Understanding:
         """Return plain data for a manifest."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Understanding:
+        """Return what a manifest holds; what a later version has added to it is left out."""
+        names = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in content.items() if name in names})
+
     def lines(self) -> list[str]:
         """Return a few lines for people."""
         lines = [f"{self.rows:,} images, {self._labels()}"]
@@ -63,7 +69,7 @@ class Understanding:
         if not self.class_count:
             return "no labels"
         shown = list(self.classes.items())[:_SHOWN_CLASSES]
-        names = ", ".join(f"{name} {rows:,}" for name, rows in shown)
+        names = ", ".join(f"{' '.join(name.split())} {rows:,}" for name, rows in shown)
         more = ", ..." if self.class_count > len(shown) else ""
         plural = "class" if self.class_count == 1 else "classes"
         text = f"{self.class_count:,} {plural} ({names}{more})"

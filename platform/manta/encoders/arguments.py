@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -65,7 +66,7 @@ def refused(
     Args:
         weights: where weights were to be loaded from.
     """
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error).split()) or _where(error)
     if isinstance(error, KeyError):
         said = f"nothing is named {said}"
     if (unexpected := _UNEXPECTED.search(said)) is not None:
@@ -90,6 +91,16 @@ def refused(
         )
     with_args = f" with {dict(args)}" if args else ""
     return ConfigError(f"encoder: timm cannot build {name!r}{with_args}: {said[:200]}")
+
+
+def _where(error: Exception) -> str:
+    """Return the kind of an error without words, and the line of timm that was not satisfied."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return type(error).__name__
+    last = frames[-1]
+    file = "/".join(last.filename.split("/")[-3:])
+    return f"it requires `{last.line}` ({type(error).__name__} in {file}, line {last.lineno})"
 
 
 def _parameters(kind: str) -> list[str]:

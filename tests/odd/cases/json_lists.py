@@ -73,6 +73,19 @@ IN_JSON = [
         json.dumps({f"images/{n}.png": word for n, word in enumerate(["b", "a", "b"])}),
     ),
     case("json_coco", "x.json", json.dumps({"images": [], "annotations": []}), error="(COCO)"),
+    case(
+        "jsonl_nested_beyond_reading",
+        "x.jsonl",
+        records(*each("image", "label")) + "[" * 100_000 + "\n",
+        quarantined={"x.jsonl": "not a JSON object: line 4"},
+    ),
+    case("json_nested_beyond_reading", "x.json", "[" * 100_000, error="is not JSON"),
+    case(
+        "jsonl_name_that_no_file_can_have",
+        "x.jsonl",
+        records(*each("image", "label")) + '{"image": "\\ud800.png"}\n{"image": "a\\u0000.png"}\n',
+        quarantined={r"\ud800.png": "cannot be read", "a\0.png": "embedded null byte"},
+    ),
     case("json_broken", "x.json", "[{", error="is not JSON"),
     case("jsonl_without_paths", "x.jsonl", '{"a": 1}\n', error="no key with the path of an image"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,20 @@ def rows(line: str, header: str = "", labels: str = "dog cat dog") -> str:
 
 
 PLAIN = rows("{p},{l}", "path,label")
+NO_TEXT = [
+    case(f"no_text/{number}{suffix}", f"x{suffix}", content, error="is not a text file")
+    for suffix in (".csv", ".txt", ".jsonl", ".json")
+    for number, content in enumerate(
+        (encoded(), b"\x89PNG\0\0", gzip.compress(PLAIN.encode()), bytes(range(256)) * 9)
+    )
+]
 HEADERS = [
+    case(
+        "a_zero_byte",
+        "x.csv",
+        f"{PLAIN}a\0.png,dog\n",
+        quarantined={"a\0.png": "embedded null byte"},
+    ),
     case("usual", "x.csv", PLAIN, classes=["cat", "dog"]),
     case("no_header", "x.csv", rows("{p},{l}")),
     case("image_path_and_class", "x.csv", rows("{p},{l}", "image_path,class")),
@@ -257,4 +271,4 @@ SPACED = [
 ]
 
 
-CASES: list[Case] = [*HEADERS, *TEXTS, *PATHS, *SPACED]
+CASES: list[Case] = [*NO_TEXT, *HEADERS, *TEXTS, *PATHS, *SPACED]

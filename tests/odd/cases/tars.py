@@ -173,6 +173,8 @@ LABELS = [
     labelled("json_member", "json", b'{"width": 3, "label": "x"}', [1, 0], classes=["0", "x"]),
     labelled("captions_are_none", "txt", b"a cat on a mat", None),
     labelled("named_member", "breed", b"pug", [1, 0], options={"labels": "breed"}),
+    labelled("nested", "json", b"[" * 100_000, [None, 0]),
+    labelled("not_utf8", "json", b'{"label": "\\ud800x"}', [1, 0], classes=["0", r"\ud800x"]),
     labelled("not_wanted", "cls", b"3", None, options={"labels": "none"}),
     labelled("not_text", "cls", b"\xff\xfe\x00", [1, 0]),
     case(

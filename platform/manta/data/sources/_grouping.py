@@ -8,9 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from manta.data.names import shown
 from manta.data.sources._archive import BROKEN, Member, members, own_key
 from manta.data.sources._base import Label, Sample, SourceOptions
-from manta.data.sources._names import shown
 from manta.data.sources._table import and_more
 from manta.data.sources._values import label_of, word_label
 from manta.data.sources._words import FOLDERS, LABELS, NO_LABELS, usual
@@ -143,7 +143,7 @@ def _from_text(data: bytes, names: tuple[str, ...]) -> Label:
 def _from_json(data: bytes, names: tuple[str, ...]) -> Label:
     try:
         content: Any = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if isinstance(content, dict):
         keys = [name for name in names if name in content] if len(names) == 1 else []

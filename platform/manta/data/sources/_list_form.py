@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from manta.data.names import shown
 from manta.data.sources import _lists
 from manta.data.sources._base import Label, SourceOptions
 from manta.data.sources._layout import is_image_name
 from manta.data.sources._lists import in_words
-from manta.data.sources._names import shown
 from manta.data.sources._row_parts import FLAGS, column_of_parts
 from manta.data.sources._values import label_of, word_label
 from manta.data.sources._words import (

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
+from manta.data.names import shown
 from manta.data.sources._base import Source
 from manta.data.sources._layout import TRAIN, is_image_name, is_litter, is_own, split_of
-from manta.data.sources._names import shown
 from manta.errors import DataError
 from manta.files import Place
 

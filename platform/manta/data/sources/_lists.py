@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any
 
+from manta.data.names import shown
 from manta.data.sources._layout import IMAGE_SUFFIXES, is_image_name
-from manta.data.sources._names import shown
 from manta.errors import DataError
 from manta.files import Place
 
@@ -35,6 +35,9 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_NO_TEXT = (b"\x89PNG", b"\xff\xd8\xff", b"\x1f\x8b", b"PK\x03\x04", b"BZh91AY&SY", b"%PDF-")
+"""Beginnings of images, archives and documents."""
+_CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1a\x1b")
 
 Numbered = tuple[int, list[str]]
 """Line number, from 1, and the cells of a row."""
@@ -54,6 +57,11 @@ def text_of_list(place: Place, newline: str | None = None) -> Iterator[IO[str]]:
         start = raw.read(4096)
         raw.seek(0)
         encoding = _encoding(start)
+        if encoding == "utf-8" and _is_binary(start):
+            raise DataError(
+                f"{place.url} is not a text file; a list holds a path in each line, and an archive "
+                "is unpacked first"
+            )
         errors = "surrogateescape" if encoding == "utf-8" else "replace"
         with io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline) as text:
             if start.startswith(codecs.BOM_UTF8):
@@ -65,9 +73,16 @@ def _encoding(start: bytes) -> str:
     encoding = next((name for mark, name in _BOMS if start.startswith(mark)), "utf-8")
     if encoding == "utf-8-sig":
         return "utf-8"  # its mark is skipped, and the bytes after it may be anything
-    if encoding == "utf-8" and b"\x00" in start:
-        return "utf-16-le" if start[1::2].count(0) >= start[::2].count(0) else "utf-16-be"
+    if encoding == "utf-8" and not start.startswith(_NO_TEXT):
+        fewer, more = sorted((start[::2].count(0), start[1::2].count(0)))
+        if more > 2 and fewer == 0 and more > len(start) // 16:
+            return "utf-16-le" if 0 in start[1::2] else "utf-16-be"
     return encoding
+
+
+def _is_binary(start: bytes) -> bool:
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    return start.startswith(_NO_TEXT) or controls > len(start) // 16
 
 
 def in_words(cell: str) -> str:
@@ -198,7 +213,7 @@ def json_records(place: Place) -> Iterator[tuple[int, dict[str, Any] | str]]:
                 continue
             try:
                 record = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 record = None
             is_record = isinstance(record, dict)
             yield number, record if is_record else f"not a JSON object: line {number}"
@@ -208,7 +223,7 @@ def _json_list(place: Place) -> list[dict[str, Any] | str]:
     with text_of_list(place) as text:
         try:
             content = json.load(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{place.url} is not JSON: {shown(str(error))}") from None
     if isinstance(content, dict) and isinstance(content.get("images"), list):
         if "annotations" in content:

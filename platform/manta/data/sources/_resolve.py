@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, urlsplit
 
-from manta.data.sources._names import shown
+from manta.data.names import shown
 from manta.errors import MantaError
 from manta.files import Place
 

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from manta.data.labels import told_apart
+from manta.data.names import shown
 from manta.data.sources._base import Label, Sample
 from manta.data.sources._columns import Columns, NoImages, choose
 from manta.data.sources._layout import TRAIN
 from manta.data.sources._listing import Files, Listed, beside_images, claimed
-from manta.data.sources._names import shown
 from manta.data.sources._resolve import read_named
 from manta.data.sources._row_parts import RowParts, Value, divide_rows
 from manta.data.sources._table import (

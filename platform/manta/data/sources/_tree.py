@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from manta.data.names import shown
 from manta.data.sources._layout import (
     is_image_name,
     is_litter,
@@ -13,7 +14,6 @@ from manta.data.sources._layout import (
     leads_up,
     looks_like_image,
 )
-from manta.data.sources._names import shown
 from manta.files import Place
 
 DEEPEST = 32

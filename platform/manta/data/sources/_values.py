@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, time
@@ -18,9 +19,9 @@ import pyarrow as pa
 from PIL import Image
 
 from manta.data.labels import whole_number
+from manta.data.names import text_of
 from manta.data.sources._base import Label
 from manta.data.sources._columns import is_binary, is_list, is_text, plain
-from manta.data.sources._names import shown, text_of
 
 NULL = "the image column is null"
 _INT64 = range(-(2**63), 2**63)
@@ -230,7 +231,7 @@ def _value(scalar: Any) -> Any:
 def label_of(value: Any) -> Label:
     """Return a value as a label: a number or text, None if it is empty.
 
-    Whole numbers that 64 bits do not hold become text, and bytes that are not UTF-8 are shown.
+    Whole numbers that 64 bits do not hold become text, and bytes that are not UTF-8 surrogates.
     """
     if value is None or value == "":
         return None
@@ -245,8 +246,8 @@ def label_of(value: Any) -> Label:
     if isinstance(value, (date, datetime, time)):
         return value.isoformat()
     if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace").strip() or None
-    return shown(str(value).strip()) or None
+        return os.fsdecode(value).strip() or None
+    return str(value).strip() or None
 
 
 def word_label(text: str) -> Label:

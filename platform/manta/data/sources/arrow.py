@@ -111,7 +111,7 @@ def _saved(folder: Place, prefix: str, split: str | None) -> list[Listed]:
 def _json(place: Place) -> dict[str, Any]:
     try:
         content = json.loads(place.read())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{place.url} cannot be read: {' '.join(str(error).split())}") from None
     return content if isinstance(content, dict) else {}
 

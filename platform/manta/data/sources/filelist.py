@@ -8,11 +8,11 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from manta.data.names import shown
 from manta.data.sources import _list_form, _lists
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Label, Sample, Source, chunks
 from manta.data.sources._layout import TRAIN, is_image_name, split_of
 from manta.data.sources._list_form import Entry, Form
-from manta.data.sources._names import shown
 from manta.data.sources._resolve import exists, folders_of, locate, read_named
 from manta.data.sources._row_parts import RowParts, Value, divide_rows, part_of_value
 from manta.data.sources._values import from_text

@@ -9,9 +9,9 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
+from manta.data.names import shown
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Sample, Source, chunks, read_files
 from manta.data.sources._layout import divide, holds_images, image_folder
-from manta.data.sources._names import shown
 from manta.data.sources._tree import DEEPEST, Level, left_out, listed, look, short, walk
 from manta.errors import DataError
 from manta.files import Place
