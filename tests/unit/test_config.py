@@ -150,3 +150,10 @@ def test_no_value_of_an_override_is_a_traceback(tmp_path, value):
     recipe.write_text("data: {source: digits}\nobjective: {name: moco}\n")
     with pytest.raises(ConfigError):
         load(recipe, [f"objective.version={value}"])
+
+
+def test_a_long_value_is_not_repeated_whole():
+    with pytest.raises(ConfigError) as refused:
+        load(None, [f"train.epochs={'x' * 5000}"])
+    assert "train.epochs" in str(refused.value)
+    assert len(str(refused.value)) < 900

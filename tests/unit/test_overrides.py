@@ -343,10 +343,3 @@ def test_one_argument_leaves_the_others_of_the_recipe(tmp_path):
     assert experiment.optimizer.args == {"eps": 1e-7, "betas": [0.9, 0.99]}
     assert experiment.tracking.tags == {"team": "a", "run": "b"}
     assert notes == []
-
-
-def test_a_long_value_is_not_repeated_whole(recipe):
-    with pytest.raises(ConfigError) as refused:
-        load(recipe, [f"train.epochs={'x' * 5000}"])
-    assert "train.epochs" in str(refused.value)
-    assert len(str(refused.value)) < 400
