@@ -279,3 +279,18 @@ def test_whole_columns_are_read_as_single_values_are(kind: Any) -> None:
     torn = pa.array([b"\xe9.png"]).view(pa.string())
     named = pa.StructArray.from_arrays([pa.array([b"a"], kind), torn], ["bytes", "path"])
     assert list(cells(named)) == [[Cell(b"a", "\udce9.png")]]
+
+
+def test_a_remote_stream_is_read_once(make_png: Png) -> None:
+    table = pa.table({"image": [make_png(number) for number in range(6)], "label": list(range(6))})
+    with (
+        fsspec.open("memory://streams/x.arrow", "wb") as file,
+        pa.ipc.new_stream(file, table.schema) as stream,
+    ):
+        stream.write_table(table, max_chunksize=1)
+    source = open_source("memory://streams/x.arrow")
+    (unit,) = source.units()
+    found = list(source.read(unit))
+    assert [sample.label for sample in found] == list(range(6))
+    assert found[5].path == "x.arrow#5"
+    assert found[5].data == make_png(5)

@@ -62,7 +62,7 @@ class Arrow(Tables):
     def opened(self, place: Place) -> Iterator[Table]:
         with _buffer(place) as handle:
             try:
-                table = _ipc(handle)
+                table = _ipc(handle, is_local=place.is_local)
             except (pa.ArrowException, OSError) as error:
                 raise BrokenTable(str(error).splitlines()[0]) from None
             if b"huggingface" not in (table.schema.metadata or {}):
@@ -140,12 +140,14 @@ def _buffer(place: Place) -> Iterator[Any]:
         yield pa.PythonFile(file, mode="r")
 
 
-def _ipc(handle: Any) -> Table:
+def _ipc(handle: Any, *, is_local: bool) -> Table:
     start = handle.read(len(_FILE_START))
     handle.seek(0)
     if start.startswith(b"FEA1"):
         raise BrokenTable("version 1 of Feather; write it again by pyarrow.feather.write_feather")
-    return _RandomAccess(handle) if start == _FILE_START else _Stream(handle)
+    if start == _FILE_START:
+        return _RandomAccess(handle)
+    return _Stream(handle) if is_local else _RemoteStream(handle)
 
 
 class _RandomAccess(Table):
@@ -184,6 +186,25 @@ class _Stream(Table):
                 return
             if number >= first:
                 yield from _slices(batch, columns, rows)
+
+
+class _RemoteStream(_Stream):
+    """Arrow IPC stream of an object store: one group, as each of several would read it anew."""
+
+    @property
+    def groups(self) -> list[int]:
+        """Return the rows of the first batch that has some: to count all would be to read all."""
+        self._handle.seek(0)
+        try:
+            batches = pa.ipc.open_stream(self._handle)
+            return [next((batch.num_rows for batch in batches if batch.num_rows), 0)]
+        except (pa.ArrowException, OSError):
+            return [0]
+
+    def batches(self, first: int, count: int, columns: list[str], rows: int) -> Iterator[Any]:
+        self._handle.seek(0)
+        for batch in pa.ipc.open_stream(self._handle):
+            yield from _slices(batch, columns, rows)
 
 
 def _rows(batches: Iterable[Any]) -> list[int]:
