@@ -13,7 +13,7 @@ import pytest
 
 from manta.data.decode import verify
 from manta.data.sources import Sample, SourceOptions, open_source
-from manta.data.sources._archive import BROKEN, Damaged, members, split_name
+from manta.data.sources._archive import BROKEN, Damaged, may_hold, members, split_name
 from manta.data.sources._grouping import chosen_kinds
 from manta.errors import DataError
 from manta.files import Place
@@ -178,3 +178,20 @@ def test_many_masks_are_no_rows(tmp_path: Path, make_png: Png) -> None:
     masks = [(f"1.mask{n}.png", make_png(1)) for n in range(100)]
     found = samples(tar(tmp_path / "x.tar", [("1.jpg", make_png(0)), *masks, ("1.cls", b"4")]))
     assert [(sample.path, sample.label) for sample in found] == [("x.tar/1.jpg", 4)]
+
+
+@pytest.mark.parametrize(
+    ("names", "is_held"),
+    [
+        (["0.png", "d/1.png"], False),
+        (["0.png", "0.CLS"], True),
+        (["0.png", "x.left.cls"], True),
+        ([f"{'long/' * 40}0.png"], True),  # not sure
+    ],
+)
+def test_an_archive_without_labels_is_known_by_its_headers(
+    tmp_path: Path, names: list[str], is_held: bool
+) -> None:
+    path = tar(tmp_path / "x.tar", [(name, b"x" * 700) for name in names])
+    assert may_hold(Place(str(path)), ("cls",)) is is_held
+    assert may_hold(Place(str(tar(tmp_path / "x.tgz", [("0.png", b"")], "w:gz"))), ("cls",))

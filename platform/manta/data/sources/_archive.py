@@ -137,6 +137,29 @@ def is_seekable(place: Place) -> bool:
     return bool(start[offset : offset + len(magic)] == magic)
 
 
+def may_hold(place: Place, kinds: tuple[str, ...]) -> bool:
+    """Return False if no member of a plain local archive is of one of some kinds, which is quick.
+
+    True wherever that is not sure, as where a member has a header of more than one block.
+    """
+    if not is_seekable(place):
+        return True
+    endings = tuple(f".{kind.lower()}".encode() for kind in kinds)
+    start, end = _PLAIN_MAGIC[0], _PLAIN_MAGIC[0] + len(_PLAIN_MAGIC[1])
+    with place.open() as file:
+        while len(header := file.read(512)) == 512:
+            size = header[124:136].strip(b"\x00 ")
+            is_file = header[156:157] in (b"0", b"5") and header[start:end] == _PLAIN_MAGIC[1]
+            if not any(header):
+                continue
+            if not is_file or not size.isdigit() or set(size) & set(b"89"):
+                return True
+            if header[:100].partition(b"\x00")[0].lower().endswith(endings):
+                return True
+            file.seek(-(-int(size, 8) // 512) * 512, os.SEEK_CUR)
+    return False
+
+
 @contextmanager
 def _opened(place: Place, seeks: bool) -> Iterator[Any]:
     with place.open() as file:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from manta.data.names import shown
-from manta.data.sources._archive import BROKEN, Member, members, own_key
+from manta.data.sources._archive import BROKEN, Member, may_hold, members, own_key
 from manta.data.sources._base import Label, Sample, SourceOptions
 from manta.data.sources._table import and_more
 from manta.data.sources._values import label_of, word_label
@@ -207,6 +207,9 @@ def labels_apart(place: Place, options: SourceOptions) -> dict[str, Label]:
 
     Empty where images and their labels lie side by side.
     """
+    asked = options.labels or _CLASS
+    if asked in (NO_LABELS, FOLDERS) or not may_hold(place, (asked, "json")):
+        return {}
     apart: dict[str, Label] = {}
     images: set[str] = set()
     group = Group("")
