@@ -156,7 +156,9 @@ def test_a_finished_dataset_is_left_alone(tmp_path: Path, make_png: Png) -> None
         ingest("digits", tmp_path / "out")
     with pytest.raises(DataError, match=r"made with \w+ .*, not "):
         ingest(source, tmp_path / "out", max_side=8)
-    (source / "class-3").mkdir()
+    (source / "class-9").mkdir()  # without an image it changes nothing
+    assert ingest(source, tmp_path / "out").digest == first.digest
+    (source / "class-9" / "1.png").write_bytes(make_png(77))
     with pytest.raises(DataError, match="changed since"):
         ingest(source, tmp_path / "out")
     with pytest.raises(DataError, match="exists and is not a Manta dataset"):
