@@ -82,10 +82,9 @@ def formats_for(data: bytes) -> tuple[str, ...]:
     kind = library_for(data)
     if kind is None:
         return _allowed()
-    library = LIBRARIES[kind]
-    if not can_read(kind):
-        raise MissingLibrary(f"{kind} ({library.remedy} reads it)")
-    return (library.format,)
+    if (remedy := missing(kind)) is not None:
+        raise MissingLibrary(f"{kind} ({remedy})")
+    return (LIBRARIES[kind].format,)
 
 
 def library_for(data: bytes) -> str | None:
@@ -100,19 +99,21 @@ def library_for(data: bytes) -> str | None:
 
 
 @cache
-def can_read(kind: str) -> bool:
-    """Return whether a format of `LIBRARIES` can be read here, and make Pillow able to."""
+def missing(kind: str) -> str | None:
+    """Make Pillow able to read a format of `LIBRARIES`; return what helps if it cannot, or None."""
     library = LIBRARIES[kind]
     if kind == "AVIF" and _pillow_reads_avif():
         Image.init()
-        return True
+        return None
     try:
         module = importlib.import_module(library.module)
         if kind == "HEIC":
             module.register_heif_opener()
-    except Exception:  # not there, or built for another Pillow
-        return False
-    return library.format in Image.OPEN
+    except ModuleNotFoundError:
+        return f"{library.remedy} reads it"
+    except Exception as error:  # it is there, and built for another Pillow or machine
+        return f"{library.module} cannot be loaded: {' '.join(str(error).split())[:100]}"
+    return None if library.format in Image.OPEN else f"{library.remedy} reads it"
 
 
 def _pillow_reads_avif() -> bool:

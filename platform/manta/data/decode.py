@@ -84,10 +84,7 @@ def verify(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 def optional_formats() -> dict[str, str]:
     """Return each format that not every Pillow reads: "" if this one does, else what helps."""
-    return {
-        kind: "" if _formats.can_read(kind) else library.remedy
-        for kind, library in _formats.LIBRARIES.items()
-    }
+    return {kind: _formats.missing(kind) or "" for kind in _formats.LIBRARIES}
 
 
 def shrink(image: Image.Image, side: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 _LIKE_SHOWN = re.compile(r"\\(x[89a-f][0-9a-f]|ud[89a-f][0-9a-f]{2})")
@@ -41,3 +42,9 @@ def _letter(letter: str) -> str:
 def text_of(scalar: Any) -> str | None:
     """Return an Arrow scalar of text, in which bytes that are not UTF-8 stay lone surrogates."""
     return None if scalar is None else os.fsdecode(scalar.as_buffer().to_pybytes())
+
+
+def first_names(names: Sequence[str], most: int = 4) -> str:
+    """Return the first of some names in a line, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

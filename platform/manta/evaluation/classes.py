@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from manta.data import Manifest
 from manta.data.labels import told_apart
+from manta.data.names import first_names
 from manta.errors import ConfigError
 
 Numbers = NDArray[np.int64]
-_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ def common_classes(bank: Manifest, queries: Manifest) -> CommonClasses:
     if in_queries is None and in_bank is not None and max(in_bank) < len(theirs):
         return CommonClasses(in_bank, None, theirs, note=_as_places(bank, queries))
     raise ConfigError(
-        f"{bank.source} and {queries.source} have no class in common ({_listed(own)} against "
-        f"{_listed(theirs)}); give both the same names, or leave --bank out"
+        f"{bank.source} and {queries.source} have no class in common ({first_names(own)} against "
+        f"{first_names(theirs)}); give both the same names, or leave --bank out"
     )
 
 
@@ -79,10 +79,5 @@ def _as_numbers(names: Sequence[str] | None) -> Numbers | None:
 def _as_places(numbers: Manifest, words: Manifest) -> str:
     return (
         f"classes of {numbers.source} are numbers, and taken for places among those of "
-        f"{words.source} ({_listed(words.classes or [])})"
+        f"{words.source} ({first_names(words.classes or [])})"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = ", ..." if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -109,31 +109,22 @@ def plain(kind: Any) -> Any:
 
 def is_binary(kind: Any) -> bool:
     """Return whether values of a type are bytes."""
-    kind, types = plain(kind), pa.types
-    return bool(
-        types.is_binary(kind)
-        or types.is_large_binary(kind)
-        or types.is_fixed_size_binary(kind)
-        or types.is_binary_view(kind)
-    )
+    return _is_any(kind, "binary", "large_binary", "fixed_size_binary", "binary_view")
 
 
 def is_text(kind: Any) -> bool:
     """Return whether values of a type are text."""
-    kind, types = plain(kind), pa.types
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+    return _is_any(kind, "string", "large_string", "string_view")
 
 
 def is_list(kind: Any) -> bool:
     """Return whether values of a type are lists, of a fixed size or not."""
-    kind, types = plain(kind), pa.types
-    return bool(
-        types.is_list(kind)
-        or types.is_large_list(kind)
-        or types.is_fixed_size_list(kind)
-        or types.is_list_view(kind)
-        or types.is_large_list_view(kind)
-    )
+    return _is_any(kind, "list", "large_list", "fixed_size_list", "list_view", "large_list_view")
+
+
+def _is_any(kind: Any, *names: str) -> bool:
+    values = plain(kind)
+    return any(getattr(pa.types, f"is_{name}")(values) for name in names)
 
 
 def holds_images(kind: Any) -> bool:

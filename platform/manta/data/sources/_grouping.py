@@ -8,10 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from manta.data.names import shown
+from manta.data.names import first_names, shown
 from manta.data.sources._archive import BROKEN, Member, may_hold, members, own_key
 from manta.data.sources._base import Label, Sample, SourceOptions
-from manta.data.sources._table import and_more
 from manta.data.sources._values import label_of, word_label
 from manta.data.sources._words import FOLDERS, LABELS, NO_LABELS, usual
 from manta.errors import DataError
@@ -244,5 +243,5 @@ def refuse_unknown_kind(kinds: set[str], asked: str | None, where: str) -> None:
     if asked is not None and kinds and not chosen_kinds(sorted(kinds), asked):
         raise DataError(
             f"{where} has no images .{asked.lower()}; choose one of "
-            f"{and_more(sorted(kinds), most=8)} by data.column"
+            f"{first_names(sorted(kinds), most=8)} by data.column"
         )

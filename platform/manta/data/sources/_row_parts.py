@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from manta.data.names import first_names
 from manta.data.sources._layout import ALL, TEST, TRAIN, VALIDATION, split_of
 from manta.data.sources._words import SPLITS, normal, usual
 
@@ -20,7 +21,6 @@ _FLAGS = {
 """Columns of yes or no, and the parts of a row that says yes and of one that says no."""
 FLAGS = tuple(_FLAGS)
 _YES, _NO = ("1", "true"), ("0", "false")
-_SHOWN = 4
 
 Value = tuple[str, str]
 """Column and value of a row; the value is empty where there is none."""
@@ -118,9 +118,4 @@ def _notes(values: list[Value], said: str) -> tuple[str, ...]:
     by_column: dict[str, list[str]] = {}
     for column, value in values:
         by_column.setdefault(column, []).append(value)
-    return tuple(said.format(column, _few(found)) for column, found in by_column.items())
-
-
-def _few(values: list[str]) -> str:
-    more = f" and {len(values) - _SHOWN:,} more" if len(values) > _SHOWN else ""
-    return ", ".join(values[:_SHOWN]) + more
+    return tuple(said.format(column, first_names(found)) for column, found in by_column.items())

@@ -153,9 +153,3 @@ def about_columns(columns: Columns) -> list[str]:
     if columns.unclear is not None:
         notes.append(not_understood(columns.unclear))
     return notes
-
-
-def and_more(names: list[str], most: int = 3) -> str:
-    """Return the first names of a list, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

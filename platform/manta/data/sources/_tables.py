@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from manta.data.labels import told_apart
-from manta.data.names import shown
+from manta.data.names import first_names, shown
 from manta.data.sources._base import Label, Sample
 from manta.data.sources._columns import Columns, NoImages, choose
 from manta.data.sources._layout import TRAIN
@@ -26,7 +26,6 @@ from manta.data.sources._table import (
     Table,
     TableUnit,
     about_columns,
-    and_more,
     column_of,
     distinct,
     texts_of,
@@ -168,7 +167,7 @@ class Tables(Files):
         notes += self._row_parts.notes if not Files.parts(self) else ()
         left_out = [shown(one.file.name) for one in self.surveyed if one.error is not None]
         left_out += self.left_out()
-        return [*notes, f"left out: {and_more(left_out)}"] if left_out else notes
+        return [*notes, f"left out: {first_names(left_out)}"] if left_out else notes
 
     @cached_property
     def _read(self) -> list[Surveyed]:

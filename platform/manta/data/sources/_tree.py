@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from manta.data.names import shown
+from manta.data.names import first_names, shown
 from manta.data.sources._layout import (
     is_image_name,
     is_litter,
@@ -92,16 +92,11 @@ def left_out(prefix: str, level: Level) -> list[str]:
         names += level.stray
     else:
         names += [name for name in level.stray if is_litter(name)]
-    notes = [f"left out: {listed([prefix + name for name in names])}"] if names else []
+    notes = [f"left out: {first_names([shown(prefix + name) for name in names])}"] if names else []
     lists = [name for name in level.stray if name.lower().endswith(_LISTS)]
     if lists and (level.folders or level.has_images):
         notes.append(f"{prefix}{lists[0]} may hold labels: as data.source it is read as a list")
     return notes
-
-
-def listed(names: list[str], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(shown, names[:most])) + more
 
 
 def short(place: Place) -> str:

@@ -9,10 +9,10 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from manta.data.names import shown
+from manta.data.names import first_names, shown
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Sample, Source, chunks, read_files
 from manta.data.sources._layout import divide, holds_images, image_folder
-from manta.data.sources._tree import DEEPEST, Level, left_out, listed, look, short, walk
+from manta.data.sources._tree import DEEPEST, Level, left_out, look, short, walk
 from manta.errors import DataError
 from manta.files import Place
 
@@ -137,7 +137,7 @@ class Folder(Source):
         others = [f"{prefix}{shown(name)}/" for name in level.folders if name not in in_parts]
         others += [f"{prefix}{shown(name)}" for name in level.images]
         if others:
-            notes.append(f"left out: {listed(others)}")
+            notes.append(f"left out: {first_names(others)}")
         return _Layout(prefix, parts, None, notes)
 
     def _descend(self, prefix: str, *, is_part: bool = False) -> tuple[str, list[str]]:
@@ -153,7 +153,7 @@ class Folder(Source):
             if images is not None and level.has_few_images:
                 others = [f"{shown(name)}/" for name in level.folders if name != images]
                 others += [shown(name) for name in level.images]
-                notes.append(f"read {shown(prefix + images)}/; left out: {listed(others)}")
+                notes.append(f"read {shown(prefix + images)}/; left out: {first_names(others)}")
             elif len(level.folders) == 1 and not level.has_images and not divide(level.folders):
                 images = level.folders[0]
                 if is_part and not holds_images(images):

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
 
+from manta.data.names import first_names
 from manta.data.sources._archive import BROKEN, ENDINGS, Damaged, Member, members, own_key
 from manta.data.sources._base import SOURCES, Sample
 from manta.data.sources._grouping import chosen_kinds, groups, labels_apart, refuse_unknown_kind
 from manta.data.sources._grouping import samples as samples_of
 from manta.data.sources._layout import TRAIN
 from manta.data.sources._listing import Files, Listed, beside_images, claimed
-from manta.data.sources._table import and_more
 from manta.errors import DataError
 from manta.files import Place
 
@@ -83,11 +83,11 @@ class WebDataset(Files):
             if len(kinds) > 1 and not all(own_key("", kind.rpartition(".")[0]) for kind in kinds):
                 used = [kinds[position] for position in chosen_kinds(kinds, self.options.column)]
                 rest = [kind for kind in kinds if kind not in used]
-                said = f"left out: {and_more(rest)}" if rest else "each is a row"
-                notes.append(f"images of a key: {and_more(used)} ({said}; data.column chooses)")
+                said = f"left out: {first_names(rest)}" if rest else "each is a row"
+                notes.append(f"images of a key: {first_names(used)} ({said}; data.column chooses)")
                 break
         left_out = self.left_out() if not self._member_parts else []
-        return [*notes, f"left out: {and_more(left_out)}"] if left_out else notes
+        return [*notes, f"left out: {first_names(left_out)}"] if left_out else notes
 
     @cached_property
     def _peeked(self) -> list[list[str]]:
