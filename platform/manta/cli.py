@@ -48,7 +48,7 @@ def main() -> None:
         console.print("; ".join(["stopped", *_kept(sys.argv[1:])]), soft_wrap=True)
         sys.exit(INTERRUPTED)
     except _usage_errors() as error:
-        error.show()
+        show_usage(error)
         sys.exit(error.exit_code)
     except Exception as error:
         mine = as_user_error(error)
@@ -57,6 +57,17 @@ def main() -> None:
             sys.exit(UNEXPECTED)
         print_error(mine)
         sys.exit(mine.status)
+
+
+def show_usage(error: Any) -> None:
+    """Print what is wrong with the words of a command in one line, with where help is."""
+    message = error.format_message()
+    if not message or "\n" in message:  # `manta` alone prints its help
+        error.show()
+        return
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "manta"
+    print_error(Exception(f"{message} (`{command} --help`)"))
 
 
 def prepare_streams() -> None:

@@ -22,7 +22,7 @@ app = typer.Typer(
     "hand on the best one.\n\n"
     "First `manta doctor`: is this machine ready? Then `manta train digits --name first`: two "
     "minutes on two cores, no "
-    "download; its page is `manta-runs/first/report.html`. Then your own: `manta train dcl-cifar10 "
+    "download; its page is `manta-runs/first/report.html`. Then your own: `manta train photos "
     "data.source=./photos --dry-run` says what it would take.\n\n"
     "A wrong word is answered in one line, with status 2. `manta COMMAND --help` shows examples.",
 )

@@ -63,7 +63,7 @@ def ingest(
     machine, or once for many runs. Bad images are listed in `quarantine.parquet` with the reason.
     An interrupted ingest continues where it stopped.
 
-    Example: `manta ingest ./photos ./photos.manta`, then `manta train dcl-cifar10
+    Example: `manta ingest ./photos ./photos.manta`, then `manta train photos
     data.source=./photos.manta`
     """
     import manta

@@ -47,7 +47,7 @@ def tune(
     early. Without labels, choose the metric to optimise: `study.metric=rankme` (or lidar,
     alpha_req, silhouette). `--resume` continues a killed study and runs no trial twice.
 
-    Example: `manta tune temperature --recipe dcl-cifar10 data.source=./photos --name t1 --trials
+    Example: `manta tune temperature --recipe photos data.source=./photos --name t1 --trials
     24`
 
     Afterwards: `manta study t1` shows it, and `manta train manta-runs/t1/best.yaml` trains the
