@@ -1,0 +1,59 @@
+"""The contract of a view pipeline: how samples are looked at by an objective."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from manta.batch import Batch, View, ViewNeeds
+from manta.ragged import Data
+from manta.spec import Spec
+
+
+class ViewPipeline(ABC):
+    """Way from decoded rows to the views that an objective needs, on the rows' device.
+
+    Attributes:
+        needs: the objective's.
+        spec: of a global view, which is what the encoder takes.
+        local_specs: of further kinds of views, such as local ones of another size.
+        smallest: shortest side of a grid among the views; None where views are no grids.
+        transform_width: numbers in `View.transform`; 0 where there is none.
+    """
+
+    needs: ViewNeeds
+    spec: Spec
+    local_specs: tuple[Spec, ...] = ()
+    smallest: int | None = None
+    transform_width: int = 0
+
+    @abstractmethod
+    def __call__(
+        self,
+        data: Mapping[str, Data],
+        index: Tensor,
+        *,
+        seed: int,
+        step: int,
+        rows: slice | None = None,
+        global_batch: int,
+    ) -> Batch:
+        """Make the views of one rank's part of a global batch.
+
+        Args:
+            data: leaves of the decoded rows, by name.
+            index: `[B]` int64, stable indexes of the samples.
+            seed, step: decide every draw, together with a sample's row of the global batch.
+            rows: which rows of the global batch these are; None for all.
+            global_batch: samples of the whole step, over all ranks and micro-batches.
+        """
+
+    @abstractmethod
+    def plain(self, data: Mapping[str, Data]) -> Data:
+        """Return the rows without augmentation, as the encoder takes them for evaluation."""
+
+    @abstractmethod
+    def shown(self, view: View) -> Tensor:
+        """Return pictures of a view, `[B, 3, h, w]` in 0..1, for a sheet of examples."""
