@@ -23,11 +23,15 @@ from manta.secrets import without_secrets
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _FRAME = re.compile(r'^\s*File "([^"]+)", line (\d+)', re.MULTILINE)
+TRACE = " (whole trace: "
+"""Beginning of the end of a line: the file that has the traceback."""
 _LONGEST = 500
 """Characters of an error's message that are shown."""
 _CAUSED = "\nThe above exception was the direct cause of the following exception:\n"
 _OWN_LINE = re.compile(r"^(?P<type>manta\.errors\.\w+): (?P<message>.+)$", re.MULTILINE)
 _LAST_LINE = re.compile(r"(?P<type>[A-Za-z_][\w.]*):? ?(?P<message>.*)")
+_WRAPPED = ("cause", "_base_exc", "controller_failure")
+"""Attributes of Ray's errors that hold another."""
 _RETRIES = "\nFailed to apply UDF transform after"
 """Beginning of the lines about retries that Ray Data appends to the message of any error."""
 
@@ -45,7 +49,8 @@ def own_error(error: BaseException) -> MantaError | None:
             mine = cause if isinstance(cause, MantaError) else seen
             mine.args = (str(mine).partition("\n")[0], *mine.args[1:])
             if mine is not error:
-                mine.trace = whole_trace(error)
+                # One that already has a trace has it from where it was raised.
+                mine.trace = mine.trace or whole_trace(error)
             return mine
     told = innermost(error)
     if isinstance(told, MantaError):
@@ -77,10 +82,10 @@ def as_user_error(error: BaseException, doing: str = "") -> MantaError | None:
         answer = _refused_access(inner)
     if answer is None:
         answer = _limit_reached(inner)
-    if answer is None and _is_of_ray(error):
+    if answer is None and is_of_ray(error):
         begin = f"{doing} failed: " if doing else ""
         answer = RunError(f"{begin}{described(inner, trace)}")
-    if answer is not None and _is_of_ray(error):
+    if answer is not None and is_of_ray(error):
         answer.trace = trace
     return answer
 
@@ -142,6 +147,13 @@ def whole_trace(error: BaseException) -> str:
     return _ANSI.sub("", "".join(traceback.format_exception(error)))
 
 
+def is_of_ray(error: BaseException) -> bool:
+    """Return whether an error, or one that caused it, is Ray's."""
+    if "ray" not in sys.modules:
+        return False
+    return any(type(seen).__module__.partition(".")[0] == "ray" for seen in _chain(error))
+
+
 def keep_trace(trace: str) -> str | None:
     """Write a traceback to a new file in the temporary folder, in shared memory or here.
 
@@ -166,7 +178,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while seen is not None and id(seen) not in passed:
         passed.add(id(seen))
         yield seen
-        wrapped = (getattr(seen, name, None) for name in ("cause", "_base_exc"))
+        wrapped = (getattr(seen, name, None) for name in _WRAPPED)
         inner = next((one for one in wrapped if isinstance(one, BaseException)), None)
         seen = inner if inner is not None else _cause_of(seen)
 
@@ -245,13 +257,6 @@ def _spilled(error: BaseException) -> DiskFull | None:
         f"{os.environ.get('RAY_TMPDIR') or tempfile.gettempdir()}, or set RAY_TMPDIR to a folder "
         "with more, then the same command goes on"
     )
-
-
-def _is_of_ray(error: BaseException) -> bool:
-    """Return whether an error, or one that caused it, is Ray's."""
-    if "ray" not in sys.modules:
-        return False
-    return any(type(seen).__module__.partition(".")[0] == "ray" for seen in _chain(error))
 
 
 def _foreign() -> tuple[str, ...]:

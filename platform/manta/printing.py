@@ -186,9 +186,10 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_study(record: Any, summary: Mapping[str, Any]) -> None:
     """Print a study's trials, what mattered, and what to trust without labels."""
-    from manta.tuning.figures.console import importance_table, study_table
+    from manta.tuning.figures.console import failure_lines, importance_table, study_table
 
     out.print(study_table(record))
+    print_lines(failure_lines(record))
     if summary["importances"]:
         out.print(importance_table(summary["importances"]))
     for name, tau in summary["kendall"].items():

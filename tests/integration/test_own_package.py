@@ -125,3 +125,27 @@ def test_a_source_and_an_objective_of_a_package_are_trained_with(
     dataset = open_dataset(json.loads((run / "run.json").read_text())["dataset"])
     assert (dataset.rows, dataset.classes) == (300, ["dark", "bright"])
     assert len(read_rows(dataset, np.arange(3)).data) == 3
+
+
+def test_a_mistake_at_the_first_step_ends_all_workers_at_once(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    code = tmp_path / "site/my_agree.py"
+    begin = "        a, b = "
+    count = '        open("starts", "a").write(f"{id(self)}\\n")\n'
+    wrong = f'{count}{begin}batch["no such key"]\n'
+    text = OBJECTIVE.replace(begin, f"{wrong}{begin}")
+    code.write_text(text)
+    line = next(n for n, one in enumerate(text.splitlines(), 1) if "no such key" in one)
+    own = ["objective.name=agree", "train.epochs=1", "resources.workers=2"]
+    words = ["train", "digits", *TINY, *own, "--name", "wrong"]
+    done = manta(tmp_path, *words, env=environment, check=False)
+    assert done.returncode == 2
+    (error,) = (said for said in done.stderr.splitlines() if said.startswith("error: "))
+    trace = tmp_path / "manta-runs/wrong/error.txt"
+    assert error.startswith("error: training failed: TypeError: ")
+    assert f"({code}:{line}) (whole trace: {trace}); --resume goes on" in error
+    assert "Traceback" not in done.stderr
+    assert 'batch["no such key"]' in trace.read_text()
+    # The check before Ray is started, then each rank once.
+    assert len((tmp_path / "starts").read_text().splitlines()) <= 3

@@ -1,14 +1,20 @@
-"""Why a trial's process is gone, in one line."""
+"""Why a trial failed or its process is gone, in one line."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
-from manta.tuning.trials.failures import FailureCallback, failure_reason
+from manta.errors import ConfigError
+from manta.runs.folder import RunFolder
+from manta.training.mistakes import Mistake, as_mistake
+from manta.training.trainer import EndAtOnce
+from manta.tuning.trials.failures import FailureCallback, error_reason, failure_reason
 
 
 def task_error(cause: Exception) -> RayTaskError:
@@ -27,7 +33,7 @@ def actor_error(cause: BaseException | None = None) -> RayActorError:
         (None, None, "its process is gone"),
         (None, " a\n  b: c \n\n", "its process failed: b: c"),
         (RuntimeError(""), None, "its process failed: RuntimeError"),
-        (RuntimeError("one\n two\n"), None, "its process failed: two"),
+        (RuntimeError("one\n two\n"), None, "its process failed: RuntimeError: one two"),
         (
             actor_error(),
             None,
@@ -60,4 +66,36 @@ def test_the_searcher_hears_of_it_by_tunes_id() -> None:
         trial_id="ab12", get_pickled_error=lambda: None, get_error=lambda: "X: y"
     )
     FailureCallback(lambda name, reason: heard.append((name, reason))).on_trial_error(1, [], trial)
-    assert heard == [("ab12", "its process failed: X: y")]
+    ((name, reason),) = heard
+    assert name == "ab12"
+    told, _, kept = reason.partition(" (whole trace: ")
+    assert told == "its process failed: X: y"
+    assert Path(kept.removesuffix(")")).read_text() == "X: y"
+
+
+def test_an_error_in_a_component_names_its_line_and_a_file(tmp_path: Path) -> None:
+    def forward() -> int:
+        return {}["no such key"]
+
+    with pytest.raises(KeyError) as raised:
+        forward()
+    reason = error_reason(raised.value, RunFolder(tmp_path))
+    line = f"{__file__}:{forward.__code__.co_firstlineno + 1}"
+    kept = tmp_path / "error.txt"
+    assert reason == f"KeyError: 'no such key' ({line}) (whole trace: {kept})"
+    assert "in forward" in kept.read_text()
+
+
+def test_what_is_raised_on_purpose_needs_no_trace(tmp_path: Path) -> None:
+    assert error_reason(ConfigError("too few"), RunFolder(tmp_path)) == "ConfigError: too few"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rank_s_mistake_ends_a_run_of_several_at_once() -> None:
+    mistake = as_mistake(KeyError("x"))
+    assert mistake is not None
+    raised = UserExceptionWithTraceback(mistake, "Traceback of rank 1")
+    lost = RuntimeError("Connection closed by peer")
+    EndAtOnce().after_exception(None, {0: lost})
+    with pytest.raises(Mistake, match="KeyError: 'x'"):
+        EndAtOnce().after_exception(None, {0: lost, 1: raised})

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ray.exceptions import RayTaskError
 from sklearn.datasets import load_digits
 
 from manta.config import Experiment, from_mapping
@@ -19,6 +20,7 @@ from manta.runs.folder import RunFolder
 from manta.runs.lease import Lease
 from manta.training import loop
 from manta.training.loop import Worker, train_loop
+from manta.training.mistakes import as_mistake
 from manta.training.task import Task
 
 DIGITS = load_digits()
@@ -183,4 +185,44 @@ def test_what_the_user_must_mend_is_returned_so_that_ray_does_not_try_again(task
         raise ConfigError("no")
 
     monkeypatch.setattr(loop, "build_objective", refuse)
-    assert train_loop(task) == {"error": {"kind": "ConfigError", "message": "no"}}
+    told = {"kind": "ConfigError", "message": "no", "trace": None}
+    assert train_loop(task) == {"error": told}
+
+
+def test_a_mistake_before_the_first_step_is_returned_with_its_trace(task, monkeypatch):
+    def forward(_self, _batch, _progress):
+        return {}["no such key"]
+
+    monkeypatch.setattr(loop, "StreamedImages", lambda *_words: ImagesInMemory())
+    monkeypatch.setattr(type(worker_of(task).step.objective), "forward", forward)
+    error = train_loop(task)["error"]
+    here = f"{__file__}:{forward.__code__.co_firstlineno + 1}"
+    assert error["message"] == f"KeyError: 'no such key' ({here})"
+    assert error["kind"] == "Mistake"
+    assert "Traceback" in error["trace"]
+
+
+def test_a_mistake_after_a_step_is_left_to_ray(task, monkeypatch):
+    monkeypatch.setattr(loop, "StreamedImages", lambda *_words: ImagesInMemory())
+    objective = type(worker_of(task).step.objective)
+    forward = objective.forward
+
+    def fail_later(self, batch, progress):
+        return forward(self, batch, progress) if progress.step == 0 else {}["no such key"]
+
+    monkeypatch.setattr(objective, "forward", fail_later)
+    with pytest.raises(KeyError, match="no such key"):
+        train_loop(task)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("the share is away"),
+        MemoryError(),
+        RuntimeError("Connection closed by peer"),
+        RayTaskError("read", "Traceback", ValueError("x")).as_instanceof_cause(),
+    ],
+)
+def test_what_may_be_well_at_the_next_start_is_no_mistake(error):
+    assert as_mistake(error) is None

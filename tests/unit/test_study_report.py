@@ -18,7 +18,7 @@ from manta.report.parts.charts import plotly_library
 from manta.report.study import summary
 from manta.report.study.page import write_study_page
 from manta.report.study.record import StudyRecord
-from manta.tuning.figures.console import importance_table, study_table
+from manta.tuning.figures.console import failure_lines, importance_table, study_table
 from manta.tuning.figures.importance import importances
 from manta.tuning.figures.plots import figures
 from page_reader import Page
@@ -223,7 +223,14 @@ def test_table_on_the_command_line(made: Made) -> None:
     assert best.split()[0] == str(record.best.number)
     assert f"{record.best.value:.3f}" in best
     assert "0 recipe" in lines[1]
-    assert "[red]no[/red] such [file]" in lines[-1]
+    (last, *_) = reversed(failure_lines(replace(record, trials=[odd])))
+    assert last == f"trial {odd.number} failed: [red]no[/red] such [file]"
+    first = replace(odd, number=7, reason="KeyError: 'x' (a.py:3) (whole trace: /r/0007/error.txt)")
+    again = replace(first, number=9, reason=str(first.reason).replace("0007", "0009"))
+    assert failure_lines(replace(record, trials=[first, odd, again])) == [
+        f"trials 7, 9 failed: {first.reason}",
+        last,
+    ]
     shares = printed(importance_table(importances(study, record))).splitlines()
     assert len(shares) == 7
     assert shares[1].startswith("objective.temperature")

@@ -24,6 +24,7 @@ from manta.training.clock import Clock
 from manta.training.evaluations import RunEvaluations
 from manta.training.health import ROWS, CollapseMonitor, embed_plain
 from manta.training.images import ImageSource, StreamedImages
+from manta.training.mistakes import as_mistake
 from manta.training.ranks import Ranks, is_distributed
 from manta.training.run_log import RunLog
 from manta.training.step import TrainStep
@@ -38,8 +39,10 @@ def train_loop(task: Task) -> dict[str, Any] | None:
     """Train and evaluate on one rank; return the run's numbers on rank 0.
 
     A stop by the collapse monitor is returned as a result and not raised. So is an error that the
-    user must fix: Ray would retry a worker that raises, and the retry would fail in the same way.
+    user must fix, and a mistake in a component that shows before the first step: Ray would retry a
+    worker that raises, and the retry would fail in the same way.
     """
+    worker: Worker | None = None
     try:
         worker = Worker(task)
         try:
@@ -50,7 +53,14 @@ def train_loop(task: Task) -> dict[str, Any] | None:
     except MantaError as error:
         if is_distributed():
             raise  # Ray must stop the other ranks, which would wait for this one for ever
-        return {"error": {"kind": type(error).__name__, "message": str(error)}}
+        return _told(error)
+    except Exception as error:
+        mistake = None if worker is not None and worker.has_stepped else as_mistake(error)
+        if mistake is None:
+            raise
+        if is_distributed():
+            raise mistake from error
+        return _told(mistake)
 
 
 class Worker:
@@ -108,7 +118,12 @@ class Worker:
         self.log = RunLog(self.folder, lease, task, rank=self.rank)
         self.last_metrics: dict[str, float] = {}
         self.skipped: dict[str, str] = {}
-        self.done = 0
+        self.first = self.done = 0
+
+    @property
+    def has_stepped(self) -> bool:
+        """Return whether this process has done a step of its own."""
+        return self.done > self.first
 
     @property
     def rank(self) -> int:
@@ -146,7 +161,7 @@ class Worker:
         Raises:
             TrainingStopped: the collapse monitor stopped the run.
         """
-        self.done = self._restore() if source is None else self._take_over(*source)
+        self.first = self.done = self._restore() if source is None else self._take_over(*source)
         batches = self.images.batches(
             self.plan,
             rank=self.rank,
@@ -309,6 +324,13 @@ class Worker:
             "metrics_pending": self.log.close(DRAIN_SECONDS),
             "stopped": diagnosis,
         }
+
+
+def _told(error: MantaError) -> dict[str, Any]:
+    """Return an error as the result of a run that it ended."""
+    return {
+        "error": {"kind": type(error).__name__, "message": str(error), "trace": error.trace},
+    }
 
 
 def _device() -> torch.device:

@@ -17,12 +17,11 @@ from manta.data import IngestProgress, Manifest, check_source, open_dataset
 from manta.errors import (
     DiskFull,
     MantaError,
-    ResourceError,
     RunError,
     TrackingError,
     TrainingStopped,
 )
-from manta.failures import as_user_error, described, innermost, keep_trace, whole_trace
+from manta.failures import as_user_error, described, innermost, whole_trace
 from manta.materials.make import prepare_materials
 from manta.runs.build import plan_of, total_steps
 from manta.runs.checkpoint import Checkpoints
@@ -34,6 +33,7 @@ from manta.tracking import Tracker
 from manta.training.components import own_components
 from manta.training.evaluations import evaluation_notes
 from manta.training.launch import WorkerResources, allocate, logical_cpus
+from manta.training.mistakes import Mistake, write_trace
 from manta.training.opening import check_store, close_failed, open_folder, open_run
 from manta.training.preflight import preflight
 from manta.training.task import Task
@@ -243,7 +243,7 @@ def _fit(run: _PreparedRun) -> dict[str, Any]:
     """
     from ray.train import FailureConfig, RunConfig
 
-    from manta.training.trainer import make_trainer
+    from manta.training.trainer import EndAtOnce, make_trainer
 
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     max_failures = run.task.experiment.train.max_failures
@@ -251,6 +251,7 @@ def _fit(run: _PreparedRun) -> dict[str, Any]:
         name=f"attempt-{run.task.attempt}",
         storage_path=run.folder.url_of("ray"),
         failure_config=FailureConfig(max_failures=max_failures),
+        callbacks=[EndAtOnce()] if run.resources.workers > 1 else None,
     )
     trainer = make_trainer(run.task, run.resources, config, own_cluster=run.own_cluster)
     try:
@@ -261,6 +262,8 @@ def _fit(run: _PreparedRun) -> dict[str, Any]:
     except Exception as error:
         raise _as_user_error(error, run.folder) from error
     if (failed := result.get("error")) is not None:
+        if failed["trace"]:
+            raise _training_failed(failed["message"], failed["trace"], run.folder)
         raise getattr(errors, failed["kind"], RunError)(failed["message"])
     return result
 
@@ -270,21 +273,22 @@ def _as_user_error(error: Exception, folder: RunFolder) -> Exception:
     failures: dict[int, Exception] = getattr(error, "worker_failures", {})
     for failure in (*failures.values(), error):
         mine = as_user_error(failure)
+        if isinstance(mine, Mistake):
+            return _training_failed(str(mine), mine.trace or whole_trace(error), folder)
         # What ends a worker otherwise is told with the run's folder.
         if mine is not None and type(mine) is not RunError:
             return mine
     cause = next(iter(failures.values()), error)
     # Ray's error has the tracebacks of all workers in its message; theirs have lost them.
     trace = whole_trace(error)
-    try:
-        folder.write(trace.encode(errors="backslashreplace"), "error.txt")
-        kept: str | None = folder.url_of("error.txt")
-    except ResourceError:
-        kept = keep_trace(trace)
-    reason = described(innermost(cause), trace)
+    return _training_failed(described(innermost(cause), trace), trace, folder)
+
+
+def _training_failed(reason: str, trace: str, folder: RunFolder) -> RunError:
+    """Return the error that names a reason and the file in which the traceback now is."""
     return RunError(
-        f"training failed: {reason} (whole trace: {kept}); --resume goes on from the last "
-        "checkpoint"
+        f"training failed: {reason} (whole trace: {write_trace(trace, folder)}); --resume goes on "
+        "from the last checkpoint"
     )
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import ray.data
 from ray import cloudpickle
-from ray.train import RunConfig, ScalingConfig
+from ray.train import RunConfig, ScalingConfig, UserCallback
 from ray.train.v2._internal.callbacks import DatasetsCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from manta.cluster import DECODE_CPUS
 from manta.training.launch import WorkerResources
+from manta.training.mistakes import raised_on_purpose
 
 if TYPE_CHECKING:  # the task imports torch, and Ray Train's controller imports this module
     from manta.training.task import Task
@@ -37,6 +38,24 @@ class LoneTrainer(DataParallelTrainer):
             for callback in super()._create_default_callbacks()
             if not isinstance(callback, idle)
         ]
+
+
+class EndAtOnce(UserCallback):
+    """Callback that ends a run of several workers at an error that another start would meet again.
+
+    A lone worker returns such an error; one of several has to raise it, so that Ray stops the
+    others.
+    """
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Raise what a worker raised on purpose, which Ray does not retry.
+
+        Raises:
+            MantaError: one of the exceptions is one.
+        """
+        mine = raised_on_purpose(worker_exceptions)
+        if mine is not None:
+            raise mine
 
 
 def make_trainer(

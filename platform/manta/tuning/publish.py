@@ -18,6 +18,7 @@ from manta.report.study.page import write_study_page
 from manta.report.study.record import StudyRecord
 from manta.runs.store import Notify
 from manta.tracking import Tracker
+from manta.tuning.figures.console import failure_lines
 from manta.tuning.figures.importance import importances
 from manta.tuning.figures.pbt_schedule import SCHEDULE, best_path, schedule_figure
 from manta.tuning.figures.plots import figures
@@ -73,8 +74,8 @@ def publish(study: StoredStudy, record: StudyRecord, *, notify: Notify) -> dict[
         )
     # Only now: a study without a best trial has a page and a table too, which say why.
     if best is None:
-        reasons = sorted({trial.reason for trial in record.trials if trial.reason})
-        raise RunError(f"no trial of {record.name!r} came to its end: {'; '.join(reasons[:3])}")
+        reasons = "; ".join(failure_lines(record)[:3])
+        raise RunError(f"no trial of {record.name!r} came to its end: {reasons}")
     return summary(record, shares)
 
 

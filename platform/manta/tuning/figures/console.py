@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
+from manta.failures import TRACE
 from manta.report.parts import words
 from manta.report.study.record import StudyRecord, TrialRecord
 
@@ -29,9 +30,6 @@ def study_table(record: StudyRecord) -> Table:
             title, justify="left" if title in ("trial", "state") else "right", no_wrap=True
         )
     table.add_column("parameters", overflow="fold")
-    reasons = any(trial.state == "failed" for trial in record.trials)
-    if reasons:
-        table.add_column("reason", overflow="fold")
     best = record.best
     for trial in record.trials:
         is_best = best is not None and trial.number == best.number
@@ -47,10 +45,19 @@ def study_table(record: StudyRecord) -> Table:
                     f"{names[path]}={words.setting(value)}" for path, value in trial.params.items()
                 )
             ),
-            *([Text((trial.reason or "") if trial.state == "failed" else "")] if reasons else []),
             style="bold" if is_best else None,
         )
     return table
+
+
+def failure_lines(record: StudyRecord) -> list[str]:
+    """Return a line for each reason why trials failed; of several traces it names the first."""
+    trials: dict[str, list[TrialRecord]] = {}
+    for trial in record.trials:
+        if trial.state == "failed":
+            cause = (trial.reason or "no reason was recorded").partition(TRACE)[0]
+            trials.setdefault(cause, []).append(trial)
+    return [f"{_numbers(same)} failed: {same[0].reason or cause}" for cause, same in trials.items()]
 
 
 def importance_table(importances: Mapping[str, float]) -> Table:
@@ -62,6 +69,12 @@ def importance_table(importances: Mapping[str, float]) -> Table:
     for path, share in sorted(importances.items(), key=lambda item: -item[1]):
         table.add_row(Text(path), f"{share:.0%}", Text("█" * round(_BAR * share), style="cyan"))
     return table
+
+
+def _numbers(trials: list[TrialRecord]) -> str:
+    """Return "trial 1" or "trials 1, 2, 5"."""
+    numbers = ", ".join(str(trial.number) for trial in trials)
+    return f"trial{'s' * (len(trials) > 1)} {numbers}"
 
 
 def _values(record: StudyRecord, trial: TrialRecord) -> list[str]:

@@ -26,19 +26,17 @@ from manta.training.loop import Worker
 from manta.training.task import Rung, Task
 from manta.tuning.study.folders import TRIALS, trial_folder, trial_name
 from manta.tuning.study.rung_result import RungResult
+from manta.tuning.trials.failures import error_reason, is_out_of_memory
 from manta.tuning.trials.group import Group
 from manta.tuning.trials.resume import RUNGS, Start, resumed, taken_over
 from manta.tuning.trials.study_task import StudyTask
 
 _log = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memory")
 SERVER_SECONDS = 120.0
 """How long a trial that begins waits for a tracking server that is away."""
 DRAIN_SECONDS = 5.0
 """How long a trial that ended waits for the tracking server to take its last metrics."""
-MOST_WORDS = 300
-"""Characters of an error's text that a trial's reason keeps."""
 
 
 class Attempt:
@@ -76,12 +74,8 @@ class Attempt:
         except TrainingStopped as error:
             return self._failed(f"{error.diagnosis}: {error}")
         except Exception as error:
-            text = " ".join(str(error).split())
-            says_so = any(sign in text.lower() for sign in OUT_OF_MEMORY)
-            self.out_of_memory = isinstance(error, MemoryError) or says_so
-            kind = "out of memory" if self.out_of_memory else type(error).__name__
-            short = text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}..."
-            return self._failed(f"{kind}: {short}")
+            self.out_of_memory = is_out_of_memory(error)
+            return self._failed(error_reason(error, self.folder))
 
     def close(self) -> None:
         """Close everything that is open.

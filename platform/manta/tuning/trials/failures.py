@@ -1,4 +1,4 @@
-"""Why a trial's process is gone, in one line."""
+"""Why a trial failed, or its process is gone, in one line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,41 @@ from typing import Any
 
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
+
+from manta.errors import MantaError, RunError
+from manta.failures import TRACE, described, innermost, keep_trace, whole_trace
+from manta.runs.folder import RunFolder
+from manta.training.mistakes import write_trace
+
+OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memory")
+PROCESS_FAILED = "its process failed: "
+MOST_WORDS = 300
+"""Characters of an error's text that a trial's reason keeps."""
+
+
+def error_reason(error: Exception, folder: RunFolder) -> str:
+    """Return why a trial failed that raised an error.
+
+    What nobody raised on purpose is named with the user's file and line, and its traceback goes to
+    `error.txt` in the trial's folder.
+    """
+    text = " ".join(str(error).split())
+    short = text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}..."
+    if is_out_of_memory(error):
+        return f"out of memory: {short}"
+    # A RunError with a trace stands for what a rank of several did not raise on purpose.
+    if isinstance(error, RunError) and error.trace is not None:
+        return f"{error}{TRACE}{write_trace(error.trace, folder)})"
+    if isinstance(error, MantaError):
+        return f"{type(error).__name__}: {short}"
+    trace = whole_trace(error)
+    return f"{described(innermost(error), trace)}{TRACE}{write_trace(trace, folder)})"
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error is, or says that it is, of memory that is out."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY)
 
 
 class FailureCallback(Callback):
@@ -21,7 +56,11 @@ class FailureCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tell the reason of the trial's last error."""
-        reason = failure_reason(trial.get_pickled_error(), trial.get_error())
+        error, trace = trial.get_pickled_error(), trial.get_error()
+        reason = failure_reason(error, trace)
+        if reason.startswith(PROCESS_FAILED):
+            kept = keep_trace(trace or whole_trace(error))
+            reason = f"{reason}{TRACE}{kept})"
         self.died(trial.trial_id, reason)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -37,7 +76,7 @@ def failure_reason(error: BaseException | None, trace: str | None = None) -> str
     """
     if error is None:
         lines = _lines(trace or "")
-        return f"its process failed: {lines[-1]}" if lines else "its process is gone"
+        return f"{PROCESS_FAILED}{lines[-1]}" if lines else "its process is gone"
     text = str(error)
     lines = _lines(text)
     if "oom" in text.lower():
@@ -46,7 +85,7 @@ def failure_reason(error: BaseException | None, trace: str | None = None) -> str
             return f"out of memory: {memory}"
     if isinstance(error, RayActorError) and not isinstance(error.__cause__, RayTaskError):
         return "its process was killed again and again (out of memory, or by hand)"
-    return f"its process failed: {lines[-1] if lines else type(error).__name__}"
+    return f"{PROCESS_FAILED}{described(innermost(error), whole_trace(error))}"
 
 
 def _lines(text: str) -> list[str]:

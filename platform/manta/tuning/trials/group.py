@@ -9,11 +9,13 @@ from typing import Any
 
 import ray
 
-from manta.errors import RunError, TrainingStopped
+from manta.errors import MantaError, RunError, TrainingStopped
+from manta.failures import described, innermost, whole_trace
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
 from manta.training.images import CachedImages
 from manta.training.loop import Worker
+from manta.training.mistakes import raised_on_purpose
 from manta.training.task import Rung, Task
 from manta.tuning.trials.allocate import TrialResources
 
@@ -126,9 +128,21 @@ class Group:
             if diagnosis is not None:
                 reason = TrainingStopped(diagnosis["message"], diagnosis=diagnosis["diagnosis"])
         except Exception as error:  # whatever ended the run is the trial's to report
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            reason = RunError(lines[-1].strip() if lines else type(error).__name__)
+            reason = _reason_of(error)
         ray.get(self._gate.end.remote(reason))
+
+
+def _reason_of(error: Exception) -> MantaError:
+    """Return the error of the rank that failed in one line, with the tracebacks of all."""
+    failures: dict[int, Exception] = getattr(error, "worker_failures", {})
+    mine = raised_on_purpose(failures)
+    if mine is not None:
+        return mine
+    trace = whole_trace(error)
+    cause = next(iter(failures.values()), error)
+    reason = RunError(described(innermost(cause), trace))
+    reason.trace = trace
+    return reason
 
 
 def group_loop(config: dict[str, Any]) -> dict[str, str] | None:
