@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -27,11 +28,13 @@ class Registry(Generic[T]):
         kind: plural noun, as users type it in `manta list`; also the entry-point group
             `manta.<kind>`.
         package: the package whose modules hold the built-ins.
+        nested: whether modules of the package's own folders hold built-ins too, one level down.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, *, nested: bool = False) -> None:
         self.kind = kind
         self._package = package
+        self._nested = nested
         self._components: dict[str, T] = {}
         self._installed: set[str] = set()
         self._loaded = False
@@ -121,20 +124,31 @@ class Registry(Generic[T]):
             and not name.startswith("_")
             and name not in self._components
         ):
-            module = f"{self._package}.{name}"
-            if importlib.util.find_spec(module) is not None:
-                importlib.import_module(module)
+            for module in self._modules():
+                if module.rpartition(".")[2] == name:
+                    importlib.import_module(f"{self._package}.{module}")
 
     def _load(self) -> None:
         if self._loaded:
             return
         # Set before the imports: a module may look up a component while it is imported.
         self._loaded = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self._package}.{module.name}")
+        for module in self._modules():
+            importlib.import_module(f"{self._package}.{module}")
         before = set(self._components)
         for point in entry_points(group=f"manta.{self.kind}"):
             point.load()
         self._installed = set(self._components) - before
+
+    def _modules(self) -> Iterator[str]:
+        """Yield the modules that hold built-ins, as `byol` or `audio.hubert`, importing none."""
+        package = importlib.util.find_spec(self._package)
+        for path in (package and package.submodule_search_locations) or ():
+            for module in pkgutil.iter_modules([path]):
+                if module.name.startswith("_"):
+                    continue
+                yield module.name
+                if self._nested and module.ispkg:
+                    inner = pkgutil.iter_modules([os.path.join(path, module.name)])
+                    names = (one.name for one in inner if not one.name.startswith("_"))
+                    yield from (f"{module.name}.{name}" for name in names)

@@ -203,7 +203,7 @@ class EncoderEvaluator(Evaluator[C]):
         return {}
 
 
-EVALUATORS: Registry[type[Evaluator[Any]]] = Registry("evaluators", "manta.evaluators")
+EVALUATORS: Registry[type[Evaluator[Any]]] = Registry("evaluators", "manta.evaluators", nested=True)
 
 
 def build(config: EvaluatorConfig) -> Evaluator[Any]:

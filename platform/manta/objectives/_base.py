@@ -120,7 +120,7 @@ class Objective(nn.Module, ABC, Generic[C]):
         return {"keys_a": keys_a, "keys_b": keys_b, "offset": self.comm.rank * len(z_a)}
 
 
-OBJECTIVES: Registry[type[Objective[Any]]] = Registry("objectives", "manta.objectives")
+OBJECTIVES: Registry[type[Objective[Any]]] = Registry("objectives", "manta.objectives", nested=True)
 
 
 def build(config: ObjectiveConfig, encoder: Encoder, data: DataFacts) -> Objective[Any]:
