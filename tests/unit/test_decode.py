@@ -15,9 +15,11 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
-from manta.data import _formats, optional_formats
-from manta.data._metadata import read_tags, without_metadata
-from manta.data.decode import BadImage, NoReader, decode, portable, shrink, verify
+from manta.data import optional_formats
+from manta.modalities import NoReader
+from manta.modalities.image import _formats
+from manta.modalities.image._metadata import read_tags, without_metadata
+from manta.modalities.image.decode import BadImage, decode, portable, shrink, verify
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

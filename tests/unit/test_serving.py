@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.export import Dim, export
 
 from manta.batch import ViewNeeds
-from manta.data.decode import decode
 from manta.encoders import EncoderConfig, build
 from manta.errors import RunError
+from manta.modalities.image import decode
 from manta.serving import ExportedEncoder, Preprocess, load_exported, rebuild, save_encoder
 from manta.views import Views, ViewsConfig
 

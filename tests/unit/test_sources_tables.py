@@ -19,13 +19,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from manta.data.decode import verify
 from manta.data.labels import as_text, number_classes
 from manta.data.sources import SourceOptions, open_source
 from manta.data.sources._columns import NoImages, choose
 from manta.data.sources._values import NULL, Cell, cells, from_text, label_of, labels, word_label
 from manta.data.understanding import understand
 from manta.errors import DataError
+from manta.modalities.image import verify
 
 Png = Callable[..., bytes]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from manta.data.decode import verify
 from manta.data.sources import Sample, SourceOptions, open_source
 from manta.data.sources._archive import BROKEN, Damaged, may_hold, members, split_name
 from manta.data.sources._grouping import chosen_kinds
 from manta.errors import DataError
 from manta.files import Place
+from manta.modalities.image import verify
 
 Png = Callable[..., bytes]
 

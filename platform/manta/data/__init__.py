@@ -11,7 +11,6 @@ from manta.data._ingest_job import IngestProgress
 from manta.data._shards import Limits
 from manta.data.arrays import RowIndexes
 from manta.data.cache import DecodedCache
-from manta.data.decode import BadImage, decode, optional_formats, verify
 from manta.data.holdout import Holdout, Split
 from manta.data.ingest import IngestReport, check_source, ingest, prepare, prepared, survey
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset, refuse_dataset
@@ -20,6 +19,7 @@ from manta.data.sources import SOURCES, Sample, Source, SourceOptions, is_builti
 from manta.data.splits import LabelledBatch, read_split
 from manta.data.stream import RankBatch, stream
 from manta.data.understanding import Understanding
+from manta.modalities.image import BadImage, decode, optional_formats, verify
 
 __all__ = [
     "SOURCES",

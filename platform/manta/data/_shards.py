@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from manta.data._label_column import count_labels, with_stored_labels
-from manta.data.decode import BadImage, portable, shrink, verify
 from manta.data.labels import as_text, within
 from manta.data.manifest import SIZE_EDGES, Shard
 from manta.data.names import shown
 from manta.data.sources import Sample, Source
 from manta.errors import DataError
 from manta.files import Place
+from manta.modalities.image.decode import BadImage, portable, shrink, verify
 
 PARCEL_ROWS = 256
 PARCEL_BYTES = 16 << 20

@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manta.data.arrays import Images, RowIndexes
-from manta.data.decode import BadImage, NoReader, decode
 from manta.data.manifest import Manifest
 from manta.errors import DataError
 from manta.files import Place
+from manta.modalities import BadSample, NoReader
+from manta.modalities.image import decode
 
 PART_BYTES = 64 << 20
 """Largest decoded part, in bytes; a larger batch travels in several."""
@@ -114,7 +115,7 @@ def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size
             raise DataError(
                 f"row {indexes[place]} of {manifest.location} cannot be read here: {error}"
             ) from None
-        except BadImage as error:
+        except BadSample as error:
             raise DataError(
                 f"row {indexes[place]} of {manifest.location} was damaged after its ingest "
                 f"({error}); ingest again"

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from manta.data.decode import BadImage, decode
 from manta.data.read import read_rows
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import TrackingError
@@ -27,6 +26,7 @@ from manta.evaluation.session import (
 )
 from manta.evaluation.subject import UNTRAINED, Subject, subject_of
 from manta.evaluators import Evaluator, counted, interval, means
+from manta.modalities.image import BadImage, decode
 from manta.report.evaluation.page import write_evaluation
 from manta.runs.folder import RunFolder
 from manta.serving.adapt import Preparation

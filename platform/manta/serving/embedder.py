@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from manta.data import open_dataset
 from manta.data.arrays import Images, RowIndexes
-from manta.data.decode import BadImage, decode
 from manta.data.read import read_rows
 from manta.files import Place
 from manta.memory import keep_freed_memory
+from manta.modalities.image import BadImage, decode
 from manta.serving._parts import Aside, EmbeddedRows, part_name, write_part
 from manta.serving.job import Job, Pool
 

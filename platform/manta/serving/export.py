@@ -24,11 +24,11 @@ TIMM_DESCRIPTION = "config.json"
 class Preprocess(nn.Module):
     """Preprocessing of uint8 images of any size into the input that an encoder was evaluated on.
 
-    The steps are those of `manta.data.decode` and `Views.plain`: the central square is resized to
-    `resize` (bicubic, antialiased, rounded to whole pixel values), then to `image_size` (bilinear,
-    antialiased), and normalised. A square image of the right size is only normalised. The filter of
-    `decode` reads pixels beyond the edge of the central square and this one does not, so the
-    outermost pixels of oblong images differ slightly.
+    The steps are those of `manta.modalities.image` and `Views.plain`: the central square is
+    resized to `resize` (bicubic, antialiased, rounded to whole pixel values), then to `image_size`
+    (bilinear, antialiased), and normalised. A square image of the right size is only normalised.
+    The filter of `decode` reads pixels beyond the edge of the central square and this one does
+    not, so the outermost pixels of oblong images differ slightly.
 
     Args:
         image_size: side of the square that the encoder takes, in pixels.

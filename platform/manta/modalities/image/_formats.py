@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from PIL import Image, features
 
-from manta.data._metadata import is_raw_camera_file
+from manta.modalities.image._metadata import is_raw_camera_file
 
 # Only formats that Pillow decodes itself, inside this process, and that begin with bytes of their
 # own. Left out for good are EPS (Pillow starts Ghostscript, a whole programming language, on bytes

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
-from manta.data import _formats, _metadata
-from manta.errors import DataError
+from manta.modalities._base import BadSample, NoReader
+from manta.modalities.image import _formats, _metadata
 
 MAX_PIXELS = 178_956_970
 """Pillow's own hard limit (a 512 MiB RGB image), as a default that the caller can change."""
@@ -38,12 +38,8 @@ _STRIP = 1 << 22
 """Values of a deep grey image that are converted at a time."""
 
 
-class BadImage(DataError):
-    """Bytes that do not decode to an image; the message is only the reason."""
-
-
-class NoReader(BadImage):
-    """An image in a format that another library reads, which is not installed here."""
+BadImage = BadSample
+"""Bytes that do not decode to an image."""
 
 
 def decode(data: bytes, size: int) -> npt.NDArray[np.uint8]:
