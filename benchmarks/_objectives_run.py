@@ -176,9 +176,8 @@ def _recalibrate(encoder: Any, experiment: Experiment, shared: CachedImages) -> 
     from manta.evaluation import untrained
     from manta.evaluation.rows import SplitRows
     from manta.runs.build import plan_of
-    from manta.views import Views
 
-    prepare = Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain
+    prepare = experiment.modality().views(experiment.views, ViewNeeds()).plain
     holdout = plan_of(experiment, shared.manifest).holdout
     rows = SplitRows(shared.manifest, holdout, "bank", untrained.ROWS)
     images = (batch.images for batch in shared.read(rows, rank=0, world=1))
@@ -192,15 +191,17 @@ def _measure(encoder: Any, experiment: Experiment, shared: CachedImages) -> dict
     from manta.batch import ViewNeeds
     from manta.evaluation.online import due_evaluators, embed_splits
     from manta.evaluation.rows import SplitRows
+    from manta.modalities.image.views import ImageViews
     from manta.runs.build import plan_of
-    from manta.views import Views
 
     limits, plan = experiment.evaluation, plan_of(experiment, shared.manifest)
     assessment = embed_splits(
         {"": encoder},
         SplitRows(shared.manifest, plan.holdout, "bank", limits.bank_rows),
         SplitRows(shared.manifest, plan.holdout, "queries", limits.query_rows),
-        prepare=Views(experiment.views, ViewNeeds(), image_size=experiment.data.image_size).plain,
+        prepare=ImageViews(
+            experiment.views, ViewNeeds(), image_size=experiment.data.image_size
+        ).plain,
         size=experiment.data.canonical_size,
         device=torch.device("cpu"),
         read=shared.read,

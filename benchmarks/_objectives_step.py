@@ -142,7 +142,7 @@ class Stepper:
         fill(self.step.objective)
         images = torch.randint(0, 256, (self.batch, 3, SIZE, SIZE), dtype=torch.uint8)
         index, layout = torch.arange(self.batch), self.step.memory_format
-        views = self.step.views(images, index, seed=0, step=0, global_batch=self.batch)
+        views = self.step.views({"image": images}, index, seed=0, step=0, global_batch=self.batch)
         self.views = [
             replace(view, data=view.data.contiguous(memory_format=layout)) for view in views
         ]

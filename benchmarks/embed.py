@@ -233,13 +233,18 @@ def save_encoder(folder: Path, name: str, side: int) -> None:
     import torch
 
     from manta.encoders import EncoderConfig, build
+    from manta.modalities.image.preprocess import ImagePreprocess
     from manta.serving import ExportedEncoder
     from manta.serving import save_encoder as save
 
     torch.manual_seed(0)
     config = EncoderConfig(name=name)
     encoder = build(config, image_size=side)
-    save(ExportedEncoder(encoder, side, (0.5,) * 3, (0.25,) * 3), folder, config=config)
+    save(
+        ExportedEncoder(encoder, ImagePreprocess(side, (0.5,) * 3, (0.25,) * 3)),
+        folder,
+        config=config,
+    )
 
 
 def picture(number: int, side: int) -> bytes:

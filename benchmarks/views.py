@@ -17,12 +17,12 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from manta.batch import ViewNeeds
-from manta.views import PRESETS, Views, ViewsConfig, ViewSpec
+from manta.modalities.image.views import PRESETS, ImageViews, ImageViewsConfig, ViewSpec
 
 SETTINGS = ((32, 32, 256), (256, 224, 32))  # side of the source and of a global view, batch size
 
 
-def torchvision_transform(spec: ViewSpec, views: Views) -> v2.Compose:
+def torchvision_transform(spec: ViewSpec, views: ImageViews) -> v2.Compose:
     """Return `spec` as torchvision transforms.
 
     The kernel of the blur is SimCLR's tenth of the image.
@@ -68,11 +68,15 @@ def main() -> None:
         index = torch.arange(batch)
         for preset in PRESETS:
             needs = ViewNeeds(local_views=6 if preset == "multicrop" else 0)
-            views = Views(ViewsConfig.model_validate({"preset": preset}), needs, image_size=size)
+            views = ImageViews(
+                ImageViewsConfig.model_validate({"preset": preset}), needs, image_size=size
+            )
             transforms = [torchvision_transform(spec, views) for spec in views.specs]
 
-            def manta(views: Views = views, images: Tensor = images, index: Tensor = index) -> None:
-                views(images, index, seed=0, step=0, global_batch=len(images))
+            def manta(
+                views: ImageViews = views, images: Tensor = images, index: Tensor = index
+            ) -> None:
+                views({"image": images}, index, seed=0, step=0, global_batch=len(images))
 
             def torchvision(
                 transforms: list[v2.Compose] = transforms, images: Tensor = images

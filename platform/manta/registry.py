@@ -29,12 +29,15 @@ class Registry(Generic[T]):
             `manta.<kind>`.
         package: the package whose modules hold the built-ins.
         nested: whether modules of the package's own folders hold built-ins too, one level down.
+        inside: the one module, or folder, within each of the package's folders that holds the
+            built-in with the folder's name; empty where the package's modules do.
     """
 
-    def __init__(self, kind: str, package: str, *, nested: bool = False) -> None:
+    def __init__(self, kind: str, package: str, *, nested: bool = False, inside: str = "") -> None:
         self.kind = kind
         self._package = package
         self._nested = nested
+        self._inside = inside
         self._components: dict[str, T] = {}
         self._installed: set[str] = set()
         self._loaded = False
@@ -125,7 +128,8 @@ class Registry(Generic[T]):
             and name not in self._components
         ):
             for module in self._modules():
-                if module.rpartition(".")[2] == name:
+                parts = module.split(".")
+                if name == (parts[0] if self._inside else parts[-1]):
                     importlib.import_module(f"{self._package}.{module}")
 
     def _load(self) -> None:
@@ -147,8 +151,12 @@ class Registry(Generic[T]):
             for module in pkgutil.iter_modules([path]):
                 if module.name.startswith("_"):
                     continue
-                yield module.name
-                if self._nested and module.ispkg:
-                    inner = pkgutil.iter_modules([os.path.join(path, module.name)])
-                    names = (one.name for one in inner if not one.name.startswith("_"))
-                    yield from (f"{module.name}.{name}" for name in names)
+                inner: list[str] = []
+                if module.ispkg and (self._nested or self._inside):
+                    listed = pkgutil.iter_modules([os.path.join(path, module.name)])
+                    inner = [one.name for one in listed if not one.name.startswith("_")]
+                if self._inside:
+                    inner = [name for name in inner if name == self._inside]
+                else:
+                    yield module.name
+                yield from (f"{module.name}.{name}" for name in inner)

@@ -23,6 +23,8 @@ from manta import encoders, objectives
 from manta.batch import Batch, DataFacts, Progress
 from manta.encoders import Encoder, EncoderConfig
 from manta.errors import ConfigError
+from manta.modalities.image.preprocess import ImagePreprocess
+from manta.modalities.image.views import ImageViews, ImageViewsConfig
 from manta.objectives import (
     OBJECTIVES,
     ClusterMaterial,
@@ -33,12 +35,11 @@ from manta.objectives import (
     ObjectiveConfig,
 )
 from manta.serving import ExportedEncoder, save_encoder
-from manta.views import Views, ViewsConfig
 
 SIZE = 32
 # Local views of 16 px would reach the last stage of test_resnet as one pixel, for which oneDNN's
 # bf16 convolution of stride 2 leaves parts of its weight gradient unwritten (torch 2.15, AMX).
-VIEWS = ViewsConfig(local_size=24)
+VIEWS = ImageViewsConfig(local_size=24)
 TOTAL_STEPS = 40
 NAMES = tuple(
     name
@@ -100,7 +101,9 @@ def saved(encoder: Encoder) -> Path:
 
     It is removed with the process.
     """
-    exported = ExportedEncoder(encoder, SIZE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    exported = ExportedEncoder(
+        encoder, ImagePreprocess(SIZE, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
     return save_encoder(exported, _folder(), config=ENCODERS[0]).folder
 
 
@@ -178,12 +181,12 @@ def batch_of(
     step: int = 0,
     dtype: torch.dtype = torch.float32,
     start: int = 0,
-    views: ViewsConfig = VIEWS,
+    views: ImageViewsConfig = VIEWS,
 ) -> Batch:
     """Return the objective's views of `rows` digits from `start` on, as the trainer makes them."""
     index = torch.arange(start, start + rows) % len(pictures())
-    make = Views(views, objective.needs, image_size=SIZE)
-    batch = make(pictures()[index], index, seed=0, step=step, global_batch=rows)
+    make = ImageViews(views, objective.needs, image_size=SIZE)
+    batch = make({"image": pictures()[index]}, index, seed=0, step=step, global_batch=rows)
     return Batch([replace(view, data=view.data.to(dtype)) for view in batch], batch.index)
 
 

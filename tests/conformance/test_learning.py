@@ -41,18 +41,24 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.evaluation.untrained import recalibrate_batchnorm
 from manta.functional.spectrum import feature_std, rankme
+from manta.modalities.image.views import ImageViews, ImageViewsConfig
 from manta.objectives import OBJECTIVES, Material, ModelMaterial, Objective, ObjectiveConfig, Paper
-from manta.views import Views, ViewsConfig
 
 STEPS, WARMUP, BANK = 60, 6, 900
 CLOSE, CHANCE = 0.04, 0.01
 """Of gains: below the first three seeds decide, and BatchNorm's batches alone give the second to
 some seeds."""
-GENTLE = ViewsConfig(
+GENTLE = ImageViewsConfig(
     local_size=24, crop_scale=(0.4, 1.0), flip=0.0, jitter=(0.4, 0.4, 0.0, 0.0), grayscale=0.0
 )
 """As the recipe for digits has them: a mirrored 2 is no 2."""
-PLAIN = Views(VIEWS, ViewNeeds(), image_size=SIZE).plain
+PIPELINE = ImageViews(VIEWS, ViewNeeds(), image_size=SIZE)
+
+
+def plain(images: Tensor) -> Tensor:
+    return PIPELINE.plain({"image": images})
+
+
 FACTS = DataFacts(rows=len(pictures()), image_size=SIZE)
 
 
@@ -71,7 +77,7 @@ def quality(encoder: Encoder) -> Quality:
     """Return kNN and rank on digits that are not augmented."""
     encoder.eval()
     features = F.normalize(
-        torch.cat([encoder(PLAIN(part)) for part in pictures().split(256)]), dim=1
+        torch.cat([encoder(plain(part)) for part in pictures().split(256)]), dim=1
     )
     neighbours = KNeighborsClassifier(20, metric="cosine").fit(features[:BANK], labels()[:BANK])
     score = neighbours.score(features[BANK:], labels()[BANK:])
@@ -109,7 +115,7 @@ def starts(encoder: Encoder) -> tuple[Quality, Quality]:
     The statistics are those of the bank.
     """
     built = quality(encoder)
-    recalibrate_batchnorm(encoder, pictures()[:BANK].split(256), PLAIN)
+    recalibrate_batchnorm(encoder, pictures()[:BANK].split(256), plain)
     return built, quality(encoder)
 
 

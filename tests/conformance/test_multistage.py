@@ -20,6 +20,7 @@ from manta.batch import Batch, Progress
 from manta.encoders import Encoder, EncoderConfig, build, concatenation
 from manta.errors import ConfigError
 from manta.functional.restricted import restricted_nt_xent
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.objectives import OBJECTIVES, Objective
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.serving.formats import export_model
@@ -219,7 +220,7 @@ def test_all_stages_features_are_exported_one_after_the_other(
 
 def test_all_stages_are_saved_loaded_and_exported(three: dict[str, Any], tmp_path: Path) -> None:
     _, encoder = exporting_all(three, [True, True])
-    whole = ExportedEncoder(encoder.float(), SIZE, (0.5,) * 3, (0.25,) * 3)
+    whole = ExportedEncoder(encoder.float(), ImagePreprocess(SIZE, (0.5,) * 3, (0.25,) * 3))
     saved = save_encoder(whole, tmp_path / "encoder", config=ENCODERS[0])
     assert not saved.timm
     images = torch.randint(

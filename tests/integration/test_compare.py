@@ -15,6 +15,7 @@ from manta.errors import ConfigError, RunError
 from manta.evaluation.compare import compare_models
 from manta.evaluation.evaluate import evaluate_model
 from manta.evaluation.session import Observer
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, save_encoder
 from manta.serving.adapt import Preparation
 
@@ -30,7 +31,7 @@ def saved(folder: Path, *, blind: bool) -> str:
         torch.nn.init.ones_(
             next(module for module in encoder.modules() if hasattr(module, "running_var")).bias
         )
-    exported = ExportedEncoder(encoder, 32, (0.5,) * 3, (0.25,) * 3)
+    exported = ExportedEncoder(encoder, ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3))
     return str(save_encoder(exported, folder, config=config).folder)
 
 

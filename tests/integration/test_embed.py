@@ -26,6 +26,7 @@ from manta.errors import ConfigError, DataError
 from manta.evaluation.features import readable_images
 from manta.evaluation.rows import SplitRows
 from manta.files import Place
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, _parts, save_encoder
 from manta.serving import embed as module
 from manta.serving._parts import EmbeddedRows, row_groups, write_part
@@ -55,7 +56,9 @@ def digits(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = EncoderConfig(name="test_resnet")
-    exported = ExportedEncoder(build(config, image_size=32), 32, (0.5,) * 3, (0.25,) * 3)
+    exported = ExportedEncoder(
+        build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+    )
     return save_encoder(exported, tmp_path_factory.mktemp("encoder"), config=config).folder
 
 

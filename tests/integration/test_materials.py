@@ -24,6 +24,7 @@ from manta.files import Place
 from manta.materials import autoencoder, clusters, make
 from manta.materials.clusters import assign_clusters
 from manta.materials.make import fit_to_gpus, prepare_materials
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.models.actors import cluster_pool
 from manta.objectives import ClusterMaterial
 from manta.runs.folder import RunFolder
@@ -63,7 +64,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunFolder:
 def encoder(folder: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     config = EncoderConfig(name="test_resnet")
-    exported = ExportedEncoder(build(config, image_size=32), 32, (0.5,) * 3, (0.25,) * 3)
+    exported = ExportedEncoder(
+        build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+    )
     return save_encoder(exported, folder, config=config).folder
 
 

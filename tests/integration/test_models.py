@@ -11,6 +11,7 @@ from tracking_server import Server
 
 from manta.encoders import Encoder, EncoderConfig, build
 from manta.errors import TrackingError
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.tracking import (
     Tracker,
@@ -26,7 +27,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportedEncoder,
     torch.manual_seed(0)
     config = EncoderConfig(name="resnet10t", stem="small")
     encoder = build(config, image_size=32).to(memory_format=torch.channels_last)
-    module = ExportedEncoder(encoder, 32, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3))
+    module = ExportedEncoder(encoder, ImagePreprocess(32, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))
     folder = tmp_path_factory.mktemp("encoder")
     save_encoder(module, folder, config=config)
     return module, folder
@@ -117,7 +118,7 @@ def test_an_encoder_that_cannot_be_traced_is_one_line(tracker: Tracker) -> None:
         def embed(self, x: torch.Tensor) -> torch.Tensor:
             return x.mean((2, 3)) if x.sum().item() > 0 else x.amax((2, 3))
 
-    module = ExportedEncoder(Capricious(), 32, (0, 0, 0), (1, 1, 1))
+    module = ExportedEncoder(Capricious(), ImagePreprocess(32, (0, 0, 0), (1, 1, 1)))
     run_id = tracker.create_run("untraceable", config={})
     with pytest.raises(TrackingError, match="cannot be exported as a graph") as caught:
         log_model(tracker, run_id, module, name="untraceable")

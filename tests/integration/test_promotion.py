@@ -20,6 +20,7 @@ from manta.encoders._config import ENCODERS
 from manta.errors import PromotionRefused, TrackingError
 from manta.evaluators import Features, paired_gain
 from manta.evaluators.knn import KNN, KNNConfig
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.tracking import (
     EvaluateModels,
@@ -55,7 +56,7 @@ def _grids(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exported(weight: Tensor) -> ExportedEncoder:
-    return ExportedEncoder(Grid(weight), 8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    return ExportedEncoder(Grid(weight), ImagePreprocess(8, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
 
 
 def digits() -> tuple[Tensor, Tensor]:

@@ -15,10 +15,10 @@ from command import TINY, manta_here
 
 from manta.errors import ConfigError, DataError, PromotionRefused, RunError
 from manta.evaluation.promote import promote_model
+from manta.modalities.image.preprocess import photographs
 from manta.models.export import export_to
 from manta.models.register import register_run
 from manta.serving import load_exported
-from manta.serving.formats import photographs
 from manta.tracking import Tracker, download_model
 
 RECIPE = str(Path(__file__).resolve().parents[2] / "jobs/recipes/digits.yaml")

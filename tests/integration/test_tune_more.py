@@ -19,10 +19,10 @@ from test_tune import QUICK, RECIPE, ended, summary_of, trials_in
 from test_tune import SPACE as SHIPPED
 from tracking_server import Server
 
+from manta.modalities.image.preprocess import photographs
 from manta.runs.checkpoint import Checkpoints
 from manta.runs.folder import RunFolder
 from manta.serving import load_exported
-from manta.serving.formats import photographs
 from manta.tracking import Tracker, download_model
 
 pytestmark = pytest.mark.long

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from manta.batch import Batch, ViewNeeds
-from manta.views import Views, ViewsConfig, specify
-from manta.views._style import restyle
+from manta.modalities.image.views import ImageViews, ImageViewsConfig, specify
+from manta.modalities.image.views.style import restyle
 
 B, SIZE = 8, 32
 
@@ -34,9 +34,11 @@ def batch(
     rows: slice | None = None, *, images: Tensor | None = None, step: int = 0, **config: object
 ) -> Batch:
     needs = ViewNeeds(preset="plain", mask_ratio=0.5, mask_grid=(4, 4))
-    views = Views(ViewsConfig.model_validate(config), needs, image_size=SIZE)
+    views = ImageViews(ImageViewsConfig.model_validate(config), needs, image_size=SIZE)
     images, rows = pictures() if images is None else images, rows or slice(0, B)
-    return views(images[rows], torch.arange(B)[rows], seed=0, step=step, rows=rows, global_batch=B)
+    return views(
+        {"image": images[rows]}, torch.arange(B)[rows], seed=0, step=step, rows=rows, global_batch=B
+    )
 
 
 def test_low_amplitudes_are_the_references_and_the_rest_is_the_images_own() -> None:
@@ -150,7 +152,7 @@ def test_ranks_take_the_style_of_the_global_batch(tmp_path: Path) -> None:
 
 def test_its_config() -> None:
     first, second = specify(
-        ViewsConfig(batch_style=0.6, batch_style_area=(0.1, 0.2), strength=0.5),
+        ImageViewsConfig(batch_style=0.6, batch_style_area=(0.1, 0.2), strength=0.5),
         ViewNeeds(),
         image_size=32,
     )
@@ -165,4 +167,4 @@ def test_its_config() -> None:
         {"batch_style_area": (0.5, 0.1)},
     ):
         with pytest.raises(ValidationError):
-            ViewsConfig.model_validate(wrong)
+            ImageViewsConfig.model_validate(wrong)

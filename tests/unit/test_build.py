@@ -10,6 +10,7 @@ from manta import encoders
 from manta.config import from_mapping
 from manta.data import Manifest, Shard
 from manta.encoders import EncoderConfig
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.runs.build import build_objective
 from manta.serving import ExportedEncoder, save_encoder
 
@@ -17,7 +18,9 @@ from manta.serving import ExportedEncoder, save_encoder
 def test_a_teacher_sees_pixels_that_are_normalised_as_the_views_are(tmp_path: Path) -> None:
     config = EncoderConfig(name="test_resnet")
     torch.manual_seed(0)
-    teacher = ExportedEncoder(encoders.build(config, image_size=32), 32, (0.5,) * 3, (0.25,) * 3)
+    teacher = ExportedEncoder(
+        encoders.build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+    )
     save_encoder(teacher, tmp_path, config=config)
     mean, std = (0.1, 0.1, 0.1), (0.2, 0.2, 0.2)
     experiment = from_mapping(

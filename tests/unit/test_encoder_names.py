@@ -11,6 +11,7 @@ from manta.config import from_mapping, load
 from manta.encoders import EncoderConfig, TokenEncoder, build, check_known
 from manta.encoders.catalogue import nearest_name
 from manta.errors import ConfigError, RunError
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.models.find import model_folder
 from manta.runs.build import untrained_encoder
 from manta.serving import ExportedEncoder, load_exported, save_encoder
@@ -27,7 +28,7 @@ def exported(folder, config=RESNET, *, size=32):
     """Write the encoder of a config, of its own random weights, and return it."""
     torch.manual_seed(7)
     encoder = build(config, image_size=size).eval()
-    save_encoder(ExportedEncoder(encoder, size, MEAN, STD), folder, config=config)
+    save_encoder(ExportedEncoder(encoder, ImagePreprocess(size, MEAN, STD)), folder, config=config)
     return encoder
 
 
@@ -165,7 +166,8 @@ def test_a_run_and_its_export_open_where_the_folder_is_gone(tmp_path):
     experiment = from_mapping(tree)
     start = untrained_encoder(experiment).eval()
     folder = tmp_path / "again"
-    save_encoder(ExportedEncoder(start, 32, MEAN, STD), folder, config=experiment.encoder)
+    kept = ExportedEncoder(start, ImagePreprocess(32, MEAN, STD))
+    save_encoder(kept, folder, config=experiment.encoder)
     shutil.rmtree(tmp_path / "enc")
     assert same(load_exported(folder).encoder, start)
     export_model(folder, "timm", tmp_path / "timm")

@@ -18,9 +18,10 @@ from manta.batch import DataFacts
 from manta.encoders import Encoder, EncoderConfig, build
 from manta.encoders._config import ENCODERS
 from manta.errors import ConfigError, MantaError, RunError
+from manta.modalities.image.preprocess import ImagePreprocess, photographs
 from manta.objectives.byol import BYOLConfig
 from manta.serving import ExportedEncoder, load_exported, save_encoder
-from manta.serving.formats import TOLERANCE, Format, export_model, head_weights, photographs
+from manta.serving.formats import TOLERANCE, Format, export_model, head_weights
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 SHAPES = [(1, 32, 32, 3), (3, 70, 41, 3), (7, 25, 90, 3)]
@@ -28,7 +29,7 @@ SHAPES = [(1, 32, 32, 3), (3, 70, 41, 3), (7, 25, 90, 3)]
 
 def saved(folder: Path, config: EncoderConfig) -> ExportedEncoder:
     torch.manual_seed(0)
-    module = ExportedEncoder(build(config, image_size=32), 32, MEAN, STD)
+    module = ExportedEncoder(build(config, image_size=32), ImagePreprocess(32, MEAN, STD))
     for layer in module.encoder.modules():  # statistics that a fresh encoder does not have
         if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
             layer.running_mean.normal_(std=0.1)

@@ -14,6 +14,7 @@ from manta.encoders import Encoder, EncoderConfig, build
 from manta.encoders.layers import LayerReader, find_layer, pooled, stages
 from manta.errors import ConfigError
 from manta.evaluators.layers import _read
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, save_encoder
 from manta.serving.embedder import load_features
 
@@ -58,7 +59,7 @@ def test_embedding_and_evaluator_read_the_same(
     case: tuple[EncoderConfig, Encoder, str], tmp_path: Any
 ) -> None:
     config, encoder, layer = case
-    exported = ExportedEncoder(encoder, 32, (0.3,) * 3, (0.4,) * 3)
+    exported = ExportedEncoder(encoder, ImagePreprocess(32, (0.3,) * 3, (0.4,) * 3))
     folder = save_encoder(exported, tmp_path, config=config).folder
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     module, side = load_features(files, layer)
@@ -94,7 +95,9 @@ def test_channels_stand_where_the_sides_differ() -> None:
 
 def test_a_layer_beside_the_embedding_is_refused_before_any_row(tmp_path: Any) -> None:
     config = EncoderConfig(name="conv_autoencoder")
-    exported = ExportedEncoder(build(config, image_size=32), 32, (0.5,) * 3, (0.25,) * 3)
+    exported = ExportedEncoder(
+        build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+    )
     folder = save_encoder(exported, tmp_path, config=config).folder
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(ConfigError, match="layer 'decoder' takes no part"):

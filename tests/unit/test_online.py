@@ -29,9 +29,9 @@ from manta.evaluators import (
 )
 from manta.evaluators.lidar import LiDARConfig
 from manta.evaluators.rank import RankConfig
+from manta.modalities.image.views import ImageViews, ImageViewsConfig
 from manta.runs.folder import RunFolder
 from manta.training.artifacts import save_evaluation
-from manta.views import Views, ViewsConfig
 
 DIGITS = load_digits()
 ROWS, SIZE = len(DIGITS.images), 8
@@ -156,7 +156,7 @@ def test_views_are_of_rows_drawn_from_all_queries_each_with_its_own_draws() -> N
 
 
 def test_views_do_not_depend_on_the_readers_batches() -> None:
-    augment = augmentation(ViewsConfig(), SIZE)
+    augment = augmentation(ImageViewsConfig(), SIZE)
     one, other = (
         assessed(augment=augment, views=(60, 4), batch=batch).features[""].views
         for batch in (300, 37)
@@ -189,13 +189,15 @@ def test_ranks_draw_the_rows_that_one_would(world: int) -> None:
 def test_every_objective_is_augmented_like_simclr() -> None:
     images, index = images_of(torch.arange(20)), torch.arange(20)
     mean, std = (0.1, 0.1, 0.1), (0.2, 0.2, 0.2)
-    expected = Views(ViewsConfig(mean=mean, std=std), ViewNeeds(global_views=1), image_size=12)
+    expected = ImageViews(
+        ImageViewsConfig(mean=mean, std=std), ViewNeeds(global_views=1), image_size=12
+    )
     view = expected(images, index, seed=0, step=3, global_batch=20).views[0].data
     for preset in ("plain", "byol", "auto"):
-        augment = augmentation(ViewsConfig(preset=preset, mean=mean, std=std), 12)
+        augment = augmentation(ImageViewsConfig(preset=preset, mean=mean, std=std), 12)
         assert torch.equal(augment(images, index, 3), view)
     assert not torch.equal(augment(images, index, 4), view)
-    gentle = augmentation(ViewsConfig(strength=0, mean=mean, std=std), 12)
+    gentle = augmentation(ImageViewsConfig(strength=0, mean=mean, std=std), 12)
     assert torch.equal(gentle(images, index, 3), view), (
         "a study that searches the strength compares its trials"
     )

@@ -13,6 +13,7 @@ from torch.export import Dim, export
 from manta.encoders import DenseEncoder, Encoder, EncoderConfig, build
 from manta.encoders.scattering import Scattering, low_pass, morlet
 from manta.errors import ConfigError
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -147,7 +148,7 @@ def test_the_encoder_pools_maps_and_trains_its_adapter_alone(encoder: Encoder) -
 def test_it_is_saved_and_exported_like_any_other(encoder: Encoder, tmp_path: Path) -> None:
     encoder(torch.randn(8, 3, 32, 32))  # statistics that a fresh encoder does not have
     config = EncoderConfig(name="scatnet", args={"angles": 4, "width": 24})
-    module = ExportedEncoder(encoder, 32, MEAN, STD)
+    module = ExportedEncoder(encoder, ImagePreprocess(32, MEAN, STD))
     assert not save_encoder(module, tmp_path, config=config).timm
     images = torch.randint(
         0, 256, (3, 40, 36, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)

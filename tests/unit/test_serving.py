@@ -14,9 +14,10 @@ from torch.export import Dim, export
 from manta.batch import ViewNeeds
 from manta.encoders import EncoderConfig, build
 from manta.errors import RunError
-from manta.modalities.image import decode
-from manta.serving import ExportedEncoder, Preprocess, load_exported, rebuild, save_encoder
-from manta.views import Views, ViewsConfig
+from manta.modalities.image.decode import decode
+from manta.modalities.image.preprocess import ImagePreprocess
+from manta.modalities.image.views import ImageViews, ImageViewsConfig
+from manta.serving import ExportedEncoder, load_exported, rebuild, save_encoder
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -35,7 +36,7 @@ def exported(config: EncoderConfig, size: int = 32) -> ExportedEncoder:
             assert module.running_var is not None
             module.running_mean.normal_(std=0.1)
             module.running_var.uniform_(0.5, 1.5)
-    return ExportedEncoder(encoder, size, MEAN, STD)
+    return ExportedEncoder(encoder, ImagePreprocess(size, MEAN, STD))
 
 
 def test_an_image_of_the_right_size_is_only_normalised() -> None:
@@ -43,7 +44,9 @@ def test_an_image_of_the_right_size_is_only_normalised() -> None:
     expected = (
         x.double().permute(0, 3, 1, 2) / 255 - torch.tensor(MEAN).view(-1, 1, 1)
     ) / torch.tensor(STD).view(-1, 1, 1)
-    torch.testing.assert_close(Preprocess(16, MEAN, STD)(x), expected.float(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        ImagePreprocess(16, MEAN, STD)(x), expected.float(), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (64, 40), (24, 24), (120, 50)])
@@ -55,8 +58,10 @@ def test_it_is_what_decoding_and_evaluation_do(
     encoded = io.BytesIO()
     Image.fromarray(x[0].numpy()).save(encoded, "PNG")
     square = torch.tensor(decode(encoded.getvalue(), decoded)).permute(2, 0, 1)[None]
-    expected = Views(ViewsConfig(mean=MEAN, std=STD), ViewNeeds(), image_size=size).plain(square)
-    actual = Preprocess(size, MEAN, STD, resize=decoded)(x)
+    expected = ImageViews(ImageViewsConfig(mean=MEAN, std=STD), ViewNeeds(), image_size=size).plain(
+        {"image": square}
+    )
+    actual = ImagePreprocess(size, MEAN, STD, resize=decoded)(x)
     difference = (actual - expected).abs() * torch.tensor(STD).view(-1, 1, 1) * 255
     assert (
         difference[..., 3:-3, 3:-3].max() <= 2.01

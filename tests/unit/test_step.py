@@ -39,11 +39,10 @@ def step_of(config: Experiment) -> TrainStep:
     )
 
 
-def images() -> tuple[torch.Tensor, torch.Tensor]:
+def images() -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(
-        0, 256, (16, 3, 16, 16), dtype=torch.uint8, generator=generator
-    ), torch.arange(16)
+    pixels = torch.randint(0, 256, (16, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    return {"image": pixels}, torch.arange(16)
 
 
 def test_the_same_step_twice_is_the_same_step():
@@ -86,13 +85,15 @@ def test_clipping_bounds_the_update():
 def test_accumulated_micro_batches_average_their_gradients():
     """With a loss over micro-batches, two of the same rows give the gradient of one of them."""
     pixels, index = images()
+    eight = pixels["image"][:8]
     twice = step_of(experiment(accumulate=2))
     twice.views = FixedViews(twice.views)
     once = step_of(experiment())
     once.views = FixedViews(once.views)
-    half = torch.cat([pixels[:8], pixels[:8]]), torch.cat([index[:8], index[:8]])
+    eight = pixels["image"][:8]
+    half = {"image": torch.cat([eight, eight])}, torch.cat([index[:8], index[:8]])
     a = twice(*half, 0)
-    b = once(pixels[:8], index[:8], 0)
+    b = once({"image": eight}, index[:8], 0)
     assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-5)
     assert float(a["gradient_norm"]) == pytest.approx(float(b["gradient_norm"]), rel=1e-4)
 
@@ -109,7 +110,7 @@ class FixedViews:
             index,
             seed=seed,
             step=step,
-            rows=slice(0, len(images)),
+            rows=slice(0, len(index)),
             global_batch=global_batch,
         )
 

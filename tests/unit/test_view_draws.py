@@ -8,17 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from manta.views import ViewSpec
-from manta.views._draws import (
+from manta.modalities.image.views import ViewSpec
+from manta.modalities.image.views.draws import (
     BLUR_SIGMA,
     Draws,
     colour_maps,
     crop_boxes,
     draw,
-    draw_masks,
-    generator,
     hue_rotation,
 )
+from manta.views import draw_masks, generator
 
 COUNT, SOURCE = 4_000, (64, 96)
 SPEC = ViewSpec(

@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tv
 
-from manta.views._draws import LUMA, colour_maps, crop_boxes, hue_rotation
-from manta.views.kernels import gaussian_matrix, recolour, resample, solarize, triangle_matrix
+from manta.modalities.image.views.draws import LUMA, colour_maps, crop_boxes, hue_rotation
+from manta.modalities.image.views.kernels import (
+    gaussian_matrix,
+    recolour,
+    resample,
+    solarize,
+    triangle_matrix,
+)
 
 NO = torch.tensor([False])
 

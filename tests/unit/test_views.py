@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from manta.batch import Batch, ViewNeeds
 from manta.errors import ConfigError
-from manta.views import PRESETS, Views, ViewsConfig, ViewSpec
+from manta.modalities.image.views import PRESETS, ImageViews, ImageViewsConfig, ViewSpec
 
 B, SIZE = 24, 32
 
@@ -25,16 +25,20 @@ def pictures(batch: int = B, height: int = SIZE, width: int = SIZE) -> Tensor:
     return (smooth.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def pipeline(needs: ViewNeeds | None = None, image_size: int = SIZE, **config: object) -> Views:
-    return Views(ViewsConfig.model_validate(config), needs or ViewNeeds(), image_size=image_size)
+def pipeline(
+    needs: ViewNeeds | None = None, image_size: int = SIZE, **config: object
+) -> ImageViews:
+    return ImageViews(
+        ImageViewsConfig.model_validate(config), needs or ViewNeeds(), image_size=image_size
+    )
 
 
 def run(
-    views: Views, images: Tensor, *, seed: int = 0, step: int = 0, rows: slice | None = None
+    views: ImageViews, images: Tensor, *, seed: int = 0, step: int = 0, rows: slice | None = None
 ) -> Batch:
     index = torch.arange(len(images))
     return views(
-        images if rows is None else images[rows],
+        {"image": images if rows is None else images[rows]},
         index if rows is None else index[rows],
         seed=seed,
         step=step,
@@ -115,8 +119,9 @@ def test_views_do_not_depend_on_the_number_of_ranks(preset: str, ranks: int) -> 
 
 
 def test_rows_that_do_not_match_the_images_are_refused() -> None:
+    data, rows = {"image": pictures()}, slice(0, 12)
     with pytest.raises(ValueError, match="24 images are not rows 0:12 of 48"):
-        pipeline()(pictures(), torch.arange(B), seed=0, step=0, rows=slice(0, 12), global_batch=48)
+        pipeline()(data, torch.arange(B), seed=0, step=0, rows=rows, global_batch=48)
 
 
 def test_every_sample_gets_its_own_draw() -> None:
@@ -171,7 +176,7 @@ def test_strength_zero_is_the_plain_resize(preset: str) -> None:
     images = pictures(height=48, width=40)
     views = pipeline(preset=preset, strength=0, blur=1.0)
     for view in run(views, images):
-        torch.testing.assert_close(view.data, views.plain(images), atol=1e-4, rtol=0)
+        torch.testing.assert_close(view.data, views.plain({"image": images}), atol=1e-4, rtol=0)
 
 
 @settings(deadline=None)
@@ -221,7 +226,10 @@ def test_strength_changes_the_images_more_and_more() -> None:
     for strength in (0.0, 0.3, 1.0, 2.0):
         views = pipeline(preset="simclr", strength=strength)
         distances.append(
-            (run(views, images).views[0].data - views.plain(images)).square().mean().item()
+            (run(views, images).views[0].data - views.plain({"image": images}))
+            .square()
+            .mean()
+            .item()
         )
     assert distances[0] < 1e-6
     assert distances == sorted(distances)
@@ -266,11 +274,13 @@ def test_plain_resizes_and_normalises_and_denormalise_undoes_it() -> None:
     expected = tv.normalize(
         tv.resize(images / 255, [SIZE, SIZE], antialias=True), (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
     )
-    torch.testing.assert_close(views.plain(images), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(views.plain({"image": images}), expected, atol=1e-5, rtol=0)
     same = pictures()
-    torch.testing.assert_close(views.denormalise(views.plain(same)), same / 255, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        views.denormalise(views.plain({"image": same})), same / 255, atol=1e-6, rtol=0
+    )
     imagenet = tv.normalize(same / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    torch.testing.assert_close(pipeline().plain(same), imagenet, atol=1e-6, rtol=0)
+    torch.testing.assert_close(pipeline().plain({"image": same}), imagenet, atol=1e-6, rtol=0)
 
 
 def test_autocast_and_the_input_are_left_alone() -> None:

@@ -5,7 +5,6 @@ from manta.config.load import changed, from_mapping, load
 from manta.config.named import model_at, rename
 from manta.config.reference import describable, describe, describe_section
 from manta.config.sections import (
-    DataConfig,
     EvaluationConfig,
     Experiment,
     OptimizerConfig,
@@ -15,6 +14,7 @@ from manta.config.sections import (
     WatchConfig,
 )
 from manta.config.text import parse_yaml
+from manta.modalities.config import DataConfig
 
 __all__ = [
     "DataConfig",

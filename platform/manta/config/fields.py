@@ -37,7 +37,7 @@ def field_rows(model: type[BaseModel], prefix: str = "", given: Any = None) -> l
         key = f"{prefix}.{name}" if prefix else name
         words, default = type_words(field.annotation), _default(field, name, given)
         part = part_of(field)
-        nested = part.fixed if part is not None and not part.many else None
+        nested = part.usual if part is not None and not part.many else None
         rows.append(
             {
                 "key": key,

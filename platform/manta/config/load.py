@@ -161,5 +161,5 @@ def _settings_at(location: Iterable[int | str], tree: Mapping[str, Any]) -> list
     part, here = find_part(tree, list(location))
     if part is None or part.many:
         return []
-    model = part.model(here.get("name") if isinstance(here, Mapping) else None)
+    model = part.model_of(here)
     return list(model.model_fields) if model is not None else []

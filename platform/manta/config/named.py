@@ -16,11 +16,15 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from manta.config.sections import Experiment
+from manta.config.sections import Experiment, with_view_pipeline
+from manta.config.text import as_text
 from manta.errors import ConfigError
 from manta.evaluators import EVALUATORS, EvaluatorConfig
+from manta.modalities import MODALITIES
+from manta.modalities.config import DataConfig
 from manta.objectives import OBJECTIVES, ObjectiveConfig
 from manta.schedules import SCHEDULES, Schedule
+from manta.views import VIEWS, ViewsConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +32,40 @@ class Kind:
     """What a `name` is chosen from.
 
     Attributes:
-        noun: "objective", "evaluator" or "schedule".
+        noun: "objective", "evaluator", "schedule", "modality" or "view pipeline".
         names: all of them; may import every component.
         config: the model of the settings under a name.
+        key: the setting that holds the name.
+        default: the name where none is given.
+        base: model of the settings that every name has, which survive another name.
     """
 
     noun: str
     names: Callable[[], Iterable[str]]
     config: Callable[[str], type[BaseModel]]
+    key: str = "name"
+    default: str | None = None
+    base: type[BaseModel] | None = None
 
 
 OBJECTIVE = Kind("objective", lambda: OBJECTIVES, lambda name: OBJECTIVES[name].Config)
 EVALUATOR = Kind("evaluator", lambda: EVALUATORS, lambda name: EVALUATORS[name].Config)
 SCHEDULE = Kind("schedule", lambda: SCHEDULES, lambda name: SCHEDULES[name])
+MODALITY = Kind(
+    "modality",
+    lambda: MODALITIES,
+    lambda name: MODALITIES[name].Config,
+    key="modality",
+    default="image",
+    base=DataConfig,
+)
+VIEW_PIPELINE = Kind(
+    "view pipeline",
+    lambda: VIEWS,
+    lambda name: VIEWS[name].Config,
+    default="image",
+    base=ViewsConfig,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +85,14 @@ class Part:
     @property
     def has_name(self) -> bool:
         """Whether a name alone can stand for the part."""
-        return self.kind is not None or (
-            self.fixed is not None and "name" in self.fixed.model_fields
-        )
+        if self.kind is not None:
+            return self.kind.base is None
+        return self.fixed is not None and "name" in self.fixed.model_fields
+
+    @property
+    def key(self) -> str:
+        """The setting that holds the name."""
+        return self.kind.key if self.kind is not None else "name"
 
     @property
     def one(self) -> Part:
@@ -78,10 +108,35 @@ class Part:
         except (ConfigError, KeyError):
             return None
 
+    @property
+    def usual(self) -> type[BaseModel] | None:
+        """The model of the settings where no name is given."""
+        default = self.kind.default if self.kind is not None else None
+        return self.fixed if default is None else self.model(default)
+
+    def name_in(self, settings: Any, default: Any = None) -> Any:
+        """Return the name that settings have, as it was written; else a default.
+
+        Args:
+            default: settings that stand where none are given.
+        """
+        fallback = self.kind.default if self.kind is not None else None
+        for one in (settings, default):
+            if isinstance(one, Mapping) and self.key in one:
+                return one[self.key]
+        return fallback
+
+    def model_of(self, settings: Any) -> type[BaseModel] | None:
+        """Return the model of some settings; None where they have no name that there is."""
+        return self.model(as_text(self.name_in(settings)))
+
     def under(self, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that remain when the part gets another name: the rule."""
         if self.fixed is None:
-            return {"name": name}
+            base = self.kind.base if self.kind is not None else None
+            shared = () if base is None else base.model_fields
+            kept = {key: value for key, value in settings.items() if key in shared}
+            return {**kept, self.key: name}
         of_name = {"name", *getattr(self.fixed, "of_name", ())}
         kept = {key: value for key, value in settings.items() if key not in of_name}
         return {"name": name, **kept}
@@ -107,6 +162,10 @@ def _declared(annotation: Any) -> Part | None:
         return Part(kind=OBJECTIVE)
     if models[0] is EvaluatorConfig:
         return Part(kind=EVALUATOR)
+    if models[0] is DataConfig:
+        return Part(kind=MODALITY)
+    if models[0] is ViewsConfig:
+        return Part(kind=VIEW_PIPELINE)
     return Part(fixed=models[0])
 
 
@@ -145,7 +204,9 @@ def find_part(
         What is declared there, None for a plain value or nothing; and the data there, or defaults.
     """
     part: Part | None = Part(fixed=root)
-    here = tree
+    here: Any = (
+        with_view_pipeline(tree) if root is Experiment and isinstance(tree, Mapping) else tree
+    )
     for key in path:
         if part is None:
             return None, None
@@ -157,7 +218,7 @@ def find_part(
         if part.kind is SCHEDULE and (key in SCHEDULES or key == "number"):
             continue
         settings = here if isinstance(here, Mapping) else {}
-        model = part.model(settings.get("name"))
+        model = part.model_of(settings)
         field = model.model_fields.get(str(key)) if model is not None else None
         part, here = part_of(field), settings.get(key, field_default(field))
     return part, here
@@ -173,7 +234,7 @@ def model_at(
     part, here = find_part(tree, path, root)
     if part is None or part.many:
         return None
-    return part.model(here.get("name") if isinstance(here, Mapping) else None)
+    return part.model_of(here)
 
 
 def rename(
@@ -190,7 +251,7 @@ def rename(
         field that is not given is its default.
     """
     part, here = find_part(tree, path, root)
-    if part is None or not isinstance(here, dict) or here.get("name") == name:
+    if part is None or not isinstance(here, dict) or part.name_in(here) == name:
         return {}
     remaining = part.under(name, here)
     dropped = {key: value for key, value in here.items() if key not in remaining}

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from manta.config.named import SCHEDULE, Part, field_default, part_of
 from manta.config.scalars import settled
-from manta.config.sections import Experiment
+from manta.config.sections import Experiment, with_view_pipeline
 from manta.config.text import Written, WrittenMap, as_text, is_null, parse_typed, plain
 from manta.errors import ConfigError, did_you_mean
 
@@ -115,8 +115,19 @@ def apply_overrides(
     """
     notes: list[str] = []
     root = Part(fixed=model)
+    if model is Experiment:
+        tree, changes = with_view_pipeline(tree), _with_view_pipeline(changes)
     merged = _settings(root, tree, changes, "", notes)
     return settled(root, None, merged), notes
+
+
+def _with_view_pipeline(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return changes in which another modality brings its view pipeline."""
+    data = changes.get("data")
+    modality = as_text(data.get("modality")) if isinstance(data, Mapping) else None
+    if not isinstance(modality, str):
+        return changes
+    return with_view_pipeline({**changes, "data": {"modality": modality}}) | {"data": data}
 
 
 def _merged(
@@ -153,15 +164,16 @@ def _settings(
     default: Any = None,
 ) -> dict[str, Any]:
     """Return the settings of one part; another name first, since it decides what the keys are."""
-    fallback = default.get("name") if isinstance(default, Mapping) else None
-    old = as_text(base.get("name", fallback))
-    new = as_text(change.get("name", old))
+    old = as_text(part.name_in(base, default))
+    new = as_text(change.get(part.key, old))
     settings = dict(base)
-    if part.has_name and isinstance(new, str) and new != old:
+    is_named = part.has_name or part.kind is not None
+    if is_named and isinstance(new, str) and new != old:
         settings = part.under(new, base)
         dropped = _lost(part.model(old), base, settings)
         if dropped:
-            notes.append(f"{path}.name={new}: dropped what was set for {old}: {_words(dropped)}")
+            what = f"{path}.{part.key}={new}"
+            notes.append(f"{what}: dropped what was set for {old}: {_words(dropped)}")
     model = part.model(new)
     for key, value in change.items():
         field = model.model_fields.get(key) if model is not None else None

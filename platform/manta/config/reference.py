@@ -19,9 +19,10 @@ from manta.config.sections import Experiment
 from manta.encoders import EncoderConfig
 from manta.errors import ConfigError, did_you_mean
 from manta.evaluators import EVALUATORS
+from manta.modalities import MODALITIES
+from manta.modalities.image.views import PRESETS, ImageViewsConfig, ViewSpec
 from manta.objectives import OBJECTIVES
 from manta.schedules import SCHEDULES
-from manta.views import PRESETS, ViewsConfig, ViewSpec
 
 TRAIN = "manta train RECIPE"
 """How the examples begin."""
@@ -31,7 +32,7 @@ def describe(kind: str, name: str) -> dict[str, Any]:
     """Return what is known about a component or a section of an experiment.
 
     Args:
-        kind: objective, encoder, evaluator, schedule, section or view.
+        kind: objective, encoder, evaluator, modality, schedule, section or view.
         name: as it is written in a recipe; of a view, the preset's.
 
     Returns:
@@ -148,6 +149,19 @@ def describe_section(name: str, model: type[BaseModel], command: str = TRAIN) ->
     }
 
 
+def _modality(name: str) -> dict[str, Any]:
+    kind = MODALITIES[name]
+    rows = field_rows(kind.Config, "data", {"modality": name})
+    return {
+        "about": paragraph(kind),
+        "text": _text(kind),
+        "noun": kind.noun,
+        "suffixes": list(kind.suffixes),
+        "fields": rows,
+        "example": f"{TRAIN} data.modality={name} data.source=./{kind.noun}",
+    }
+
+
 def _section(name: str) -> dict[str, Any]:
     return describe_section(name, _choose(_sections(), name, "section"))
 
@@ -159,7 +173,7 @@ def _view(name: str) -> dict[str, Any]:
         "text": preset.about,
         "views": [_spec(view) for view in preset.views],
         "local": _spec(preset.local),
-        "fields": field_rows(ViewsConfig, "views", {"preset": name}),
+        "fields": field_rows(ImageViewsConfig, "views", {"preset": name}),
         "example": f"{TRAIN} views.preset={name} views.strength=0.5",
     }
 
@@ -174,7 +188,7 @@ def _spec(view: ViewSpec) -> dict[str, Any]:
 def _sections() -> dict[str, type[BaseModel]]:
     """Return the sections of an experiment; an objective's settings are its own."""
     parts = {name: part_of(field) for name, field in Experiment.model_fields.items()}
-    models = {name: part.fixed for name, part in parts.items() if part is not None}
+    models = {name: part.usual for name, part in parts.items() if part is not None}
     return {name: model for name, model in models.items() if model is not None}
 
 
@@ -192,6 +206,7 @@ _FACTS: dict[str, Callable[[str], dict[str, Any]]] = {
     "objective": _objective,
     "encoder": _encoder,
     "evaluator": _evaluator,
+    "modality": _modality,
     "schedule": _schedule,
     "section": _section,
     "view": _view,
@@ -200,6 +215,7 @@ _NAMES: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "objective": lambda: _named(OBJECTIVES.items()),
     "encoder": _encoder_names,
     "evaluator": lambda: _named(EVALUATORS.items()),
+    "modality": lambda: _named(MODALITIES.items()),
     "schedule": lambda: _named(SCHEDULES.items()),
     "section": lambda: _named(_sections().items()),
     "view": lambda: [(name, preset.about) for name, preset in PRESETS.items()],

@@ -25,7 +25,7 @@ def settled(part: Part | None, annotation: Any, value: Any) -> Any:
         return [settled(part.one, None, one) for one in value] if is_list else plain(value)
     if part is None or not isinstance(value, Mapping):
         return _scalar(annotation, value)
-    model = part.model(as_text(value.get("name")))
+    model = part.model_of(value)
     fields = {} if model is None else model.model_fields
     return {
         plain(key): settled(part_of(fields.get(key)), _type(fields.get(key)), one)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,12 +24,11 @@ from manta.config.text import dump_yaml
 from manta.encoders import EncoderConfig
 from manta.errors import MantaError
 from manta.evaluators import EVALUATORS, EvaluatorConfig
+from manta.modalities import MODALITIES, Modality, Stats
+from manta.modalities.config import DataConfig
 from manta.objectives import OBJECTIVES, ObjectiveConfig
 from manta.schedules import AnySchedule, Cosine, Scheduled
-from manta.views import ViewsConfig
-
-if TYPE_CHECKING:
-    from manta.data import SourceOptions
+from manta.views import VIEWS, ViewsConfig
 
 Precision = Literal["auto", "bf16", "float32"]
 _PRECISION_ALIASES = {
@@ -61,62 +60,6 @@ class _Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True
     )
-
-
-class DataConfig(_Section):
-    """Settings of the images: where they come from and how they reach a worker."""
-
-    source: str = Field(
-        description="image folder, Parquet, WebDataset tars, file list, ingested dataset, "
-        "or 'digits'"
-    )
-    split: Literal["train", "val", "test", "unlabelled", "all"] | None = Field(
-        None,
-        description="part to read of a source in parts (train/, test/); None: the training part",
-    )
-    column: str | None = Field(
-        None, description="column that holds the images, where a table has several"
-    )
-    labels: str | None = Field(
-        None,
-        description="column of the labels, 'folders' (the first sub-folders) or 'none'; None: what "
-        "the layout suggests",
-    )
-    image_size: int = Field(32, ge=8, description="side of a global view in pixels")
-    decode_size: int | None = Field(
-        None, ge=8, description="side of the decoded image; None: set by image_size"
-    )
-    limit: int | None = Field(None, ge=1, description="first N rows of the manifest")
-    cache: Literal["none", "memory"] = Field(
-        "none",
-        description="memory: decode once and keep images in the object store, for each worker",
-    )
-    cache_dir: str | None = Field(
-        None, description="where a raw source is ingested to; None: beside the runs"
-    )
-    shuffle_rows: int = Field(
-        4096, ge=1, description="rows mixed with one another, from many shards"
-    )
-    decode_tasks: int | None = Field(
-        None, ge=1, description="decode tasks per worker at a time; None: by the CPUs"
-    )
-
-    @property
-    def options(self) -> SourceOptions:
-        """What is said about the source where its own layout leaves it open."""
-        from manta.data import SourceOptions  # brings Ray, which a configuration does not need
-
-        return SourceOptions(self.split, self.column, self.labels)
-
-    @property
-    def canonical_size(self) -> int:
-        """Side in pixels of the uint8 square that decoding gives.
-
-        Images larger than 96 pixels get a margin around the largest view, smaller ones none.
-        """
-        if self.decode_size is not None:
-            return self.decode_size
-        return self.image_size if self.image_size <= 96 else round(self.image_size * 8 / 7)
 
 
 class TrainConfig(_Section):
@@ -235,12 +178,16 @@ class Experiment(_Section):
     description: str = Field(
         "", description="what the recipe is for, its expected wall time and metric"
     )
-    data: DataConfig = Field(description="the images")
+    data: Annotated[SerializeAsAny[DataConfig], BeforeValidator(lambda v: _data(v))] = Field(
+        description="the samples"
+    )
     encoder: EncoderConfig = Field(default_factory=EncoderConfig, description="the backbone")
     objective: Annotated[
         SerializeAsAny[ObjectiveConfig], BeforeValidator(lambda v: _objective(v))
     ] = Field(description="the method by which the encoder is trained")
-    views: ViewsConfig = Field(default_factory=ViewsConfig, description="the augmentations")
+    views: Annotated[SerializeAsAny[ViewsConfig], BeforeValidator(lambda v: _views(v))] = Field(
+        default_factory=lambda: _views({}), description="the augmentations"
+    )
     train: TrainConfig = Field(default_factory=TrainConfig, description="the training loop")
     optimizer: OptimizerConfig = Field(
         default_factory=OptimizerConfig, description="the optimizer and its schedules"
@@ -258,6 +205,11 @@ class Experiment(_Section):
         default_factory=TrackingConfig, description="MLflow's record, and the registered model"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _views_of_modality(cls, tree: Any) -> Any:
+        return with_view_pipeline(tree) if isinstance(tree, Mapping) else tree
+
     @model_validator(mode="after")
     def _batch_divides(self) -> Experiment:
         parts = self.resources.workers * self.train.accumulate
@@ -269,6 +221,14 @@ class Experiment(_Section):
                 f"{better} does"
             )
         return self
+
+    def modality(self, stats: Stats | None = None) -> Modality[Any]:
+        """Return what a sample is.
+
+        Args:
+            stats: of the dataset; None where there is none yet.
+        """
+        return MODALITIES[self.data.modality](self.data, stats or {})
 
     def fingerprint(self) -> str:
         """Return twelve hexadecimal digits of what decides the training trajectory.
@@ -285,12 +245,37 @@ class Experiment(_Section):
             kept["train"].pop(key)
         for key in ("source", "split", "column", "labels", "cache", "cache_dir", "decode_tasks"):
             kept["data"].pop(key)
+        for section, key in (("data", "modality"), ("views", "name")):
+            if kept[section][key] == "image":  # runs from before there were others resume
+                kept[section].pop(key)
         kept["evaluation"] = {"holdout": self.evaluation.holdout}
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:
         """Return text that `load` reads back to an equal Experiment."""
         return dump_yaml(self.model_dump(mode="json"))
+
+
+def with_view_pipeline(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an experiment's plain data with the name of its view pipeline.
+
+    Where none is given it is that of the modality. Data that are no experiment's stay as they are.
+    """
+    data, views = tree.get("data"), tree.get("views", {})
+    modality = data.get("modality") if isinstance(data, Mapping) else None
+    known = isinstance(modality, str) and modality in MODALITIES
+    if not known or not isinstance(views, Mapping) or "name" in views:
+        return dict(tree)
+    name = MODALITIES[str(modality)].views_name
+    return {**tree, "views": {"name": name, **views}}
+
+
+def _data(value: Any) -> Any:
+    return _component(value, MODALITIES, "data", key="modality", default="image")
+
+
+def _views(value: Any) -> Any:
+    return _component(value, VIEWS, "views", default="image")
 
 
 def _objective(value: Any) -> Any:
@@ -301,16 +286,18 @@ def _evaluator(value: Any) -> Any:
     return _component(value, EVALUATORS, "evaluator")
 
 
-def _component(value: Any, registry: Any, noun: str) -> Any:
-    """Return the validated config of the component that `value["name"]` names."""
+def _component(
+    value: Any, registry: Any, noun: str, *, key: str = "name", default: str | None = None
+) -> Any:
+    """Return the validated settings of the component that `value[key]` names."""
     if isinstance(value, str):
-        value = {"name": value}
+        value = {key: value}
     if not isinstance(value, Mapping):
         return value
-    if "name" not in value:
-        raise ValueError(f"{noun} needs a name; one of {', '.join(registry)}")
+    if key not in value and default is None:
+        raise ValueError(f"{noun} needs a {key}; one of {', '.join(registry)}")
     try:
-        model = registry[value["name"]].Config
+        model = registry[value.get(key, default)].Config
     except MantaError as error:
         raise ValueError(str(error)) from None
     return model.model_validate(dict(value))

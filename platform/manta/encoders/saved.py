@@ -24,11 +24,13 @@ class LoadedEncoder(NamedTuple):
 
     Attributes:
         encoder: on the CPU.
-        preprocess: image size, mean and standard deviation of its training images, as plain data.
+        preprocess: of images size, mean and standard deviation, as plain data.
+        modality: of its samples.
     """
 
     encoder: Encoder
     preprocess: dict[str, Any]
+    modality: str
 
 
 def load_saved(folder: str | Path) -> LoadedEncoder:
@@ -60,7 +62,7 @@ def load_saved(folder: str | Path) -> LoadedEncoder:
         raise RunError(
             f"{folder} holds no encoder saved by Manta ({DESCRIPTION}, {WEIGHTS}): {reason}"
         ) from error
-    return LoadedEncoder(encoder, preprocess)
+    return LoadedEncoder(encoder, preprocess, description.get("modality", "image"))
 
 
 def saved_config(folder: str | Path) -> EncoderConfig:

@@ -14,7 +14,7 @@ from manta.batch import ViewNeeds
 from manta.encoders import Encoder
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator
-from manta.views import Views, ViewsConfig
+from manta.modalities.image.views import ImageViews, ImageViewsConfig
 
 VIEW_BATCH = 256
 """Images that are augmented at a time."""
@@ -74,15 +74,16 @@ def embed_views(
     return embedded
 
 
-def augmentation(views: ViewsConfig, image_size: int) -> Augment:
+def augmentation(views: ImageViewsConfig, image_size: int) -> Augment:
     """Return the augmentation of evaluations: SimCLR's preset, normalised as `views` says.
 
     It is the same whatever the run's own views are, so that runs can be compared.
     """
-    config = ViewsConfig(preset="simclr", mean=views.mean, std=views.std)
-    pipeline = Views(config, ViewNeeds(global_views=1), image_size=image_size)
+    config = ImageViewsConfig(preset="simclr", mean=views.mean, std=views.std)
+    pipeline = ImageViews(config, ViewNeeds(global_views=1), image_size=image_size)
 
     def augment(images: Tensor, index: Tensor, draw: int) -> Tensor:
-        return pipeline(images, index, seed=0, step=draw, global_batch=len(images)).views[0].data
+        rows = {"image": images}
+        return pipeline(rows, index, seed=0, step=draw, global_batch=len(images)).views[0].data
 
     return augment

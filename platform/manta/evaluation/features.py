@@ -13,6 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import safetensors.torch
@@ -26,11 +27,12 @@ from manta.evaluation.augmented import VIEW_BATCH, Augment, augmentation, chosen
 from manta.evaluation.rows import SplitRows, decoded, labels_tensor, most_classes, read_alone
 from manta.evaluators import EncoderAccess, Features
 from manta.files import Place
+from manta.modalities.image.preprocess import image_side
+from manta.modalities.image.views import ImageViewsConfig
 from manta.serving import ExportedEncoder
 from manta.serving.embed import EmbedProgress, embed, weights_of
 from manta.serving.embeddings import read_embeddings
 from manta.serving.job import Pool
-from manta.views import ViewsConfig
 
 FEATURES_VERSION = 1
 """Version of what this code makes of a saved encoder and an image; with a new one, nothing that was
@@ -200,7 +202,7 @@ def _embed_views(
     exported: ExportedEncoder, manifest: Manifest, rows: RowIndexes, views: int
 ) -> Tensor:
     """Return `[n, views, D]` of augmented views of some rows."""
-    size, device = exported.preprocess.resize, default_device()
+    size, device = image_side(exported.preprocess), default_device()
     images = []
     for part in np.array_split(rows, -(-len(rows) // VIEW_BATCH)):
         pixels = decode_rows(manifest, part, read_rows(manifest, part).data, size)
@@ -215,11 +217,15 @@ def _embed_views(
 
 def encoder_access(exported: ExportedEncoder, bank: SplitRows, queries: SplitRows) -> EncoderAccess:
     """Return what evaluators of the encoder itself need."""
-    device, size = default_device(), exported.preprocess.resize
+    device, size = default_device(), image_side(exported.preprocess)
+
+    def prepare(images: Tensor) -> Tensor:
+        return cast(Tensor, exported.preprocess.ready({"image": images}))
+
     read = partial(decoded, size=size, executor="ray")
     rows = partial(read_alone, read, {"bank": bank, "queries": queries})
     exported.to(device)
-    return EncoderAccess(exported.encoder, exported.preprocess.ready, size, device, rows)
+    return EncoderAccess(exported.encoder, prepare, size, device, rows)
 
 
 def readable_images(rows: SplitRows, *, size: int, part: int = 64) -> Iterator[Tensor]:
@@ -238,8 +244,8 @@ def readable_images(rows: SplitRows, *, size: int, part: int = 64) -> Iterator[T
 def augmenting(exported: ExportedEncoder) -> Augment:
     """Return SimCLR's augmentation at the encoder's size, normalised as the encoder expects."""
     description = exported.preprocess.describe()
-    views = ViewsConfig(mean=description["mean"], std=description["std"])
-    return augmentation(views, exported.preprocess.image_size)
+    views = ImageViewsConfig(mean=description["mean"], std=description["std"])
+    return augmentation(views, exported.preprocess.spec.side)
 
 
 def default_device() -> torch.device:

@@ -33,8 +33,8 @@ from manta.evaluators._base import (
     Scores,
 )
 from manta.evaluators._metrics import Metric, MetricFigure
+from manta.modalities.image.views.kernels import resample
 from manta.schedules import Cosine
-from manta.views.kernels import resample
 
 
 class FinetuneConfig(EncoderEvaluatorConfig):

@@ -17,8 +17,9 @@ from manta.data import Holdout, Manifest, read_split
 from manta.encoders import EncoderConfig, build
 from manta.encoders.conv_autoencoder import ConvAutoencoder
 from manta.errors import ConfigError
+from manta.modalities.image.preprocess import ImagePreprocess
+from manta.modalities.image.views import ImageViews, ImageViewsConfig
 from manta.serving import ExportedEncoder, save_encoder
-from manta.views import Views
 
 CONFIG = EncoderConfig(name="conv_autoencoder")
 SIZE = 32
@@ -38,7 +39,7 @@ def trained_autoencoder(experiment: Experiment, manifest: Manifest, *, seed: int
     # All rows, because held-out rows get pseudo-classes too.
     parts = read_split(manifest, Holdout(manifest), "bank", limit=ROWS, size=SIZE)
     images = torch.cat([part.images for part in parts])
-    views = Views(experiment.views, ViewNeeds(preset="plain"), image_size=SIZE)
+    views = ImageViews(_image_views(experiment), ViewNeeds(preset="plain"), image_size=SIZE)
     # Afterwards the run's own random state continues as if nothing had been trained here.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -49,15 +50,29 @@ def trained_autoencoder(experiment: Experiment, manifest: Manifest, *, seed: int
             )
         _fit(model.to(device).train(), images, views, device)
     with tempfile.TemporaryDirectory(prefix="manta-autoencoder-") as scratch:
-        exported = ExportedEncoder(model.cpu(), SIZE, views.mean, views.std)
+        exported = ExportedEncoder(model.cpu(), ImagePreprocess(SIZE, views.mean, views.std))
         yield save_encoder(exported, scratch, config=CONFIG).folder
 
 
-def _fit(model: ConvAutoencoder, images: Tensor, views: Views, device: torch.device) -> None:
+def _image_views(experiment: Experiment) -> ImageViewsConfig:
+    """Return the settings of a run's views.
+
+    Raises:
+        ConfigError: its samples are no images.
+    """
+    if not isinstance(experiment.views, ImageViewsConfig):
+        raise ConfigError(
+            f"objective: pseudo-classes without a model are made of images, and data.modality="
+            f"{experiment.data.modality}; name a model, such as a run of this data"
+        )
+    return experiment.views
+
+
+def _fit(model: ConvAutoencoder, images: Tensor, views: ImageViews, device: torch.device) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
     for _ in range(STEPS):
         drawn = torch.randint(len(images), (min(BATCH, len(images)),))
-        clean = views.plain(images[drawn].to(device))
+        clean = views.plain({"image": images[drawn].to(device)})
         loss = F.mse_loss(model.reconstruct(clean + NOISE * torch.randn_like(clean)), clean)
         optimizer.zero_grad()
         torch.autograd.backward([loss])

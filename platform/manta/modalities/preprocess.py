@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from manta.modalities._decoder import Decoder
 from manta.ragged import Data
 from manta.spec import Spec
+
+
+class Signature(NamedTuple):
+    """What a stranger gives to an exported model: one tensor.
+
+    Attributes:
+        name: of the input.
+        dtype: NumPy's name of its type.
+        shape: -1 where any length will do; the first axis counts samples.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
 
 
 class Preprocess(nn.Module, ABC):
@@ -18,20 +33,32 @@ class Preprocess(nn.Module, ABC):
     Attributes:
         modality: name of the modality; in the description of an exported model.
         spec: of what it returns.
-        signature: of `forward`: name of each input -> (dtype, shape), -1 for any length.
+        signature: of the tensor that `forward` takes.
     """
 
     modality: ClassVar[str]
     spec: Spec
-    signature: ClassVar[Mapping[str, tuple[str, tuple[int, ...]]]]
+    signature: Signature
 
     @abstractmethod
-    def forward(self, *raw: Tensor) -> Data:
+    def forward(self, raw: Tensor) -> Data:
         """Return the encoder's input for what a stranger has, as `signature` describes it."""
 
     @abstractmethod
     def ready(self, data: Mapping[str, Data]) -> Data:
         """Return the same for the leaves of decoded rows, on their device."""
+
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """Return the decoder of bytes into the leaves that `ready` takes."""
+
+    @abstractmethod
+    def examples(self) -> list[Tensor]:
+        """Return real inputs of `forward`, of several sizes, on which an export is tested."""
+
+    @abstractmethod
+    def traced(self) -> Tensor:
+        """Return an input of `forward` to trace: two samples, no two sides alike."""
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:

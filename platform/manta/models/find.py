@@ -13,6 +13,7 @@ from manta.encoders import EncoderConfig, build, names
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import ConfigError, RunError
 from manta.files import Place
+from manta.modalities.image.preprocess import ImagePreprocess
 from manta.models.restore import export, exported_encoder
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
@@ -122,7 +123,7 @@ def _from_timm(name: str, folder: Path) -> Path:
         raise RunError(
             f"could not load timm's weights of {name!r} ({reason}); is the model hub reachable?"
         ) from None
-    exported = ExportedEncoder(encoder, size, mean, std)
+    exported = ExportedEncoder(encoder, ImagePreprocess(size, mean, std))
     return save_encoder(
         exported, folder, config=config.model_copy(update={"pretrained": False})
     ).folder

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from manta.batch import ViewNeeds
 from manta.config import Experiment
 from manta.data import Manifest
 from manta.encoders import Encoder
 from manta.errors import RunError
+from manta.modalities import Stats
 from manta.objectives import Objective
 from manta.runs.build import build_objective
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
 from manta.runs.materials import local_paths
 from manta.serving import ExportedEncoder
-from manta.views import Views
 
 
 def exported_encoder(
@@ -51,10 +50,10 @@ def restored(
     return objective
 
 
-def export(experiment: Experiment, encoder: Encoder) -> ExportedEncoder:
-    """Return the encoder together with the preprocessing that its evaluation used."""
-    size = experiment.data.image_size
-    views = Views(experiment.views, ViewNeeds(), image_size=size)
-    return ExportedEncoder(
-        encoder, size, views.mean, views.std, resize=experiment.data.canonical_size
-    )
+def export(experiment: Experiment, encoder: Encoder, stats: Stats | None = None) -> ExportedEncoder:
+    """Return the encoder together with the preprocessing that its evaluation used.
+
+    Args:
+        stats: of the dataset.
+    """
+    return ExportedEncoder(encoder, experiment.modality(stats).preprocess(experiment.views))

@@ -17,11 +17,11 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder, load_saved
 from manta.functional import negative_cosine, upcast
 from manta.functional.distillation import hint
+from manta.modalities.image.views import IMAGENET_MEAN, IMAGENET_STD
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
 from manta.objectives._materials import Material, ModelMaterial
 from manta.objectives._parts import mlp
-from manta.views.config import IMAGENET_MEAN, IMAGENET_STD
 
 
 class DistillConfig(ObjectiveConfig):
@@ -64,7 +64,7 @@ class Distill(Objective[DistillConfig]):
 
     def __init__(self, config: DistillConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
-        teacher, preprocess = load_saved(data.materials["teacher"])
+        teacher, preprocess, _ = load_saved(data.materials["teacher"])
         self.teacher = teacher.requires_grad_(False).eval()
         standardised = nn.BatchNorm1d(teacher.embed_dim, affine=False)
         self.norm = standardised if config.standardise else nn.Identity()

@@ -21,17 +21,22 @@ def build_objective(
     experiment: Experiment, manifest: Manifest, materials: Mapping[str, Path] | None = None
 ) -> objectives.Objective[Any]:
     """Return the objective around its encoder, both initialised from the run's seed."""
-    views = experiment.views
-    facts = DataFacts(
-        manifest.rows, experiment.data.image_size, materials or {}, views.mean, views.std
-    )
+    modality = experiment.modality()
+    mean, std = (getattr(experiment.views, name, None) for name in ("mean", "std"))
+    facts = DataFacts(manifest.rows, modality.spec.side, materials or {}, mean, std)
     return objectives.build(experiment.objective, untrained_encoder(experiment), facts)
 
 
 def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
     """Return the encoder with which every run of this experiment starts; this seeds torch."""
     torch.manual_seed(experiment.train.seed)
-    return encoders.build(experiment.encoder, image_size=experiment.data.image_size)
+    return encoders.build(experiment.encoder, image_size=experiment.modality().spec.side)
+
+
+def canonical_size(experiment: Experiment) -> int:
+    """Return the side of decoded images in pixels."""
+    size: int = experiment.data.canonical_size  # type: ignore[attr-defined]
+    return size
 
 
 def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:

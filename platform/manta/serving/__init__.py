@@ -2,7 +2,6 @@
 
 from manta.serving.export import (
     ExportedEncoder,
-    Preprocess,
     SavedEncoder,
     load_exported,
     rebuild,
@@ -12,7 +11,6 @@ from manta.serving.export import (
 
 __all__ = [
     "ExportedEncoder",
-    "Preprocess",
     "SavedEncoder",
     "load_exported",
     "rebuild",

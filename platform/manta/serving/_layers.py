@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from manta.encoders.layers import LayerReader
+from manta.modalities.image.preprocess import image_side
 from manta.serving.export import ExportedEncoder
 
 
@@ -28,13 +31,14 @@ class FeatureReader(nn.Module):
         self.eval()
         self._reader = None if layer is None else LayerReader(self.encoder, [layer])
         # Embed one image, to find the width and so that a wrong layer fails here.
-        side = self.preprocess.resize
+        side = image_side(self.preprocess)
         with torch.inference_mode():
             self.width = int(self(torch.zeros(1, 3, side, side, dtype=torch.uint8)).shape[1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features of decoded images."""
-        prepared = self.preprocess.ready(images).contiguous(memory_format=torch.channels_last)
+        prepared = cast(Tensor, self.preprocess.ready({"image": images}))
+        prepared = prepared.contiguous(memory_format=torch.channels_last)
         if self._reader is None or self.layer is None:
             return self.encoder.embed(prepared)
         return self._reader(prepared)[self.layer]

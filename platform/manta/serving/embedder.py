@@ -126,6 +126,7 @@ def load_features(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]
     Raises:
         ConfigError: the encoder has no such layer.
     """
+    from manta.modalities.image.preprocess import image_side
     from manta.serving._layers import FeatureReader
     from manta.serving.export import load_exported
 
@@ -133,4 +134,4 @@ def load_features(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]
         for name, data in files.items():
             (Path(scratch) / name).write_bytes(data)
         exported = load_exported(scratch)
-    return FeatureReader(exported, layer), exported.preprocess.resize
+    return FeatureReader(exported, layer), image_side(exported.preprocess)

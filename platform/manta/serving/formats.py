@@ -1,9 +1,9 @@
-"""Export of a saved encoder to other formats, each of which is tested on photographs first.
+"""Export of a saved encoder to other formats, each of which is tested on real samples first.
 
 timm          a folder for `timm.create_model("local-dir:OUT", pretrained=True)`; its config.json
               has the preprocessing
 safetensors   a folder with model.safetensors and manta.json, which says what the weights are of
-pt2           one file for `torch.export.load`: uint8 images `[N, H, W, 3]` in, features `[N, D]`
+pt2           one file for `torch.export.load`: images `[N, H, W, 3]` uint8 in, features `[N, D]`
               out, for every N, H, W
 onnx          one file for onnxruntime, with the same input and output
 """
@@ -36,7 +36,7 @@ by some 1e-4."""
 OPSET = 18
 """The first ONNX operator set with antialiased resizing."""
 Run = Callable[[Tensor], Tensor]
-"""uint8 `[N, H, W, 3]` -> `[N, D]`."""
+"""Samples, as the signature describes them, -> `[N, D]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Exported:
 
     Attributes:
         path: the folder or file that was written.
-        error: largest difference of a feature on the photographs, measured as in `TOLERANCE`.
+        error: largest difference of a feature on real samples, measured as in `TOLERANCE`.
     """
 
     path: Path
@@ -57,7 +57,7 @@ class Exported:
 def export_model(folder: str | Path, format: Format, out: str | Path) -> Exported:
     """Export the saved encoder in `folder` to `out`; return the result of its test.
 
-    The export is loaded as its users will load it, and compared with the source on photographs.
+    The export is loaded as its users will load it, and compared with the source on real samples.
     `out` appears only if it passes, and then complete.
 
     Raises:
@@ -158,7 +158,9 @@ def _safetensors(source: ExportedEncoder, config: EncoderConfig, path: Path) -> 
 
 def _pt2(source: ExportedEncoder, config: EncoderConfig, path: Path) -> Run:
     with torch.no_grad():
-        program = torch.export.export(source, (_example(),), dynamic_shapes=_any_size())
+        program = torch.export.export(
+            source, (source.preprocess.traced(),), dynamic_shapes=_any_size(source)
+        )
     # In memory first: torch ends the process, and not the export, where a disk is full.
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
@@ -173,14 +175,15 @@ def _onnx(source: ExportedEncoder, config: EncoderConfig, path: Path) -> Run:
         raise ConfigError(f"--format onnx needs {', '.join(missing)}; install 'manta-ssl[onnx]'")
     import onnxruntime
 
+    name = source.preprocess.signature.name
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of the exporter's own making
         program = torch.onnx.export(
             source,
-            (_example(),),
+            (source.preprocess.traced(),),
             dynamo=True,
-            dynamic_shapes=_any_size(),
-            input_names=["images"],
+            dynamic_shapes=_any_size(source),
+            input_names=[name],
             output_names=["features"],
             opset_version=OPSET,
             verbose=False,
@@ -189,7 +192,7 @@ def _onnx(source: ExportedEncoder, config: EncoderConfig, path: Path) -> Run:
         raise RunError("torch gave no ONNX program; choose another --format")
     program.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
+    return lambda inputs: torch.from_numpy(session.run(["features"], {name: inputs.numpy()})[0])
 
 
 _WRITERS: dict[Format, Callable[[ExportedEncoder, EncoderConfig, Path], Run]] = {
@@ -200,34 +203,17 @@ _WRITERS: dict[Format, Callable[[ExportedEncoder, EncoderConfig, Path], Run]] = 
 }
 
 
-def _example() -> Tensor:
-    """Return two oblong images to trace an encoder with."""
-    # torch.export would take a batch of one, or sides of equal length, for constants.
-    return torch.zeros(2, 40, 48, 3, dtype=torch.uint8)
+def _any_size(source: ExportedEncoder) -> tuple[dict[int, object], ...]:
+    shape = source.preprocess.signature.shape
+    free = (axis for axis, side in enumerate(shape) if side == -1)
+    return (dict.fromkeys(free, torch.export.Dim.AUTO),)
 
 
-def _any_size() -> tuple[dict[int, object], ...]:
-    return (dict.fromkeys((0, 1, 2), torch.export.Dim.AUTO),)
-
-
-def photographs() -> list[Tensor]:
-    """Return batches of one, two and five photographs of scikit-learn's.
-
-    They are oblong, upright and square.
-    """
-    import numpy as np
-    from sklearn.datasets import load_sample_images
-
-    both = torch.from_numpy(np.stack(load_sample_images().images))  # [2, 427, 640, 3]
-    tiles = torch.stack([both[0, :96, 96 * i : 96 * (i + 1)] for i in range(5)])
-    return [both[:1], both[:, :, 200:500], tiles]
-
-
-def _difference(source: Run, other: Run) -> float:
+def _difference(source: ExportedEncoder, other: Run) -> float:
     worst = 0.0
     with torch.no_grad():
-        for images in photographs():
-            expected = source(images)
-            gap = (other(images) - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
+        for inputs in source.preprocess.examples():
+            expected = source(inputs)
+            gap = (other(inputs) - expected).abs().max() / expected.abs().max().clamp_min(1e-12)
             worst = max(worst, float(gap)) if bool(gap.isfinite()) else float("inf")
     return worst

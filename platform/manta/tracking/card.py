@@ -36,7 +36,7 @@ def model_card(
         objective=objective,
         paper=getattr(OBJECTIVES[objective], "paper", None),
         train=experiment.train,
-        image_size=experiment.data.image_size,
+        image_size=experiment.modality().spec.side,
         source=_plain(without_secrets(experiment.data.source)),
         evaluation=evaluation,
         labelled=evaluation.get("labelled", True),

@@ -13,7 +13,7 @@ from manta.config import Experiment
 from manta.data import RankBatch
 from manta.evaluation.online import Measured, SplitFeatures
 from manta.runs.folder import RunFolder
-from manta.views import Views
+from manta.views import ViewPipeline
 
 MOST_NAMES = 10_000
 """Classes whose names are kept with the samples, at most."""
@@ -21,14 +21,14 @@ SHEET_ROWS = 8
 """Images on the contact sheet of views."""
 
 
-def save_views(folder: RunFolder, views: Views, batch: RankBatch, seed: int) -> None:
+def save_views(folder: RunFolder, views: ViewPipeline[Any], batch: RankBatch, seed: int) -> None:
     """Write `artifacts/views.npz`: a few images, and the views of them that a step trained on.
 
     They are drawn again here: random draws depend on seed, step and row alone.
     """
     rows = min(SHEET_ROWS, len(batch.images))
     seen = views(
-        batch.images[:rows],
+        {"image": batch.images[:rows]},
         batch.index[:rows],
         seed=seed,
         step=batch.step,
@@ -37,7 +37,7 @@ def save_views(folder: RunFolder, views: Views, batch: RankBatch, seed: int) -> 
     )
     sheet: dict[str, Any] = {"source": batch.images[:rows].permute(0, 2, 3, 1).numpy()}
     for number, view in enumerate(seen.views):
-        pixels = views.denormalise(view.data).mul(255).round().to(torch.uint8)
+        pixels = views.shown(view).mul(255).round().to(torch.uint8)
         sheet[f"view_{number}"] = pixels.permute(0, 2, 3, 1).numpy()
     _save_npz(folder, sheet, "artifacts", "views.npz")
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from manta.batch import ViewNeeds
 from manta.config import Experiment
-from manta.data import is_dataset, open_dataset, prepared
+from manta.data import SourceOptions, is_dataset, open_dataset, prepared
 from manta.objectives import Objective
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
@@ -17,7 +17,6 @@ from manta.runs.materials import required
 from manta.training.evaluations import evaluation_notes
 from manta.training.preflight import built
 from manta.training.step import resolve_precision
-from manta.views import specify
 
 OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
 """Float32 copies of the weights that an optimizer keeps; those of Adam's family keep two."""
@@ -86,12 +85,10 @@ def _of_objective(
     experiment: Experiment, objective: Objective[Any], encoder: nn.Module, batch: int
 ) -> dict[str, Any]:
     """Return the trained parameters, the precision and the memory of a worker."""
-    size = experiment.data.image_size
+    size = experiment.modality().spec.side
     trained = _count(p for p in objective.parameters() if p.requires_grad)
     held = _count(objective.parameters()) + _count(objective.buffers())
-    smallest = min(
-        view.size for view in specify(experiment.views, objective.needs, image_size=size)
-    )
+    smallest = experiment.modality().views(experiment.views, objective.needs).smallest
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = resolve_precision(experiment.train.precision, device, smallest=smallest)
     element = 2 if precision == "bf16" else 4
@@ -118,7 +115,7 @@ def _count(tensors: Any) -> int:
 def _of_data(experiment: Experiment, runs: str) -> tuple[int | None, int | None, list[str] | None]:
     """Return steps, rows, and what evaluators cannot do with the data; None before an ingest."""
     cache = experiment.data.cache_dir or default_cache(runs)
-    location = prepared(experiment.data.source, cache, options=experiment.data.options)
+    location = prepared(experiment.data.source, cache, options=SourceOptions.of(experiment.data))
     if not is_dataset(location):
         return None, None, None
     manifest = open_dataset(location)

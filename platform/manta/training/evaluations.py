@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from manta.config import Experiment
 from manta.data import Manifest, Plan
 from manta.encoders import Encoder
 from manta.evaluation import untrained
-from manta.evaluation.augmented import augmentation, required_views
+from manta.evaluation.augmented import Augment, augmentation, required_views
 from manta.evaluation.labels import count_labels, label_notes
 from manta.evaluation.online import SplitFeatures, due_evaluators, embed_splits
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator
-from manta.runs.build import untrained_encoder
+from manta.modalities.image.views import ImageViewsConfig
+from manta.runs.build import canonical_size, untrained_encoder
 from manta.training.images import ImageSource
 from manta.training.step import TrainStep
 
@@ -112,13 +114,20 @@ class RunEvaluations:
             encoders,
             bank,
             queries,
-            prepare=self.step.views.plain,
-            size=self.experiment.data.canonical_size,
+            prepare=self._plain,
+            size=canonical_size(self.experiment),
             device=self.step.device,
             read=self.images.read,
-            augment=augmentation(self.experiment.views, self.experiment.data.image_size),
+            augment=self._augment(),
             views=required_views(evaluators),
         )
+
+    def _augment(self) -> Augment:
+        views = cast(ImageViewsConfig, self.experiment.views)
+        return augmentation(views, self.experiment.modality().spec.side)
+
+    def _plain(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.step.views.plain({"image": images}))
 
     def _untrained(self) -> Encoder:
         """Return the encoder as it was before the first step, its BatchNorm recalibrated.
@@ -134,6 +143,6 @@ class RunEvaluations:
         untrained.recalibrate_batchnorm(
             encoder,
             (batch.images for batch in self.images.read(rows, rank=0, world=1)),
-            lambda images: self.step.views.plain(images.to(self.step.device)),
+            lambda images: self._plain(images.to(self.step.device)),
         )
         return encoder

@@ -24,7 +24,7 @@ from manta.data.read import read_rows
 from manta.data.stream import Closing, Executor
 from manta.data.stream import stream as open_stream
 from manta.evaluation.rows import SplitRows, labels_tensor
-from manta.runs.build import plan_of
+from manta.runs.build import canonical_size, plan_of
 
 ROWS_A_BATCH = 512
 """Rows of a batch that an evaluation reads from the cache."""
@@ -64,7 +64,7 @@ class StreamedImages:
             plan,
             rank=rank,
             world=world,
-            size=config.canonical_size,
+            size=canonical_size(self.experiment),
             start_step=start,
             stop_step=stop,
             executor=self.executor,
@@ -78,7 +78,7 @@ class StreamedImages:
             rows.holdout,
             rows.split,
             limit=rows.limit,
-            size=self.experiment.data.canonical_size,
+            size=canonical_size(self.experiment),
             rank=rank,
             world=world,
             executor=self.executor,
@@ -113,7 +113,7 @@ class CachedImages:
         """
         manifest = open_dataset(dataset)
         plan = plan_of(experiment, manifest)
-        cache = DecodedCache(manifest, plan, size=experiment.data.canonical_size)
+        cache = DecodedCache(manifest, plan, size=canonical_size(experiment))
         limits = experiment.evaluation
         splits = (
             plan.holdout.sample("bank", min(bank, limits.bank_rows)),

@@ -6,7 +6,7 @@ import contextlib
 import resource
 import zlib
 from collections.abc import Generator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -172,7 +172,7 @@ class Worker:
         with contextlib.closing(batches):
             for batch in batches:
                 self.clock.batch_ready()
-                terms = self.step(batch.images, batch.index, batch.step)
+                terms = self.step({"image": batch.images}, batch.index, batch.step)
                 self.clock.stepped()
                 self.done = batch.step + 1
                 metrics = self._after(batch, terms, self.done)
@@ -300,7 +300,7 @@ class Worker:
     def _features(self, images: Tensor) -> Tensor:
         """Return the features of `ROWS` images from the batches of all ranks, for the monitor."""
         share = images[: max(ROWS // self.ranks.world, 1)]
-        prepared = self.step.views.plain(share.to(self.device))
+        prepared = cast(Tensor, self.step.views.plain({"image": share.to(self.device)}))
         return self.ranks.gather(embed_plain(self.step.objective.exported, prepared))
 
     def _result(

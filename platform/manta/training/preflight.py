@@ -18,7 +18,7 @@ from manta.errors import ConfigError
 from manta.objectives import ModelMaterial, Objective
 from manta.runs.materials import required
 from manta.training.optimizer import build_optimizer
-from manta.views import Views
+from manta.views import ViewPipeline
 
 ROWS = 1_000
 """Rows that the objective is built for: the real number is not known before the ingest."""
@@ -46,7 +46,7 @@ def built(experiment: Experiment) -> tuple[encoders.Encoder, Objective[Any] | No
     Raises:
         ConfigError: they cannot be built, do not go together, or cannot take the views.
     """
-    size = experiment.data.image_size
+    size = experiment.modality().spec.side
     config = experiment.encoder
     encoder = encoders.build(config, image_size=size)
     # Before the objective is built: it asks the encoder for the sizes of its outputs.
@@ -56,14 +56,14 @@ def built(experiment: Experiment) -> tuple[encoders.Encoder, Objective[Any] | No
             return encoder, None
         facts = DataFacts(ROWS, size, materials)
         objective = objectives.build(experiment.objective, encoder, facts)
-        views = Views(experiment.views, objective.needs, image_size=size)
-        local = {spec.size for spec in views.specs}
+        views = experiment.modality().views(experiment.views, objective.needs)
+        local = {spec.side for spec in views.local_specs}
         encoders.check_fits(encoder, config, image_size=size, sizes=local)
         _try(experiment, objective, views)
     return encoder, objective
 
 
-def _try(experiment: Experiment, objective: Objective[Any], views: Views) -> None:
+def _try(experiment: Experiment, objective: Objective[Any], views: ViewPipeline[Any]) -> None:
     """Pass a few random images through an objective, to hear what it refuses.
 
     Only what is said of the encoder counts, and of BatchNorm, which needs two images: another error
@@ -72,12 +72,14 @@ def _try(experiment: Experiment, objective: Objective[Any], views: Views) -> Non
     train = experiment.train
     share = train.batch_size // train.accumulate
     rows = min(share // experiment.resources.workers, MOST_IMAGES)
-    size = experiment.data.image_size
+    size = experiment.modality().spec.side
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (rows, 3, size, size), dtype=torch.uint8, generator=generator)
     index = torch.arange(rows)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        batch = views(images, index, seed=0, step=0, rows=slice(0, rows), global_batch=share)
+        batch = views(
+            {"image": images}, index, seed=0, step=0, rows=slice(0, rows), global_batch=share
+        )
         try:
             objective(batch, Progress(0, 1, 0))
         except Exception as error:  # whatever an objective raises of so few images

@@ -13,7 +13,7 @@ from typing import Any
 from manta import errors
 from manta.cluster import connect, interruptible, start_ahead
 from manta.config import Experiment
-from manta.data import IngestProgress, Manifest, check_source, open_dataset
+from manta.data import IngestProgress, Manifest, SourceOptions, check_source, open_dataset
 from manta.errors import (
     DiskFull,
     MantaError,
@@ -114,7 +114,7 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         # Three starts take seconds each and mostly wait, so they run side by side: Ray's, MLflow's
         # (import and first migration) and timm's (import, in `preflight`).
         if not request.resume:  # which goes on with the dataset that it was started with
-            check_source(experiment.data.source, experiment.data.options)
+            check_source(experiment.data.source, SourceOptions.of(experiment.data))
         request.notify("starting Ray")
         checking = background.submit(preflight, experiment)
         opening = background.submit(check_store, folder, tracker)
@@ -171,7 +171,7 @@ def _dataset(request: RunRequest, folder: RunFolder) -> str:
         f"run {folder.name!r}",
         request.notify,
         request.ingest_progress,
-        options=data.options,
+        options=SourceOptions.of(data),
     )
 
 

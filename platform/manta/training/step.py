@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -14,10 +14,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manta.batch import Batch, Progress
 from manta.config import Experiment
+from manta.modalities import Stats
 from manta.objectives import Objective
+from manta.ragged import Data, moved, rows_of
 from manta.training.batchnorm import synchronise
 from manta.training.optimizer import build_optimizer, set_schedules
-from manta.views import Views
 
 SMALLEST_IN_BF16 = 24
 """Smallest side of a view, in pixels, that "auto" computes in bf16 on a CPU; `resolve_precision`
@@ -31,6 +32,7 @@ class TrainStep:
         experiment: configuration of the run.
         objective: the objective to train, on `device`.
         total_steps: optimizer steps of the whole run.
+        stats: of the dataset.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class TrainStep:
         *,
         device: torch.device,
         total_steps: int,
+        stats: Stats | None = None,
     ) -> None:
         config = experiment.train
         self.experiment = experiment
@@ -49,28 +52,24 @@ class TrainStep:
             dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         )
         self.rank = dist.get_rank() if self.distributed else 0
-        self.memory_format = (
-            torch.channels_last if config.channels_last else torch.contiguous_format
-        )
+        self.channels_last = config.channels_last
         if config.channels_last:
-            objective.to(memory_format=torch.channels_last)
+            _to_channels_last(objective)
         # Before the model is wrapped and the optimizer is built: the conversion may replace modules
         # to which these two would hold on.
         self.objective = synchronise(objective)
         if config.compile:
             self.objective.encoder.compile()
         self.model: nn.Module = self._parallel() if self.distributed else self.objective
-        self.views = Views(experiment.views, objective.needs, image_size=experiment.data.image_size)
+        self.views = experiment.modality(stats).views(experiment.views, objective.needs)
         self.optimizer = build_optimizer(self.objective, experiment.optimizer)
-        self.precision = resolve_precision(
-            config.precision, device, smallest=min(one.size for one in self.views.specs)
-        )
+        self.precision = resolve_precision(config.precision, device, smallest=self.views.smallest)
 
-    def __call__(self, images: Tensor, index: Tensor, step: int) -> dict[str, Tensor]:
+    def __call__(self, data: Mapping[str, Data], index: Tensor, step: int) -> dict[str, Tensor]:
         """Train on this rank's rows of global batch `step`.
 
         Args:
-            images: `[b, 3, S, S]` uint8 on any device.
+            data: leaves of the decoded rows by name, on any device.
             index: `[b]` int64.
 
         Returns:
@@ -79,11 +78,11 @@ class TrainStep:
         """
         config = self.experiment.train
         progress = Progress(step, self.total_steps, config.seed)
-        images = images.to(self.device, non_blocking=True)
+        data = moved(data, self.device)
         index = index.to(self.device, non_blocking=True)
         scheduled = set_schedules(self.optimizer, self.experiment.optimizer, step, self.total_steps)
         terms: dict[str, Tensor] = {}
-        for batch, last in self._micro_batches(images, index, progress):
+        for batch, last in self._micro_batches(data, index, progress):
             with self._maybe_unsynchronised(last), self.autocast():
                 losses = self.model(batch, progress)
                 (losses["loss"] / config.accumulate).backward()
@@ -105,26 +104,34 @@ class TrainStep:
         )
 
     def _micro_batches(
-        self, images: Tensor, index: Tensor, progress: Progress
+        self, data: Mapping[str, Data], index: Tensor, progress: Progress
     ) -> Iterator[tuple[Batch, bool]]:
         parts = self.experiment.train.accumulate
-        rows = images.shape[0]
+        rows = len(index)
         size = rows // parts
         for part in range(parts):
             start = part * size
+            here = slice(start, start + size)
             batch = self.views(
-                images[start : start + size],
-                index[start : start + size],
+                rows_of(data, here),
+                index[here],
                 seed=progress.seed,
                 step=progress.step,
                 rows=slice(self.rank * rows + start, self.rank * rows + start + size),
                 global_batch=self.experiment.train.batch_size,
             )
             views = [
-                replace(view, data=view.data.contiguous(memory_format=self.memory_format))
-                for view in batch
+                replace(view, data=cast(Tensor, self._in_memory_order(view.data))) for view in batch
             ]
             yield Batch(views, batch.index), part == parts - 1
+
+    def _in_memory_order(self, data: Data) -> Data:
+        """Return a view's data in the order in which the encoder computes fastest."""
+        if not isinstance(data, Tensor):
+            return data
+        is_map = self.channels_last and data.ndim == 4
+        order = torch.channels_last if is_map else torch.contiguous_format
+        return data.contiguous(memory_format=order)
 
     def _parallel(self) -> DistributedDataParallel:
         return DistributedDataParallel(
@@ -143,18 +150,27 @@ class TrainStep:
         return contextlib.nullcontext()
 
 
+def _to_channels_last(module: nn.Module) -> None:
+    """Put weights of four axes into channels-last order; torch refuses those of three and five."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+
+
 def resolve_precision(
-    precision: str, device: torch.device, *, smallest: int
+    precision: str, device: torch.device, *, smallest: int | None
 ) -> Literal["bf16", "float32"]:
     """Return the precision; "auto" is bf16 if the hardware multiplies in it, else float32.
 
     Args:
-        smallest: side of the smallest view, in pixels. Below 24 pixels, networks that divide it by
-            32 end in maps of one pixel. For these, oneDNN leaves parts of a weight's bf16 gradient
-            unwritten (torch 2.15, AMX), so "auto" then chooses float32 on a CPU.
+        smallest: side of the smallest view, in pixels; None: views are no grids. Below 24 pixels,
+            networks that divide it by 32 end in maps of one pixel. For these, oneDNN leaves parts
+            of a weight's bf16 gradient unwritten (torch 2.15, AMX), so "auto" then chooses float32
+            on a CPU.
     """
     if precision == "auto":
-        sound = device.type != "cpu" or smallest >= SMALLEST_IN_BF16
+        is_large = smallest is None or smallest >= SMALLEST_IN_BF16
+        sound = device.type != "cpu" or is_large
         return "bf16" if sound and _multiplies_bf16(device) else "float32"
     return "bf16" if precision == "bf16" else "float32"
 

@@ -1,7 +1,10 @@
-"""Batched augmentations that run on the training device, with one draw per sample."""
+"""View pipelines: batched augmentations on the training device, with one draw per sample.
 
-from manta.views._base import ViewPipeline
-from manta.views._pipeline import Views
-from manta.views.config import PRESETS, Preset, ViewsConfig, ViewSpec, specify
+Those of a modality's own are in its folder, `manta/modalities/<name>/views`.
+"""
 
-__all__ = ["PRESETS", "Preset", "ViewPipeline", "ViewSpec", "Views", "ViewsConfig", "specify"]
+from manta.views._base import VIEWS, Samples, ViewPipeline
+from manta.views.config import Intent, ViewsConfig
+from manta.views.draws import draw_masks, generator
+
+__all__ = ["VIEWS", "Intent", "Samples", "ViewPipeline", "ViewsConfig", "draw_masks", "generator"]

@@ -4,18 +4,42 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
 from manta.batch import Batch, View, ViewNeeds
 from manta.ragged import Data
+from manta.registry import Registry
 from manta.spec import Spec
+from manta.views.config import ViewsConfig
+
+V = TypeVar("V", bound=ViewsConfig)
 
 
-class ViewPipeline(ABC):
-    """Way from decoded rows to the views that an objective needs, on the rows' device.
+class Samples(Protocol):
+    """What a pipeline may know of the samples: a modality.
 
     Attributes:
+        data: the section `data` of an experiment.
+        stats: what an ingest measured of the dataset.
+        spec: of what encoders are given.
+    """
+
+    data: Any
+    stats: Mapping[str, Any]
+
+    @property
+    def spec(self) -> Spec: ...
+
+
+class ViewPipeline(ABC, Generic[V]):
+    """Way from decoded rows to the views that an objective needs, on the rows' device.
+
+    A subclass is registered by `@VIEWS.register(name)`; `name` is also that of its `Config`.
+
+    Attributes:
+        Config: model of the section `views`.
         needs: the objective's.
         spec: of a global view, which is what the encoder takes.
         local_specs: of further kinds of views, such as local ones of another size.
@@ -23,11 +47,21 @@ class ViewPipeline(ABC):
         transform_width: numbers in `View.transform`; 0 where there is none.
     """
 
+    Config: ClassVar[type[ViewsConfig]]
     needs: ViewNeeds
     spec: Spec
     local_specs: tuple[Spec, ...] = ()
     smallest: int | None = None
     transform_width: int = 0
+
+    @classmethod
+    @abstractmethod
+    def of(cls, config: V, needs: ViewNeeds, samples: Samples) -> ViewPipeline[V]:
+        """Return the pipeline for the samples of a modality.
+
+        Raises:
+            ConfigError: it cannot make what the objective needs.
+        """
 
     @abstractmethod
     def __call__(
@@ -57,3 +91,6 @@ class ViewPipeline(ABC):
     @abstractmethod
     def shown(self, view: View) -> Tensor:
         """Return pictures of a view, `[B, 3, h, w]` in 0..1, for a sheet of examples."""
+
+
+VIEWS: Registry[type[ViewPipeline[Any]]] = Registry("views", "manta.modalities", inside="views")

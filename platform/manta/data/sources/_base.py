@@ -6,13 +6,14 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
 from manta.data.sources._layout import ALL, TRAIN
 from manta.errors import DataError
 from manta.files import Place
+from manta.modalities.config import DataConfig
 from manta.registry import Registry
 
 T = TypeVar("T")
@@ -57,6 +58,11 @@ class SourceOptions:
     split: str | None = None
     column: str | None = None
     labels: str | None = None
+
+    @classmethod
+    def of(cls, data: DataConfig) -> SourceOptions:
+        """Return what the section `data` of an experiment says."""
+        return cls(**{one.name: getattr(data, one.name) for one in fields(cls)})
 
 
 class Source(ABC):

@@ -14,7 +14,7 @@ from ray import tune
 
 from manta.cluster import connect
 from manta.config import Experiment
-from manta.data import check_source, open_dataset
+from manta.data import SourceOptions, check_source, open_dataset
 from manta.errors import ConfigError, ResourceError, TrackingError
 from manta.evaluation.labels import count_labels
 from manta.materials.make import prepare_materials
@@ -82,7 +82,7 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     whole = whole_of(settings, recipe)
     folder = new_folder(request, settings.storage)
     preflight(recipe)
-    check_source(recipe.data.source, recipe.data.options)
+    check_source(recipe.data.source, SourceOptions.of(recipe.data))
     request.notify("starting Ray")
     _set_up_tune()
     connect()
@@ -122,7 +122,7 @@ def _dataset(request: StudyRequest, folder: RunFolder) -> str:
         f"study {folder.name!r}",
         request.notify,
         request.ingest_progress,
-        options=data.options,
+        options=SourceOptions.of(data),
     )
 
 

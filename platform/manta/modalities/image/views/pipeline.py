@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from manta.batch import Batch, View, ViewNeeds
 from manta.errors import ConfigError
-from manta.views._draws import draw, draw_masks, generator
-from manta.views._style import STYLE, Style, draw_styles, restyle
-from manta.views.config import IMAGENET_MEAN, IMAGENET_STD, ViewsConfig, ViewSpec, specify
-from manta.views.kernels import recolour, resample, solarize
+from manta.modalities.image.views.config import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImageViewsConfig,
+    ViewSpec,
+    specify,
+)
+from manta.modalities.image.views.draws import TRANSFORM_WIDTH, draw
+from manta.modalities.image.views.kernels import recolour, resample, solarize
+from manta.modalities.image.views.style import STYLE, Style, draw_styles, restyle
+from manta.ragged import Data
+from manta.spec import Spec
+from manta.views import VIEWS, Samples, ViewPipeline, draw_masks, generator
 
 
-class Views:
-    """The view pipeline of a run.
+@VIEWS.register("image")
+class ImageViews(ViewPipeline[ImageViewsConfig]):
+    """Crops, flips, colour, blur and style of images.
 
     Everything happens on the device of the images, in float32, without waiting for the device.
 
@@ -25,7 +38,10 @@ class Views:
         image_size: side of a global view in pixels.
     """
 
-    def __init__(self, config: ViewsConfig, needs: ViewNeeds, *, image_size: int) -> None:
+    Config = ImageViewsConfig
+    transform_width = TRANSFORM_WIDTH
+
+    def __init__(self, config: ImageViewsConfig, needs: ViewNeeds, *, image_size: int) -> None:
         if needs.mask_ratio is not None and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; choose a vision transformer"
@@ -33,14 +49,22 @@ class Views:
         self.specs = specify(config, needs, image_size=image_size)
         self.needs = needs
         self.image_size = image_size
+        self.spec = Spec.image(image_size)
+        sizes = dict.fromkeys(one.size for one in self.specs if one.size != image_size)
+        self.local_specs = tuple(map(Spec.image, sizes))
+        self.smallest = min(one.size for one in self.specs)
         self.mean = config.mean or IMAGENET_MEAN
         self.std = config.std or IMAGENET_STD
         self._on_device: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
+    @classmethod
+    def of(cls, config: ImageViewsConfig, needs: ViewNeeds, samples: Samples) -> ImageViews:
+        return cls(config, needs, image_size=samples.spec.side)
+
     @torch.no_grad()
     def __call__(
         self,
-        images: Tensor,
+        data: Mapping[str, Data],
         index: Tensor,
         *,
         seed: int,
@@ -51,12 +75,13 @@ class Views:
         """Make the views of this rank's part of the global batch.
 
         Args:
-            images: `[B, 3, H, W]` uint8.
+            data: `image` `[B, 3, H, W]` uint8.
             index: `[B]` int64, stable indexes of the samples.
             seed, step: decide every draw, together with a sample's row of the global batch.
             rows: which rows of the global batch these are; None for all.
             global_batch: samples of the whole step, over all ranks and micro-batches.
         """
+        images = cast(Tensor, data["image"])
         rows = slice(0, global_batch) if rows is None else rows
         if len(range(*rows.indices(global_batch))) != len(images):
             raise ValueError(
@@ -75,24 +100,28 @@ class Views:
             for i, (spec, style) in enumerate(zip(self.specs, styles, strict=True)):
                 sigma = draws.sigma[i] if spec.blur > 0 else None
                 source = pixels if style is None else restyle(pixels, *style)
-                data = resample(source, draws.box[i], draws.flip[i], sigma, size=spec.size)
-                data = recolour(data, draws.colour[i], draws.shift[i])
+                view = resample(source, draws.box[i], draws.flip[i], sigma, size=spec.size)
+                view = recolour(view, draws.colour[i], draws.shift[i])
                 if spec.solarize > 0:
-                    data = solarize(data, draws.solarize[i])
+                    view = solarize(view, draws.solarize[i])
                 # Masks follow in the same stream, so the order of the views is part of a run.
                 mask = self._mask(spec, rows, global_batch, stream, device)
                 facts = (draws.box[i], draws.flip[i], mask, draws.transform[i])
-                views.append(View(self._normalise(data), spec.role, *facts))
+                views.append(View(self._normalise(view), spec.role, *facts))
         return Batch(views, index)
 
     @torch.no_grad()
-    def plain(self, images: Tensor) -> Tensor:
-        """Resize and normalise `[B, 3, H, W]` uint8, as the encoder takes images for evaluation."""
-        pixels = images.float().div_(255)
+    def plain(self, data: Mapping[str, Data]) -> Tensor:
+        """Resize and normalise `image` `[B, 3, H, W]` uint8, as for evaluation."""
+        pixels = cast(Tensor, data["image"]).float().div_(255)
         size = (self.image_size, self.image_size)
         if pixels.shape[-2:] != size:
             pixels = interpolate(pixels, size, mode="bilinear", antialias=True)
         return self._normalise(pixels)
+
+    def shown(self, view: View) -> Tensor:
+        """Return a view's colours in 0..1, `[B, 3, h, w]`."""
+        return self.denormalise(view.data)
 
     def denormalise(self, data: Tensor) -> Tensor:
         """Return a view's `[B, 3, h, w]` as colours in [0, 1], for display."""

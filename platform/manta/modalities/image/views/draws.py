@@ -10,11 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from manta.views.config import ViewSpec
+from manta.modalities.image.views.config import ViewSpec
 
 ASPECT = (3 / 4, 4 / 3)
 """Width over height of a crop, as in Inception and every method since."""
@@ -22,6 +21,8 @@ BLUR_SIGMA = (0.1, 2.0)
 """Range of the blur's standard deviation in pixels, as in SimCLR."""
 LUMA = (0.299, 0.587, 0.114)
 """Weights of RGB in grey (ITU-R BT.601)."""
+TRANSFORM_WIDTH = 12
+"""Numbers of `Draws.transform`."""
 _NUMBERS = 18  # uniform numbers for one view of one sample
 
 _GREY = torch.tensor([LUMA] * 3, dtype=torch.float64)
@@ -66,7 +67,7 @@ class Draws:
         # Only pinned memory is copied without the host waiting.
         packed = packed.pin_memory() if device.type == "cuda" else packed
         moved = packed.to(device, non_blocking=True)
-        widths = [4, 1, 1, 1, 9, 9, 12]
+        widths = [4, 1, 1, 1, 9, 9, TRANSFORM_WIDTH]
         box, flip, sigma, solarize, colour, shift, transform = torch.split(moved, widths, dim=-1)
         return Draws(
             box=box,
@@ -77,12 +78,6 @@ class Draws:
             shift=shift.reshape(self.shift.shape),
             transform=transform,
         )
-
-
-def generator(seed: int, step: int, *purpose: int) -> torch.Generator:
-    """Return the random number stream of one step; each `purpose` has a stream of its own."""
-    state = int(np.random.SeedSequence([seed, step, *purpose]).generate_state(1, np.uint64)[0])
-    return torch.Generator().manual_seed(state)
 
 
 def draw(
@@ -129,22 +124,6 @@ def draw(
         shift=mean_colour - colour,
         transform=torch.stack([number.double() for number in transform], dim=-1),
     )
-
-
-def draw_masks(
-    tokens: int,
-    *,
-    hidden: int,
-    rows: slice,
-    global_batch: int,
-    stream: torch.Generator,
-    device: torch.device,
-) -> Tensor:
-    """Draw `[B, tokens]` bool with `hidden` True in every row, every such set equally likely."""
-    order = torch.rand(global_batch, tokens, generator=stream)[rows]
-    order = (order.pin_memory() if device.type == "cuda" else order).to(device, non_blocking=True)
-    chosen = order.argsort(dim=1, stable=True)[:, :hidden]
-    return torch.zeros_like(order, dtype=torch.bool).scatter_(1, chosen, True)
 
 
 def crop_boxes(

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from manta.views.config import ViewSpec
+from manta.modalities.image.views.config import ViewSpec
 
 STYLE = 1
 """Purpose of the random number stream of the styles."""
