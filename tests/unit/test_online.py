@@ -192,7 +192,7 @@ def test_every_objective_is_augmented_like_simclr() -> None:
     expected = ImageViews(
         ImageViewsConfig(mean=mean, std=std), ViewNeeds(global_views=1), image_size=12
     )
-    view = expected(images, index, seed=0, step=3, global_batch=20).views[0].data
+    view = expected({"image": images}, index, seed=0, step=3, global_batch=20).views[0].data
     for preset in ("plain", "byol", "auto"):
         augment = augmentation(ImageViewsConfig(preset=preset, mean=mean, std=std), 12)
         assert torch.equal(augment(images, index, 3), view)
