@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms, JpegImagePlugin, UnidentifiedImageError
 
-from manta.modalities._base import BadSample, NoReader
+from manta.modalities import BadSample, NoReader
 from manta.modalities.image import _formats, _metadata
 
 MAX_PIXELS = 178_956_970

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from manta.leaves import Array, Layout, Leaf
-from manta.modalities._base import Draw
+from manta.modalities._decoder import Draw
 from manta.modalities.image.decode import decode
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from manta.errors import ConfigError
 from manta.modalities import Decoder
-from manta.modalities.image import ImageDecoder
+from manta.modalities.image.decoder import ImageDecoder
 from manta.modalities.preprocess import Preprocess, Signature
 from manta.ragged import Data
 from manta.spec import Spec
