@@ -30,6 +30,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from manta.spec import Spec
+
 THREADS, WARM, TURNS, STEPS = 2, 3, 4, 3
 ROWS, SIZE = 10_000, 32
 TOTAL, LATE = 100_000, 90_000
@@ -132,7 +134,7 @@ class Stepper:
         from manta.training.step import TrainStep
 
         torch.manual_seed(0)
-        encoder = encoders.build(experiment.encoder, image_size=SIZE)
+        encoder = encoders.build(experiment.encoder, Spec.image(SIZE))
         facts = DataFacts(ROWS, SIZE, materials(experiment, encoder, folder))
         self.batch = experiment.train.batch_size
         objective = objectives.build(experiment.objective, encoder, facts)

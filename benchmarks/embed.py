@@ -27,6 +27,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from manta.spec import Spec
+
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 THREADS, BATCH, SIDE, ROWS = 2, 256, 64, 12_000
 
@@ -239,7 +241,7 @@ def save_encoder(folder: Path, name: str, side: int) -> None:
 
     torch.manual_seed(0)
     config = EncoderConfig(name=name)
-    encoder = build(config, image_size=side)
+    encoder = build(config, Spec.image(side))
     save(
         ExportedEncoder(encoder, ImagePreprocess(side, (0.5,) * 3, (0.25,) * 3)),
         folder,

@@ -23,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from manta.spec import Spec
+
 BATCH, SIZE, ENCODER, THREADS = 256, 32, "resnet10t", 2
 WARM, TIMED = 4, 24
 RECIPE = Path(__file__).resolve().parents[1] / "jobs/recipes/simclr-cifar10.yaml"
@@ -120,7 +122,7 @@ def limit(precision: str) -> float:
     torch.manual_seed(0)
     keep_freed_memory()  # as a training worker does
     experiment = load(RECIPE, [f"train.precision={precision}", f"train.batch_size={BATCH}"])
-    encoder = encoders.build(experiment.encoder, image_size=SIZE)
+    encoder = encoders.build(experiment.encoder, Spec.image(SIZE))
     objective = objectives.build(experiment.objective, encoder, DataFacts(50_000, SIZE))
     step = TrainStep(experiment, objective, device=torch.device("cpu"), total_steps=100)
     images = torch.randint(0, 256, (BATCH, 3, SIZE, SIZE), dtype=torch.uint8)

@@ -13,6 +13,7 @@ from conformance.objective_kit import SIZE, VIT, labels, pictures
 from manta import encoders
 from manta.encoders import Encoder, EncoderConfig
 from manta.evaluators import EncoderAccess, Features, LabelledImages
+from manta.spec import Spec
 
 MEAN, STD = 0.3, 0.4
 
@@ -35,7 +36,7 @@ def small_encoder(kind: Literal["resnet", "vit"], *, seed: int = 0) -> Encoder:
         if kind == "resnet"
         else EncoderConfig(name="vit_tiny_patch16_224", args=VIT)
     )
-    encoder = encoders.build(config, image_size=SIZE)
+    encoder = encoders.build(config, Spec.image(SIZE))
     with torch.no_grad():
         encoder.train()(prepare(pictures()[:256]))
     return encoder.eval()

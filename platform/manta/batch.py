@@ -5,13 +5,18 @@ Labels are absent by construction: an objective cannot see what a batch cannot c
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from manta.errors import ConfigError
+from manta.ragged import Data, moved
+from manta.spec import Spec
 
 Role = Literal["global", "local"]
 
@@ -21,31 +26,56 @@ class View:
     """One augmented view of each sample of a batch.
 
     Attributes:
-        data: `[B, ...]`, what the encoder takes.
+        data: of B samples, what the encoder takes.
         role: "global" views cover much of the sample, "local" ones a small part.
-        box: `[B, 4]` crop `(left, top, right, bottom)` in pixels of the source tensor, before the
-            flip; or None.
+        box: `[B, 2n]` window in units of the source's n axes, before the flip: its lower corner,
+            then its upper one. Of an image's crop `(left, top, right, bottom)` in pixels. Or None.
         flip: `[B]` bool, mirrored after the crop; or None.
         mask: `[B, T]` bool, True for a token hidden from the encoder; every row hides equally many.
             Or None.
         transform: `[B, P]` float32, the parameters of the transformation in the pipeline's order,
             each of the order of 1; or None.
+        facts: what else the pipeline knows of the view, by name, such as times or actions.
+        field: name of the row's field that is looked at; empty where there is one.
     """
 
-    data: Tensor
+    data: Data
     role: Role = "global"
     box: Tensor | None = None
     flip: Tensor | None = None
     mask: Tensor | None = None
     transform: Tensor | None = None
+    facts: Mapping[str, Data] = dataclasses.field(default_factory=dict)
+    field: str = ""
+
+    @property
+    def tensor(self) -> Tensor:
+        """Return dense data, for a method that computes on what the encoder takes.
+
+        Raises:
+            ConfigError: the samples have lengths of their own, or several parts.
+        """
+        if not isinstance(self.data, Tensor):
+            raise ConfigError(
+                "objective.name: this method computes on samples of one size, and those of "
+                "data.modality have lengths of their own or several parts; choose another one"
+            )
+        return self.data
 
     def to(self, device: torch.device | str) -> View:
         def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device, non_blocking=True)
+            return None if tensor is None else moved(tensor, device)
 
-        data = self.data.to(device, non_blocking=True)
-        optional = (self.box, self.flip, self.mask, self.transform)
-        return View(data, self.role, *map(move, optional))
+        return View(
+            moved(self.data, device),
+            self.role,
+            move(self.box),
+            move(self.flip),
+            move(self.mask),
+            move(self.transform),
+            {name: moved(fact, device) for name, fact in self.facts.items()},
+            self.field,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +117,8 @@ class ViewNeeds:
         preset: the view preset that `views.preset: auto` means for this objective.
         global_views, local_views: number of each.
         mask_ratio: fraction of tokens to hide in every view, or None for no masks.
-        mask_grid: `(rows, columns)` of the encoder's token grid; needed with `mask_ratio`.
+        mask_grid: sides of the encoder's token grid, such as `(rows, columns)`; needed with
+            `mask_ratio`.
         strengths: of each global view in turn, times `views.strength`; None: all alike.
     """
 
@@ -95,7 +126,7 @@ class ViewNeeds:
     global_views: int = 2
     local_views: int = 0
     mask_ratio: float | None = None
-    mask_grid: tuple[int, int] | None = None
+    mask_grid: tuple[int, ...] | None = None
     strengths: tuple[float, ...] | None = None
 
     def __str__(self) -> str:
@@ -131,13 +162,20 @@ class DataFacts:
 
     Attributes:
         rows: samples in the manifest; sample indexes are below it.
-        image_size: side of a global view in pixels.
+        spec: of a global view, which is what the encoder takes.
         materials: files or folders on this machine of the objective's `materials`, by name.
         mean, std: what the views subtract and divide by, RGB in 0..1; None: ImageNet's.
+        transform_width: numbers in `View.transform`; 0 where there is none.
     """
 
     rows: int
-    image_size: int
-    materials: Mapping[str, Path] = field(default_factory=dict)
+    spec: Spec
+    materials: Mapping[str, Path] = dataclasses.field(default_factory=dict)
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
+    transform_width: int = 0
+
+    @property
+    def image_size(self) -> int:
+        """Return the side of a global view in pixels."""
+        return self.spec.side

@@ -35,6 +35,7 @@ from manta.objectives import (
     ObjectiveConfig,
 )
 from manta.serving import ExportedEncoder, save_encoder
+from manta.spec import Spec
 
 SIZE = 32
 # Local views of 16 px would reach the last stage of test_resnet as one pixel, for which oneDNN's
@@ -132,7 +133,9 @@ def objective_of(
     materials = {
         key: make(material) for key, material in OBJECTIVES[name].materials(config).items()
     }
-    facts = DataFacts(rows=len(pictures()), image_size=SIZE, materials=materials)
+    facts = DataFacts(
+        len(pictures()), Spec.image(SIZE), materials, transform_width=ImageViews.transform_width
+    )
     refusals = []
     for backbone in ENCODERS:
         encoder = fresh(backbone, seed)
@@ -148,7 +151,7 @@ def objective_of(
 def fresh(backbone: EncoderConfig, seed: int) -> Encoder:
     """Build an encoder that no objective has changed."""
     torch.manual_seed(seed)
-    return encoders.build(backbone, image_size=SIZE)
+    return encoders.build(backbone, Spec.image(SIZE))
 
 
 def untrained(objective: Objective[Any], seed: int) -> Encoder:

@@ -34,6 +34,7 @@ from manta.functional.transport import sinkhorn
 from manta.functional.uniformity import uniformity
 from manta.objectives import OBJECTIVES, Objective
 from manta.objectives._feature_maps import map_dim, pooled_and_map
+from manta.spec import Spec
 
 
 def pushed(objective: Objective[Any], step: int, rows: int = 8) -> Batch:
@@ -153,12 +154,12 @@ def test_msn_does_not_see_what_is_hidden_from_its_anchor() -> None:
 
 
 def test_msn_refuses_other_encoders_and_names_one() -> None:
-    facts = DataFacts(rows=10, image_size=SIZE)
-    convolutional = encoders.build(EncoderConfig(name="test_resnet"), image_size=SIZE)
+    facts = DataFacts(rows=10, spec=Spec.image(SIZE))
+    convolutional = encoders.build(EncoderConfig(name="test_resnet"), Spec.image(SIZE))
     with pytest.raises(ConfigError, match="vit_tiny_patch16_224"):
         objectives.build(config_of("msn"), convolutional, facts)
     one_patch = encoders.build(
-        EncoderConfig(name="vit_tiny_patch16_224", args=VIT | {"patch_size": 32}), image_size=SIZE
+        EncoderConfig(name="vit_tiny_patch16_224", args=VIT | {"patch_size": 32}), Spec.image(SIZE)
     )
     with pytest.raises(ConfigError, match="hides none or all of the encoder's 1 patches"):
         objectives.build(config_of("msn"), one_patch, facts)
@@ -229,7 +230,7 @@ def test_beclrs_positives_are_the_other_view_and_its_clusters_nearest(start: int
 def test_one_forward_gives_the_pooled_vector_and_the_map(
     backbone: EncoderConfig, size: int
 ) -> None:
-    encoder: Any = encoders.build(backbone, image_size=SIZE).eval()
+    encoder: Any = encoders.build(backbone, Spec.image(SIZE)).eval()
     x = torch.randn(2, 3, size, size)
     with torch.no_grad():
         seen = pooled_and_map(encoder, x)
@@ -252,7 +253,9 @@ def test_an_encoder_without_a_map_is_refused(name: str) -> None:
     with pytest.raises(
         ConfigError, match=f"objective.name={name} needs an encoder with a feature map"
     ):
-        objectives.build(config_of(name), Flat(), DataFacts(rows=len(pictures()), image_size=SIZE))
+        objectives.build(
+            config_of(name), Flat(), DataFacts(rows=len(pictures()), spec=Spec.image(SIZE))
+        )
 
 
 def test_lvm_meds_loss_weighs_edges() -> None:
@@ -311,5 +314,7 @@ def test_an_error_of_the_partner_names_the_partner(partner: dict[str, Any], mess
     config = OBJECTIVES["mokd"].Config.model_validate({"name": "mokd", "partner": partner})
     with pytest.raises(ConfigError, match=message):
         OBJECTIVES["mokd"](
-            config, encoders.build(ENCODERS[0], image_size=SIZE), DataFacts(rows=100, image_size=33)
+            config,
+            encoders.build(ENCODERS[0], Spec.image(SIZE)),
+            DataFacts(rows=100, spec=Spec.image(33)),
         )

@@ -43,6 +43,7 @@ from manta.evaluation.untrained import recalibrate_batchnorm
 from manta.functional.spectrum import feature_std, rankme
 from manta.modalities.image.views import ImageViews, ImageViewsConfig
 from manta.objectives import OBJECTIVES, Material, ModelMaterial, Objective, ObjectiveConfig, Paper
+from manta.spec import Spec
 
 STEPS, WARMUP, BANK = 60, 6, 900
 CLOSE, CHANCE = 0.04, 0.01
@@ -59,7 +60,7 @@ def plain(images: Tensor) -> Tensor:
     return PIPELINE.plain({"image": images})
 
 
-FACTS = DataFacts(rows=len(pictures()), image_size=SIZE)
+FACTS = DataFacts(rows=len(pictures()), spec=Spec.image(SIZE))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from manta.errors import ConfigError
 from manta.functional import barlow_twins, dcl, nt_xent, vicreg
 from manta.objectives import OBJECTIVES, Communicator, Exchange, HeadConfig, Objective, mlp
 from manta.schedules import Cosine, Linear
+from manta.spec import Spec
 
 
 def projections(objective: Objective[Any], batch: Batch) -> tuple[Tensor, Tensor]:
@@ -173,10 +174,10 @@ def test_dino_takes_as_many_local_views_as_it_asks_for(local_views: int) -> None
 def mae(**args: Any) -> Objective[Any]:
     torch.manual_seed(0)
     encoder = encoders.build(
-        EncoderConfig(name="vit_tiny_patch16_224", args=VIT | args), image_size=SIZE
+        EncoderConfig(name="vit_tiny_patch16_224", args=VIT | args), Spec.image(SIZE)
     )
     return objectives.build(
-        config_of("mae"), encoder, DataFacts(rows=len(pictures()), image_size=SIZE)
+        config_of("mae"), encoder, DataFacts(rows=len(pictures()), spec=Spec.image(SIZE))
     )
 
 
@@ -218,12 +219,12 @@ def test_mae_freezes_what_only_pooling_would_use() -> None:
 
 
 def test_mae_refuses_other_encoders_and_names_one() -> None:
-    facts = DataFacts(rows=10, image_size=SIZE)
-    convolutional = encoders.build(EncoderConfig(name="test_resnet"), image_size=SIZE)
+    facts = DataFacts(rows=10, spec=Spec.image(SIZE))
+    convolutional = encoders.build(EncoderConfig(name="test_resnet"), Spec.image(SIZE))
     with pytest.raises(ConfigError, match="vit_tiny_patch16_224"):
         objectives.build(config_of("mae"), convolutional, facts)
     one_patch = encoders.build(
-        EncoderConfig(name="vit_tiny_patch16_224", args=VIT | {"patch_size": 32}), image_size=SIZE
+        EncoderConfig(name="vit_tiny_patch16_224", args=VIT | {"patch_size": 32}), Spec.image(SIZE)
     )
     with pytest.raises(ConfigError, match="hides none or all of the encoder's 1 patches"):
         objectives.build(config_of("mae"), one_patch, facts)

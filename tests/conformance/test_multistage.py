@@ -24,6 +24,7 @@ from manta.modalities.image.preprocess import ImagePreprocess
 from manta.objectives import OBJECTIVES, Objective
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.serving.formats import export_model
+from manta.spec import Spec
 from manta.training.batchnorm import synchronise
 
 SMALL = {"clusters": 2, "fit_rows": 32}
@@ -256,7 +257,7 @@ PART = {"name": "test_resnet"}
 )
 def test_a_wrong_concatenation_is_one_line(config: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        build(EncoderConfig.model_validate({"name": "concatenation", **config}), image_size=SIZE)
+        build(EncoderConfig.model_validate({"name": "concatenation", **config}), Spec.image(SIZE))
 
 
 def test_the_wholes_pretrained_is_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,14 +266,12 @@ def test_the_wholes_pretrained_is_the_parts(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         concatenation,
         "build",
-        lambda config, image_size: (
-            asked.append(config.pretrained) or build(ENCODERS[0], image_size=image_size)
-        ),
+        lambda config, spec: asked.append(config.pretrained) or build(ENCODERS[0], spec),
     )
     for pretrained in (False, True):
         args = {"encoder": PART | {"pretrained": True}, "count": 2}
         build(
-            EncoderConfig(name="concatenation", pretrained=pretrained, args=args), image_size=SIZE
+            EncoderConfig(name="concatenation", pretrained=pretrained, args=args), Spec.image(SIZE)
         )
     assert asked == [False, False, True, True]
 

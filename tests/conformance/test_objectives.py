@@ -100,6 +100,8 @@ def test_labels_cannot_reach_it(name: str) -> None:
         "flip",
         "mask",
         "transform",
+        "facts",
+        "field",
     ]
     assert not hasattr(Batch([], torch.zeros(0)), "__dict__")
     for method, arguments in (

@@ -24,6 +24,7 @@ from manta.batch import Batch, DataFacts
 from manta.encoders import EncoderConfig
 from manta.functional.pirl import memory_nce
 from manta.objectives import OBJECTIVES, Objective, keyed_uniform
+from manta.spec import Spec
 
 TARGETS = ("before", "after")
 
@@ -194,7 +195,7 @@ def test_pirls_puzzle_comes_from_the_second_view_in_a_drawn_order() -> None:
 
 @pytest.mark.parametrize(("image_size", "expected"), [(32, 24), (96, 32), (224, 64)])
 def test_pirls_patches_are_of_a_size_that_encoders_take(image_size: int, expected: int) -> None:
-    encoder = encoders.build(EncoderConfig(name="test_resnet"), image_size=image_size)
-    facts = DataFacts(rows=10, image_size=image_size)
+    encoder = encoders.build(EncoderConfig(name="test_resnet"), Spec.image(image_size))
+    facts = DataFacts(rows=10, spec=Spec.image(image_size))
     assert objectives.build(config_of("pirl"), encoder, facts).patch_size == expected
     assert objectives.build(config_of("pirl", patch_size=SIZE), encoder, facts).patch_size == SIZE

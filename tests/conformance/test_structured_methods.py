@@ -41,6 +41,7 @@ from manta.objectives import (
     SampleValues,
     keyed_uniform,
 )
+from manta.spec import Spec
 
 
 def double(name: str, **overrides: Any) -> tuple[Objective[Any], Batch]:
@@ -256,11 +257,11 @@ def test_each_stage_contrasts_the_views_of_its_strength_with_their_rotations() -
 
 
 def test_unicon_ha_refuses_other_encoders_and_names_one() -> None:
-    facts = DataFacts(rows=10, image_size=SIZE)
-    flat = encoders.build(EncoderConfig(name="vit_tiny_patch16_224", args=VIT), image_size=SIZE)
+    facts = DataFacts(rows=10, spec=Spec.image(SIZE))
+    flat = encoders.build(EncoderConfig(name="vit_tiny_patch16_224", args=VIT), Spec.image(SIZE))
     with pytest.raises(ConfigError, match="an encoder of 2 stages, such as"):
         objectives.build(config_of("unicon_ha"), flat, facts)
-    shallow = encoders.build(EncoderConfig(name="test_resnet"), image_size=SIZE)
+    shallow = encoders.build(EncoderConfig(name="test_resnet"), Spec.image(SIZE))
     with pytest.raises(ConfigError, match="give fewer strengths"):
         objectives.build(config_of("unicon_ha", strengths=(0.5,) * 5), shallow, facts)
 
@@ -296,10 +297,10 @@ def test_scatsimclr_adds_the_class_of_a_transformation(
 def test_scatsimclr_trains_the_scattering_network() -> None:
     torch.manual_seed(0)
     encoder = encoders.build(
-        EncoderConfig(name="scatnet", args={"angles": 2, "width": 16}), image_size=SIZE
+        EncoderConfig(name="scatnet", args={"angles": 2, "width": 16}), Spec.image(SIZE)
     )
     objective = objectives.build(
-        config_of("scatsimclr"), encoder, DataFacts(rows=len(pictures()), image_size=SIZE)
+        config_of("scatsimclr"), encoder, DataFacts(rows=len(pictures()), spec=Spec.image(SIZE))
     )
     batches = (batch_of(objective, 32, step=step, start=32 * step) for step in range(30))
     losses = trained(objective, batches, lr=lambda step: 3e-3)
@@ -328,7 +329,7 @@ def test_a_config_that_cannot_work_is_refused(
 
 
 def test_a_head_with_no_width_of_its_own_cannot_classify() -> None:
-    encoder = encoders.build(EncoderConfig(name="test_resnet"), image_size=SIZE)
+    encoder = encoders.build(EncoderConfig(name="test_resnet"), Spec.image(SIZE))
     config = config_of("scatsimclr", classifier={"kind": "reweighting"})
     with pytest.raises(ConfigError, match="keeps its 96 numbers, and 4 are needed"):
-        objectives.build(config, encoder, DataFacts(rows=10, image_size=SIZE))
+        objectives.build(config, encoder, DataFacts(rows=10, spec=Spec.image(SIZE)))

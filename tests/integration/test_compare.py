@@ -18,13 +18,14 @@ from manta.evaluation.session import Observer
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, save_encoder
 from manta.serving.adapt import Preparation
+from manta.spec import Spec
 
 
 def saved(folder: Path, *, blind: bool) -> str:
     """An untrained encoder; a blind one sees nothing but a constant."""
     torch.manual_seed(0)
     config = EncoderConfig(name="test_resnet")
-    encoder = build(config, image_size=32)
+    encoder = build(config, Spec.image(32))
     if blind:
         for parameter in encoder.parameters():
             torch.nn.init.zeros_(parameter)

@@ -33,6 +33,7 @@ from manta.serving._parts import EmbeddedRows, row_groups, write_part
 from manta.serving.embed import embed
 from manta.serving.embeddings import read_embeddings, read_manifest
 from manta.serving.job import Pool
+from manta.spec import Spec
 
 CHUNK = 64
 SLOW = f"""
@@ -57,7 +58,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = EncoderConfig(name="test_resnet")
     exported = ExportedEncoder(
-        build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+        build(config, Spec.image(32)), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
     )
     return save_encoder(exported, tmp_path_factory.mktemp("encoder"), config=config).folder
 

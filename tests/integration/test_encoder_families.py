@@ -4,6 +4,7 @@ import pytest
 
 from manta.encoders import EncoderConfig, build, check_fits
 from manta.errors import ConfigError
+from manta.spec import Spec
 
 pytestmark = pytest.mark.long
 NAMES = """
@@ -35,8 +36,8 @@ def test_a_family_at_usual_sizes(name: str, stem: str, sizes: tuple[int, ...]) -
     for size in sizes:
         try:
             config = EncoderConfig.model_validate({"name": name, "stem": stem})
-            encoder = build(config, image_size=size)
-            check_fits(encoder, config, image_size=size)
+            encoder = build(config, Spec.image(size))
+            check_fits(encoder, config, Spec.image(size))
             built.append(size)
         except ConfigError as error:
             line = str(error)

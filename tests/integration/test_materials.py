@@ -33,6 +33,7 @@ from manta.serving import ExportedEncoder, save_encoder
 from manta.serving._parts import EmbeddedRows, part_name, write_part
 from manta.serving.embed import EmbedReport, embed, weights_of
 from manta.serving.job import Pool
+from manta.spec import Spec
 from manta.tracking import Tracker
 
 
@@ -65,7 +66,7 @@ def encoder(folder: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     config = EncoderConfig(name="test_resnet")
     exported = ExportedEncoder(
-        build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+        build(config, Spec.image(32)), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
     )
     return save_encoder(exported, folder, config=config).folder
 

@@ -13,6 +13,7 @@ from manta.encoders import Encoder, EncoderConfig, build
 from manta.errors import TrackingError
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, load_exported, save_encoder
+from manta.spec import Spec
 from manta.tracking import (
     Tracker,
     download_model,
@@ -26,7 +27,7 @@ from manta.tracking import (
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[ExportedEncoder, Path]:
     torch.manual_seed(0)
     config = EncoderConfig(name="resnet10t", stem="small")
-    encoder = build(config, image_size=32).to(memory_format=torch.channels_last)
+    encoder = build(config, Spec.image(32)).to(memory_format=torch.channels_last)
     module = ExportedEncoder(encoder, ImagePreprocess(32, (0.4, 0.5, 0.6), (0.2, 0.2, 0.3)))
     folder = tmp_path_factory.mktemp("encoder")
     save_encoder(module, folder, config=config)

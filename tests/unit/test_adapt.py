@@ -13,6 +13,7 @@ from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.serving.adapt import Preparation, adapted
 from manta.serving.embed import weights_of
+from manta.spec import Spec
 
 VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 8}
 
@@ -20,7 +21,7 @@ VIT = {"embed_dim": 32, "depth": 1, "num_heads": 2, "patch_size": 8}
 def saved(folder: Path, config: EncoderConfig) -> Path:
     torch.manual_seed(0)
     exported = ExportedEncoder(
-        build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+        build(config, Spec.image(32)), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
     )
     return save_encoder(exported, folder, config=config).folder
 

@@ -13,13 +13,14 @@ from manta.encoders import EncoderConfig
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.runs.build import build_objective
 from manta.serving import ExportedEncoder, save_encoder
+from manta.spec import Spec
 
 
 def test_a_teacher_sees_pixels_that_are_normalised_as_the_views_are(tmp_path: Path) -> None:
     config = EncoderConfig(name="test_resnet")
     torch.manual_seed(0)
     teacher = ExportedEncoder(
-        encoders.build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+        encoders.build(config, Spec.image(32)), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
     )
     save_encoder(teacher, tmp_path, config=config)
     mean, std = (0.1, 0.1, 0.1), (0.2, 0.2, 0.2)

@@ -16,6 +16,7 @@ from manta.models.find import model_folder
 from manta.runs.build import untrained_encoder
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.serving.formats import export_model
+from manta.spec import Spec
 from manta.tracking import Tracker
 from manta.tuning.space.read import read_space
 
@@ -27,7 +28,7 @@ VIT = EncoderConfig(name="test_vit", stem="small")
 def exported(folder, config=RESNET, *, size=32):
     """Write the encoder of a config, of its own random weights, and return it."""
     torch.manual_seed(7)
-    encoder = build(config, image_size=size).eval()
+    encoder = build(config, Spec.image(size)).eval()
     save_encoder(ExportedEncoder(encoder, ImagePreprocess(size, MEAN, STD)), folder, config=config)
     return encoder
 
@@ -57,7 +58,7 @@ def test_a_name_of_timm_needs_no_network(typed, name):
     config = EncoderConfig(name=typed)
     assert (config.name, config.pretrained, config.args) == (name, False, {})
     check_known(config.name)
-    assert build(config, image_size=32).embed_dim > 0
+    assert build(config, Spec.image(32)).embed_dim > 0
 
 
 def test_a_tag_stays_with_the_weights_it_names():
@@ -87,7 +88,7 @@ def test_a_tag_stays_with_the_weights_it_names():
 def test_a_name_that_stands_for_nothing_is_one_line(tmp_path, monkeypatch, typed, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=words) as caught:
-        build(EncoderConfig(name=typed), image_size=32)
+        build(EncoderConfig(name=typed), Spec.image(32))
     assert str(caught.value).startswith("encoder.name: ")
     assert "\n" not in str(caught.value)
 
@@ -112,14 +113,14 @@ def test_an_exported_folder_is_its_model_and_its_weights(tmp_path, monkeypatch, 
     monkeypatch.chdir("/")
     again = EncoderConfig.model_validate_json(config.model_dump_json())
     assert again == config
-    assert same(build(again, image_size=32), encoder)
+    assert same(build(again, Spec.image(32)), encoder)
 
 
 def test_the_weights_are_taken_only_if_they_are_asked_for(tmp_path):
     encoder = exported(tmp_path / "enc")
     config = EncoderConfig(name=f"local-dir:{tmp_path / 'enc'}")
     assert config.pretrained is False
-    assert not same(build(config, image_size=32), encoder)
+    assert not same(build(config, Spec.image(32)), encoder)
 
 
 def test_a_folder_that_timm_cannot_read_is_read_by_manta(tmp_path):
@@ -128,7 +129,7 @@ def test_a_folder_that_timm_cannot_read_is_read_by_manta(tmp_path):
     assert not (tmp_path / "enc" / "config.json").exists()
     config = EncoderConfig(name=f"local-dir:{tmp_path / 'enc'}", pretrained=True)
     assert (config.name, config.stem) == ("test_resnet", "small")
-    assert same(build(config, image_size=32), encoder)
+    assert same(build(config, Spec.image(32)), encoder)
 
 
 def test_patches_stay_as_they_were_saved_at_another_size(tmp_path):
@@ -137,14 +138,14 @@ def test_patches_stay_as_they_were_saved_at_another_size(tmp_path):
         (tmp_path / "enc" / remove).unlink(missing_ok=True)
         config = EncoderConfig(name=f"local-dir:{tmp_path / 'enc'}")
         assert config.args["patch_size"] == 4
-        assert build(config, image_size=64).grid == (16, 16)
+        assert build(config, Spec.image(64)).grid == (16, 16)
 
 
 def test_the_folder_of_a_run_stands_for_its_encoder(tmp_path):
     encoder = exported(tmp_path / "first" / "encoder")
     config = EncoderConfig(name=str(tmp_path / "first"), pretrained="true")
     assert config.pretrained == f"local-dir:{tmp_path / 'first' / 'encoder'}"
-    assert same(build(config, image_size=32), encoder)
+    assert same(build(config, Spec.image(32)), encoder)
 
 
 def test_arguments_of_the_user_win_over_those_of_the_folder(tmp_path):
@@ -209,7 +210,7 @@ def test_weights_of_another_model_are_one_line(tmp_path):
     exported(tmp_path / "enc", EncoderConfig(name="test_resnet", stem="small"))
     config = EncoderConfig(name="test_vit", pretrained=f"local-dir:{tmp_path / 'enc'}")
     with pytest.raises(ConfigError, match=r"encoder\.pretrained: the weights in .* do not fit"):
-        build(config, image_size=160)
+        build(config, Spec.image(160))
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_a_hub_that_is_away_is_said_at_once(no_hub, monkeypatch, name, pretraine
     begun = time.monotonic()
     reason = "HF_HUB_OFFLINE is set" if offline else "127.0.0.1:9 does not answer"
     with pytest.raises(ConfigError, match=f"{reason}, and they are not in .*local-dir:FOLDER"):
-        build(EncoderConfig(name=name, pretrained=pretrained), image_size=32)
+        build(EncoderConfig(name=name, pretrained=pretrained), Spec.image(32))
     assert time.monotonic() - begun < 15
     assert constants.HF_HUB_OFFLINE is offline
 
@@ -260,7 +261,7 @@ def test_a_repository_in_the_cache_needs_no_hub(no_hub, tmp_path):
     shutil.copytree(tmp_path / "enc", repository / "snapshots" / ("a" * 40))
     config = EncoderConfig(name="hf-hub:someone/else", pretrained=True)
     assert (config.name, config.pretrained) == ("test_resnet", "hf-hub:someone/else")
-    assert same(build(config, image_size=32), encoder)
+    assert same(build(config, Spec.image(32)), encoder)
 
 
 def test_parts_of_a_concatenation_may_be_folders(tmp_path, monkeypatch):
@@ -269,7 +270,7 @@ def test_parts_of_a_concatenation_may_be_folders(tmp_path, monkeypatch):
     args = {"encoder": {"name": "local-dir:./enc"}, "count": 2}
     config = EncoderConfig(name="concatenation", pretrained=True, args=args)
     monkeypatch.chdir("/")
-    both = build(config, image_size=32)
+    both = build(config, Spec.image(32))
     assert all(same(part, encoder) for part in both.parts)
 
 
@@ -330,11 +331,11 @@ def test_weights_that_cannot_be_read_are_one_line(tmp_path, files, words):
     with pytest.raises(
         ConfigError, match=rf"encoder\.pretrained: the weights in .*{words}"
     ) as caught:
-        build(config, image_size=32)
+        build(config, Spec.image(32))
     assert "\n" not in str(caught.value)
 
 
 def test_an_old_name_of_timm_is_the_model_of_today():
-    old = build(EncoderConfig(name="vit_tiny_patch16_224_in21k"), image_size=32)
+    old = build(EncoderConfig(name="vit_tiny_patch16_224_in21k"), Spec.image(32))
     assert isinstance(old, TokenEncoder)
     assert old.grid == (2, 2)

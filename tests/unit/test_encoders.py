@@ -5,6 +5,7 @@ import torch
 
 from manta.encoders import DenseEncoder, Encoder, EncoderConfig, TokenEncoder, build
 from manta.errors import ConfigError
+from manta.spec import Spec
 
 TINY_VIT = {"embed_dim": 32, "depth": 2, "num_heads": 2}
 FAMILIES = [
@@ -27,7 +28,7 @@ FAMILIES = [
 
 @pytest.mark.parametrize(("name", "stem", "size", "args"), FAMILIES)
 def test_an_encoder_pools_and_maps(name, stem, size, args):
-    encoder = build(EncoderConfig(name=name, stem=stem, args=args), image_size=size).eval()
+    encoder = build(EncoderConfig(name=name, stem=stem, args=args), Spec.image(size)).eval()
     x = torch.randn(2, 3, size, size)
     pooled = encoder(x)
     assert isinstance(encoder, Encoder)
@@ -39,13 +40,13 @@ def test_an_encoder_pools_and_maps(name, stem, size, args):
 
 
 def test_the_small_stem_keeps_resolution():
-    plain = build(EncoderConfig(name="resnet18"), image_size=32)
-    small = build(EncoderConfig(name="resnet18", stem="small"), image_size=32)
+    plain = build(EncoderConfig(name="resnet18"), Spec.image(32))
+    small = build(EncoderConfig(name="resnet18", stem="small"), Spec.image(32))
     x = torch.randn(2, 3, 32, 32)
     assert plain.eval().feature_map(x).shape[-1] == 1
     assert small.eval().feature_map(x).shape[-1] == 4
     patches = build(
-        EncoderConfig(name="vit_tiny_patch16_224", stem="small", args=TINY_VIT), image_size=32
+        EncoderConfig(name="vit_tiny_patch16_224", stem="small", args=TINY_VIT), Spec.image(32)
     )
     assert patches.grid == (8, 8)
 
@@ -53,7 +54,7 @@ def test_the_small_stem_keeps_resolution():
 def test_tokens_of_kept_patches_do_not_see_hidden_ones():
     torch.manual_seed(0)
     encoder = build(
-        EncoderConfig(name="vit_tiny_patch16_224", stem="small", args=TINY_VIT), image_size=32
+        EncoderConfig(name="vit_tiny_patch16_224", stem="small", args=TINY_VIT), Spec.image(32)
     ).eval()
     assert isinstance(encoder, TokenEncoder)
     x = torch.randn(2, 3, 32, 32)
@@ -68,7 +69,9 @@ def test_tokens_of_kept_patches_do_not_see_hidden_ones():
 
 
 def test_full_tokens_are_the_models_own():
-    encoder = build(EncoderConfig(name="vit_tiny_patch16_224", args=TINY_VIT), image_size=32).eval()
+    encoder = build(
+        EncoderConfig(name="vit_tiny_patch16_224", args=TINY_VIT), Spec.image(32)
+    ).eval()
     x = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(encoder.tokens(x), encoder.model.forward_features(x))
 
@@ -94,4 +97,4 @@ def test_full_tokens_are_the_models_own():
 )
 def test_a_wrong_encoder_is_one_line(config, words):
     with pytest.raises(ConfigError, match=words):
-        build(config, image_size=32)
+        build(config, Spec.image(32))

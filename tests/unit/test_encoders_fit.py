@@ -20,6 +20,7 @@ from manta.encoders import (
 from manta.encoders.fitting import problem
 from manta.encoders.timm import arguments
 from manta.errors import ConfigError
+from manta.spec import Spec
 from manta.training.estimate import estimate
 from manta.training.preflight import preflight
 
@@ -28,8 +29,8 @@ def refusal(name, size=32, *, views=(), **settings) -> str:
     """Return the one line that a config is refused with, and "" if it fits."""
     config = EncoderConfig(name=name, **settings)
     try:
-        encoder = build(config, image_size=size)
-        check_fits(encoder, config, image_size=size, sizes=views)
+        encoder = build(config, Spec.image(size))
+        check_fits(encoder, config, Spec.image(size), others=map(Spec.image, views))
     except ConfigError as error:
         line = str(error)
         assert "\n" not in line
@@ -65,10 +66,10 @@ def test_a_family_is_built_for_the_size_or_says_what_fits(name, size):
 
 def test_a_model_of_one_size_is_built_for_that_of_the_images():
     config = EncoderConfig(name="swin_tiny_patch4_window7_224")
-    assert arguments(config, image_size=64) == {"img_size": 64}
+    assert arguments(config, Spec.image(64)) == {"img_size": 64}
     # What fits as timm has it is left so: the same weights are drawn as ever.
-    assert arguments(config, image_size=224) == {}
-    assert arguments(EncoderConfig(name="resnet18"), image_size=64) == {}
+    assert arguments(config, Spec.image(224)) == {}
+    assert arguments(EncoderConfig(name="resnet18"), Spec.image(64)) == {}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_the_trial_says_what_is_wrong_and_leaves_the_encoder_alone(output, words
     encoder = Odd(output).eval()
     torch.manual_seed(3)
     before, generator = encoder.norm.running_mean.clone(), torch.get_rng_state()
-    reason = problem(encoder, 32)
+    reason = problem(encoder, Spec.image(32))
     if words is None:
         assert reason is None
     else:
@@ -176,16 +177,16 @@ def test_the_trial_says_what_is_wrong_and_leaves_the_encoder_alone(output, words
 
 
 def test_relatives_of_transformers_are_no_token_encoders():
-    eva = build(EncoderConfig(name="eva02_tiny_patch14_224"), image_size=28).eval()
+    eva = build(EncoderConfig(name="eva02_tiny_patch14_224"), Spec.image(28)).eval()
     assert not isinstance(eva, TokenEncoder)
     assert isinstance(eva, DenseEncoder)
     assert eva.feature_map(torch.randn(2, 3, 28, 28)).shape == (2, eva.dense_dim, 2, 2)
 
 
 def test_a_name_is_tried_without_computing():
-    check_name_fits(EncoderConfig(name="vit_large_patch16_224"), image_size=224)
+    check_name_fits(EncoderConfig(name="vit_large_patch16_224"), Spec.image(224))
     with pytest.raises(ConfigError, match="cannot take images of 30 px"):
-        check_name_fits(EncoderConfig(name="test_vit"), image_size=30)
+        check_name_fits(EncoderConfig(name="test_vit"), Spec.image(30))
 
 
 def test_a_dry_run_and_a_run_refuse_alike(tmp_path):
@@ -258,6 +259,6 @@ def test_an_objective_that_needs_more_images_than_the_trial_has_is_not_refused(n
 
 def test_an_objective_that_needs_maps_refuses_an_encoder_without():
     with pytest.raises(ConfigError, match="has no map of features, which the objective needs"):
-        build(EncoderConfig(name="crossvit_9_240"), image_size=240).feature_map(
+        build(EncoderConfig(name="crossvit_9_240"), Spec.image(240)).feature_map(
             torch.zeros(1, 3, 240, 240)
         )

@@ -7,6 +7,7 @@ from torch import nn
 from manta.config import Experiment, from_mapping
 from manta.encoders import build
 from manta.errors import ConfigError
+from manta.spec import Spec
 from manta.training.estimate import activation_elements, estimate
 from manta.training.preflight import preflight, stand_ins
 
@@ -24,7 +25,7 @@ def plan_of(tmp_path):
 
 def test_parameters_are_those_of_encoder_and_heads(plan_of):
     plan = plan_of({"name": "dcl", "projector": {"hidden": 64, "out": 16, "layers": 2}})
-    encoder = build(experiment().encoder, image_size=32)
+    encoder = build(experiment().encoder, Spec.image(32))
     own = sum(p.numel() for p in encoder.parameters())
     assert plan["encoder_parameters"] == own
     hidden = encoder.embed_dim * 64 + 2 * 64
@@ -88,10 +89,10 @@ def test_an_objective_around_a_model_says_what_is_known(plan_of):
 
 def test_activations_are_the_outputs_of_leaf_modules():
     net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
-    assert activation_elements(net, 8) == 256 + 256 + 256 + 10
+    assert activation_elements(net, Spec.image(8)) == 256 + 256 + 256 + 10
     assert net.training
     assert not any(module._forward_hooks for module in net.modules())
-    assert activation_elements(net.eval(), 8) == 778
+    assert activation_elements(net.eval(), Spec.image(8)) == 778
     assert not net.training
 
 

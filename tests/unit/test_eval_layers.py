@@ -25,6 +25,7 @@ from manta.encoders.layers import LayerReader
 from manta.errors import ConfigError
 from manta.evaluators import build
 from manta.evaluators.layers import LayersConfig, information, pwcca, ridge
+from manta.spec import Spec
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -46,7 +47,7 @@ def test_layers_are_what_timm_calls_intermediates(name: str) -> None:
         else {}
     )
     size = 224 if name.startswith("swin") else 64
-    encoder = build_encoder(EncoderConfig(name=name, args=small), image_size=size).eval()
+    encoder = build_encoder(EncoderConfig(name=name, args=small), Spec.image(size)).eval()
     x = torch.randn(3, 3, size, size)
     found = LayerReader(encoder)(x)
     with torch.no_grad():
@@ -96,7 +97,7 @@ def test_wrong_layers_are_one_line() -> None:
         LayerReader(encoder, ["layer9"])
     with pytest.raises(ConfigError, match=r"does not say which layers it has; name them"):
         LayerReader(Pixels())
-    autoencoder = build_encoder(EncoderConfig(name="conv_autoencoder"), image_size=32).eval()
+    autoencoder = build_encoder(EncoderConfig(name="conv_autoencoder"), Spec.image(32)).eval()
     found = LayerReader(autoencoder, ["encoder.2", "encoder.5"])(torch.randn(2, 3, 32, 32))
     assert [tuple(value.shape) for value in found.values()] == [(2, 32), (2, 64)]
     with pytest.raises(ConfigError, match=r"layer 'decoder' takes no part"):

@@ -22,6 +22,7 @@ from manta.modalities.image.preprocess import ImagePreprocess, photographs
 from manta.objectives.byol import BYOLConfig
 from manta.serving import ExportedEncoder, load_exported, save_encoder
 from manta.serving.formats import TOLERANCE, Format, export_model, head_weights
+from manta.spec import Spec
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 SHAPES = [(1, 32, 32, 3), (3, 70, 41, 3), (7, 25, 90, 3)]
@@ -29,7 +30,7 @@ SHAPES = [(1, 32, 32, 3), (3, 70, 41, 3), (7, 25, 90, 3)]
 
 def saved(folder: Path, config: EncoderConfig) -> ExportedEncoder:
     torch.manual_seed(0)
-    module = ExportedEncoder(build(config, image_size=32), ImagePreprocess(32, MEAN, STD))
+    module = ExportedEncoder(build(config, Spec.image(32)), ImagePreprocess(32, MEAN, STD))
     for layer in module.encoder.modules():  # statistics that a fresh encoder does not have
         if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None:
             layer.running_mean.normal_(std=0.1)
@@ -191,7 +192,7 @@ def test_a_poisoned_folder_is_refused_and_not_executed(
 
 def byol(seed: int) -> objectives.Objective[Any]:
     torch.manual_seed(seed)
-    encoder = encoders.build(EncoderConfig(name="test_resnet"), image_size=32)
+    encoder = encoders.build(EncoderConfig(name="test_resnet"), Spec.image(32))
     return objectives.build(BYOLConfig(), encoder, DataFacts(100, 32))
 
 

@@ -17,6 +17,7 @@ from manta.evaluators.layers import _read
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, save_encoder
 from manta.serving.embedder import load_features
+from manta.spec import Spec
 
 SWIN = {
     "img_size": 32,
@@ -39,7 +40,7 @@ def case(request: pytest.FixtureRequest) -> tuple[EncoderConfig, Encoder, str]:
     name, args, layer = ENCODERS[request.param]
     config = EncoderConfig(name=name, args=args)
     torch.manual_seed(0)
-    return config, build(config, image_size=32).eval(), layer
+    return config, build(config, Spec.image(32)).eval(), layer
 
 
 def by_hook(encoder: Encoder, layer: str, images: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def test_channels_stand_where_the_sides_differ() -> None:
 def test_a_layer_beside_the_embedding_is_refused_before_any_row(tmp_path: Any) -> None:
     config = EncoderConfig(name="conv_autoencoder")
     exported = ExportedEncoder(
-        build(config, image_size=32), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
+        build(config, Spec.image(32)), ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3)
     )
     folder = save_encoder(exported, tmp_path, config=config).folder
     files = {path.name: path.read_bytes() for path in folder.iterdir()}

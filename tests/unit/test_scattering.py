@@ -15,6 +15,7 @@ from manta.encoders.scattering import Scattering, low_pass, morlet
 from manta.errors import ConfigError
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, load_exported, save_encoder
+from manta.spec import Spec
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -129,7 +130,7 @@ def test_a_transposed_image_has_its_angles_mirrored() -> None:
 @pytest.fixture
 def encoder() -> Encoder:
     torch.manual_seed(0)
-    return build(EncoderConfig(name="scatnet", args={"angles": 4, "width": 24}), image_size=32)
+    return build(EncoderConfig(name="scatnet", args={"angles": 4, "width": 24}), Spec.image(32))
 
 
 def test_the_encoder_pools_maps_and_trains_its_adapter_alone(encoder: Encoder) -> None:
@@ -176,7 +177,7 @@ def test_it_is_saved_and_exported_like_any_other(encoder: Encoder, tmp_path: Pat
 )
 def test_what_it_cannot_be_is_one_line(config: dict[str, object], size: int, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        build(EncoderConfig.model_validate({"name": "scatnet", **config}), image_size=size)
+        build(EncoderConfig.model_validate({"name": "scatnet", **config}), Spec.image(size))
 
 
 def test_images_of_another_size_are_one_line(encoder: Encoder) -> None:

@@ -18,6 +18,7 @@ from manta.modalities.image.decode import decode
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.modalities.image.views import ImageViews, ImageViewsConfig
 from manta.serving import ExportedEncoder, load_exported, rebuild, save_encoder
+from manta.spec import Spec
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -29,7 +30,7 @@ def images(*shape: int, seed: int = 0) -> Tensor:
 
 def exported(config: EncoderConfig, size: int = 32) -> ExportedEncoder:
     torch.manual_seed(0)
-    encoder = build(config, image_size=size)
+    encoder = build(config, Spec.image(size))
     for module in encoder.modules():  # statistics that a fresh encoder does not have
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None

@@ -6,6 +6,7 @@ import torch
 from manta import encoders, objectives
 from manta.batch import DataFacts
 from manta.config import Experiment, from_mapping
+from manta.spec import Spec
 from manta.training.step import TrainStep, resolve_precision
 
 CPU = torch.device("cpu")
@@ -30,7 +31,7 @@ def experiment(weight_decay: float = 0.5, **train: object) -> Experiment:
 
 def step_of(config: Experiment) -> TrainStep:
     torch.manual_seed(0)
-    encoder = encoders.build(config.encoder, image_size=16)
+    encoder = encoders.build(config.encoder, Spec.image(16))
     return TrainStep(
         config,
         objectives.build(config.objective, encoder, DataFacts(100, 16)),

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from manta import encoders
 from manta.encoders import Encoder, EncoderConfig
 from manta.evaluation.untrained import BATCH, recalibrate_batchnorm
+from manta.spec import Spec
 
 BATCHES = 3
 
@@ -92,7 +93,7 @@ def test_a_network_without_batchnorm_reads_no_image() -> None:
     plain = EncoderConfig(
         name="vit_tiny_patch16_224", args={"embed_dim": 24, "depth": 1, "num_heads": 2}
     )
-    encoder = encoders.build(plain, image_size=32)
+    encoder = encoders.build(plain, Spec.image(32))
     unread = iter([torch.zeros(2, 3, 32, 32, dtype=torch.uint8)])
     assert not recalibrate_batchnorm(encoder, unread, prepare)
     assert next(unread) is not None

@@ -8,6 +8,7 @@ import torch
 from manta.config import WatchConfig
 from manta.encoders import EncoderConfig, build
 from manta.errors import TrainingStopped
+from manta.spec import Spec
 from manta.training.health import CollapseMonitor, embed_plain
 
 
@@ -42,7 +43,7 @@ def test_a_recovery_resets_the_count():
 @pytest.mark.parametrize("name", ["resnet10t", "resnet18", "convnext_atto", "vit_tiny_patch16_224"])
 def test_an_untrained_encoder_is_not_taken_for_a_collapsed_one(name):
     torch.manual_seed(0)
-    encoder = build(EncoderConfig(name=name), image_size=32)
+    encoder = build(EncoderConfig(name=name), Spec.image(32))
     images = torch.rand(128, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     smooth = (
         torch.nn.functional.avg_pool2d(images, 9, stride=1, padding=4) * 4 - 2

@@ -2,7 +2,14 @@
 
 from manta.encoders._build import build, check_known, names
 from manta.encoders._config import ENCODERS, EncoderConfig, names_weights
-from manta.encoders._protocols import DenseEncoder, Encoder, PyramidEncoder, TokenEncoder
+from manta.encoders._protocols import (
+    DenseEncoder,
+    Encoder,
+    HidingEncoder,
+    PatchEncoder,
+    PyramidEncoder,
+    TokenEncoder,
+)
 from manta.encoders.fitting import check_fits, check_name_fits
 from manta.encoders.saved import LoadedEncoder, load_saved
 from manta.encoders.sources import folder_of
@@ -12,7 +19,9 @@ __all__ = [
     "DenseEncoder",
     "Encoder",
     "EncoderConfig",
+    "HidingEncoder",
     "LoadedEncoder",
+    "PatchEncoder",
     "PyramidEncoder",
     "TokenEncoder",
     "build",

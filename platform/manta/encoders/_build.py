@@ -7,25 +7,35 @@ from collections.abc import Iterator
 from manta.encoders._config import ENCODERS, FILES, EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.encoders.catalogue import check_name, timm_names
+from manta.encoders.forms import check_takes, forms_of, made
 from manta.encoders.weights import load_into, own_weights
 from manta.errors import ConfigError
+from manta.spec import Spec
 
 
-def build(config: EncoderConfig, *, image_size: int) -> Encoder:
+def build(config: EncoderConfig, spec: Spec) -> Encoder:
     """Build the encoder, freshly initialised from torch's global generator.
 
+    Args:
+        spec: of what it will be given.
+
     Raises:
-        ConfigError: no such encoder, arguments that it refuses, one that names a file of weights,
-            or weights that cannot be had or do not fit.
+        ConfigError: no such encoder, one that takes something else, arguments that it refuses, one
+            that names a file of weights, or weights that cannot be had or do not fit.
     """
     weights = own_weights(config.pretrained)
     if weights is not None:
-        encoder = build(config.model_copy(update={"pretrained": False}), image_size=image_size)
+        encoder = build(config.model_copy(update={"pretrained": False}), spec)
         load_into(encoder, weights)
         return encoder
     if config.name in ENCODERS:
-        return ENCODERS[config.name](config, image_size)
+        factory = ENCODERS[config.name]
+        check_takes(config.name, forms_of(factory), spec)
+        encoder = made(factory, config, spec)
+        check_takes(config.name, encoder.takes, spec)
+        return encoder
     check_name(config.name)
+    check_takes(config.name, Encoder.takes, spec)
     for argument in FILES:
         if argument in config.args:
             raise ConfigError(
@@ -34,7 +44,7 @@ def build(config: EncoderConfig, *, image_size: int) -> Encoder:
             )
     from manta.encoders.timm import TimmEncoder
 
-    return TimmEncoder.create(config, image_size=image_size)
+    return TimmEncoder.create(config, spec)
 
 
 def check_known(name: str) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from manta.encoders._protocols import Encoder
 from manta.encoders.sources import is_plain, meaning, weights_source
 from manta.registry import Registry
+from manta.spec import Spec
 
 _WORDS = {"true": True, "yes": True, "on": True, "1": True}
 _WORDS |= {"false": False, "no": False, "off": False, "0": False, "none": False}
@@ -96,8 +97,11 @@ def _as_bool(given: Any) -> Any:
     return given
 
 
-EncoderFactory = Callable[[EncoderConfig, int], Encoder]
+EncoderFactory = Callable[[EncoderConfig, Spec], Encoder]
 FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
 """Arguments of `timm.create_model` by which an experiment could make it unpickle any file."""
 ENCODERS: Registry[EncoderFactory] = Registry("encoders", "manta.encoders")
-"""Registry of factories `(config, image_size) -> Encoder`; timm models need no entry."""
+"""Registry of factories `(config, spec) -> Encoder`; timm models need no entry.
+
+A factory `(config, image_size)`, for square RGB images alone, gets their side in pixels.
+"""

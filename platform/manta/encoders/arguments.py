@@ -33,13 +33,18 @@ _NO_POOL = ("", "none", "null")
 _UNEXPECTED = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 
 
-def check_arguments(args: Mapping[str, Any]) -> None:
+def check_arguments(args: Mapping[str, Any], *, channels: int = 3) -> None:
     """Check the arguments whose meaning is the same for all of timm's models.
+
+    Args:
+        channels: of the data.
 
     Raises:
         ConfigError: one of them cannot be given here, or cannot have this value.
     """
     for key, (harmless, reason) in _REFUSED.items():
+        if key == "in_chans" and channels != 3:
+            harmless, reason = (channels,), f"the data have {channels} channels; leave it out"
         if key in args and args[key] not in harmless and args[key] is not None:
             raise ConfigError(f"encoder.args.{key}: {reason}")
     pool = args.get("global_pool")

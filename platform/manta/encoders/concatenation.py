@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,6 +13,7 @@ from manta.encoders._build import build
 from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.errors import ConfigError
+from manta.spec import FORMS, Spec
 
 NAME = "concatenation"
 
@@ -30,8 +32,11 @@ class Concatenation(Encoder):
     A part without trainable parameters stays in evaluation mode.
     """
 
+    takes = FORMS
+
     def __init__(self, parts: Sequence[Encoder]) -> None:
         super().__init__()
+        self.takes = parts[0].takes
         self.embed_dim = sum(part.embed_dim for part in parts)
         self.parts = nn.ModuleList(parts)
         self.train(any(part.training for part in parts))
@@ -42,12 +47,12 @@ class Concatenation(Encoder):
             part.train(mode and any(parameter.requires_grad for parameter in part.parameters()))
         return self
 
-    def embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Any) -> Tensor:
         return torch.cat([part(x) for part in self.parts], dim=1)
 
 
 @ENCODERS.register(NAME)
-def concatenation(config: EncoderConfig, image_size: int) -> Concatenation:
+def concatenation(config: EncoderConfig, spec: Spec) -> Concatenation:
     """Build several encoders of one kind whose vectors are joined to one.
 
     Raises:
@@ -64,7 +69,7 @@ def concatenation(config: EncoderConfig, image_size: int) -> Concatenation:
     part = args.encoder
     if not (isinstance(part.pretrained, str) and config.pretrained):
         part = part.model_copy(update={"pretrained": config.pretrained})
-    return Concatenation([build(part, image_size=image_size) for _ in range(args.count)])
+    return Concatenation([build(part, spec) for _ in range(args.count)])
 
 
 def config_of(encoder: Encoder, config: EncoderConfig) -> EncoderConfig:

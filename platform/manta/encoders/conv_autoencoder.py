@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
+from manta.errors import ConfigError
+from manta.spec import Spec
 
 GRID, CHANNELS = 4, 32
 
@@ -22,27 +24,33 @@ class ConvAutoencoder(Encoder):
 
     embed_dim = GRID * GRID * CHANNELS
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 3) -> None:
         super().__init__()
         down: list[nn.Module] = []
-        for width, wider in ((3, 32), (32, 64), (64, CHANNELS)):
+        for width, wider in ((channels, 32), (32, 64), (64, CHANNELS)):
             down += _block(nn.Conv2d(width, wider, 3, stride=2, padding=1), wider)
         # Without the last ReLU, so that latents keep their sign.
         self.encoder = nn.Sequential(*down[:-1])
         up: list[nn.Module] = []
         for width, narrower in ((CHANNELS, 64), (64, 32)):
             up += _block(nn.ConvTranspose2d(width, narrower, 4, stride=2, padding=1), narrower)
-        self.decoder = nn.Sequential(*up, nn.ConvTranspose2d(32, 3, 4, stride=2, padding=1))
+        self.decoder = nn.Sequential(*up, nn.ConvTranspose2d(32, channels, 4, stride=2, padding=1))
 
     def embed(self, x: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(self.encoder(x), GRID).flatten(1)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return the reconstructed images, `[N, 3, h, w] -> [N, 3, 32, 32]`."""
+        """Return the reconstructed images, `[N, C, h, w] -> [N, C, 32, 32]`."""
         return cast(Tensor, self.decoder(self.embed(x).view(-1, CHANNELS, GRID, GRID)))
 
 
 @ENCODERS.register("conv_autoencoder")
-def conv_autoencoder(config: EncoderConfig, image_size: int) -> Encoder:
-    """Build the encoder of a small convolutional autoencoder: 512 numbers of a 32 px image."""
-    return ConvAutoencoder()
+def conv_autoencoder(config: EncoderConfig, spec: Spec) -> ConvAutoencoder:
+    """Build the encoder of a small convolutional autoencoder: 512 numbers of a 32 px image.
+
+    Raises:
+        ConfigError: the data are no grids of two sides.
+    """
+    if len(spec.size) != 2:
+        raise ConfigError(f"encoder.name=conv_autoencoder takes grids of two sides, not {spec}")
+    return ConvAutoencoder(spec.channels)

@@ -133,15 +133,15 @@ def pooled(output: Tensor, *, channels_last: bool = False) -> Tensor:
 
     Args:
         output: a map `[N, D, h, w]`, or `[N, h, w, D]` as Swin's; tokens `[N, T, D]`, all of them;
-            or `[N, D]`, which stays. Images are square, and so are maps: the two equal sides tell
-            which axis holds the channels, also of a channels-first convolution within a model of
-            the other kind.
-        channels_last: where they are where all three axes are equal, as timm's models say by
+            or `[N, D]`, which stays. Of a square image maps are square too: the two equal sides
+            tell which axis holds the channels, also of a channels-first convolution within a model
+            of the other kind.
+        channels_last: where they are where the sides do not tell, as timm's models say by
             `output_fmt`.
     """
     if output.ndim == 4:
         _, first, middle, last = output.shape
-        if not first == middle == last:
+        if (first == middle) != (middle == last):
             channels_last = first == middle
         return output.mean((1, 2)) if channels_last else output.mean((2, 3))
     return output.mean(1) if output.ndim == 3 else output

@@ -15,6 +15,7 @@ from manta.encoders._protocols import Encoder
 from manta.encoders.sources import DESCRIPTION, WEIGHTS
 from manta.encoders.weights import weighted
 from manta.errors import RunError
+from manta.modalities import MODALITIES
 
 __all__ = ["DESCRIPTION", "WEIGHTS", "LoadedEncoder", "load_saved", "saved_config", "weighted"]
 
@@ -47,8 +48,10 @@ def load_saved(folder: str | Path) -> LoadedEncoder:
         preprocess: dict[str, Any] = description["preprocess"]
         weights = safetensors.torch.load_file(folder / WEIGHTS)
         config = _config(description)
+        modality = description.get("modality", "image")
+        spec = MODALITIES[modality].preprocess_from(preprocess).spec
         with torch.random.fork_rng(devices=[]):
-            encoder = build(config, image_size=preprocess["image_size"])
+            encoder = build(config, spec)
         weighted(encoder).load_state_dict(weights)
     except (
         OSError,
@@ -62,7 +65,7 @@ def load_saved(folder: str | Path) -> LoadedEncoder:
         raise RunError(
             f"{folder} holds no encoder saved by Manta ({DESCRIPTION}, {WEIGHTS}): {reason}"
         ) from error
-    return LoadedEncoder(encoder, preprocess, description.get("modality", "image"))
+    return LoadedEncoder(encoder, preprocess, modality)
 
 
 def saved_config(folder: str | Path) -> EncoderConfig:

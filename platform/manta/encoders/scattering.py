@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.errors import ConfigError
+from manta.spec import Spec
 
 WIDTH = 0.8
 """Standard deviation of the finest wavelet's envelope in pixels; each scale doubles it."""
@@ -103,14 +104,14 @@ class ScatNet(Encoder):
     The adapter is a 1x1 convolution and some residual blocks.
     """
 
-    def __init__(self, size: int, args: ScatteringArgs) -> None:
+    def __init__(self, size: int, args: ScatteringArgs, *, channels: int = 3) -> None:
         super().__init__()
         self.size = size
         self.scattering = Scattering(size, scales=args.scales, angles=args.angles)
-        channels = 3 * self.scattering.channels
+        width = channels * self.scattering.channels
         self.adapter = nn.Sequential(
-            nn.BatchNorm2d(channels, affine=False),
-            nn.Conv2d(channels, args.width, 1, bias=False),
+            nn.BatchNorm2d(width, affine=False),
+            nn.Conv2d(width, args.width, 1, bias=False),
             nn.BatchNorm2d(args.width),
             nn.ReLU(),
             *(Residual(args.width) for _ in range(args.blocks)),
@@ -151,11 +152,12 @@ class Residual(nn.Module):
 
 
 @ENCODERS.register("scatnet")
-def scatnet(config: EncoderConfig, image_size: int) -> ScatNet:
+def scatnet(config: EncoderConfig, spec: Spec) -> ScatNet:
     """Build a scattering network: fixed wavelets, and a small trained adapter on top.
 
     Raises:
-        ConfigError: an argument means nothing here, or the scales do not divide the image's size.
+        ConfigError: an argument means nothing here, the data are no square grids, or the scales do
+            not divide their side.
     """
     if config.pretrained or config.stem != "default":
         raise ConfigError(
@@ -167,11 +169,14 @@ def scatnet(config: EncoderConfig, image_size: int) -> ScatNet:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise ConfigError(f"encoder.args.{place}: {first['msg']}") from None
-    if image_size % 2**args.scales or image_size <= 2**args.scales:
+    if len(spec.sides) != 2 or len(set(spec.sides)) != 1:
+        raise ConfigError(f"encoder.name=scatnet takes square grids, not {spec}")
+    side = spec.side
+    if side % 2**args.scales or side <= 2**args.scales:
         raise ConfigError(
             f"scatnet of {args.scales} scales needs a data.image_size that {2**args.scales} divides"
         )
-    return ScatNet(image_size, args)
+    return ScatNet(side, args, channels=spec.channels)
 
 
 def morlet(size: int, scale: int, angle: int, angles: int) -> Tensor:

@@ -18,8 +18,10 @@ from manta.encoders.arguments import check_arguments, refused
 from manta.encoders.catalogue import SMALL_GRID, current_name, takes_patches
 from manta.encoders.hub import hub_files
 from manta.encoders.sources import FOLDER
-from manta.encoders.trial import needs_size
+from manta.encoders.trial import img_size, needs_size
 from manta.errors import ConfigError
+from manta.functional import patchify
+from manta.spec import Spec
 
 MAX_STAGES = 4
 """Largest number of maps of `stage_maps`: a stem before a network's four stages is left out."""
@@ -39,16 +41,21 @@ class TimmEncoder(Encoder):
         self.embed_dim = int(getattr(model, "head_hidden_size", None) or self.dense_dim)
 
     @staticmethod
-    def create(config: EncoderConfig, *, image_size: int) -> TimmEncoder:
+    def create(config: EncoderConfig, spec: Spec) -> TimmEncoder:
         """Build the subclass that fits what the model can do.
 
         Raises:
-            ConfigError: timm refuses the arguments, or `stem: small` changes nothing in this
-                family.
+            ConfigError: the data are no grids of two sides, timm refuses the arguments, or
+                `stem: small` changes nothing in this family.
         """
+        if len(spec.sides) != 2:
+            raise ConfigError(
+                f"encoder.name={config.name} takes grids of two known sides, and data.modality "
+                f"gives {spec}; register an encoder that takes them"
+            )
         config = config.model_copy(update={"name": current_name(config.name)})
-        check_arguments(config.args)
-        args = arguments(config, image_size=image_size)
+        check_arguments(config.args, channels=spec.channels)
+        args = arguments(config, spec)
         # A folder or a repository of pretrained weights is a name to timm.
         source = config.pretrained if isinstance(config.pretrained, str) else config.name
         with _weights(config):
@@ -77,7 +84,7 @@ class TimmConvNet(TimmEncoder):
     def feature_map(self, x: Tensor) -> Tensor:
         features = self.model.forward_features(x)
         if isinstance(features, Tensor) and features.ndim == 3:
-            features = self._as_map(features)
+            features = self._as_map(features, x.shape[-2] / x.shape[-1])
         if not isinstance(features, Tensor) or features.ndim != 4:
             raise ConfigError(
                 f"encoder: {type(self.model).__name__} has no map of features, which the objective "
@@ -88,13 +95,17 @@ class TimmConvNet(TimmEncoder):
             features = features.permute(0, 3, 1, 2)
         return features
 
-    def _as_map(self, tokens: Tensor) -> Tensor:
-        """Return tokens `[N, P + T, D]` as a square map, or as they are if T is no square."""
+    def _as_map(self, tokens: Tensor, ratio: float) -> Tensor:
+        """Return tokens `[N, P + T, D]` as a map of the grid's ratio of height to width.
+
+        They stay as they are if T cells make no such map.
+        """
         patches = tokens[:, int(getattr(self.model, "num_prefix_tokens", 0)) :]
-        side = math.isqrt(patches.shape[1])
-        if side * side != patches.shape[1]:
+        count = patches.shape[1]
+        rows, columns = round(math.sqrt(count * ratio)), round(math.sqrt(count / ratio))
+        if rows * columns != count:
             return tokens
-        return patches.transpose(1, 2).reshape(len(tokens), -1, side, side)
+        return patches.transpose(1, 2).reshape(len(tokens), -1, rows, columns)
 
     @property
     def stage_dims(self) -> tuple[int, ...]:
@@ -111,24 +122,56 @@ class TimmTransformer(TimmEncoder):
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         embed: Any = model.patch_embed
-        self.patch_size: tuple[int, int] = tuple(embed.patch_size)
-        self.grid: tuple[int, int] = tuple(embed.grid_size)
+        self.patch_size: tuple[int, ...] = tuple(embed.patch_size)
+        self.grid: tuple[int, ...] = tuple(embed.grid_size)
+        # Beside timm's model, so that neither its weights nor an exported file have it.
+        self.hidden_token: nn.Parameter | None = None
 
     @property
     def prefix_tokens(self) -> int:
         return int(self.model.num_prefix_tokens)
 
-    def tokens(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        model: Any = self.model
-        x = model._pos_embed(model.patch_embed(x))
+    def patches(self, x: Tensor) -> Tensor:
+        """Return the raw numbers of each patch, row by row: `[N, T, C * h * w]`."""
+        return patchify(x, self.patch_size)
+
+    def learn_hidden(self) -> None:
+        """Add the learnt vector that `hide` puts in the place of patches."""
+        if self.hidden_token is None:
+            weight = next(self.parameters())
+            token = torch.empty(int(self.model.embed_dim), device=weight.device)
+            self.hidden_token = nn.Parameter(nn.init.trunc_normal_(token, std=0.02))
+
+    def tokens(self, x: Tensor, keep: Tensor | None = None, hide: Tensor | None = None) -> Tensor:
+        x = self._embedded(x, hide)
         if keep is not None:
             prefix, patches = x[:, : self.prefix_tokens], x[:, self.prefix_tokens :]
             patches = patches.gather(1, keep.unsqueeze(-1).expand(-1, -1, patches.shape[-1]))
             x = torch.cat([prefix, patches], dim=1)
-        x = model.norm_pre(x)
-        for block in model.blocks:
+        x = self.model.norm_pre(x)
+        for block in self.model.blocks:
             x = block(x)
-        return cast(Tensor, model.norm(x))
+        return cast(Tensor, self.model.norm(x))
+
+    def layers(self, x: Tensor, hide: Tensor | None = None) -> list[Tensor]:
+        """Return the patches after each block, `[N, T, D]`, before the model's last norm."""
+        x = self.model.norm_pre(self._embedded(x, hide))
+        outputs = []
+        for block in self.model.blocks:
+            x = block(x)
+            outputs.append(x[:, self.prefix_tokens :])
+        return outputs
+
+    def _embedded(self, x: Tensor, hide: Tensor | None) -> Tensor:
+        """Return embedded patches with their positions and the prefix tokens, `[N, P + T, D]`."""
+        embedded: Tensor = self.model.patch_embed(x)
+        if hide is not None:
+            if self.hidden_token is None:
+                raise RuntimeError("call learn_hidden() before tokens are hidden")
+            # timm gives a map [N, h, w, D] where sizes may change.
+            hidden = hide.reshape(embedded.shape[:-1]).unsqueeze(-1)
+            embedded = torch.where(hidden, self.hidden_token.to(embedded.dtype), embedded)
+        return cast(Tensor, self.model._pos_embed(embedded))
 
     def pool(self, tokens: Tensor) -> Tensor:
         return cast(Tensor, self.model.forward_head(tokens))
@@ -139,16 +182,18 @@ class TimmTransformer(TimmEncoder):
         return patches.transpose(1, 2).reshape(len(x), self.dense_dim, rows, columns)
 
 
-def arguments(config: EncoderConfig, *, image_size: int) -> dict[str, Any]:
+def arguments(config: EncoderConfig, spec: Spec) -> dict[str, Any]:
     """Return arguments of `timm.create_model` with which timm by itself can build the model."""
     args = dict(config.args)
+    if spec.channels != 3:
+        args.setdefault("in_chans", spec.channels)
     if takes_patches(config.name):
-        args.setdefault("img_size", image_size)
+        args.setdefault("img_size", img_size(spec))
         args.setdefault("dynamic_img_size", True)
         if config.stem == "small":
-            args.setdefault("patch_size", max(image_size // SMALL_GRID, 1))
-    elif "img_size" not in args and needs_size(current_name(config.name), args, image_size):
-        args["img_size"] = image_size
+            args.setdefault("patch_size", max(min(spec.sides) // SMALL_GRID, 1))
+    elif "img_size" not in args and needs_size(current_name(config.name), args, spec):
+        args["img_size"] = img_size(spec)
     return args
 
 

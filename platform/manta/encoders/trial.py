@@ -11,34 +11,40 @@ import torch
 
 from manta.encoders.catalogue import has_fixed_size
 from manta.errors import ConfigError
+from manta.spec import Spec
 
 
-def needs_size(name: str, args: Mapping[str, Any], size: int) -> bool:
-    """Return whether a model takes images of this size only if it is built for them.
+def img_size(spec: Spec) -> int | tuple[int, ...]:
+    """Return the sides of a grid as timm takes them: one number of a square."""
+    return spec.side if len(set(spec.sides)) == 1 else spec.sides
+
+
+def needs_size(name: str, args: Mapping[str, Any], spec: Spec) -> bool:
+    """Return whether a model takes grids of these sizes only if it is built for them.
 
     Swin is an example. Those that take them anyway are left as timm has them.
     """
     if not has_fixed_size(name):
         return False
     text = json.dumps(dict(args), sort_keys=True, default=str)
-    return not _runs(name, text, size, sized=False) and _runs(name, text, size, sized=True)
+    return not _runs(name, text, spec, sized=False) and _runs(name, text, spec, sized=True)
 
 
 @lru_cache(maxsize=256)
-def _runs(name: str, args: str, size: int, *, sized: bool) -> bool:
-    """Return whether timm's model runs on images of a size.
+def _runs(name: str, args: str, spec: Spec, *, sized: bool) -> bool:
+    """Return whether timm's model runs on such grids.
 
     Args:
         args: of `timm.create_model`, as JSON.
-        sized: give the size as `img_size` too.
+        sized: give the sides as `img_size` too.
     """
     import timm
 
-    further = json.loads(args) | ({"img_size": size} if sized else {})
+    further = json.loads(args) | ({"img_size": img_size(spec)} if sized else {})
 
     def forward() -> bool:
         model = timm.create_model(name, num_classes=0, **further)
-        model.eval()(torch.zeros(1, 3, size, size))
+        model.eval()(spec.example(1))
         return True
 
     return runs_somewhere(forward)

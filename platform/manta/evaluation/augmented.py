@@ -84,6 +84,6 @@ def augmentation(views: ImageViewsConfig, image_size: int) -> Augment:
 
     def augment(images: Tensor, index: Tensor, draw: int) -> Tensor:
         rows = {"image": images}
-        return pipeline(rows, index, seed=0, step=draw, global_batch=len(images)).views[0].data
+        return pipeline(rows, index, seed=0, step=draw, global_batch=len(images)).views[0].tensor
 
     return augment

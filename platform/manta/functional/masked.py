@@ -8,12 +8,22 @@ from torch import Tensor
 from manta.functional._precision import full_precision
 
 
-def patchify(images: Tensor, patch_size: tuple[int, int]) -> Tensor:
-    """Return patches of `h x w` pixels, row by row: `[N, C, H, W] -> [N, T, C * h * w]`."""
-    height, width = patch_size
-    # [N, C, rows, columns, h, w]
-    patches = images.unfold(2, height, height).unfold(3, width, width)
-    return patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+def patchify(grids: Tensor, patch_size: tuple[int, ...]) -> Tensor:
+    """Return the numbers of each patch in row-major order, `[N, C, *space] -> [N, T, numbers]`.
+
+    Of an image's patches of `h x w` pixels these are `C * h * w` numbers, channel by channel.
+
+    Args:
+        patch_size: a side for each axis of space.
+    """
+    axes = len(patch_size)
+    patches = grids
+    for axis, side in enumerate(patch_size):
+        patches = patches.unfold(2 + axis, side, side)
+    # [N, C, *cells, *sides] -> [N, *cells, C, *sides]
+    cells = range(2, 2 + axes)
+    patches = patches.permute(0, *cells, 1, *range(2 + axes, 2 + 2 * axes))
+    return patches.flatten(1 + axes).flatten(1, axes)
 
 
 @full_precision

@@ -20,6 +20,7 @@ from manta.errors import ConfigError
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.modalities.image.views import ImageViews, ImageViewsConfig
 from manta.serving import ExportedEncoder, save_encoder
+from manta.spec import Spec
 
 CONFIG = EncoderConfig(name="conv_autoencoder")
 SIZE = 32
@@ -43,7 +44,7 @@ def trained_autoencoder(experiment: Experiment, manifest: Manifest, *, seed: int
     # Afterwards the run's own random state continues as if nothing had been trained here.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = build(CONFIG, image_size=SIZE)
+        model = build(CONFIG, Spec.image(SIZE))
         if not isinstance(model, ConvAutoencoder):
             raise ConfigError(
                 f"the name {CONFIG.name!r} is registered by another encoder; rename that"

@@ -20,6 +20,7 @@ from manta.runs.folder import RunFolder
 from manta.runs.lease import status
 from manta.runs.store import find_run, is_run, load_experiment, places_of
 from manta.serving import ExportedEncoder, save_encoder
+from manta.spec import Spec
 from manta.tracking import Tracker, download_model
 from manta.words import choice
 
@@ -114,7 +115,7 @@ def _from_timm(name: str, folder: Path) -> Path:
     size = 224 if stated is None else int(stated.input_size[1])
     mean, std = ((0.5,) * 3, (0.5,) * 3) if stated is None else (stated.mean, stated.std)
     try:
-        encoder = build(config, image_size=size)
+        encoder = build(config, Spec.image(size))
     except (OSError, RuntimeError, ConfigError) as error:
         if isinstance(error, ConfigError) and "cannot be had" not in str(error):
             raise

@@ -3,10 +3,10 @@
 Importing the package imports none of them; `OBJECTIVES` does, on first use.
 """
 
+from manta.keyed import keyed_beta, keyed_order, keyed_uniform
 from manta.objectives._base import OBJECTIVES, Family, Keeps, Objective, Paper, build
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Communicator, Exchange
-from manta.objectives._keyed import keyed_beta, keyed_order, keyed_uniform
 from manta.objectives._materials import (
     ClusterMaterial,
     ColumnMaterial,

@@ -16,6 +16,7 @@ from manta.functional import upcast
 from manta.objectives._config import ObjectiveConfig
 from manta.objectives._exchange import Communicator, Exchange
 from manta.objectives._materials import Material
+from manta.ragged import joined
 from manta.registry import Registry
 
 
@@ -108,7 +109,7 @@ class Objective(nn.Module, ABC, Generic[C]):
         BatchNorm therefore sees the views as one batch, as in SimCLR; papers with a pass per view
         see each view's statistics apart.
         """
-        return list(module(torch.cat([view.data for view in views])).chunk(len(views)))
+        return list(module(joined([view.data for view in views])).chunk(len(views)))
 
     def gathered(self, z_a: Tensor, z_b: Tensor) -> dict[str, Any]:
         """Return every rank's rows of a pair of views, as `functional.contrastive` takes them.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from manta.encoders import Encoder, PyramidEncoder, TokenEncoder
 from manta.errors import ConfigError
+from manta.ragged import Data
 
 
 class PooledAndMap(NamedTuple):
@@ -15,7 +17,7 @@ class PooledAndMap(NamedTuple):
 
     Attributes:
         pooled: `[N, D]`.
-        map: `[N, C, h, w]`.
+        map: `[N, C, *space]`.
     """
 
     pooled: Tensor
@@ -38,15 +40,30 @@ def map_dim(encoder: Encoder, method: str) -> int:
     )
 
 
-def pooled_and_map(encoder: Encoder, x: Tensor) -> PooledAndMap:
-    """Return pooled vector and map of views `[N, C, H, W]`; the encoder must pass `map_dim`."""
+def pooled_and_map(encoder: Encoder, x: Data) -> PooledAndMap:
+    """Return pooled vector and map of views `[N, C, *space]`; the encoder must pass `map_dim`.
+
+    Raises:
+        ConfigError: the samples have lengths of their own, so there is no map of all of them.
+    """
+    if not isinstance(x, Tensor):
+        raise ConfigError(
+            "objective.name: this method needs maps of one size, and the samples of data.modality "
+            "have lengths of their own; choose another one"
+        )
     if isinstance(encoder, TokenEncoder):
         tokens = encoder.tokens(x)
-        height, width = encoder.patch_size
-        grid = (x.shape[-2] // height, x.shape[-1] // width)
+        cells = [side // patch for side, patch in zip(x.shape[2:], encoder.patch_size, strict=True)]
         patches = tokens[:, encoder.prefix_tokens :].mT
-        return PooledAndMap(encoder.pool(tokens), patches.reshape(*patches.shape[:2], *grid))
+        return PooledAndMap(encoder.pool(tokens), patches.reshape(*patches.shape[:2], *cells))
     if isinstance(encoder, PyramidEncoder):
         maps, pooled = encoder.stage_maps(x)
         return PooledAndMap(pooled, maps[-1])
     raise ConfigError("this encoder gives no feature map")
+
+
+def pooled_cells(maps: Tensor, cells: int) -> Tensor:
+    """Return maps `[N, C, *space]` of 1 to 3 axes, averaged to at most `cells` along each axis."""
+    sizes = maps.shape[2:]
+    pools: tuple[Any, ...] = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)
+    return cast(Tensor, pools[len(sizes) - 1](maps, min([cells, *sizes])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from manta.encoders import Encoder, TokenEncoder
 from manta.errors import ConfigError
 from manta.objectives._config import HeadConfig
+from manta.spec import Spec
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -102,13 +104,26 @@ def masked_encoder(name: str, encoder: Encoder, mask_ratio: float) -> TokenEncod
             f"objective.name={name} needs an encoder with patch tokens, "
             "such as encoder.name=vit_tiny_patch16_224 with encoder.stem=small"
         )
-    patches = encoder.grid[0] * encoder.grid[1]
+    patches = math.prod(encoder.grid)
     if round(mask_ratio * patches) in (0, patches):
         raise ConfigError(
             f"objective.mask_ratio {mask_ratio:g} hides none or all of the encoder's {patches} "
             "patches; set encoder.stem=small or another ratio"
         )
     return encoder
+
+
+def check_square(name: str, spec: Spec) -> None:
+    """Check that a method that turns samples or cuts them into tiles is given square grids.
+
+    Raises:
+        ConfigError: it is given something else.
+    """
+    if spec.form != "grid" or len(spec.sides) != 2 or len(set(spec.sides)) != 1:
+        raise ConfigError(
+            f"objective.name={name} needs square grids, such as images, and data.modality gives "
+            f"{spec}; choose another objective"
+        )
 
 
 class Prototypes(nn.Module):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder, load_saved
+from manta.errors import ConfigError
 from manta.functional import negative_cosine, upcast
 from manta.functional.distillation import hint
 from manta.modalities.image.views import IMAGENET_MEAN, IMAGENET_STD
@@ -64,6 +65,11 @@ class Distill(Objective[DistillConfig]):
 
     def __init__(self, config: DistillConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
+        if not data.spec.is_image:
+            raise ConfigError(
+                "objective.name=distill prepares images for its teacher, and data.modality gives "
+                f"{data.spec}; choose another objective"
+            )
         teacher, preprocess, _ = load_saved(data.materials["teacher"])
         self.teacher = teacher.requires_grad_(False).eval()
         standardised = nn.BatchNorm1d(teacher.embed_dim, affine=False)
@@ -98,7 +104,7 @@ class Distill(Objective[DistillConfig]):
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         (view,) = batch.global_views
-        student, teacher = self.head(self.encoder(view.data)), self.taught(view.data)
+        student, teacher = self.head(self.encoder(view.data)), self.taught(view.tensor)
         if self.config.loss == "cosine":
             return {"loss": 1 + negative_cosine(student, teacher)}
         return {"loss": hint(student, teacher)}

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from manta.batch import Batch, Progress
 from manta.functional.info_nce import info_nce, transformed_scores
+from manta.keyed import keyed_beta, keyed_order
 from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._config import Temperature
-from manta.objectives._keyed import keyed_beta, keyed_order
 from manta.objectives._momentum import MomentumConfig, MomentumQueue
 
 

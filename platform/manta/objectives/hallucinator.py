@@ -14,9 +14,9 @@ from torch import Tensor
 from manta.batch import Batch, DataFacts, Progress
 from manta.encoders import Encoder
 from manta.functional.info_nce import blend, queue_nce
+from manta.keyed import keyed_uniform
 from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._config import HeadConfig
-from manta.objectives._keyed import keyed_uniform
 from manta.objectives._momentum import MomentumConfig, MomentumQueue
 from manta.objectives._parts import mlp
 

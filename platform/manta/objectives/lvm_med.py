@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -18,8 +17,9 @@ from manta.functional.matching import Penalty, match_graphs, vertex_affinity
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
 from manta.objectives._exchange import Exchange
-from manta.objectives._feature_maps import map_dim, pooled_and_map
+from manta.objectives._feature_maps import map_dim, pooled_and_map, pooled_cells
 from manta.objectives._parts import mlp
+from manta.ragged import Data, joined
 
 
 class LVMMedConfig(ObjectiveConfig):
@@ -94,7 +94,7 @@ class LVMMed(Objective[LVMMedConfig]):
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         config = self.config
-        z, cells = self._project(torch.cat([view.data for view in batch.global_views]))
+        z, cells = self._project(joined([view.data for view in batch.global_views]))
         z_a, z_b = self._everyones(z)
         cells_a, cells_b = self._everyones(cells)
         vertices = vertex_affinity(z_a, z_b, cells_a, cells_b, global_weight=config.global_weight)
@@ -112,11 +112,10 @@ class LVMMed(Objective[LVMMedConfig]):
         loss = terms.vertices + config.edge_loss * terms.edges
         return {"loss": loss} | {name: term.detach() for name, term in terms._asdict().items()}
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _project(self, x: Data) -> tuple[Tensor, Tensor]:
         """Return projections `[2B, D]` and of cells `[2B, T, E]`."""
         features = pooled_and_map(self.encoder, x)
-        side = min(self.config.cells, *features.map.shape[-2:])
-        cells = F.adaptive_avg_pool2d(features.map, side).flatten(2).mT
+        cells = pooled_cells(features.map, self.config.cells).flatten(2).mT
         pooled = self.projector(features.pooled)
         local = self.local_projector(cells.flatten(0, 1)).unflatten(0, cells.shape[:2])
         return pooled, local

@@ -6,19 +6,18 @@ from typing import Literal, cast
 
 import torch
 from pydantic import Field, model_validator
-from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
-from manta.encoders import Encoder, TokenEncoder
+from manta.encoders import Encoder, PatchEncoder, TokenEncoder
 from manta.errors import ConfigError
 from manta.functional import masked_patch_mse, patchify
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import ObjectiveConfig
 from manta.objectives._parts import freeze_unreached, masked_encoder
-
-CHANNELS = 3
+from manta.objectives._positions import sincos_positions
+from manta.ragged import Data
 
 
 class MAEConfig(ObjectiveConfig):
@@ -62,9 +61,9 @@ class MAE(Objective[MAEConfig]):
     def __init__(self, config: MAEConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
         tokens = masked_encoder(config.name, encoder, config.mask_ratio)
-        self.decoder = Decoder(tokens, config)
-        pixels = torch.zeros(1, CHANNELS, data.image_size, data.image_size)
-        freeze_unreached(encoder, tokens.tokens(pixels))
+        example = data.spec.example(1)
+        self.decoder = Decoder(tokens, config, patches_of(tokens, example).shape[-1])
+        freeze_unreached(encoder, tokens.tokens(example))
 
     @property
     def patches(self) -> TokenEncoder:
@@ -89,30 +88,50 @@ class MAE(Objective[MAEConfig]):
         hidden = view.mask
         keep = (~hidden).nonzero()[:, 1].view(len(hidden), -1)
         prediction = self.decoder(self.patches.tokens(view.data, keep), keep)
-        patches = patchify(view.data, self.patches.patch_size)
+        patches = patches_of(self.patches, view.data)
         return {"loss": masked_patch_mse(prediction, patches, hidden)}
 
 
+def patches_of(encoder: TokenEncoder, x: Data) -> Tensor:
+    """Return the raw numbers of each patch, `[N, T, numbers]`.
+
+    Raises:
+        ConfigError: neither the encoder says what its tokens are made of, nor is x a grid.
+    """
+    if isinstance(encoder, PatchEncoder):
+        return encoder.patches(x)
+    if not isinstance(x, Tensor):
+        raise ConfigError(
+            "objective.name=mae needs an encoder that says what its tokens are made of, by a "
+            "method `patches`"
+        )
+    return patchify(x, encoder.patch_size)
+
+
 class Decoder(nn.Module):
-    """A narrow transformer over the encoder's tokens, with a learned token for hidden patches."""
+    """A narrow transformer over the encoder's tokens, with a learned token for hidden patches.
+
+    Args:
+        out: numbers of a patch.
+    """
 
     positions: Tensor
 
-    def __init__(self, encoder: TokenEncoder, config: MAEConfig) -> None:
+    def __init__(self, encoder: TokenEncoder, config: MAEConfig, out: int) -> None:
         super().__init__()
-        width, (height, length) = config.decoder_dim, encoder.patch_size
+        width = config.decoder_dim
         self.prefix_tokens = encoder.prefix_tokens
         self.embed = nn.Linear(encoder.embed_dim, width)
         self.mask_token = nn.Parameter(nn.init.normal_(torch.empty(1, 1, width), std=0.02))
-        positions = build_sincos2d_pos_embed(list(encoder.grid), width)
+        positions = sincos_positions(encoder.grid, width)
         self.register_buffer("positions", positions, persistent=False)
         heads, depth = config.decoder_heads, config.decoder_depth
         self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, height * length * CHANNELS)
+        self.head = nn.Linear(width, out)
 
     def forward(self, tokens: Tensor, keep: Tensor) -> Tensor:
-        """Return the predicted pixels `[N, T, h * w * C]` of every patch.
+        """Return the predicted numbers `[N, T, out]` of every patch, in an image its pixels.
 
         Args:
             tokens: `[N, P + K, D]`, P prefix tokens and the K visible patches.

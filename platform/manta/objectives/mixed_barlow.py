@@ -15,10 +15,10 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional import barlow_twins_terms, cross_correlation, upcast
 from manta.functional.mixing import mixed_correlation
+from manta.keyed import keyed_beta, keyed_order
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
 from manta.objectives._exchange import Exchange
-from manta.objectives._keyed import keyed_beta, keyed_order
 from manta.objectives._parts import mlp
 
 
@@ -77,7 +77,7 @@ class MixedBarlow(Objective[MixedBarlowConfig]):
         z_a, z_b = self.fused(model, batch.global_views)
         terms = barlow_twins_terms(cross_correlation(z_a, z_b, average=self.comm.mean))
 
-        view_a, view_b = (view.data for view in batch.global_views)
+        view_a, view_b = (view.tensor for view in batch.global_views)
         share, partners = self.drawn(batch, progress)
         # Contiguous, so that all ranks send the same memory format.
         others = self.comm.gather(view_b.contiguous())[partners]

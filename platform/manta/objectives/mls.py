@@ -19,6 +19,7 @@ from manta.functional.multilabel import dictionary_logits, multilabel_bce, neare
 from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._config import HeadConfig, Momentum
 from manta.objectives._momentum import KeyQueue, MomentumConfig, MomentumTeacher
+from manta.ragged import Data
 
 
 class MLSConfig(MomentumConfig):
@@ -80,7 +81,7 @@ class MLS(MomentumTeacher[MLSConfig]):
         return {"loss": loss, "info_nce": info_nce.detach(), "multilabel": multilabel.detach()}
 
     @torch.no_grad()
-    def _dictionaries(self, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _dictionaries(self, second: Data) -> tuple[Tensor, Tensor, Tensor]:
         """Return rows of features and of projections, and which of them are valid.
 
         The batch's own keys come first, then the queues.

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from manta.batch import Batch, Progress
 from manta.functional.info_nce import hardest, mixed_negatives, query_mixed_negatives, queue_nce
+from manta.keyed import keyed_uniform
 from manta.objectives._base import OBJECTIVES, Paper
-from manta.objectives._keyed import keyed_uniform
 from manta.objectives._momentum import MomentumConfig, MomentumQueue
 from manta.schedules import Duration, steps
 

@@ -20,6 +20,7 @@ from manta.objectives._distilled import Centre, distilled
 from manta.objectives._exchange import Exchange
 from manta.objectives._feature_maps import map_dim, pooled_and_map
 from manta.objectives._parts import Prototypes, ema_update, mlp, momentum_copy
+from manta.ragged import Data, joined
 from manta.schedules import Constant, Cosine, value_of
 
 
@@ -120,7 +121,7 @@ class MOKD(Objective[MOKDConfig]):
     def __init__(self, config: MOKDConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
         try:
-            self.partner = build_encoder(config.partner, image_size=data.image_size)
+            self.partner = build_encoder(config.partner, data.spec)
         except ConfigError as error:
             # An error names the key as `encoder.name`; here it is `objective.partner.name`.
             message = str(error)
@@ -178,7 +179,7 @@ class MOKD(Objective[MOKDConfig]):
         for encoder, head in zip(encoders, heads, strict=True):
             outputs = Outputs([], [], [])
             for views in filter(None, sizes):
-                parts = cast(Heads, head)(encoder, torch.cat([view.data for view in views]))
+                parts = cast(Heads, head)(encoder, joined([view.data for view in views]))
                 for field, part in zip(outputs, parts, strict=True):
                     field.extend(part.chunk(len(views)))
             outputs_of_both.append(outputs)
@@ -247,8 +248,8 @@ class Heads(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.transformer = _logits(width, config)
 
-    def forward(self, encoder: Encoder, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the fields of `Outputs` for views `[N, C, H, W]`."""
+    def forward(self, encoder: Encoder, x: Data) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the fields of `Outputs` for views `[N, C, *space]`."""
         features = pooled_and_map(encoder, x)
         tokens = self.embed(features.map.flatten(2).mT)
         logits = self.transformer(self.norm(self.blocks(tokens)).mean(1))
@@ -263,8 +264,8 @@ class Heads(nn.Module):
         The output at the query itself is left out: a target must not repeat the student that
         searches.
         """
-        joined = self.blocks(torch.cat([query.unsqueeze(1), tokens], dim=1))
-        logits: Tensor = self.transformer(self.norm(joined[:, 1:]).mean(1))
+        attended = self.blocks(torch.cat([query.unsqueeze(1), tokens], dim=1))
+        logits: Tensor = self.transformer(self.norm(attended[:, 1:]).mean(1))
         return logits
 
 

@@ -21,6 +21,7 @@ from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temp
 from manta.objectives._distilled import WaitingPrototypes
 from manta.objectives._exchange import Exchange
 from manta.objectives._parts import ema_update, masked_encoder, mlp, momentum_copy
+from manta.ragged import Data
 from manta.schedules import Cosine, Duration, value_of
 
 
@@ -123,7 +124,7 @@ class MSN(Objective[MSNConfig]):
             cosines, epsilon=temperature, iterations=self.config.iterations, total=self.comm.total
         )
 
-    def _visible(self, data: Tensor, mask: Tensor | None) -> Tensor:
+    def _visible(self, data: Data, mask: Tensor | None) -> Tensor:
         """Return features `[N, D]`, pooled over the patches that are not hidden."""
         if mask is None:
             raise ConfigError(

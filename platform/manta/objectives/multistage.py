@@ -23,6 +23,7 @@ from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange
 from manta.objectives._memory import Queue
 from manta.objectives._parts import mlp, momentum_copy
+from manta.ragged import count_rows
 from manta.schedules import value_of
 
 
@@ -148,7 +149,7 @@ class Multistage(Objective[MultistageConfig]):
     @torch.no_grad()
     def allowed(self, views: list[View], stage: int) -> Tensor:
         """Return `[N, M]` bool, True in the anchor's cluster under every fitted stage."""
-        shape = (len(views[0].data), self.config.stages - 1)
+        shape = (count_rows(views[0].data), self.config.stages - 1)
         own = torch.zeros(shape, dtype=torch.int64, device=self.centroids.device)
         for i, encoder in enumerate(self.earlier[:stage]):
             a, b = (F.normalize(upcast(features), dim=1) for features in self.fused(encoder, views))

@@ -15,11 +15,11 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional import negative_cosine, upcast
 from manta.functional.mining import nearest_others, with_mined
+from manta.keyed import keyed_uniform
 from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._bootstrap import Bootstrap, BootstrapConfig, both_ways, matching, sees_shift
 from manta.objectives._config import HeadConfig
 from manta.objectives._exchange import Exchange
-from manta.objectives._keyed import keyed_uniform
 from manta.objectives._parts import ema_update, mlp, momentum_copy
 from manta.schedules import Constant, Duration, steps, value_of
 

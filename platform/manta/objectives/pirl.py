@@ -13,12 +13,12 @@ from manta.batch import Batch, DataFacts, Progress, View, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional import upcast
 from manta.functional.pirl import jigsaw_patches, memory_nce
+from manta.keyed import keyed_uniform
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange
-from manta.objectives._keyed import keyed_uniform
 from manta.objectives._memory import SampleTable
-from manta.objectives._parts import mlp
+from manta.objectives._parts import check_square, mlp
 from manta.schedules import value_of
 
 SMALLEST_PATCH = 24
@@ -93,6 +93,7 @@ class PIRL(Objective[PIRLConfig]):
 
     def __init__(self, config: PIRLConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
+        check_square(config.name, data.spec)
         self.projector = mlp(encoder.embed_dim, config.projector)
         width, cells = self.projector.out, config.grid**2
         # The puzzle's projector can shift in its place, so the last layer has no bias.
@@ -132,8 +133,8 @@ class PIRL(Objective[PIRLConfig]):
         drawn = keyed_uniform(index, progress, 3 * cells)
         offsets, order = drawn[:, cells:].view(-1, cells, 2), drawn[:, :cells].argsort(1)
         patches = jigsaw_patches(
-            view.data,
-            offsets.to(view.data.dtype),
+            view.tensor,
+            offsets.to(view.tensor.dtype),
             grid=grid,
             share=self.config.patch_share,
             size=self.patch_size,

@@ -22,11 +22,11 @@ from manta.functional.pretext import (
     quadrants_shuffled,
     quarter_turned,
 )
+from manta.keyed import keyed_uniform
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange
-from manta.objectives._keyed import keyed_uniform
-from manta.objectives._parts import mlp
+from manta.objectives._parts import check_square, mlp
 from manta.schedules import value_of
 
 TASKS = {
@@ -83,6 +83,7 @@ class ScatSimCLR(Objective[ScatSimCLRConfig]):
 
     def __init__(self, config: ScatSimCLRConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
+        check_square(config.name, data.spec)
         if config.pretext == "jigsaw" and data.image_size % 2:
             raise ConfigError(
                 f"objective.pretext=jigsaw needs an even data.image_size, not {data.image_size}"
@@ -96,7 +97,7 @@ class ScatSimCLR(Objective[ScatSimCLRConfig]):
         return ViewNeeds(preset="simclr", global_views=3)
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
-        first, second, third = (view.data for view in batch.global_views)
+        first, second, third = (view.tensor for view in batch.global_views)
         drawn = (keyed_uniform(batch.index, progress, 1).squeeze(1) * self.classes).long()
         features = self.encoder(torch.cat([first, second, self.transform(third, drawn)]))
         z_a, z_b = self.projector(features[: 2 * len(batch)]).chunk(2)

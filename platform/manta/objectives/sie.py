@@ -19,9 +19,7 @@ from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
 from manta.objectives._exchange import Exchange
 from manta.objectives._parts import mlp
-
-PARAMETERS = 12
-"""Number of parameters by which the view pipeline describes a transformation."""
+from manta.ragged import joined
 
 
 class SIEConfig(ObjectiveConfig):
@@ -90,7 +88,12 @@ class SIE(Objective[SIEConfig]):
         self.projector = mlp(encoder.embed_dim - self.equivariant, config.projector, bias=False)
         self.equivariant_projector = mlp(self.equivariant, config.equivariant_projector)
         self.width = self.equivariant_projector.out
-        self.hypernetwork = mlp(2 * PARAMETERS, config.hypernetwork, out=self.width**2)
+        if not data.transform_width:
+            raise ConfigError(
+                "objective.name=sie needs views that hand over the parameters of their "
+                "transformation, as those of images do; choose another objective"
+            )
+        self.hypernetwork = mlp(2 * data.transform_width, config.hypernetwork, out=self.width**2)
 
     @property
     def needs(self) -> ViewNeeds:
@@ -98,12 +101,12 @@ class SIE(Objective[SIEConfig]):
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
         view_a, view_b = batch.global_views
-        y = self.encoder(torch.cat([view_a.data, view_b.data]))
+        y = self.encoder(joined([view_a.data, view_b.data]))
         invariant_a, invariant_b = self.projector(y[:, : -self.equivariant]).chunk(2)
         equivariant = self.equivariant_projector(y[:, -self.equivariant :])
         equivariant_a, equivariant_b = equivariant.chunk(2)
-        transformation = torch.cat([transform_of(view_a), transform_of(view_b)], dim=1)
-        entries = self.hypernetwork(transformation.to(view_a.data.dtype))
+        transformation = torch.cat([self._transform(view_a), self._transform(view_b)], dim=1)
+        entries = self.hypernetwork(transformation.to(y.dtype))
         maps = entries.unflatten(1, (self.width, self.width))
         terms = sie_terms(
             invariant_a,
@@ -122,11 +125,11 @@ class SIE(Objective[SIEConfig]):
         )
         return {"loss": loss} | {name: term.detach() for name, term in terms._asdict().items()}
 
-
-def transform_of(view: View) -> Tensor:
-    """Return `[B, PARAMETERS]`, the parameters of the view's transformation."""
-    if view.transform is None or view.transform.shape[1] != PARAMETERS:
-        raise ConfigError(
-            f"sie needs views that hand over {PARAMETERS} parameters of their transformation"
-        )
-    return view.transform
+    def _transform(self, view: View) -> Tensor:
+        """Return the parameters of the view's transformation, `[B, P]`."""
+        width = self.data.transform_width
+        if view.transform is None or view.transform.shape[1] != width:
+            raise ConfigError(
+                f"sie needs views that hand over {width} parameters of their transformation"
+            )
+        return view.transform

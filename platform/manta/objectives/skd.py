@@ -19,6 +19,7 @@ from manta.objectives._base import OBJECTIVES, Paper
 from manta.objectives._bootstrap import Bootstrap, BootstrapConfig, both_ways
 from manta.objectives._config import Temperature
 from manta.objectives._exchange import Exchange
+from manta.ragged import joined
 from manta.schedules import value_of
 
 
@@ -75,7 +76,7 @@ class SKD(Bootstrap[SKDConfig]):
         temperature = value_of(self.config.temperature, *at)
         with torch.no_grad():
             encoder, projector = self.teacher
-            y = encoder(torch.cat([view.data for view in batch.global_views]))
+            y = encoder(joined([view.data for view in batch.global_views]))
             z_a, z_b = projector(y).chunk(2)
             affinity_temperature = value_of(self.config.affinity_temperature, *at)
             soft_a, soft_b = (

@@ -16,11 +16,11 @@ from manta.encoders import Encoder, PyramidEncoder
 from manta.errors import ConfigError
 from manta.functional.outliers import unicon
 from manta.functional.pretext import QUARTERS, quarter_turned
+from manta.keyed import keyed_uniform
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange
-from manta.objectives._keyed import keyed_uniform
-from manta.objectives._parts import mlp
+from manta.objectives._parts import check_square, mlp
 from manta.schedules import value_of
 
 
@@ -92,6 +92,7 @@ class UniConHA(Objective[UniConHAConfig]):
 
     def __init__(self, config: UniConHAConfig, encoder: Encoder, data: DataFacts) -> None:
         super().__init__(config, encoder, data)
+        check_square(config.name, data.spec)
         stages = len(config.strengths)
         if not isinstance(encoder, PyramidEncoder) or len(encoder.stage_dims) < stages:
             raise ConfigError(
@@ -114,8 +115,8 @@ class UniConHA(Objective[UniConHAConfig]):
         turns = drawn[:, : config.outliers] + 1
         images = [
             image
-            for view in batch.global_views
-            for image in (view.data, *(quarter_turned(view.data, turn) for turn in turns.unbind(1)))
+            for upright in (view.tensor for view in batch.global_views)
+            for image in (upright, *(quarter_turned(upright, turn) for turn in turns.unbind(1)))
         ]
         maps, pooled = cast(PyramidEncoder, self.encoder).stage_maps(torch.cat(images))
         stages = [*(stage.mean((2, 3)) for stage in maps[-len(self.projectors) : -1]), pooled]

@@ -15,10 +15,10 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional import upcast
 from manta.functional.whitening import w_mse
+from manta.keyed import keyed_uniform
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
 from manta.objectives._exchange import Exchange
-from manta.objectives._keyed import keyed_uniform
 from manta.objectives._parts import mlp
 
 

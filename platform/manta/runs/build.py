@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from manta import encoders, objectives
-from manta.batch import DataFacts
+from manta.batch import DataFacts, ViewNeeds
 from manta.config import Experiment
 from manta.data import Manifest, Plan
 
@@ -21,16 +21,23 @@ def build_objective(
     experiment: Experiment, manifest: Manifest, materials: Mapping[str, Path] | None = None
 ) -> objectives.Objective[Any]:
     """Return the objective around its encoder, both initialised from the run's seed."""
+    facts = data_facts(experiment, manifest.rows, materials or {})
+    return objectives.build(experiment.objective, untrained_encoder(experiment), facts)
+
+
+def data_facts(experiment: Experiment, rows: int, materials: Mapping[str, Path]) -> DataFacts:
+    """Return what an objective may know of the data when it is built."""
     modality = experiment.modality()
     mean, std = (getattr(experiment.views, name, None) for name in ("mean", "std"))
-    facts = DataFacts(manifest.rows, modality.spec.side, materials or {}, mean, std)
-    return objectives.build(experiment.objective, untrained_encoder(experiment), facts)
+    # The objective, whose needs these are not, does not exist yet; the width is the pipeline's.
+    width = modality.views(experiment.views, ViewNeeds()).transform_width
+    return DataFacts(rows, modality.spec, materials, mean, std, width)
 
 
 def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
     """Return the encoder with which every run of this experiment starts; this seeds torch."""
     torch.manual_seed(experiment.train.seed)
-    return encoders.build(experiment.encoder, image_size=experiment.modality().spec.side)
+    return encoders.build(experiment.encoder, experiment.modality().spec)
 
 
 def canonical_size(experiment: Experiment) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import safetensors.torch
 import torch
@@ -137,10 +136,10 @@ def _write_timm(exported: ExportedEncoder, folder: Path, config: EncoderConfig) 
     from manta.encoders.timm import arguments
 
     described = exported.preprocess.describe()
-    size = described["image_size"]
+    spec = exported.preprocess.spec
     preprocessing = {
-        "input_size": [3, size, size],
-        "test_input_size": [3, size, size],
+        "input_size": [spec.channels, *spec.size],
+        "test_input_size": [spec.channels, *spec.size],
         "mean": described["mean"],
         "std": described["std"],
         "interpolation": "bicubic",
@@ -153,7 +152,7 @@ def _write_timm(exported: ExportedEncoder, folder: Path, config: EncoderConfig) 
         weighted(exported.encoder),
         str(folder / TIMM_DESCRIPTION),
         model_config={"num_classes": 0, "pretrained_cfg": preprocessing | provenance},
-        model_args=arguments(config, image_size=size),
+        model_args=arguments(config, spec),
     )
 
 
@@ -175,7 +174,7 @@ def _verify(encoder: Encoder, folder: Path, *, by_timm: bool, spec: Spec) -> Non
         with torch.random.fork_rng(devices=[]):
             loaded.append(timm.create_model(f"local-dir:{folder}", pretrained=True).eval())
     with torch.no_grad():
-        expected = encoder.eval().embed(cast(Tensor, moved(x, device))).cpu()
+        expected = encoder.eval().embed(moved(x, device)).cpu()
         encoder.train(training)
         for module in loaded:
             error = float(

@@ -14,6 +14,7 @@ from manta.objectives import Objective
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
 from manta.runs.materials import required
+from manta.spec import Spec
 from manta.training.evaluations import evaluation_notes
 from manta.training.preflight import built
 from manta.training.step import resolve_precision
@@ -60,8 +61,8 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def activation_elements(encoder: nn.Module, size: int) -> int:
-    """Return the number of elements that the forward pass of one image keeps for the backward pass.
+def activation_elements(encoder: nn.Module, spec: Spec) -> int:
+    """Return the elements that the forward pass of one sample keeps for the backward pass.
 
     It counts the outputs of all modules without children.
     """
@@ -74,7 +75,7 @@ def activation_elements(encoder: nn.Module, size: int) -> int:
 
     hooks = [m.register_forward_hook(count) for m in encoder.modules() if not list(m.children())]
     was_training = encoder.training
-    encoder.eval()(torch.zeros(1, 3, size, size))
+    encoder.eval()(spec.example(1))
     encoder.train(was_training)
     for hook in hooks:
         hook.remove()
@@ -85,7 +86,6 @@ def _of_objective(
     experiment: Experiment, objective: Objective[Any], encoder: nn.Module, batch: int
 ) -> dict[str, Any]:
     """Return the trained parameters, the precision and the memory of a worker."""
-    size = experiment.modality().spec.side
     trained = _count(p for p in objective.parameters() if p.requires_grad)
     held = _count(objective.parameters()) + _count(objective.buffers())
     smallest = experiment.modality().views(experiment.views, objective.needs).smallest
@@ -93,7 +93,7 @@ def _of_objective(
     precision = resolve_precision(experiment.train.precision, device, smallest=smallest)
     element = 2 if precision == "bf16" else 4
     images = batch * _full_views(objective.needs)
-    activations = activation_elements(encoder, size) * images * element
+    activations = activation_elements(encoder, experiment.modality().spec) * images * element
     # Weights and buffers, then in float32 the gradients and the optimizer's copies.
     copies = 1 + OPTIMIZER_COPIES.get(experiment.optimizer.name, 2)
     return {

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from manta import encoders, objectives
-from manta.batch import DataFacts, Progress
+from manta.batch import Progress
 from manta.config import Experiment
 from manta.errors import ConfigError
 from manta.objectives import ModelMaterial, Objective
+from manta.runs.build import data_facts
 from manta.runs.materials import required
 from manta.training.optimizer import build_optimizer
 from manta.views import ViewPipeline
@@ -46,19 +47,18 @@ def built(experiment: Experiment) -> tuple[encoders.Encoder, Objective[Any] | No
     Raises:
         ConfigError: they cannot be built, do not go together, or cannot take the views.
     """
-    size = experiment.modality().spec.side
+    spec = experiment.modality().spec
     config = experiment.encoder
-    encoder = encoders.build(config, image_size=size)
+    encoder = encoders.build(config, spec)
     # Before the objective is built: it asks the encoder for the sizes of its outputs.
-    encoders.check_fits(encoder, config, image_size=size)
+    encoders.check_fits(encoder, config, spec)
     with stand_ins(experiment) as materials:
         if materials is None:
             return encoder, None
-        facts = DataFacts(ROWS, size, materials)
+        facts = data_facts(experiment, ROWS, materials)
         objective = objectives.build(experiment.objective, encoder, facts)
         views = experiment.modality().views(experiment.views, objective.needs)
-        local = {spec.side for spec in views.local_specs}
-        encoders.check_fits(encoder, config, image_size=size, sizes=local)
+        encoders.check_fits(encoder, config, spec, others=views.local_specs)
         _try(experiment, objective, views)
     return encoder, objective
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -120,9 +120,7 @@ class TrainStep:
                 rows=slice(self.rank * rows + start, self.rank * rows + start + size),
                 global_batch=self.experiment.train.batch_size,
             )
-            views = [
-                replace(view, data=cast(Tensor, self._in_memory_order(view.data))) for view in batch
-            ]
+            views = [replace(view, data=self._in_memory_order(view.data)) for view in batch]
             yield Batch(views, batch.index), part == parts - 1
 
     def _in_memory_order(self, data: Data) -> Data:

@@ -193,7 +193,7 @@ def _check_buildable(path: str, value: Label, experiment: Experiment) -> None:
         if name.partition(".")[0] not in list(names()):
             raise ConfigError(f"{path}: no encoder is named {name!r}")
         check_known(name)
-        check_name_fits(experiment.encoder, image_size=experiment.modality().spec.side)
+        check_name_fits(experiment.encoder, experiment.modality().spec)
 
 
 def _refusal(path: str, message: str) -> str:

@@ -121,7 +121,7 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
 
     def shown(self, view: View) -> Tensor:
         """Return a view's colours in 0..1, `[B, 3, h, w]`."""
-        return self.denormalise(view.data)
+        return self.denormalise(view.tensor)
 
     def denormalise(self, data: Tensor) -> Tensor:
         """Return a view's `[B, 3, h, w]` as colours in [0, 1], for display."""
