@@ -74,10 +74,7 @@ def as_user_error(error: BaseException, doing: str = "") -> MantaError | None:
         return mine
     inner = innermost(error)
     trace = whole_trace(error)
-    # The innermost first: it may know the file, which Ray's wrapper does not.
-    rooms = (out_of_room(seen) for seen in (inner, *reversed(list(_chain(error)))))
-    full = next((room for room in rooms if room is not None), None) or _spilled(inner)
-    answer: MantaError | None = full
+    answer: MantaError | None = full_disk(error) or _spilled(inner)
     if answer is None and isinstance(inner, OSError):
         answer = _refused_access(inner)
     if answer is None:
@@ -88,6 +85,20 @@ def as_user_error(error: BaseException, doing: str = "") -> MantaError | None:
     if answer is not None and is_of_ray(error):
         answer.trace = trace
     return answer
+
+
+def full_disk(error: BaseException, place: str | None = None) -> DiskFull | None:
+    """Return the one line of a disk that was full behind an error; None if none was.
+
+    Args:
+        place: what was written, where the error does not say.
+    """
+    # The innermost first: it may know the file, which Ray's wrapper does not.
+    for seen in (innermost(error), *reversed(list(_chain(error)))):
+        room = seen if isinstance(seen, DiskFull) else out_of_room(seen, place)
+        if room is not None:
+            return room
+    return None
 
 
 @contextmanager

@@ -128,6 +128,63 @@ def test_a_store_that_found_no_room_is_made_once_there_is(tmp_path: Path) -> Non
     assert made == "True"
 
 
+STUDY = """
+import subprocess, sys
+from pathlib import Path
+from manta.config import from_mapping
+from manta.errors import DiskFull
+from manta.tuning.space.read import read_space
+from manta.tuning.study.metrics import metric
+from manta.tuning.study.storage import open_storage
+from manta.tuning.trials.search import SearchPlan, StudySearch
+
+place = sys.argv[1]
+recipe = from_mapping({"data": {"source": "digits"}, "objective": {"name": "dcl"}})
+Path(place, "space.yaml").write_text("space: {optimizer.lr: {type: float, low: 1.0e-9, high: 9}}")
+space, _ = read_space(Path(place, "space.yaml"), recipe)
+
+def searcher():
+    storage = open_storage(f"sqlite:///{place}/study.db")
+    plan = SearchPlan("one", storage, "random", seed=0, trials=3, whole=1, place=place)
+    return StudySearch(space, recipe, [metric("knn_top1")], plan)
+
+search = searcher()
+result = {"resource": 1, "values/knn_top1": 0.5, "done": True}
+search.suggest("a"), search.suggest("b")
+with open(f"{place}/fill", "wb", buffering=0) as file:
+    try:
+        while file.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+for end in (lambda: search.on_trial_complete("a", result), lambda: search.died("a", "gone")):
+    try:
+        end()
+    except DiskFull as error:
+        print(error)
+Path(place, "fill").unlink()
+print(searcher().left, [trial.state.name for trial in searcher().study.trials])
+again = searcher()
+numbers = [again.suggest(name)["number"] for name in "abc"]
+again.on_trial_complete("a", result)
+try:
+    again.on_trial_complete("b", {"failed": "DiskFull: the disk is full: at /x", "done": True})
+except DiskFull as error:
+    print(error)
+print(numbers, [trial.state.name for trial in searcher().study.trials])
+"""
+
+
+def test_a_study_that_found_no_room_goes_on_with_the_trials_that_it_had(tmp_path: Path) -> None:
+    """Neither a full database nor a trial without room for its files makes a failed trial."""
+    first, again, left, trial, states = on_a_small_disk(tmp_path, STUDY, "300k")
+    assert first == again
+    assert first.startswith(f"the disk is full: 0 B of 300.0 KiB free at {tmp_path}; make room")
+    assert left == "3 ['RUNNING', 'RUNNING']"
+    assert trial == "the disk is full: at /x"
+    assert states == "[0, 1, 2] ['COMPLETE', 'RUNNING', 'RUNNING']"
+
+
 def test_a_full_disk_in_a_block_that_writes(tmp_path: Path) -> None:
     target = Place.of(tmp_path / "one.bin")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +11,11 @@ import pytest
 from ray.exceptions import OutOfMemoryError, RayActorError, RayTaskError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
 
-from manta.errors import ConfigError
+from manta.errors import ConfigError, DiskFull
 from manta.runs.folder import RunFolder
 from manta.training.mistakes import Mistake, as_mistake
 from manta.training.trainer import EndAtOnce
-from manta.tuning.trials.failures import FailureCallback, error_reason, failure_reason
+from manta.tuning.trials.failures import DISK_FULL, FailureCallback, error_reason, failure_reason
 
 
 def task_error(cause: Exception) -> RayTaskError:
@@ -84,6 +85,14 @@ def test_an_error_in_a_component_names_its_line_and_a_file(tmp_path: Path) -> No
     kept = tmp_path / "error.txt"
     assert reason == f"KeyError: 'no such key' ({line}) (whole trace: {kept})"
     assert "in forward" in kept.read_text()
+
+
+def test_a_full_disk_is_told_apart(tmp_path: Path) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "rungs.json"))
+    reason = error_reason(error, RunFolder(tmp_path))
+    assert reason.startswith(DISK_FULL)
+    assert f"free at {tmp_path}; make room there" in reason
+    assert error_reason(DiskFull("full"), RunFolder(tmp_path)) == f"{DISK_FULL}full"
 
 
 def test_what_is_raised_on_purpose_needs_no_trace(tmp_path: Path) -> None:

@@ -53,8 +53,9 @@ def tune(
         ResourceError: a trial wants more than there can be.
         TrackingError: MLflow's store does not answer.
     """
+    from manta.training.opening import naming_resume
     from manta.tuning.publish import publish
-    from manta.tuning.study.study import StudyRequest, changes_from
+    from manta.tuning.study.study import STUDY, StudyRequest, changes_from
     from manta.tuning.trials.driver import search
 
     changes, words = changes_from(override_words(overrides, data))
@@ -75,7 +76,8 @@ def tune(
             watch=reporter.study,
         )
         found, record = search(request)
-    with reporting(progress) as reporter:  # the bar of the trials is gone before what follows
+    # The bar of the trials is gone before what follows.
+    with reporting(progress) as reporter, naming_resume(found.folder, STUDY):
         summary = publish(found, record, notify=reporter.notify)
     study = Study(record.name, found.folder.url, record, summary)
     if not register:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from manta.config import Experiment
 from manta.data import Manifest
-from manta.errors import ResourceError, RunError, TrackingError
+from manta.errors import DiskFull, ResourceError, RunError, TrackingError
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
 from manta.runs.store import Notify, git_commit, load_experiment
@@ -134,3 +135,21 @@ def _check_same(experiment: Experiment, folder: RunFolder, runs: str, *, exists:
             f"recipe and overrides (its own are in {folder.url_of('experiment.yaml')}), or choose "
             "another --name"
         )
+
+
+@contextlib.contextmanager
+def naming_resume(folder: RunFolder, begun: str) -> Iterator[None]:
+    """Run the block; if the disk is full, say how what is begun in a folder goes on.
+
+    Args:
+        begun: file that the folder of a run or study has once it is begun.
+
+    Raises:
+        DiskFull: with `--resume` in its line.
+    """
+    try:
+        yield
+    except DiskFull as error:
+        if folder.exists(begun):
+            error.args = (f"{error}, with --name {folder.name} --resume", *error.args[1:])
+        raise

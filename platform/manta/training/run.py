@@ -15,7 +15,6 @@ from manta.cluster import connect, interruptible, start_ahead
 from manta.config import Experiment
 from manta.data import IngestProgress, Manifest, SourceOptions, check_source, open_dataset
 from manta.errors import (
-    DiskFull,
     MantaError,
     RunError,
     TrackingError,
@@ -34,7 +33,13 @@ from manta.training.components import own_components
 from manta.training.evaluations import evaluation_notes
 from manta.training.launch import WorkerResources, allocate, logical_cpus
 from manta.training.mistakes import Mistake, write_trace
-from manta.training.opening import check_store, close_failed, open_folder, open_run
+from manta.training.opening import (
+    check_store,
+    close_failed,
+    naming_resume,
+    open_folder,
+    open_run,
+)
 from manta.training.preflight import preflight
 from manta.training.task import Task
 
@@ -89,7 +94,7 @@ def train(request: RunRequest) -> dict[str, Any]:
     if request.resume and folder.exists("summary.json"):
         request.notify(f"run {folder.name!r} is already finished")
         return dict(folder.read_json("summary.json"))
-    with _naming_resume(folder):
+    with naming_resume(folder, "experiment.yaml"):
         run = _prepare(request, folder)
         count = run.resources.workers
         newest = Checkpoints(folder, None).latest() if request.resume else None
@@ -290,18 +295,3 @@ def _training_failed(reason: str, trace: str, folder: RunFolder) -> RunError:
         f"training failed: {reason} (whole trace: {write_trace(trace, folder)}); --resume goes on "
         "from the last checkpoint"
     )
-
-
-@contextlib.contextmanager
-def _naming_resume(folder: RunFolder) -> Iterator[None]:
-    """Run the block; if the disk is full, say how the run that is begun goes on.
-
-    Raises:
-        DiskFull: with `--resume` in its line.
-    """
-    try:
-        yield
-    except DiskFull as error:
-        if folder.exists("experiment.yaml"):
-            error.args = (f"{error}, with --name {folder.name} --resume", *error.args[1:])
-        raise

@@ -28,6 +28,7 @@ from manta.tracking import Tracker
 from manta.training.components import own_components
 from manta.training.evaluations import ONLINE_BANK, ONLINE_QUERIES, evaluated_rows
 from manta.training.images import CachedImages
+from manta.training.opening import naming_resume
 from manta.training.preflight import preflight
 from manta.tuning.space.read import read_space
 from manta.tuning.study.creation import merged, new_folder, open_folder, whole_of
@@ -103,12 +104,15 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     check_labels(metrics, recipe, count_labels(*rows))
     for name in settings.compare:
         metric(name)  # refuses an unknown name
-    saved = open_folder(folder, request, settings, whole, manifest, dataset, tracker)
-    prepare_materials(recipe, manifest, folder, tracker, runs=request.runs, notify=request.notify)
-    study = StoredStudy(folder, space, settings, recipe, metrics, saved)
-    with _running(tracker, saved["study_run_id"]):
-        trials = _Search(study, request, resources, dataset, tracker).run()
-    return study, study.record(trials)
+    with naming_resume(folder, STUDY):
+        saved = open_folder(folder, request, settings, whole, manifest, dataset, tracker)
+        prepare_materials(
+            recipe, manifest, folder, tracker, runs=request.runs, notify=request.notify
+        )
+        study = StoredStudy(folder, space, settings, recipe, metrics, saved)
+        with _running(tracker, saved["study_run_id"]):
+            trials = _Search(study, request, resources, dataset, tracker).run()
+        return study, study.record(trials)
 
 
 def _dataset(request: StudyRequest, folder: RunFolder) -> str:
@@ -164,6 +168,7 @@ class _Search:
                 seed=settings.seed,
                 trials=settings.trials,
                 whole=study.saved["whole"],
+                place=study.folder.url if settings.storage is None else None,
             ),
             on_end=self._trial_ended,
             guard=lambda: lease.verify(at_most_every=1.0),
@@ -186,9 +191,11 @@ class _Search:
         )
         try:
             tuner.fit()
-        except BaseException:
+        except BaseException as error:
             # Also where the user interrupts: their runs in MLflow would say RUNNING for ever.
             self.closer.interrupted(trial for trial in self._records() if trial.state == "running")
+            if self.searcher.disk_full is not None:
+                raise self.searcher.disk_full from error
             raise
         finally:
             self._close()

@@ -8,12 +8,14 @@ from typing import Any
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 
-from manta.errors import MantaError, RunError
-from manta.failures import TRACE, described, innermost, keep_trace, whole_trace
+from manta.errors import DiskFull, MantaError, RunError
+from manta.failures import TRACE, described, full_disk, innermost, keep_trace, whole_trace
 from manta.runs.folder import RunFolder
 from manta.training.mistakes import write_trace
 
 OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "can't allocate memory")
+DISK_FULL = f"{DiskFull.__name__}: "
+"""Beginning of the reason of a trial that found no room, which ends the study."""
 PROCESS_FAILED = "its process failed: "
 MOST_WORDS = 300
 """Characters of an error's text that a trial's reason keeps."""
@@ -27,6 +29,9 @@ def error_reason(error: Exception, folder: RunFolder) -> str:
     """
     text = " ".join(str(error).split())
     short = text if len(text) <= MOST_WORDS else f"{text[:MOST_WORDS]}..."
+    full = full_disk(error, folder.url if folder.is_local else None)
+    if full is not None:
+        return f"{DISK_FULL}{full}"
     if is_out_of_memory(error):
         return f"out of memory: {short}"
     # A RunError with a trace stands for what a rank of several did not raise on purpose.

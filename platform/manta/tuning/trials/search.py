@@ -9,7 +9,8 @@ nothing is pickled: a reopened study hands out what was left unfinished, then ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,12 +20,14 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from manta.config import Experiment
-from manta.errors import ConfigError
+from manta.errors import ConfigError, DiskFull
+from manta.failures import full_disk
 from manta.tuning.space.read import Space
 from manta.tuning.study.metrics import StudyMetric
 from manta.tuning.study.rung_result import RungResult
 from manta.tuning.study.settings import SamplerName
 from manta.tuning.study.storage import ATTRIBUTE, ENDINGS, Outcome, attributes, rejected
+from manta.tuning.trials.failures import DISK_FULL
 from manta.tuning.trials.outcomes import TrialWriter
 from manta.tuning.trials.samplers import make_sampler, seed_of, suggest
 
@@ -41,6 +44,7 @@ class SearchPlan:
         sampler, seed: of the draws.
         trials: of the whole study.
         whole: the resource of a trial that is not stopped.
+        place: folder of the database; None: it is no file.
     """
 
     study: str
@@ -49,6 +53,7 @@ class SearchPlan:
     seed: int
     trials: int
     whole: int
+    place: str | None = None
 
 
 class StudySearch(OptunaSearch):
@@ -73,6 +78,8 @@ class StudySearch(OptunaSearch):
     ) -> None:
         self.space, self.recipe, self.metrics, self.plan = space, recipe, metrics, plan
         self.on_end, self.guard = on_end, guard
+        self.disk_full: DiskFull | None = None
+        """Why nothing more is written."""
         names = [metric.name for metric in metrics]
         modes = [metric.mode for metric in metrics]
         super().__init__(
@@ -107,23 +114,23 @@ class StudySearch(OptunaSearch):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Return the next trial's configuration: an unfinished one's, then a new one's."""
-        self.guard()
-        trial = self._take_up()
-        if trial is None:
-            begun = (trial for trial in self._trials() if trial.state != TrialState.WAITING)
-            if sum(not rejected(trial) for trial in begun) >= self.plan.trials:
-                return cast(dict[str, Any], Searcher.FINISHED)
-            trial = self._ask()
-        self._ot_trials[trial_id] = trial
-        trial.set_user_attr(f"{ATTRIBUTE}tune_id", trial_id)
-        return {"number": trial.number, "drawn": self._drawn(trial)}
+        with self._writing():
+            trial = self._take_up()
+            if trial is None:
+                begun = (trial for trial in self._trials() if trial.state != TrialState.WAITING)
+                if sum(not rejected(trial) for trial in begun) >= self.plan.trials:
+                    return cast(dict[str, Any], Searcher.FINISHED)
+                trial = self._ask()
+            self._ot_trials[trial_id] = trial
+            trial.set_user_attr(f"{ATTRIBUTE}tune_id", trial_id)
+            return {"number": trial.number, "drawn": self._drawn(trial)}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Write a rung, unless it was written before the trial's process died."""
-        self.guard()
         rung = RungResult.from_tune(result)
-        if not rung.repeated:
-            self.writer.write_rung(self._ot_trials[trial_id], rung)
+        with self._writing():
+            if not rung.repeated:
+                self.writer.write_rung(self._ot_trials[trial_id], rung)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -143,11 +150,36 @@ class StudySearch(OptunaSearch):
         return {}
 
     def _end(self, trial_id: str, result: RungResult) -> None:
-        self.guard()
         trial = self._ot_trials[trial_id]
-        outcome = self.writer.write_end(trial, result)
-        if outcome is not None:
-            self.on_end(trial.number, outcome)
+        with self._writing():
+            full = (result.failed or "").partition(DISK_FULL)
+            if full[1] and not full[0]:
+                # The trial has not failed: left as running, it goes on once there is room.
+                raise DiskFull(full[2])
+            outcome = self.writer.write_end(trial, result)
+            if outcome is not None:
+                self.on_end(trial.number, outcome)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Run a block that writes how trials are, unless the disk was full before.
+
+        Tune goes on to ask and to tell after an error, and what it then tells is that of a trial's
+        process, which nothing has befallen.
+
+        Raises:
+            DiskFull: there is no room, for the database or for a trial's files.
+        """
+        if self.disk_full is not None:
+            raise self.disk_full
+        self.guard()
+        try:
+            yield
+        except Exception as error:
+            self.disk_full = full_disk(error, self.plan.place)
+            if self.disk_full is None:
+                raise
+            raise self.disk_full from error
 
     def _take_up(self) -> Trial | None:
         """Return the next trial that an earlier attempt left unfinished, if there is one.
