@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from unicodedata import normalize
 
 from manta.files import Place
 
@@ -18,16 +19,34 @@ IMAGE_SUFFIXES = frozenset(_SUFFIXES.split())
 TRAIN, VALIDATION, TEST, UNLABELLED = "train", "val", "test", "unlabelled"
 ALL = "all"
 _PARTS = {
-    TRAIN: ("train", "training", "trn"),
-    VALIDATION: ("val", "valid", "validation", "dev"),
-    TEST: ("test", "testing", "tst", "holdout", "hold-out", "eval", "evaluation"),
+    TRAIN: (
+        *("train", "training", "trn", "trainval", "train_val", "train+val", "trainings"),
+        *("entrainement", "entraînement", "entrenamiento", "addestramento", "treino"),
+        *("treinamento", "训练", "训练集"),
+    ),
+    VALIDATION: (
+        *("val", "valid", "validation", "dev", "validierung", "validierungs", "validacion"),
+        *("validación", "validacao", "validação", "验证", "验证集"),
+    ),
+    TEST: (
+        *("test", "testing", "tst", "holdout", "hold-out", "eval", "evaluation"),
+        *("prueba", "essai", "teste", "prova", "测试", "测试集"),
+    ),
     UNLABELLED: ("unlabeled", "unlabelled", "extra", "pred"),
 }
-_PART_OF_WORD = {word: part for part, words in _PARTS.items() for word in words}
-_WORD = "|".join(sorted(_PART_OF_WORD, key=len, reverse=True))
-_QUALIFIER = r"[-_ ]?(?:set|data|images?|imgs?|split|v?\d+|of|[ab]|hr|lr)"
-_PART = re.compile(rf"({_WORD})(?:{_QUALIFIER})*(?:\.[a-z0-9.]+)?$")
+PARTS = tuple(_PARTS)
+# As macOS writes accents too: a letter, and its accent after it.
+_PART_OF_WORD = {
+    normalize(form, word): part
+    for part, words in _PARTS.items()
+    for word in words
+    for form in ("NFC", "NFD")
+}
+_WORD = "|".join(map(re.escape, sorted(_PART_OF_WORD, key=len, reverse=True)))
+_QUALIFIER = r"[-_ ]?(?:set|daten|data|images?|imgs?|split|v?\d+|of|[ab]|hr|lr)"
+_PART = re.compile(rf"(?:\d{{1,2}}[-_. ]+|partial-)?({_WORD})(?:{_QUALIFIER})*(?:\.[a-z0-9.]+)?$")
 _INSIDE = re.compile(rf"(?<![a-z])({_WORD})(?![a-z])")
+_LAST = re.compile(rf".+[-_ ]({_WORD})$")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 _LITTER = frozenset(("thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", "__macosx", "@eadir"))
@@ -91,6 +110,12 @@ def divide(names: Iterable[str]) -> dict[str, list[str]]:
     for group in alike.values():
         if len(set(group.values())) > 1:
             part_of |= group
+    if TRAIN in part_of.values():  # and Final_Test beside it
+        for name in listed:
+            last = _LAST.match(_CAMEL.sub("_", name).lower())
+            part = None if last is None else _PART_OF_WORD[last[1]]
+            if part is not None and part != TRAIN:
+                part_of.setdefault(name, part)
     found = set(part_of.values())
     if len(found) < 2 and listed != list(part_of)[:1]:
         return {}

@@ -58,7 +58,8 @@ def folders_of(paths: list[str], folder: Place, names: Iterable[str] = ()) -> li
     if not folder.is_local or any(locate(path, [folder]).exists() for path in paths):
         return [folder]
     beside = [folder / name for name in (*names, *_FOLDERS)]
-    for other in (*beside, folder.parent):
+    above = [folder.parent, *(folder.parent / name for name in _FOLDERS)]  # meta/train.txt
+    for other in (*beside, *above):
         if other.is_dir() and any(_is_there(locate(path, [other])) for path in paths):
             return [other, folder]
     return [folder]

@@ -22,6 +22,9 @@ _STRAY_FILES = 100
 _LOOSE_IMAGES = 3
 """Images beside the parts of a dataset that are taken for pictures of its README."""
 _LISTS = (".csv", ".tsv", ".jsonl")
+_TEXTS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".mat", ".md", ".yaml", ".yml")
+"""Endings of files beside the images of a dataset: a folder of nothing else is no class."""
+_MOST_TEXTS, _TEXTS_DEEPEST = 20_000, 3
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def look(place: Place) -> Level:
     for name, is_dir in place.entries():
         if is_dir:
             inner = place / name
-            if is_litter(name) or is_own(inner) or _is_empty(inner) or leads_up(inner):
+            if is_litter(name) or is_own(inner) or _holds_no_data(inner) or leads_up(inner):
                 ignored.append(name)
             else:
                 folders.append(name)
@@ -77,12 +80,21 @@ def look(place: Place) -> Level:
     return Level(sorted(folders), images, sorted(stray), sorted(ignored))
 
 
-def _is_empty(folder: Place) -> bool:
-    """Return whether a local folder holds nothing but litter and Manta's own output."""
+def _holds_no_data(folder: Place, depth: int = 0) -> bool:
+    """Return whether a local folder holds only litter, Manta's own output and files of text."""
     # An object store has no empty folders, and looking into each of many would take long there.
-    return folder.is_local and all(
-        is_litter(name) or (is_dir and is_own(folder / name)) for name, is_dir in _entries(folder)
-    )
+    if not folder.is_local or depth > _TEXTS_DEEPEST:
+        return False
+    for count, (name, is_dir) in enumerate(_entries(folder)):
+        inner = folder / name
+        if is_litter(name) or (is_dir and is_own(inner)):
+            continue
+        is_text = not is_dir and name.lower().endswith(_TEXTS) and count < _MOST_TEXTS
+        if not is_text and not (
+            is_dir and not leads_up(inner) and _holds_no_data(inner, depth + 1)
+        ):
+            return False
+    return True
 
 
 def left_out(prefix: str, level: Level) -> list[str]:
@@ -111,12 +123,23 @@ def _entries(place: Place) -> Iterator[tuple[str, bool]]:
         return
 
 
-def walk(root: Place, prefix: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
+def walk(
+    root: Place,
+    prefix: str,
+    without: tuple[str, ...] = (),
+    above: tuple[tuple[int, int], ...] = (),
+) -> Iterator[str]:
     """Yield the names, from `root` on, of all files below a folder, sorted within each folder.
 
     Of each level only one folder's names are held at a time. A link to a folder above it, and a
     folder that cannot be listed, are yielded as if they were files: reading them gives the reason.
+
+    Args:
+        without: prefixes of folders that are left out.
+        above: what tells the folders above apart.
     """
+    if prefix in without:
+        return
     folder = root / prefix.rstrip("/") if prefix else root
     here = _inode(folder)
     if here in above or len(above) > DEEPEST or (above and leads_up(folder)):
@@ -134,7 +157,7 @@ def walk(root: Place, prefix: str, above: tuple[tuple[int, int], ...] = ()) -> I
         if not is_dir:
             yield f"{prefix}{name}"
         elif not is_own(folder / name):
-            yield from walk(root, f"{prefix}{name}/", inside)
+            yield from walk(root, f"{prefix}{name}/", without, inside)
 
 
 def _inode(folder: Place) -> tuple[int, int] | None:

@@ -25,7 +25,10 @@ LABELS = _list(
     "class_id label_id category_id class_idx class_name label_name category_name classname "
     "class_names cls label_text coarse_label coarse_labels species breed diagnosis dx"
 )
-SPLITS = _list("split subset partition set phase usage")
+SPLITS = _list(
+    "split subset partition set phase usage data_split dataset_split split_name train_test "
+    "train_test_split"
+)
 KEYS = _list("id uuid key md5 sha1 sha256 sha512 hash phash embedding")
 """Names of columns whose bytes are no images."""
 NO_LABELS, FOLDERS = "none", "folders"

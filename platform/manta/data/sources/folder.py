@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any
 
 from manta.data.names import first_names, shown
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Sample, Source, chunks, read_files
-from manta.data.sources._layout import divide, holds_images, image_folder
+from manta.data.sources._held_out import HeldOut, find_held_out
+from manta.data.sources._layout import (
+    ALL,
+    PARTS,
+    TRAIN,
+    divide,
+    holds_images,
+    image_folder,
+    split_of,
+)
 from manta.data.sources._tree import DEEPEST, Level, left_out, look, short, walk
 from manta.errors import DataError
 from manta.files import Place
@@ -75,10 +84,14 @@ class Folder(Source):
         return None if names is None else [shown(name) for name in names]
 
     def parts(self) -> dict[str, list[str]]:
-        return self._layout.parts
+        if self._deep is None:
+            return self._layout.parts
+        parts = {TRAIN: ["all else"], **self._deep.folders}
+        return {part: parts[part] for part in PARTS if part in parts}
 
     def notes(self) -> list[str]:
-        return self._plan.notes
+        are_read = not self.parts() and self.options.split != ALL
+        return [*self._plan.notes, *self._held_out.notes(are_read=are_read)]
 
     def units(self) -> Iterator[list[tuple[str, int | None]]]:
         empty = True
@@ -117,7 +130,27 @@ class Folder(Source):
         numbers = {name: number for number, name in enumerate(self._plan.classes or ())}
         for prefix, name in self._plan.roots:
             label = None if name is None else numbers.get(name)
-            yield from ((file, label) for file in walk(self.place, prefix))
+            yield from ((file, label) for file in walk(self.place, prefix, self._left_out))
+
+    @cached_property
+    def _held_out(self) -> HeldOut:
+        return HeldOut() if self._layout.parts else find_held_out(self.place, self._layout.prefix)
+
+    @property
+    def _deep(self) -> HeldOut | None:
+        """Return the parts below the first folders if they count, else None.
+
+        Those beside a training folder do; `cat/`, `dog/` and `test/` are parts if one is asked for.
+        """
+        found = self._held_out
+        counts = found.is_sure or self.options.split not in (None, ALL)
+        return found if found.folders and counts else None
+
+    @cached_property
+    def _left_out(self) -> tuple[str, ...]:
+        """Return the prefixes of the folders of other parts, where these lie deeper."""
+        part = self.chosen_part()
+        return self._deep.other_than(part) if self._deep is not None and part else ()
 
     @cached_property
     def _layout(self) -> _Layout:
@@ -154,9 +187,12 @@ class Folder(Source):
                 others = [f"{shown(name)}/" for name in level.folders if name != images]
                 others += [shown(name) for name in level.images]
                 notes.append(f"read {shown(prefix + images)}/; left out: {first_names(others)}")
-            elif len(level.folders) == 1 and not level.has_images and not divide(level.folders):
+            elif len(level.folders) == 1 and not level.has_images:
                 images = level.folders[0]
-                if is_part and not holds_images(images):
+                is_same = is_part and _is_same(prefix, images)
+                if divide([images]) and not is_same:
+                    return prefix, notes
+                if is_part and not holds_images(images) and not is_same:
                     return prefix, notes
             else:
                 return prefix, notes
@@ -174,6 +210,8 @@ class Folder(Source):
         self._check_options()
         layout, part = self._layout, self.chosen_part()
         notes = list(layout.notes)
+        if self._deep is not None and part not in (None, TRAIN):
+            return _Plan([(root, None) for root in self._deep.folders[part]], None, notes)
         chosen = [name for one in layout.parts if part in (None, one) for name in layout.parts[one]]
         if layout.classes is not None:
             wanted = self.options.labels != "none"
@@ -211,6 +249,8 @@ class Folder(Source):
     ) -> tuple[list[str] | None, list[str]]:
         """Return the sub-folders that are classes, if they are; and notes."""
         notes: list[str] = []
+        names = [name for name in level.folders if f"{prefix}{name}/" not in self._left_out]
+        level = replace(level, folders=names)
         if not level.folders or self.options.labels == "none":
             return None, notes
         if self.options.labels == "folders":
@@ -231,3 +271,9 @@ class Folder(Source):
             )
             return None, notes
         return level.folders, notes
+
+
+def _is_same(prefix: str, name: str) -> bool:
+    """Return whether a folder is called as the one above it: train/train/, as archives unpack."""
+    above = prefix.rstrip("/").rpartition("/")[2]
+    return name == above or (split_of(name) is not None and split_of(name) == split_of(above))
