@@ -60,6 +60,7 @@ def ingest(
     split: str | None = None,
     column: str | None = None,
     labels: str | None = None,
+    group: str | None = None,
     max_side: int | None = 512,
     progress: bool = True,
 ) -> IngestedDataset:
@@ -77,6 +78,8 @@ def ingest(
         column: column that holds the images, where a table has several.
         labels: column of the labels, "folders" (the first sub-folders) or "none". None: what the
             layout suggests.
+        group: what rows belong together by, which holdout keeps whole: a column, "parent" (the
+            folder of each file) or "regex:" and a pattern on its path, whose one group names it.
         max_side: pixels; images whose shorter side is longer are shrunk to it, as JPEG. None or 0
             keeps all as they are.
         progress: whether a counter is shown.
@@ -89,7 +92,7 @@ def ingest(
     from manta.data import SourceOptions, check_source, refuse_dataset
     from manta.data import ingest as ingest_source
 
-    options = SourceOptions(split, column, labels)
+    options = SourceOptions(split, column, labels, group)
     with reporting(progress) as reporter:
         word = data_word(source, reporter.notify)
         refuse_dataset(word)
@@ -120,12 +123,13 @@ def survey(
     split: str | None = None,
     column: str | None = None,
     labels: str | None = None,
+    group: str | None = None,
     progress: bool = True,
 ) -> list[str]:
     """Return lines on what `manta.ingest` would make of a source: read all, write nothing.
 
     Args:
-        source, split, column, labels, progress: as `manta.ingest` takes them.
+        source, split, column, labels, group, progress: as `manta.ingest` takes them.
 
     Raises:
         DataError: the source cannot be read, or has no image.
@@ -135,7 +139,7 @@ def survey(
     from manta.data import SourceOptions, check_source
     from manta.data import survey as survey_source
 
-    options = SourceOptions(split, column, labels)
+    options = SourceOptions(split, column, labels, group)
     with reporting(progress) as reporter:
         word = data_word(source, reporter.notify)
         check_source(word, options)

@@ -49,6 +49,13 @@ def ingest(
             help="Column of the labels; or 'folders': the first sub-folders are classes; or 'none'."
         ),
     ] = None,
+    group: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="What rows belong together by (speaker, recording, patient): a column, 'parent' "
+            "(the folder of each file) or regex:PATTERN on its path, as in 'regex:\\d+_([a-z]+)_'."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -69,12 +76,18 @@ def ingest(
     import manta
 
     if dry_run:
-        lines = manta.survey(source, split=split, column=column, labels=labels)
+        lines = manta.survey(source, split=split, column=column, labels=labels, group=group)
         print_lines(lines)
         write_result(summary, {"understood": lines})
         return
     result = manta.ingest(
-        source, target, split=split, column=column, labels=labels, max_side=max_side
+        source,
+        target,
+        split=split,
+        column=column,
+        labels=labels,
+        group=group,
+        max_side=max_side,
     )
     print_lines(result.understood)
     digest = result.digest[:12]

@@ -243,7 +243,8 @@ class Experiment(_Section):
         )
         for key in ("checkpoint_every", "keep_last", "log_every", "max_failures"):
             kept["train"].pop(key)
-        for key in ("source", "split", "column", "labels", "cache", "cache_dir", "decode_tasks"):
+        of_source = ("source", "split", "column", "labels", "group")
+        for key in (*of_source, "cache", "cache_dir", "decode_tasks"):
             kept["data"].pop(key)
         for section, key in (("data", "modality"), ("views", "name")):
             if kept[section][key] == "image":  # runs from before there were others resume

@@ -37,12 +37,16 @@ class Counted:
         labels: rows by label, as text.
         bad: bad images by reason.
         example: path and reason of the first bad image.
+        groups: rows by group.
+        path: that of the first row.
     """
 
     rows: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     bad: Counter[str] = field(default_factory=Counter)
     example: tuple[str, str] | None = None
+    groups: Counter[str] = field(default_factory=Counter)
+    path: str | None = None
 
 
 @dataclass
@@ -65,6 +69,8 @@ class IngestJob:
             for parcel in one[1]:
                 counted.rows += parcel["good"]
                 counted.labels.update(parcel["labels"])
+                counted.groups.update(parcel["groups"])
+                counted.path = counted.path or parcel["path"]
                 counted.bad += by_reason(bad["reason"] for bad in parcel["bad"])
                 if counted.example is None and parcel["bad"]:
                     first = parcel["bad"][0]

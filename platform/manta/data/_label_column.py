@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from manta.data.labels import whole_number
@@ -20,3 +22,11 @@ def with_stored_labels(table: pa.Table, labels: dict[str, int]) -> pa.Table:
         return table
     position = table.schema.get_field_index("label")
     return table.set_column(position, "label", table["label"].cast(pa.int64()))
+
+
+def stored_values(values: list[str] | None, counts: Mapping[str, int]) -> list[str] | None:
+    """Return the labels as they are stored by class number; None where they are these numbers."""
+    if values is None:
+        return None
+    are_numbers = values == [str(number) for number in range(len(values))]
+    return None if are_numbers and counts.keys() <= set(values) else values

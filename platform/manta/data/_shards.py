@@ -7,12 +7,11 @@ on the source's order alone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import pickle
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -21,6 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from manta.data._digest import digest_of
+from manta.data._group_column import Runs, count_groups, group_rule, runs_of
 from manta.data._label_column import count_labels, with_stored_labels
 from manta.data.labels import as_text, within
 from manta.data.manifest import SIZE_EDGES, Shard
@@ -42,6 +43,7 @@ _PARCEL = pa.schema(
         "bytes": pa.large_binary(),
         "path": pa.string(),
         "label": pa.string(),
+        "group": pa.string(),
         "reason": pa.string(),
         "short": pa.int32(),
         "moments": pa.list_(pa.float64()),
@@ -83,6 +85,7 @@ class Written:
         sizes: histogram of shorter sides, by the bins of `SIZE_EDGES`.
         moments: sums over `moment_rows` images of the channels' means, then of their mean squares.
         digest: SHA-256 of the rows.
+        groups: group and length of each stretch of rows of one group; empty: there are no groups.
     """
 
     shard: Shard
@@ -95,6 +98,7 @@ class Written:
     moments: list[float]
     moment_rows: int
     digest: str
+    groups: Runs = field(default_factory=list)
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -135,6 +139,7 @@ def read_unit(
     most_bytes = min(PARCEL_BYTES, limits.shard_bytes)
     rows: list[dict[str, Any]] = []
     size = taken = moments = 0
+    name_group = group_rule(source.options)
     for sample in source.read(unit):
         taken += 1
         if taken <= skip:
@@ -143,6 +148,7 @@ def read_unit(
         if source.options.labels != "none":
             label = sample.label
             row["label"] = as_text(label) if declared is None else within(label, declared)
+        row["group"] = name_group(sample)
         moments += row["moments"] is not None
         size += len(row["bytes"] or b"")
         rows.append(row)
@@ -245,7 +251,8 @@ def write_shard(
         sizes=np.bincount(short, minlength=len(SIZE_EDGES)).tolist(),
         moments=np.sum(np.array(moments).reshape(-1, 6), axis=0).tolist(),
         moment_rows=len(moments),
-        digest=_digest(good),
+        digest=digest_of(good),
+        groups=runs_of(good),
     )
     # Written after the shard: a resumed ingest trusts every shard that has a record, and a kill
     # between the two writes only costs writing this shard again.
@@ -259,7 +266,11 @@ def survey(block: pa.Table) -> list[dict[str, Any]]:
     for row in range(block.num_rows):
         buffer = block.column("parcel")[row].as_buffer()
         good, bad = _divided(pa.ipc.open_stream(buffer).read_all())
-        counted.append({"good": good.num_rows, "labels": count_labels(good), "bad": bad})
+        labels, groups = count_labels(good), count_groups(runs_of(good))
+        path = good["path"][0].as_py() if good.num_rows else None
+        counted.append(
+            {"good": good.num_rows, "labels": labels, "bad": bad, "groups": groups, "path": path}
+        )
     return counted
 
 
@@ -289,6 +300,8 @@ def _write_parquet(
     columns = {"index": np.arange(first, first + table.num_rows, dtype=np.int64), "image": image}
     if table["label"].null_count < table.num_rows:
         columns["label"] = table["label"]
+    if table["group"].null_count < table.num_rows:
+        columns["group"] = table["group"]
     rows = pa.table(columns)
     with (
         place.writing() as file,
@@ -324,18 +337,3 @@ def _cuts(sizes: Any, limits: Limits) -> list[int]:
             size = 0
         size += length
     return [*cuts, len(sizes)]
-
-
-def _digest(table: pa.Table) -> str:
-    """Return the SHA-256 of all rows: image bytes, paths and labels, in order."""
-    # Lengths come before the fields: without them, two different tables could run together into
-    # the same bytes.
-    digest = hashlib.sha256()
-    columns = (table["bytes"], table["path"], table["label"])
-    for batch in pa.table(columns, names=["bytes", "path", "label"]).to_batches():
-        for data, path, label in zip(batch[0], batch[1], batch[2].to_pylist(), strict=True):
-            image, name = data.as_buffer(), (path.as_py() or "").encode()
-            digest.update(b"%d,%d,%s;" % (image.size, len(name), str(label).encode()))
-            digest.update(image)
-            digest.update(name)
-    return digest.hexdigest()

@@ -15,7 +15,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,8 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from manta.data._group_column import check_group, count_groups, refuse_no_group
 from manta.data._ingest_job import IngestJob, IngestProgress
+from manta.data._label_column import stored_values
 from manta.data._shards import Limits, Written
+from manta.data.groups import in_order, write_groups
 from manta.data.manifest import (
     FILE,
     SIZE_EDGES,
@@ -36,7 +39,13 @@ from manta.data.manifest import (
 )
 from manta.data.sources import Source, SourceOptions, is_builtin, open_source
 from manta.data.stream import Executor
-from manta.data.understanding import Understanding, by_reason, classes_of, understand
+from manta.data.understanding import (
+    Understanding,
+    by_reason,
+    classes_of,
+    refuse_empty,
+    understand,
+)
 from manta.errors import DataError
 from manta.failures import one_line_errors
 from manta.files import Place
@@ -88,14 +97,14 @@ def ingest(
     """
     began = time.monotonic()
     refuse_dataset(source)
-    place, adapter = Place.of(out), open_source(source, options)
+    place, adapter = Place.of(out), _opened(source, options)
     bounds = Limits(**(asdict(limits or Limits()) | {"max_side": max_side}))
     identity = {
         "source": adapter.place.url,
         "kind": adapter.kind,
         "state": _state(adapter),
         "limits": asdict(bounds),
-        "options": asdict(adapter.options),
+        "options": adapter.options.to_json(),
     }
     if is_dataset(place.url):
         finished = open_dataset(place.url)
@@ -125,12 +134,14 @@ def survey(
     """
     if is_ingested(source):
         return open_dataset(source).understanding
-    adapter = open_source(source, options)
+    adapter = _opened(source, options)
     with one_line_errors(f"the survey of {adapter.place.url}"):
         counted = IngestJob(adapter, Limits(), executor, progress).survey()
-    _refuse_empty(adapter, counted.rows, counted.bad, counted.example)
+    refuse_empty(adapter, counted.rows, counted.bad, counted.example)
     numbering, names = classes_of(adapter, counted.labels)
-    return understand(adapter, counted.rows, numbering, names, dict(counted.bad))
+    refuse_no_group(adapter, counted.groups, counted.path)
+    bad = dict(counted.bad)
+    return understand(adapter, counted.rows, numbering, names, bad, counted.groups)
 
 
 def prepare(
@@ -158,7 +169,7 @@ def check_source(source: str | os.PathLike[str], options: SourceOptions | None =
     """
     text = os.fspath(source)
     if not is_builtin(text) and Place.of(text).is_local and not is_dataset(text):
-        open_source(text, options)
+        _opened(text, options)
 
 
 def prepared(
@@ -176,13 +187,19 @@ def prepared(
     if is_ingested(text):
         return Place.of(text).url
     adapter = open_source(text, options)
-    told = "" if adapter.options == SourceOptions() else f"\n{asdict(adapter.options)}"
+    told = "" if adapter.options == SourceOptions() else f"\n{adapter.options.to_json()}"
     key = f"{adapter.place.url}\n{_state(adapter)}{told}"
     mark = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
     stem = "".join(
         letter if letter.isalnum() or letter in "-_" else "-" for letter in adapter.place.name
     ).strip("-")
     return (Place.of(cache_dir) / f"{stem[:60] or adapter.kind}-{mark}.manta").url
+
+
+def _opened(source: str | os.PathLike[str], options: SourceOptions | None) -> Source:
+    adapter = open_source(source, options)
+    check_group(adapter)
+    return adapter
 
 
 def _state(source: Source) -> str:
@@ -224,8 +241,8 @@ def _earlier_state(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str | 
 
 def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must agree between two attempts at an ingest, by name."""
-    # Datasets of earlier versions have no options.
-    options = identity.get("options") or asdict(SourceOptions())
+    # Datasets of earlier versions have no options, or not all of them.
+    options = asdict(SourceOptions()) | (identity.get("options") or {})
     return {
         "source": identity.get("source"),
         "kind": identity.get("kind"),
@@ -274,12 +291,18 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
     with (out / "quarantine.parquet").writing() as file:
         pq.write_table(table, file)
     reasons = by_reason(reason for _, reason in bad)
-    _refuse_empty(source, rows, reasons, bad[0] if bad else None)
+    refuse_empty(source, rows, reasons, bad[0] if bad else None)
     counts = sum((Counter(item.labels) for item in done), Counter[str]())
     numbering, names = classes_of(source, counts)
+    runs = in_order(item.groups or [(None, item.shard.rows)] for item in done)
+    groups = count_groups(runs)
+    refuse_no_group(source, groups, None)
+    if groups:
+        write_groups(out, runs)
     moment_rows = sum(item.moment_rows for item in done)
     sums = np.sum([item.moments for item in done], axis=0) / moment_rows
     mean, std = sums[:3], np.sqrt(np.maximum(sums[3:] - sums[:3] ** 2, 0.0))
+    understood = understand(source, rows, numbering, names, dict(reasons), groups)
     manifest = Manifest(
         location=out.url,
         rows=rows,
@@ -299,41 +322,16 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
         digest=hashlib.sha256("".join(item.digest for item in done).encode()).hexdigest(),
         bytes=sum(item.shard.bytes for item in done),
         options=identity,
-        values=_stored_values(numbering.values, counts),
+        values=stored_values(numbering.values, counts),
         labelled_rows=sum(numbering.rows),
-        understood=understand(source, rows, numbering, names, dict(reasons)).to_json(),
+        understood=understood.to_json(),
+        groups=len(groups),
     )
     (out / FILE).write(manifest.to_json().encode())
     # After the manifest: a kill in between leaves some needless files, not a dataset to redo.
     (out / "progress").remove()
     out.sweep()
     return manifest
-
-
-def _stored_values(values: list[str] | None, counts: Counter[str]) -> list[str] | None:
-    """Return the labels as they are stored by class number; None where they are these numbers."""
-    if values is None:
-        return None
-    are_numbers = values == [str(number) for number in range(len(values))]
-    return None if are_numbers and counts.keys() <= set(values) else values
-
-
-def _refuse_empty(
-    source: Source, rows: int, reasons: Mapping[str, int], example: Sequence[str] | None
-) -> None:
-    """Check that a source has an image.
-
-    Raises:
-        DataError: none of its files can be read.
-    """
-    if rows == 0:
-        shown = f", as in {example[0]}: {example[1]}" if example else ""
-        for reason, count in Counter(reasons).most_common(1):
-            shown += f"; {count} of them: {reason}" if reason not in shown else ""
-        raise DataError(
-            f"none of the {sum(reasons.values())} files of {source.place.url} is an image that "
-            f"can be read{shown}"
-        )
 
 
 def _report(manifest: Manifest, began: float, resumed: int) -> IngestReport:

@@ -18,7 +18,7 @@ from manta.files import Place
 
 VERSION = 1
 FILE = "manifest.json"
-_LATER = frozenset(("values", "labelled_rows", "understood"))
+_LATER = frozenset(("values", "labelled_rows", "understood", "groups"))
 """Fields that datasets of earlier versions lack."""
 SIZE_EDGES = (1, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096)
 """Lower edges in pixels of the histogram of shorter sides; the last bin has no upper edge."""
@@ -62,6 +62,7 @@ class Manifest:
         labelled_rows: number of rows with a label; None in datasets of earlier versions, where a
             dataset has labels if every row has one.
         understood: what the ingest understood: `manta.data.understanding.Understanding`.
+        groups: number of groups; of some, `manta.data.groups.open_groups` tells the rows.
     """
 
     location: str
@@ -83,10 +84,13 @@ class Manifest:
     values: list[str] | None = None
     labelled_rows: int | None = None
     understood: dict[str, Any] = field(default_factory=dict)
+    groups: int = 0
 
     def to_json(self) -> str:
         content = asdict(self)
         del content["location"]
+        if not self.groups:
+            del content["groups"]  # as earlier versions wrote it
         return json.dumps(content, indent=1)
 
     def said(self) -> list[str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from manta.data.labels import Numbering, declared_classes, number_classes, told_apart
 from manta.data.sources import Source
+from manta.errors import DataError
 
 MOST_CLASSES = 10_000
 """Classes whose rows a manifest lists."""
-_SHOWN_CLASSES, _SHOWN_REASONS = 6, 4
+_SHOWN_CLASSES, _SHOWN_REASONS, _SHOWN_GROUPS = 6, 4, 3
 _MOST_ENTRIES = 5
 """Names that a part lists: a manifest goes to each task, and there may be thousands of files."""
 
@@ -30,6 +31,9 @@ class Understanding:
         split: part that was read; None: all there is.
         set_aside: number of bad images by reason.
         notes: what the source and the labels gave to say.
+        group_count: number of groups.
+        groups: rows of the largest groups, by name.
+        grouped_rows: rows that belong to a group.
     """
 
     rows: int
@@ -40,10 +44,17 @@ class Understanding:
     split: str | None = None
     set_aside: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    group_count: int = 0
+    groups: dict[str, int] = field(default_factory=dict)
+    grouped_rows: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data for a manifest."""
-        return asdict(self)
+        """Return plain data for a manifest; of data without groups that of earlier versions."""
+        content = asdict(self)
+        if not self.group_count:
+            for name in ("group_count", "groups", "grouped_rows"):
+                del content[name]
+        return content
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Understanding:
@@ -56,6 +67,8 @@ class Understanding:
         lines = [f"{self.rows:,} images, {self._labels()}"]
         if len(self.parts) > 1:
             lines.append(self._parts())
+        if self.group_count:
+            lines.append(self._groups())
         lines += self.notes
         if self.set_aside:
             total = sum(self.set_aside.values())
@@ -77,6 +90,13 @@ class Understanding:
             text += f", labels on {self.labelled_rows:,} of them"
         return text
 
+    def _groups(self) -> str:
+        named = [f"{' '.join(name.split())} {rows:,}" for name, rows in self.groups.items()]
+        more = ", ..." if self.group_count > len(named) else ""
+        text = f"{self.group_count:,} group{'s'[: self.group_count - 1]} ({', '.join(named)}{more})"
+        alone = self.rows - self.grouped_rows
+        return f"{text}, {alone:,} rows of none: each stands alone" if alone else text
+
     def _parts(self) -> str:
         if self.split is None:
             return f"parts {', '.join(self.parts)} read as one"
@@ -85,14 +105,22 @@ class Understanding:
 
 
 def understand(
-    source: Source, rows: int, labels: Numbering, names: list[str] | None, bad: dict[str, int]
+    source: Source,
+    rows: int,
+    labels: Numbering,
+    names: list[str] | None,
+    bad: dict[str, int],
+    groups: Mapping[str, int] | None = None,
 ) -> Understanding:
     """Return what was understood of a source whose rows have been read.
 
     Args:
         names: of the classes, by number.
         bad: number of bad images by reason.
+        groups: rows by group.
     """
+    groups = groups or {}
+    largest = sorted(groups.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN_GROUPS]
     by_name = dict(zip(told_apart(names), labels.rows, strict=True)) if names else {}
     notes = [*source.notes(), *([labels.note] if labels.note else [])]
     return Understanding(
@@ -104,6 +132,9 @@ def understand(
         split=source.chosen_part(),
         set_aside=bad,
         notes=notes,
+        group_count=len(groups),
+        groups=dict(largest),
+        grouped_rows=sum(groups.values()),
     )
 
 
@@ -126,3 +157,21 @@ def _few(entries: list[str]) -> list[str]:
 def by_reason(reasons: Iterable[str]) -> Counter[str]:
     """Return how often each reason occurs, without the details behind its colon."""
     return Counter(reason.partition(":")[0] for reason in reasons)
+
+
+def refuse_empty(
+    source: Source, rows: int, reasons: Mapping[str, int], example: Sequence[str] | None
+) -> None:
+    """Check that a source has an image.
+
+    Raises:
+        DataError: none of its files can be read.
+    """
+    if rows == 0:
+        shown = f", as in {example[0]}: {example[1]}" if example else ""
+        for reason, count in Counter(reasons).most_common(1):
+            shown += f"; {count} of them: {reason}" if reason not in shown else ""
+        raise DataError(
+            f"none of the {sum(reasons.values())} files of {source.place.url} is an image that "
+            f"can be read{shown}"
+        )

@@ -32,6 +32,11 @@ class DataConfig(BaseModel):
         description="column of the labels, 'folders' (the first sub-folders) or 'none'; None: what "
         "the layout suggests",
     )
+    group: str | None = Field(
+        None,
+        description="what rows belong together by (speaker, recording, patient), which holdout "
+        "keeps whole: a column, 'parent' (the folder of each file) or regex:PATTERN on its path",
+    )
     limit: int | None = Field(None, ge=1, description="first N rows of the manifest")
     cache: Literal["none", "memory"] = Field(
         "none",

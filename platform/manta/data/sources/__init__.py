@@ -4,6 +4,8 @@ A new adapter is one new file in this folder.
 """
 
 from manta.data.sources._base import (
+    PARENT,
+    REGEX,
     SOURCES,
     Sample,
     Source,
@@ -13,4 +15,14 @@ from manta.data.sources._base import (
     open_source,
 )
 
-__all__ = ["SOURCES", "Sample", "Source", "SourceOptions", "WorkUnit", "is_builtin", "open_source"]
+__all__ = [
+    "PARENT",
+    "REGEX",
+    "SOURCES",
+    "Sample",
+    "Source",
+    "SourceOptions",
+    "WorkUnit",
+    "is_builtin",
+    "open_source",
+]

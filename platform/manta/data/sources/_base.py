@@ -6,7 +6,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
 from typing import Any, ClassVar, TypeVar
 
@@ -22,6 +22,8 @@ Label = int | float | str | None
 WorkUnit = Any
 """Work of one read task: a small picklable value that its own adapter understands."""
 
+PARENT, REGEX = "parent", "regex:"
+"""Rules of `SourceOptions.group` that go by a sample's path."""
 FILES_PER_UNIT = 256
 """Files of a work unit, in the adapters of single files."""
 
@@ -35,12 +37,14 @@ class Sample:
         data: encoded bytes; None if they could not be read.
         label: its label as it was found, if it has one: see `Source.classes`.
         reason: why the bytes could not be read.
+        group: what it belongs to (a speaker, a recording, a patient), as it was found.
     """
 
     path: str
     data: bytes | None
     label: Label = None
     reason: str | None = None
+    group: Label = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,28 @@ class SourceOptions:
         column: column of a table, or kind of an archive's member, that holds the images.
         labels: column of the labels, "folders" (names of the first sub-folders) or "none"; None:
             what the layout suggests.
+        group: what rows belong together by: a column, "parent" (the folder of a sample's path) or
+            "regex:" and a pattern on that path, whose one group is the name; None: nothing.
     """
 
     split: str | None = None
     column: str | None = None
     labels: str | None = None
+    # Not in the text of the options, of which earlier versions made the state of remote folders.
+    group: str | None = field(default=None, repr=False)
+
+    @property
+    def group_column(self) -> str | None:
+        """The column of the groups, where it is one that names them."""
+        by_path = self.group == PARENT or (self.group or "").startswith(REGEX)
+        return None if by_path else self.group
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data, by which an ingest is known; without groups that of earlier ones."""
+        content = asdict(self)
+        if self.group is None:
+            del content["group"]
+        return content
 
     @classmethod
     def of(cls, data: DataConfig) -> SourceOptions:
@@ -73,6 +94,8 @@ class Source(ABC):
     """
 
     kind: ClassVar[str]
+    has_columns: ClassVar[bool] = False
+    """Whether a column can give `Sample.group`."""
     options: SourceOptions = SourceOptions()
 
     def __init__(self, place: Place) -> None:

@@ -45,6 +45,7 @@ class Columns:
         unused: what might be labels and cannot be used, with its type.
         unclear: a column that might tell the part of each row, in a way that is not known.
         is_numbered: whether the labels are whole numbers.
+        group: of the groups; None: nobody asked for one, or the file's folders tell it.
     """
 
     image: str
@@ -57,11 +58,13 @@ class Columns:
     unused: str | None = None
     unclear: str | None = None
     is_numbered: bool = False
+    group: str | None = None
 
     @property
     def read(self) -> list[str]:
         """Return the columns to read."""
-        return list(dict.fromkeys(filter(None, (self.image, self.label, self.split))))
+        chosen = (self.image, self.label, self.split, self.group)
+        return list(dict.fromkeys(filter(None, chosen)))
 
 
 def choose(schema: Any, options: SourceOptions, where: str) -> Columns:
@@ -79,7 +82,11 @@ def choose(schema: Any, options: SourceOptions, where: str) -> Columns:
     leaves = dict(_leaves(schema, ""))
     features = _features(schema)
     image, other_images = _image(leaves, features, options.column, where)
-    rest = {path: kind for path, kind in leaves.items() if path != image}
+    group = options.group_column
+    if group is not None and group not in leaves:
+        raise DataError(f"{where} has no column {group!r}{did_you_mean(group, leaves)}")
+    own = {image, group} - {options.labels}
+    rest = {path: kind for path, kind in leaves.items() if path not in own}
     label, other_labels, unused = _label(rest, features, options.labels, where)
     split, unclear = _split({path: kind for path, kind in rest.items() if path != label})
     return Columns(
@@ -93,6 +100,7 @@ def choose(schema: Any, options: SourceOptions, where: str) -> Columns:
         unused=unused,
         unclear=unclear,
         is_numbered=label is not None and bool(pa.types.is_integer(plain(rest[label]))),
+        group=group,
     )
 
 

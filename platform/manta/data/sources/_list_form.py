@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -12,6 +11,7 @@ from manta.data.names import shown
 from manta.data.sources import _lists
 from manta.data.sources._base import Label, SourceOptions
 from manta.data.sources._layout import is_image_name
+from manta.data.sources._list_rows import Entry, Form
 from manta.data.sources._lists import in_words
 from manta.data.sources._row_parts import FLAGS, column_of_parts
 from manta.data.sources._values import label_of, word_label
@@ -31,46 +31,6 @@ _RECORDS = 50
 _NUMBERS = re.compile(r"[-+.\d]+(?:\s+[-+.\d]+)+")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Row of a list.
-
-    Attributes:
-        path: path, URL or base64 of an image, as it stands there.
-        split: value of the column that tells the part.
-        reason: why the row names no image.
-        number: its line or record, from 1.
-    """
-
-    path: str
-    label: Label = None
-    split: str | None = None
-    reason: str | None = None
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """How the rows of a list are read.
-
-    Attributes:
-        columns: names of its columns; numbers from 1 if it has no header.
-        path, label, split: positions of columns (of a `.txt` or table), or keys (of JSON).
-        skipped: number of rows of the header.
-        separator: None: whole lines, or `pattern`.
-        notes: what is not as one would expect.
-    """
-
-    columns: list[str]
-    path: Any
-    label: Any = None
-    split: Any = None
-    skipped: int = 0
-    separator: str | None = None
-    pattern: re.Pattern[str] | None = None
-    notes: tuple[str, ...] = ()
-
-
 def form_of(place: Place, options: SourceOptions) -> Form:
     """Return the form of a list, from its name and its first rows.
 
@@ -84,6 +44,10 @@ def form_of(place: Place, options: SourceOptions) -> Form:
         return _delimited_form(place, separator, options)
     if place.suffix in _lists.DELIMITED:
         return _delimited_form(place, _lists.DELIMITED[place.suffix], options)
+    if options.group_column is not None:
+        raise DataError(
+            f"{place.url} has no columns, and so none of groups: {options.group_column}"
+        )
     pattern = _lists.spaced_pattern(place)
     return _spaced_form(place, pattern, options) if pattern else Form(["path"], 0)
 
@@ -111,9 +75,9 @@ def entries(place: Place, form: Form, options: SourceOptions) -> Iterator[Entry]
 
 
 def _of_cells(place: Place, number: int, cells: list[str], form: Form) -> Entry:
-    path, label, split = (
+    path, label, split, group = (
         cells[column] if column is not None and column < len(cells) else ""
-        for column in (form.path, form.label, form.split)
+        for column in (form.path, form.label, form.split, form.group)
     )
     if "\n" in path or "\r" in path or "\n" in label:
         raise DataError(
@@ -122,12 +86,13 @@ def _of_cells(place: Place, number: int, cells: list[str], form: Form) -> Entry:
         )
     if not path:
         return Entry(place.name, reason=f"names no file: line {number}")
-    return Entry(path, _word(label), in_words(split) or None, number=number)
+    told = in_words(split) or None
+    return Entry(path, _word(label), told, number=number, group=in_words(group) or None)
 
 
 def _of_record(place: Place, number: int, record: dict[str, Any], form: Form) -> Iterator[Entry]:
     value, label = _at(record, form.path), _at(record, form.label)
-    split = _at(record, form.split)
+    split, group = _at(record, form.split), _at(record, form.group)
     if isinstance(label, (list, dict)):
         label = label[0] if isinstance(label, list) and len(label) == 1 else None
     for one in value if isinstance(value, list) else [value]:
@@ -136,7 +101,8 @@ def _of_record(place: Place, number: int, record: dict[str, Any], form: Form) ->
         text = one if isinstance(one, str) else ""
         if text:
             told = None if split is None else str(split)
-            yield Entry(text, label_of(label), told, number=number)
+            its_group = None if group is None else str(group)
+            yield Entry(text, label_of(label), told, number=number, group=its_group)
         else:
             yield Entry(place.name, reason=f"a record without {form.path}")
 
@@ -185,7 +151,9 @@ def _delimited_form(place: Place, separator: str, options: SourceOptions) -> For
     label, split, notes = _other_columns(
         place, names, path, images, options, body if header else None
     )
-    return Form(names, path, label, split, 1 if header else 0, separator, None, notes)
+    asked = options.group_column
+    group = None if asked is None else _position(place, names, asked)
+    return Form(names, path, label, split, 1 if header else 0, separator, None, notes, group)
 
 
 def _cell(row: list[str], column: int) -> str:
@@ -204,7 +172,7 @@ def _header(rows: list[list[str]], options: SourceOptions) -> list[str]:
     first = rows[0]
     if any(is_image_name(cell) for cell in first):
         return []
-    asked = {options.column, options.labels} - {None, NO_LABELS, FOLDERS}
+    asked = {options.column, options.labels, options.group_column} - {None, NO_LABELS, FOLDERS}
     names = {normal(cell) for cell in first}
     is_named = bool(names & {*PATHS, *IMAGES, *LABELS} or asked & set(first))
     has_images = any(is_image_name(cell) for row in rows[1:] for cell in row)
@@ -268,7 +236,9 @@ def _other_columns(
     Args:
         body: rows of a list that has a header.
     """
-    rest = [c for c in range(len(names)) if c != path and c not in images]
+    asked = options.group_column
+    group = None if asked is None else _position(place, names, asked)
+    rest = [c for c in range(len(names)) if c not in (path, group) and c not in images]
     by_name = {names[column]: column for column in rest}
     values = {name: [_cell(row, column) for row in body or ()] for name, column in by_name.items()}
     told, unclear = column_of_parts({} if body is None else values)
@@ -318,7 +288,10 @@ def _json_form(place: Place, options: SourceOptions) -> Form:
             f"{place.url} has no key with the path of an image among {', '.join(keys) or 'none'}; "
             "give its name by data.column"
         )
-    rest = [key for key in keys if key != path and key not in images]
+    group = options.group_column
+    if group is not None and group not in keys:
+        raise DataError(f"{place.url} has no key {group!r}{did_you_mean(group, keys)}")
+    rest = [key for key in keys if key not in (path, group) and key not in images]
     labels = usual(rest, LABELS)
     wanted = options.labels
     if wanted not in (None, NO_LABELS, FOLDERS) and wanted not in keys:
@@ -326,7 +299,7 @@ def _json_form(place: Place, options: SourceOptions) -> Form:
     label = (labels[0] if labels else None) if wanted is None else wanted
     split, unclear = column_of_parts({key: keys[key] for key in rest})
     wanted = None if label in (NO_LABELS, FOLDERS) else label
-    return Form(list(keys), path, wanted, split, notes=unclear)
+    return Form(list(keys), path, wanted, split, notes=unclear, group=group)
 
 
 def _flat(record: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

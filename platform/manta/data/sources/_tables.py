@@ -44,6 +44,7 @@ class Tables(Files):
     """Source of one table or many, whose columns are chosen by name and type."""
 
     noun: ClassVar[str]
+    has_columns = True
 
     @classmethod
     def claim(cls, place: Place) -> int:
@@ -127,15 +128,16 @@ class Tables(Files):
                     return
                 splits = texts_of(batch, columns.split)
                 images = cells(column_of(batch, columns.image))
-                for of_row, label, split in zip(
-                    images, self._labels(unit, columns, batch), splits, strict=True
+                groups = self._groups(file, columns, batch)
+                for of_row, label, split, group in zip(
+                    images, self._labels(unit, columns, batch), splits, groups, strict=True
                 ):
                     if unit.values is None or (split or "") in unit.values:
                         if len(of_row) == 1 and of_row[0].data is not None:  # the usual case
                             path = of_row[0].path or f"{file.name}#{row}"
-                            yield Sample(path, of_row[0].data, label, of_row[0].reason)
+                            yield Sample(path, of_row[0].data, label, of_row[0].reason, group)
                         else:
-                            yield from self._samples(file, row, of_row, label)
+                            yield from self._samples(file, row, of_row, label, group)
                     row += 1
 
     def classes(self) -> list[str] | None:
@@ -255,6 +257,8 @@ class Tables(Files):
                 options = self.options
                 if options.labels is not None and options.labels in file.keys:
                     options = replace(options, labels=NO_LABELS)  # its folders tell them
+                if options.group in file.keys:
+                    options = replace(options, group=None)
                 columns = choose(table.schema, options, file.place.url)
                 return Surveyed(file, table.groups, self._with_folders(columns, file))
         except NoImages as error:
@@ -304,15 +308,20 @@ class Tables(Files):
             for label in found
         ]
 
+    def _groups(self, file: Listed, columns: Columns, batch: Any) -> list[str | None]:
+        if columns.group is None:
+            return [file.keys.get(self.options.group or "")] * batch.num_rows
+        return texts_of(batch, columns.group)
+
     def _samples(
-        self, file: Listed, row: int, images: list[Cell], label: Label
+        self, file: Listed, row: int, images: list[Cell], label: Label, group: Label
     ) -> Iterator[Sample]:
         folders = [file.place.parent, self.place]
         for number, cell in enumerate(images):
             name = f"{file.name}#{row}" + (f".{number}" if len(images) > 1 else "")
             path = cell.path or name
             if cell.data is not None or cell.reason is not None or cell.path is None:
-                yield Sample(path, cell.data, label, cell.reason)
+                yield Sample(path, cell.data, label, cell.reason, group)
             else:
                 data, reason = read_named(cell.path, folders)
-                yield Sample(path, data, label, reason)
+                yield Sample(path, data, label, reason, group)

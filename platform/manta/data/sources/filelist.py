@@ -12,7 +12,7 @@ from manta.data.names import shown
 from manta.data.sources import _list_form, _lists
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Label, Sample, Source, chunks
 from manta.data.sources._layout import TRAIN, is_image_name, split_of
-from manta.data.sources._list_form import Entry, Form
+from manta.data.sources._list_rows import Entry, Form
 from manta.data.sources._resolve import exists, folders_of, locate, read_named
 from manta.data.sources._row_parts import RowParts, Value, divide_rows, part_of_value
 from manta.data.sources._values import from_text
@@ -43,6 +43,7 @@ class FileList(Source):
     """
 
     kind = "filelist"
+    has_columns = True
 
     @classmethod
     def claim(cls, place: Place) -> int:
@@ -73,14 +74,15 @@ class FileList(Source):
         for row in rows:
             label = self._label(row)
             if row.reason is not None:
-                yield Sample(row.path, None, label, row.reason)
+                yield Sample(row.path, None, label, row.reason, row.group)
                 continue
             cell = from_text(row.path)
             if cell.data is not None or cell.path is None:
-                yield Sample(f"{above}{place.name}#{row.number}", cell.data, label, cell.reason)
+                name = f"{above}{place.name}#{row.number}"
+                yield Sample(name, cell.data, label, cell.reason, row.group)
                 continue
             data, reason = read_named(row.path, folders)
-            yield Sample(f"{above}{row.path}", data, label, reason)
+            yield Sample(f"{above}{row.path}", data, label, reason, row.group)
 
     def parts(self) -> dict[str, list[str]]:
         """Return the parts that folders with a list each tell, or a column such as `split`."""
