@@ -14,7 +14,7 @@ from _objectives_job import Job, Record, Store
 
 from manta.config import Experiment, from_mapping
 from manta.errors import TrainingStopped
-from manta.training.images import CachedImages
+from manta.training.supply import CachedRows
 
 PEAK, NOW = "VmHWM", "VmRSS"
 SHOWN = 300
@@ -24,7 +24,7 @@ SHOWN = 300
 def perform(
     jobs: Iterable[Job],
     store: Store,
-    shared: CachedImages,
+    shared: CachedRows,
     *,
     concurrent: int,
     say: Callable[[str], None],
@@ -69,7 +69,7 @@ def _has_teacher(job: Job) -> bool:
     return job.teacher is None or Path(job.teacher, "manta.json").exists()
 
 
-def run(job: Job, shared: CachedImages) -> Record:
+def run(job: Job, shared: CachedRows) -> Record:
     """Train and measure in this process; return the record, with the reason if it failed."""
     import torch
 
@@ -86,7 +86,7 @@ def run(job: Job, shared: CachedImages) -> Record:
     return record | {"seconds": round(time.monotonic() - start, 1)}
 
 
-def _train(job: Job, experiment: Experiment, shared: CachedImages) -> Record:
+def _train(job: Job, experiment: Experiment, shared: CachedRows) -> Record:
     """Train as a trial does, and return what it measured."""
     import ray
 
@@ -143,7 +143,7 @@ def _train(job: Job, experiment: Experiment, shared: CachedImages) -> Record:
     return record
 
 
-def _provide(job: Job, shared: CachedImages) -> None:
+def _provide(job: Job, shared: CachedRows) -> None:
     """Prepare the objective's materials in the run's folder."""
     import torch
 
@@ -160,7 +160,7 @@ def _provide(job: Job, shared: CachedImages) -> None:
     )
 
 
-def _untrained(experiment: Experiment, shared: CachedImages, *, recalibrate: bool) -> Record:
+def _untrained(experiment: Experiment, shared: CachedRows, *, recalibrate: bool) -> Record:
     from manta.runs.build import seed_everything, untrained_encoder
 
     seed_everything(experiment.train.seed)
@@ -170,21 +170,22 @@ def _untrained(experiment: Experiment, shared: CachedImages, *, recalibrate: boo
     return {"metrics": _measure(encoder, experiment, shared)}
 
 
-def _recalibrate(encoder: Any, experiment: Experiment, shared: CachedImages) -> bool:
+def _recalibrate(encoder: Any, experiment: Experiment, shared: CachedRows) -> bool:
     """Recalibrate BatchNorm as runs do for the untrained encoder; return False if it has none."""
     from manta.batch import ViewNeeds
     from manta.evaluation import untrained
     from manta.evaluation.rows import SplitRows
+    from manta.ragged import dense
     from manta.runs.build import plan_of
 
     prepare = experiment.modality().views(experiment.views, ViewNeeds()).plain
     holdout = plan_of(experiment, shared.manifest).holdout
     rows = SplitRows(shared.manifest, holdout, "bank", untrained.ROWS)
-    images = (batch.images for batch in shared.read(rows, rank=0, world=1))
+    images = (dense(batch.data, "image") for batch in shared.read(rows, rank=0, world=1))
     return untrained.recalibrate_batchnorm(encoder, images, prepare)
 
 
-def _measure(encoder: Any, experiment: Experiment, shared: CachedImages) -> dict[str, float]:
+def _measure(encoder: Any, experiment: Experiment, shared: CachedRows) -> dict[str, float]:
     """Return the metrics of the recipe's evaluators, of all held-out rows against all others."""
     import torch
 

@@ -105,7 +105,7 @@ def runs(words: argparse.Namespace, parts: list[str]) -> None:
     from _objectives_write import dcl_plot, dcl_table, table
 
     from manta.cluster import connect
-    from manta.training.images import CachedImages
+    from manta.training.supply import CachedRows
 
     connect(cpus=3 * words.concurrent + 2)  # a run's embedding job needs CPUs of its own
     store = Store(words.out)
@@ -113,7 +113,7 @@ def runs(words: argparse.Namespace, parts: list[str]) -> None:
         budget = Jobs(words, rows=words.limit if part == "table" else 2 * words.limit)
         jobs = budget.table() if part == "table" else budget.dcl()
         first, rows = budget.experiment(FIRST, 0, words.batch), budget.rows
-        shared = CachedImages.decode(first, budget.dataset, bank=rows, queries=rows)
+        shared = CachedRows.decode(first, budget.dataset, bank=rows, queries=rows)
         say = partial(print, flush=True)
         perform(jobs, store, shared, concurrent=words.concurrent, say=say)
         by_key, limit = store.records(), words.limit

@@ -173,17 +173,17 @@ def memory() -> None:
 
 def _added(ray: Any, recipe: Any, dataset: str, count: int) -> tuple[int, int]:
     """Return MiB that `count` readers add, in the object store and in private memory."""
-    from manta.training.images import CachedImages
+    from manta.training.supply import CachedRows
 
     before = _stored()
-    shared = CachedImages.decode(recipe, dataset, bank=500, queries=200)
+    shared = CachedRows.decode(recipe, dataset, bank=500, queries=200)
     shared.cache.wait()
     actor = ray.remote(num_cpus=1)(_Reader)
     readers = [actor.remote() for _ in range(count)]
     # Read a few rows first, so that what libraries import and allocate then is not counted.
     data = recipe.data.model_copy(update={"limit": FEW})
     few = recipe.model_copy(update={"data": data})
-    first_rows = CachedImages.decode(few, dataset, bank=10, queries=10)
+    first_rows = CachedRows.decode(few, dataset, bank=10, queries=10)
     ray.get([reader.read.remote(few, first_rows) for reader in readers])
     private = sum(ray.get([reader.read.remote(recipe, shared) for reader in readers]))
     stored = _stored() - before

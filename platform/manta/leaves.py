@@ -162,27 +162,67 @@ class Stack:
             if not leaf.ragged
         }
         self._ragged: dict[str, list[Array]] = {
-            name: [] for name, leaf in layout.items() if leaf.ragged
+            name: [np.empty((0, *leaf.inner), dtype=leaf.dtype)] * rows
+            for name, leaf in layout.items()
+            if leaf.ragged
         }
         self._done = 0
 
     def add(self, row: Mapping[str, Array]) -> None:
         """Add a decoded row, one array for each leaf."""
-        for name, dense in self._dense.items():
-            dense[self._done] = row[name]
-        for name, ragged in self._ragged.items():
-            ragged.append(np.asarray(row[name], dtype=self._layout[name].dtype))
+        self.put(self._done, row)
         self._done += 1
 
-    def columns(self) -> Columns:
-        """Return the rows added so far."""
-        out: Columns = {name: dense[: self._done] for name, dense in self._dense.items()}
-        for name, rows in self._ragged.items():
+    def put(self, place: int, row: Mapping[str, Array]) -> None:
+        """Set the row of a place, which several threads may do; `columns` must be told of it."""
+        for name, dense in self._dense.items():
+            dense[place] = row[name]
+        for name, ragged in self._ragged.items():
+            ragged[place] = np.asarray(row[name], dtype=self._layout[name].dtype)
+
+    def columns(self, rows: int | None = None) -> Columns:
+        """Return the rows that were added, or the first `rows` places."""
+        stop = self._done if rows is None else rows
+        out: Columns = {name: dense[:stop] for name, dense in self._dense.items()}
+        for name, ragged in self._ragged.items():
             leaf = self._layout[name]
-            lengths = np.array([len(row) for row in rows], dtype=np.int64)
+            lengths = np.array([len(row) for row in ragged[:stop]], dtype=np.int64)
             empty = np.empty((0, *leaf.inner), dtype=leaf.dtype)
-            out[name] = Packed(np.concatenate([empty, *rows]), lengths)
+            out[name] = Packed(np.concatenate([empty, *ragged[:stop]]), lengths)
         return {name: out[name] for name in self._layout}
+
+
+class Gathered:
+    """Builder of columns from parts; the dense leaves of a part are copied when it is added.
+
+    Args:
+        rows: how many will be added.
+    """
+
+    def __init__(self, layout: Layout, rows: int) -> None:
+        self._layout = layout
+        self._dense = {
+            name: np.empty((rows, *leaf.inner), dtype=leaf.dtype)
+            for name, leaf in layout.items()
+            if not leaf.ragged
+        }
+        self._ragged = {name: leaf for name, leaf in layout.items() if leaf.ragged}
+        self._parts: list[Columns] = []
+        self._done = 0
+
+    def add(self, part: Columns) -> None:
+        """Add the rows of a part."""
+        stop = self._done + row_count(part)
+        for name, dense in self._dense.items():
+            dense[self._done : stop] = part[name]
+        if self._ragged:
+            self._parts.append({name: part[name] for name in self._ragged})
+        self._done = stop
+
+    def columns(self) -> Columns:
+        """Return all rows, in memory of their own."""
+        ragged = concatenated(self._ragged, self._parts)
+        return {**self._dense, **ragged} if ragged else dict(self._dense)
 
 
 def _spans(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Array:

@@ -65,6 +65,18 @@ Data: TypeAlias = Tensor | Ragged | Mapping[str, "Data"]
 D = TypeVar("D", bound=Any)
 
 
+def dense(data: Mapping[str, Data], name: str) -> Tensor:
+    """Return the leaf of a name, which is a tensor.
+
+    Raises:
+        TypeError: it is ragged.
+    """
+    leaf = data[name]
+    if not isinstance(leaf, Tensor):
+        raise TypeError(f"{name} has rows of unequal lengths, and a tensor is needed")
+    return leaf
+
+
 def count_rows(data: Data) -> int:
     """Return B."""
     return len(data) if not isinstance(data, Mapping) else count_rows(next(iter(data.values())))

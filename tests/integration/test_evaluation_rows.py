@@ -16,6 +16,7 @@ from manta.data import LabelledBatch
 from manta.errors import ConfigError
 from manta.evaluation.rows import SplitRows, decoded, read_alone
 from manta.evaluation.session import bank_and_queries
+from manta.modalities.image import ImageDecoder
 
 
 def images(folder: Path, classes: tuple[str, ...], each: int, seed: int) -> str:
@@ -66,7 +67,7 @@ def test_classes_go_together_by_their_names(tmp_path: Path) -> None:
     bank, queries = bank_and_queries(data, other, str(tmp_path / "cache"), LIMITS)
     assert labels_of(bank) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     assert labels_of(queries) == [1, 1, 2, 2, 3, 3], "a class that the bank lacks comes after it"
-    read = partial(decoded, size=8, executor="local")
+    read = partial(decoded, decoder=ImageDecoder(8), executor="local")
     batches = read_alone(read, {"bank": bank, "queries": queries}, "queries")
     assert torch.cat([labels for _, labels in batches]).tolist() == [1, 1, 2, 2, 3, 3]
 

@@ -30,8 +30,10 @@ from manta.data import stream as stream_function
 from manta.data._prefetch import Prefetched
 from manta.data.engine import require_cpu
 from manta.errors import ConfigError, DataError, ResourceError
+from manta.modalities.image import ImageDecoder
 
 BATCH, SIZE = 48, 8
+DECODER = ImageDecoder(SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,9 @@ def take(batches: Iterable[RankBatch]) -> list[RankBatch]:
 
 def same(left: list[RankBatch], right: list[RankBatch]) -> bool:
     return len(left) == len(right) and all(
-        a.step == b.step and torch.equal(a.index, b.index) and torch.equal(a.images, b.images)
+        a.step == b.step
+        and torch.equal(a.index, b.index)
+        and torch.equal(a.data["image"], b.data["image"])
         for a, b in zip(left, right, strict=True)
     )
 
@@ -63,7 +67,9 @@ def reference(digits: Manifest) -> list[RankBatch]:
     """Two epochs and a bit, in process."""
     plan = plan_of(digits)
     return take(
-        stream(digits, plan, size=SIZE, stop_step=2 * plan.steps_per_epoch + 5, executor="local")
+        stream(
+            digits, plan, decoder=DECODER, stop_step=2 * plan.steps_per_epoch + 5, executor="local"
+        )
     )
 
 
@@ -75,11 +81,13 @@ def test_batches_are_the_plans_and_hold_the_right_pixels(
     images = np.rint(load_digits().images * (255 / 16)).astype(np.uint8)
     for batch in reference:
         assert np.array_equal(batch.index.numpy(), plan.indexes(*plan.locate(batch.step)))
-        assert batch.images.shape == (BATCH, 3, SIZE, SIZE)
-        assert batch.images.dtype == torch.uint8
-        assert batch.images.is_contiguous()
+        assert batch.data["image"].shape == (BATCH, 3, SIZE, SIZE)
+        assert batch.data["image"].dtype == torch.uint8
+        assert batch.data["image"].is_contiguous()
         for channel in range(3):
-            assert np.array_equal(batch.images[:, channel].numpy(), images[batch.index.numpy()])
+            assert np.array_equal(
+                batch.data["image"][:, channel].numpy(), images[batch.index.numpy()]
+            )
 
 
 @pytest.mark.parametrize("tasks", [1, 3])
@@ -87,18 +95,18 @@ def test_ray_gives_what_the_local_executor_gives(
     digits: Manifest, reference: list[RankBatch], tasks: int
 ) -> None:
     with stream(
-        digits, plan_of(digits), size=SIZE, stop_step=len(reference), tasks=tasks
+        digits, plan_of(digits), decoder=DECODER, stop_step=len(reference), tasks=tasks
     ) as batches:
         got = take(batches)
     assert same(got, reference)
-    got[0].images.add_(1)  # the caller's own memory
+    got[0].data["image"].add_(1)  # the caller's own memory
 
 
 def test_a_dataset_on_another_file_system(digits: Manifest, reference: list[RankBatch]) -> None:
     fsspec.filesystem("memory").put(digits.location, "/bucket/digits", recursive=True)
     moved = open_dataset("memory://bucket/digits")
     assert same(
-        take(stream(moved, plan_of(moved), size=SIZE, stop_step=10, executor="local")),
+        take(stream(moved, plan_of(moved), decoder=DECODER, stop_step=10, executor="local")),
         reference[:10],
     )
 
@@ -111,7 +119,7 @@ def test_a_resumed_stream_gives_the_rest(
     starts = (1, 20, plan.steps_per_epoch) if executor == "ray" else range(0, len(reference), 7)
     for start in starts:
         options = {
-            "size": SIZE,
+            "decoder": DECODER,
             "start_step": start,
             "stop_step": len(reference),
             "executor": executor,
@@ -124,13 +132,15 @@ def test_ranks_take_equal_steps_and_make_up_the_global_batches(
 ) -> None:
     steps = len(reference)
     parts = [
-        take(stream(digits, plan_of(digits), rank=r, world=2, size=SIZE, stop_step=steps))
+        take(stream(digits, plan_of(digits), rank=r, world=2, decoder=DECODER, stop_step=steps))
         for r in range(2)
     ]
     assert [len(part) for part in parts] == [steps, steps]
     for whole, first, second in zip(reference, *parts, strict=True):
         assert torch.equal(torch.cat([first.index, second.index]), whole.index)
-        assert torch.equal(torch.cat([first.images, second.images]), whole.images)
+        assert torch.equal(
+            torch.cat([first.data["image"], second.data["image"]]), whole.data["image"]
+        )
 
 
 def test_legs_are_joined_without_a_seam(
@@ -141,29 +151,31 @@ def test_legs_are_joined_without_a_seam(
     module = sys.modules[stream_function.__module__]
     monkeypatch.setattr(module, "ITEMS_PER_LEG", 3)
     assert same(
-        take(stream(digits, plan_of(digits), size=SIZE, stop_step=len(reference))), reference
+        take(stream(digits, plan_of(digits), decoder=DECODER, stop_step=len(reference))), reference
     )
     monkeypatch.setattr(module, "ITEMS_PER_LEG", 1)
-    assert same(take(stream(digits, plan_of(digits), size=SIZE, stop_step=20)), reference[:20])
+    assert same(
+        take(stream(digits, plan_of(digits), decoder=DECODER, stop_step=20)), reference[:20]
+    )
 
 
 def test_the_memory_cache_gives_the_same_batches(
     digits: Manifest, reference: list[RankBatch]
 ) -> None:
-    options = {"size": SIZE, "stop_step": len(reference), "cache": "memory", "start_step": 3}
+    options = {"decoder": DECODER, "stop_step": len(reference), "cache": "memory", "start_step": 3}
     assert same(take(stream(digits, plan_of(digits), **options)), reference[3:])
 
 
 def test_one_cache_serves_other_processes_and_plans(
     digits: Manifest, reference: list[RankBatch]
 ) -> None:
-    cache = DecodedCache(digits, plan_of(digits), size=SIZE, tasks=2)
+    cache = DecodedCache(digits, plan_of(digits), decoder=DECODER, tasks=2)
 
-    size, steps, location = SIZE, len(reference), digits.location
+    decoder, steps, location = DECODER, len(reference), digits.location
 
     @ray.remote(num_cpus=0.5)
     def train(cache: DecodedCache, plan: Plan) -> list[RankBatch]:
-        return list(stream(location, plan, size=size, stop_step=steps, cache=cache))
+        return list(stream(location, plan, decoder=decoder, stop_step=steps, cache=cache))
 
     plans = [plan_of(digits), plan_of(digits, seed=2)]
     first, other = ray.get([train.remote(cache, plan) for plan in plans])
@@ -174,7 +186,7 @@ def test_one_cache_serves_other_processes_and_plans(
             stream(
                 digits,
                 plan_of(digits, seed=2),
-                size=SIZE,
+                decoder=DECODER,
                 stop_step=len(reference),
                 executor="local",
             )
@@ -183,15 +195,15 @@ def test_one_cache_serves_other_processes_and_plans(
     with pytest.raises(
         ResourceError, match=r"data.cache=memory needs \d+ MiB of an object store of 500 MiB"
     ):
-        DecodedCache(digits, plan_of(digits), size=1024)
+        DecodedCache(digits, plan_of(digits), decoder=ImageDecoder(1024))
 
 
 def test_a_large_batch_travels_in_parts(digits: Manifest) -> None:
-    plan = plan_of(digits, batch_size=8)
-    options = {"size": 2048, "stop_step": 1}  # 96 MiB, five images a part
+    plan = plan_of(digits, batch_decoder=ImageDecoder(8))
+    options = {"decoder": ImageDecoder(2048), "stop_step": 1}  # 96 MiB, five images a part
     got = take(stream(digits, plan, **options))  # type: ignore[arg-type]
     wanted = take(stream(digits, plan, executor="local", **options))  # type: ignore[arg-type]
-    assert got[0].images.shape == (8, 3, 2048, 2048)
+    assert got[0].data["image"].shape == (8, 3, 2048, 2048)
     assert same(got, wanted)
 
 
@@ -200,7 +212,7 @@ def test_closing_early_stops_everything(digits: Manifest) -> None:
         names = (thread.name for thread in threading.enumerate())
         return [name for name in names if "StreamingExecutor" in name or name.startswith("manta-")]
 
-    batches = stream(digits, plan_of(digits), size=SIZE, stop_step=100_000)
+    batches = stream(digits, plan_of(digits), decoder=DECODER, stop_step=100_000)
     next(batches)
     assert streaming()
     batches.close()
@@ -220,7 +232,7 @@ def test_damage_after_ingest_surfaces_as_one_line(digits: Manifest, tmp_path: Pa
     with pytest.raises(
         DataError, match=r"^\S*shard-00000.parquet cannot be read: .*is the dataset whole\?$"
     ):
-        take(stream(manifest, plan_of(manifest), size=SIZE, stop_step=3))
+        take(stream(manifest, plan_of(manifest), decoder=DECODER, stop_step=3))
 
 
 def test_an_error_comes_where_its_batch_would_have_come() -> None:
@@ -256,7 +268,7 @@ def test_a_full_cluster_is_an_error_and_not_a_hang(ray_cluster: str) -> None:
 
 def test_a_batch_that_ranks_cannot_share(digits: Manifest) -> None:
     with pytest.raises(ConfigError, match=r"no multiple of resources.workers 5"):
-        stream(digits, plan_of(digits), world=5, size=SIZE, stop_step=1)
+        stream(digits, plan_of(digits), world=5, decoder=DECODER, stop_step=1)
 
 
 @pytest.mark.parametrize("executor", ["ray", "local"])
@@ -269,7 +281,13 @@ def test_splits_are_read_once_with_their_labels(digits: Manifest, executor: str)
         parts = [
             list(
                 read_split(
-                    digits, plan.holdout, split, size=SIZE, rank=rank, world=3, executor=executor
+                    digits,
+                    plan.holdout,
+                    split,
+                    decoder=DECODER,
+                    rank=rank,
+                    world=3,
+                    executor=executor,
                 )
             )  # type: ignore[arg-type]
             for rank in range(3)
@@ -281,7 +299,7 @@ def test_splits_are_read_once_with_their_labels(digits: Manifest, executor: str)
         assert np.array_equal(
             torch.cat([b.labels for b in batches if b.labels is not None]).numpy(), target[index]
         )
-    images = torch.cat([batch.images for batch in batches])[:, 0].numpy()
+    images = torch.cat([batch.data["image"] for batch in batches])[:, 0].numpy()
     assert np.array_equal(
         images, np.rint(load_digits().images * (255 / 16)).astype(np.uint8)[index]
     )
@@ -290,7 +308,9 @@ def test_splits_are_read_once_with_their_labels(digits: Manifest, executor: str)
 def test_a_limited_split_is_spread_over_the_data(digits: Manifest) -> None:
     plan = plan_of(digits)
     drawn = [
-        torch.cat([b.index for b in read_split(digits, plan.holdout, "bank", limit=100, size=SIZE)])
+        torch.cat(
+            [b.index for b in read_split(digits, plan.holdout, "bank", limit=100, decoder=DECODER)]
+        )
         for _ in range(2)
     ]
     assert torch.equal(drawn[0], drawn[1])
@@ -299,7 +319,7 @@ def test_a_limited_split_is_spread_over_the_data(digits: Manifest) -> None:
     assert not np.isin(index, plan.holdout.sample("queries")).any()
     assert np.histogram(index, bins=10, range=(0, digits.rows))[0].min() >= 8
     with pytest.raises(StopIteration):
-        next(read_split(digits, Holdout(digits), "queries", size=SIZE))
+        next(read_split(digits, Holdout(digits), "queries", decoder=DECODER))
 
 
 def test_labels_are_absent_where_the_data_have_none(
@@ -308,5 +328,5 @@ def test_labels_are_absent_where_the_data_have_none(
     for number in range(6):
         (tmp_path / f"{number}.png").write_bytes(make_png(number))  # type: ignore[operator]
     manifest = open_dataset(ingest(tmp_path, tmp_path.parent / "unlabelled").location)
-    batches = read_split(manifest, Holdout(manifest, 0.1), "bank", size=8)
+    batches = read_split(manifest, Holdout(manifest, 0.1), "bank", decoder=ImageDecoder(8))
     assert [batch.labels for batch in batches] == [None]

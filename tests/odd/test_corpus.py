@@ -14,6 +14,7 @@ from manta.cli import main
 from manta.data import Manifest, SourceOptions, ingest, open_dataset, survey
 from manta.data.read import decode_rows, read_labels, read_rows
 from manta.errors import MantaError
+from manta.modalities.image import ImageDecoder
 from odd.case import Case, Command, all_cases
 
 SIZES = (8, 32, 224)
@@ -59,7 +60,8 @@ def test_data(case: Case, tmp_path: Path) -> None:
     indexes = np.arange(manifest.rows)
     data = read_rows(manifest, indexes).data
     for size in SIZES:
-        assert decode_rows(manifest, indexes, data, size).shape == (len(data), 3, size, size)
+        decoded = decode_rows(manifest, indexes, data, ImageDecoder(size))["image"]
+        assert decoded.shape == (len(data), 3, size, size)
     if manifest.rows < 2:
         return  # one image alone makes no step
     settings = {f"data.{name}": value for name, value in case.options.items()}
@@ -88,7 +90,8 @@ def check_rows(case: Case, manifest: Manifest) -> None:
         assert set(labels) - {None} <= set(range(len(manifest.classes)))
     if case.classes != "any":
         assert manifest.classes == (None if case.classes is None else list(case.classes))
-    decoded = decode_rows(manifest, indexes, read_rows(manifest, indexes).data, 32)
+    encoded = read_rows(manifest, indexes).data
+    decoded = decode_rows(manifest, indexes, encoded, ImageDecoder(32))["image"]
     for row, expected in case.pixels.items():
         picture = Image.fromarray(np.asarray(expected, dtype=np.uint8).reshape(-1, 1, 3))
         if isinstance(expected, np.ndarray):

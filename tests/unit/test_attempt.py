@@ -17,6 +17,7 @@ from spaces import space_of
 
 from manta.config import Experiment, from_mapping
 from manta.data import LabelledBatch, Manifest, RankBatch, Shard
+from manta.modalities.image import ImageDecoder
 from manta.runs.folder import RunFolder
 from manta.tracking import Tracker
 from manta.tuning.study.folders import trial_folder
@@ -38,18 +39,18 @@ WARM = {"objective.temperature": 0.3}
 class ImagesInMemory:
     """The images that all trials of a study share."""
 
-    cache = SimpleNamespace(size=SIZE)
+    cache = SimpleNamespace(decoder=ImageDecoder(SIZE))
 
     def batches(
         self, plan: Any, *, rank: int, world: int, start: int, stop: int
     ) -> Iterator[RankBatch]:
         for step in range(start, stop):
             rows = torch.as_tensor(np.random.default_rng(step).integers(0, ROWS, 32))
-            yield RankBatch(step=step, images=IMAGES[rows].contiguous(), index=rows)
+            yield RankBatch(step=step, data={"image": IMAGES[rows].contiguous()}, index=rows)
 
     def read(self, rows: Any, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         index = torch.as_tensor(np.array(rows.indexes))
-        yield LabelledBatch(IMAGES[index].contiguous(), index, LABELS[index])
+        yield LabelledBatch({"image": IMAGES[index].contiguous()}, index, LABELS[index])
 
 
 def recipe() -> Experiment:

@@ -37,14 +37,14 @@ class ImagesInMemory:
         def stream() -> Iterator[RankBatch]:
             for step in range(start, stop):
                 rows = torch.as_tensor(np.random.default_rng(step).integers(0, ROWS, 32))
-                yield RankBatch(step=step, images=IMAGES[rows].contiguous(), index=rows)
+                yield RankBatch(step=step, data={"image": IMAGES[rows].contiguous()}, index=rows)
 
         return stream()
 
     def read(self, rows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         for part in np.array_split(rows.indexes, max(len(rows.indexes) // 64, 1)):
             index = torch.as_tensor(part.copy())
-            yield LabelledBatch(IMAGES[index].contiguous(), index, LABELS[index])
+            yield LabelledBatch({"image": IMAGES[index].contiguous()}, index, LABELS[index])
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_mistake_before_the_first_step_is_returned_with_its_trace(task, monkey
     def forward(_self, _batch, _progress):
         return {}["no such key"]
 
-    monkeypatch.setattr(loop, "StreamedImages", lambda *_words: ImagesInMemory())
+    monkeypatch.setattr(loop, "StreamedRows", lambda *_words: ImagesInMemory())
     monkeypatch.setattr(type(worker_of(task).step.objective), "forward", forward)
     error = train_loop(task)["error"]
     here = f"{__file__}:{forward.__code__.co_firstlineno + 1}"
@@ -203,7 +203,7 @@ def test_a_mistake_before_the_first_step_is_returned_with_its_trace(task, monkey
 
 
 def test_a_mistake_after_a_step_is_left_to_ray(task, monkeypatch):
-    monkeypatch.setattr(loop, "StreamedImages", lambda *_words: ImagesInMemory())
+    monkeypatch.setattr(loop, "StreamedRows", lambda *_words: ImagesInMemory())
     objective = type(worker_of(task).step.objective)
     forward = objective.forward
 

@@ -80,9 +80,8 @@ def reader(batch: int) -> Reader:
     def read(rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         mine = np.array_split(rows.indexes, world)[rank]
         for index in torch.from_numpy(mine).split(batch):
-            yield LabelledBatch(
-                images_of(index), index, torch.from_numpy(DIGITS.target[index.numpy()])
-            )
+            labels = torch.from_numpy(DIGITS.target[index.numpy()])
+            yield LabelledBatch({"image": images_of(index)}, index, labels)
 
     return read
 

@@ -21,9 +21,12 @@ from manta.data.sources import Sample, Source
 from manta.data.stream import stream
 from manta.errors import DataError
 from manta.files import Place
+from manta.modalities.image import ImageDecoder
 
 COUNT, SIDE = 40, 12
 SMALL = Limits(max_side=None, group_rows=4, shard_rows=16)
+
+DECODER = ImageDecoder(SIDE)
 
 
 def pixels(number: int, width: int = SIDE) -> np.ndarray:
@@ -140,21 +143,21 @@ def test_rows_are_read_in_the_order_of_asking(manifest: Manifest) -> None:
     assert encoded.labels == [number % 3 for number in rows]
     assert encoded.paths == [f"{number}.png" for number in rows]
     assert read_labels(manifest, rows) == encoded.labels
-    images = decode_rows(manifest, rows, encoded.data, SIDE)
+    images = decode_rows(manifest, rows, encoded.data, DECODER)["image"]
     expected = np.stack([pixels(number).transpose(2, 0, 1) for number in rows.tolist()])
     assert np.array_equal(images, expected)
-    parts = list(decode_steps(manifest, rows.reshape(3, 2), SIDE))
+    parts = list(decode_steps(manifest, rows.reshape(3, 2), DECODER))
     assert [(step, part.tolist()) for step, part, _ in parts] == [
         (0, [39, 0]),
         (1, [17, 16]),
         (2, [3, 17]),
     ]
-    assert np.array_equal(np.concatenate([part for _, _, part in parts]), expected)
+    assert np.array_equal(np.concatenate([part["image"] for _, _, part in parts]), expected)
 
 
 def test_damage_after_the_ingest_is_said(manifest: Manifest) -> None:
     with pytest.raises(DataError, match=r"row 7 of .* was damaged after its ingest \(not an image"):
-        decode_rows(manifest, np.array([7]), [b"nothing"], SIDE)
+        decode_rows(manifest, np.array([7]), [b"nothing"], DECODER)
     Path(manifest.location, manifest.shards[1].path).unlink()
     with pytest.raises(DataError, match=r"shard-00001.parquet cannot be read: .*is the dataset"):
         read_rows(manifest, np.array([20]))
@@ -166,11 +169,11 @@ def test_splits_are_read_in_process(manifest: Manifest) -> None:
     for split in ("bank", "queries"):
         for rank in range(2):
             options: dict[str, Any] = {"rank": rank, "world": 2, "executor": "local"}
-            for batch in read_split(manifest, holdout, split, size=SIDE, **options):
+            for batch in read_split(manifest, holdout, split, decoder=DECODER, **options):
                 assert batch.labels is not None
                 assert batch.labels.tolist() == [row % 3 for row in batch.index.tolist()]
                 first = pixels(int(batch.index[0])).transpose(2, 0, 1)
-                assert np.array_equal(batch.images[0].numpy(), first)
+                assert np.array_equal(batch.data["image"][0].numpy(), first)
                 index += batch.index.tolist()
     assert sorted(index) == list(range(COUNT))
     assert len(holdout.sample("queries")) == COUNT // 4
@@ -178,10 +181,12 @@ def test_splits_are_read_in_process(manifest: Manifest) -> None:
 
 def test_a_stream_in_process_is_the_plan(manifest: Manifest) -> None:
     plan = Plan(manifest, seed=3, batch_size=8, holdout=0.1)
-    batches = list(stream(manifest, plan, size=SIDE, start_step=2, stop_step=9, executor="local"))
+    batches = list(
+        stream(manifest, plan, decoder=DECODER, start_step=2, stop_step=9, executor="local")
+    )
     assert [batch.step for batch in batches] == list(range(2, 9))
     for batch in batches:
         rows = plan.indexes(*plan.locate(batch.step))
         assert batch.index.tolist() == rows.tolist()
         expected = np.stack([pixels(row).transpose(2, 0, 1) for row in rows.tolist()])
-        assert np.array_equal(batch.images.numpy(), expected)
+        assert np.array_equal(batch.data["image"].numpy(), expected)

@@ -3,8 +3,10 @@
 location = prepare("photos/", cache_dir="cache")
 manifest = open_dataset(location)
 plan = Plan(manifest, seed=0, batch_size=256)
-for batch in stream(manifest, plan, size=32, stop_step=10 * plan.steps_per_epoch):
-    batch.images, batch.index
+for batch in stream(
+    manifest, plan, decoder=ImageDecoder(32), stop_step=10 * plan.steps_per_epoch
+):
+    batch.data["image"], batch.index
 """
 
 from manta.data._ingest_job import IngestProgress

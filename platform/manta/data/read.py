@@ -6,7 +6,7 @@ a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,18 +16,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manta.data.arrays import Images, RowIndexes
+from manta.data.arrays import RowIndexes
 from manta.data.manifest import Manifest
 from manta.errors import DataError
 from manta.files import Place
-from manta.modalities import BadSample, NoReader
-from manta.modalities.image import decode
+from manta.leaves import Array, Columns, Layout, Stack, most_bytes
+from manta.modalities import BadSample, Decoder, Draw, NoReader
 
 PART_BYTES = 64 << 20
 """Largest decoded part, in bytes; a larger batch travels in several."""
 
+_LEAST_BYTES = 256
+"""Size of a row that is counted at least, since an empty one takes memory too."""
 _REMOTE_READS = 8
 """Row groups read from an object store at a time: most of such a read is waiting."""
+
+
+Draws = Callable[[int], Draw]
+"""Random numbers of a row, by its index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,53 +107,110 @@ def read_rows(
     return Encoded(data, numbers if "label" in columns else None, names if paths else None)
 
 
-def decode_rows(manifest: Manifest, indexes: RowIndexes, data: list[bytes], size: int) -> Images:
-    """Return decoded rows, `[N, 3, size, size]` uint8.
+def decode_rows(
+    manifest: Manifest,
+    indexes: RowIndexes,
+    data: list[bytes],
+    decoder: Decoder,
+    draws: Draws | None = None,
+) -> Columns:
+    """Return the leaves of decoded rows.
+
+    Args:
+        draws: random numbers of a row, for a decoder that draws; None for an evaluation.
 
     Raises:
         DataError: a row no longer decodes, although it did during the ingest.
     """
-    images = np.empty((len(data), 3, size, size), dtype=np.uint8)
-    for place, encoded in enumerate(data):
-        try:
-            images[place] = decode(encoded, size).transpose(2, 0, 1)
-        except NoReader as error:
-            raise DataError(
-                f"row {indexes[place]} of {manifest.location} cannot be read here: {error}"
-            ) from None
-        except BadSample as error:
-            raise DataError(
-                f"row {indexes[place]} of {manifest.location} was damaged after its ingest "
-                f"({error}); ingest again"
-            ) from None
-    return images
+    stack = Stack(decoder.layout, len(data))
+    for index, encoded in zip(indexes, data, strict=True):
+        stack.add(_decoded(manifest, index, encoded, decoder, draws))
+    return stack.columns()
+
+
+def decode_parts(
+    manifest: Manifest,
+    indexes: RowIndexes,
+    data: list[bytes],
+    decoder: Decoder,
+    *,
+    most_rows: int | None = None,
+    draws: Draws | None = None,
+) -> Iterator[tuple[slice, Columns]]:
+    """Decode rows in order, in parts of about `PART_BYTES` at most.
+
+    Args:
+        data: encoded rows, which are set to nothing as soon as they are decoded.
+        most_rows: rows of a part, at most.
+
+    Yields:
+        `(places of the rows in indexes, leaves)` of each part.
+    """
+    layout = decoder.layout
+    ragged = [name for name, leaf in layout.items() if leaf.ragged]
+    row_bytes = _dense_bytes(layout)
+    start, most = 0, min(rows_per_part(layout), most_rows or len(data))
+    while start < len(data):
+        stop, size = start, 0
+        stack = Stack(layout, min(most, len(data) - start))
+        while stop < min(start + most, len(data)) and size < PART_BYTES:
+            row = _decoded(manifest, indexes[stop], data[stop], decoder, draws)
+            stack.add(row)
+            size += row_bytes + sum(row[name].nbytes for name in ragged)
+            # Free the encoded bytes: the consumer may hold this generator for a long time.
+            data[stop] = b""
+            stop += 1
+        yield slice(start, stop), stack.columns()
+        start = stop
 
 
 def decode_steps(
-    manifest: Manifest, indexes: RowIndexes, size: int
-) -> Iterator[tuple[int, RowIndexes, Images]]:
+    manifest: Manifest, indexes: RowIndexes, decoder: Decoder, draws: Draws | None = None
+) -> Iterator[tuple[int, RowIndexes, Columns]]:
     """Decode the rows of `[steps, batch]` indexes, in order and in parts of bounded size.
 
     Yields:
-        `(step, row numbers, images)` of each part.
+        `(step, row numbers, leaves)` of each part.
     """
     steps, batch = indexes.shape
     encoded = read_rows(manifest, indexes.reshape(-1)).data
-    part = rows_per_part(size)
     for step in range(steps):
-        for start in range(0, batch, part):
-            stop = min(start + part, batch)
-            rows = indexes[step, start:stop]
-            here = slice(step * batch + start, step * batch + stop)
-            images = decode_rows(manifest, rows, encoded[here], size)
-            # Free the encoded bytes: the consumer may hold this generator for a long time.
-            encoded[here] = [b""] * (stop - start)
-            yield step, rows, images
+        rows = indexes[step]
+        data = encoded[step * batch : (step + 1) * batch]
+        encoded[step * batch : (step + 1) * batch] = [b""] * batch
+        for here, columns in decode_parts(manifest, rows, data, decoder, draws=draws):
+            yield step, rows[here], columns
 
 
-def rows_per_part(size: int) -> int:
-    """Return the number of decoded images in a part."""
-    return max(1, PART_BYTES // (3 * size * size))
+def rows_per_part(layout: Layout) -> int:
+    """Return the largest number of decoded rows in a part; of ragged rows there may be fewer."""
+    return max(1, PART_BYTES // max(_dense_bytes(layout), _LEAST_BYTES))
+
+
+def _dense_bytes(layout: Layout) -> int:
+    """Return the size of a row's dense leaves."""
+    return most_bytes({name: leaf for name, leaf in layout.items() if not leaf.ragged})
+
+
+def _decoded(
+    manifest: Manifest, index: int, encoded: bytes, decoder: Decoder, draws: Draws | None
+) -> Mapping[str, Array]:
+    """Return the leaves of one row.
+
+    Raises:
+        DataError: it no longer decodes.
+    """
+    try:
+        return decoder(encoded, draws(int(index)) if draws and decoder.draws else None)
+    except NoReader as error:
+        raise DataError(
+            f"row {index} of {manifest.location} cannot be read here: {error}"
+        ) from None
+    except BadSample as error:
+        raise DataError(
+            f"row {index} of {manifest.location} was damaged after its ingest "
+            f"({error}); ingest again"
+        ) from None
 
 
 def _read_group(location: str, digest: str, path: str, group: int, columns: list[str]) -> pa.Table:

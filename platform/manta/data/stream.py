@@ -10,7 +10,7 @@ nothing stalls between epochs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,15 +22,19 @@ import numpy as np
 
 from manta.data import _blocks
 from manta.data._prefetch import Prefetched
-from manta.data.arrays import Images, RowIndexes, as_tensor
+from manta.data.arrays import RowIndexes, as_tensor, as_tensors
 from manta.data.cache import DecodedCache
 from manta.data.engine import default_tasks, generate, require_cpu
 from manta.data.manifest import Manifest, open_dataset
 from manta.data.plan import Plan
-from manta.data.read import decode_steps, rows_per_part
+from manta.data.read import decode_steps
+from manta.leaves import Columns, Gathered, Layout, most_bytes
+from manta.modalities import Decoder, Draw
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from manta.ragged import Data
 
 Executor = Literal["ray", "local"]
 ITEMS_PER_LEG = 128
@@ -42,7 +46,7 @@ _ITEM_BYTES = 256 << 20
 """Largest decoded size of an item, in bytes. A larger task would delay its first batch and fill the
 object store."""
 T_co = TypeVar("T_co", covariant=True)
-Part = tuple[int, RowIndexes, Images]  # global step, indexes, pixels
+Part = tuple[int, RowIndexes, Columns]  # global step, indexes, leaves
 Parts = Generator[Part, None, None]
 
 
@@ -60,12 +64,12 @@ class RankBatch:
 
     Attributes:
         step: number of the step within the whole run.
-        images: `[b, 3, size, size]` uint8, contiguous, in memory that the caller may change.
+        data: the leaves of b rows by name, contiguous, in memory that the caller may change.
         index: row numbers `[b]` int64.
     """
 
     step: int
-    images: Tensor
+    data: Mapping[str, Data]
     index: Tensor
 
 
@@ -85,7 +89,7 @@ def stream(
     *,
     rank: int = 0,
     world: int = 1,
-    size: int,
+    decoder: Decoder,
     start_step: int = 0,
     stop_step: int,
     executor: Executor = "ray",
@@ -101,7 +105,7 @@ def stream(
 
     Args:
         dataset: location of an ingested dataset, or its manifest.
-        size: side of the decoded square, in pixels.
+        decoder: of the rows; one that draws does so by the plan's seed, the epoch and the row.
         cache: "memory" keeps decoded row groups for this stream alone; a `DecodedCache` can be
             shared with other processes.
         tasks: decode tasks at a time; None takes half of the cluster's CPUs, shared among ranks.
@@ -113,34 +117,35 @@ def stream(
     """
     manifest = dataset if isinstance(dataset, Manifest) else open_dataset(dataset)
     plan.lanes(world)  # raises before any work starts if the ranks cannot share a batch equally
-    items = partial(_items, plan, world, size, start_step, stop_step)
+    layout = decoder.layout
+    items = partial(_items, plan, world, most_bytes(layout), start_step, stop_step)
     if cache == "memory":
         epoch, _ = plan.locate(start_step)
         cache = DecodedCache(
-            manifest, plan, size=size, epoch=epoch, tasks=tasks, cpus_per_task=cpus_per_task
+            manifest, plan, decoder=decoder, epoch=epoch, tasks=tasks, cpus_per_task=cpus_per_task
         )
     if isinstance(cache, DecodedCache):
         return Prefetched(
             partial(_from_cache, cache, plan, rank, world, items), min(prefetch, CACHED_AHEAD)
         )
-    decode = partial(_decode_item, manifest, plan, rank, world, size)
+    decode = partial(_decode_item, manifest, plan, rank, world, decoder)
+    batch = plan.batch_size // world
     if executor == "local":
-        return _batches(
-            (part for item in items() for part in decode(item)), plan.batch_size // world, size
-        )
+        return _batches((part for item in items() for part in decode(item)), batch, layout)
 
     def make() -> Iterator[RankBatch]:
         require_cpu(cpus_per_task)
-        parts_per_step = -(-plan.batch_size // world // rows_per_part(size))
-        run = _Legs(decode, size, parts_per_step, tasks or default_tasks(world), cpus_per_task)
-        return _batches(run.parts(items()), plan.batch_size // world, size)
+        run = _Legs(decode, layout, batch, tasks or default_tasks(world), cpus_per_task)
+        return _batches(run.parts(items()), batch, layout)
 
     return Prefetched(make, prefetch)
 
 
-def _items(plan: Plan, world: int, size: int, start_step: int, stop_step: int) -> Iterator[Item]:
+def _items(
+    plan: Plan, world: int, row_bytes: int, start_step: int, stop_step: int
+) -> Iterator[Item]:
     """Yield the items of the steps: whole segments, or as much of one as one task may decode."""
-    most = max(1, _ITEM_BYTES // (plan.batch_size // world * 3 * size * size))
+    most = max(1, _ITEM_BYTES // (plan.batch_size // world * max(row_bytes, 1)))
     step = start_step
     while step < stop_step:
         epoch, first = plan.locate(step)
@@ -158,12 +163,13 @@ def _steps(plan: Plan, rank: int, world: int, item: Item) -> tuple[int, RowIndex
 
 
 def _decode_item(
-    manifest: Manifest, plan: Plan, rank: int, world: int, size: int, item: Item
+    manifest: Manifest, plan: Plan, rank: int, world: int, decoder: Decoder, item: Item
 ) -> Parts:
     """Yield the decoded parts of an item."""
     first, rows = _steps(plan, rank, world, item)
-    for step, indexes, images in decode_steps(manifest, rows, size):
-        yield first + step, indexes, images
+    draws = partial(Draw, plan.seed, item.epoch)
+    for step, indexes, data in decode_steps(manifest, rows, decoder, draws):
+        yield first + step, indexes, data
 
 
 def _from_cache(
@@ -171,28 +177,27 @@ def _from_cache(
 ) -> Iterator[RankBatch]:
     for item in items():
         first, rows = _steps(plan, rank, world, item)
-        for step, (indexes, images) in enumerate(
-            zip(rows, cache.steps(rows), strict=True), start=first
-        ):
-            yield RankBatch(step, as_tensor(images), as_tensor(indexes))
+        decoded = zip(rows, cache.steps(rows), strict=True)
+        for step, (indexes, data) in enumerate(decoded, start=first):
+            yield RankBatch(step, as_tensors(data), as_tensor(indexes))
 
 
-def _batches(parts: Parts, batch: int, size: int) -> Generator[RankBatch, None, None]:
+def _batches(parts: Parts, batch: int, layout: Layout) -> Generator[RankBatch, None, None]:
     """Yield batches assembled from their parts."""
     # Copies: views would pin blocks in the object store for as long as somebody holds the batch.
     with closing(parts):
-        for step, rows, images in parts:
+        for step, rows, data in parts:
             index = np.empty(batch, dtype=np.int64)
-            pixels = np.empty((batch, 3, size, size), dtype=np.uint8)
+            whole = Gathered(layout, batch)
             done = 0
             while True:
                 index[done : done + len(rows)] = rows
-                pixels[done : done + len(rows)] = images
+                whole.add(data)
                 done += len(rows)
                 if done == batch:
                     break
-                _, rows, images = next(parts)
-            yield RankBatch(step, as_tensor(pixels), as_tensor(index))
+                _, rows, data = next(parts)
+            yield RankBatch(step, as_tensors(whole.columns()), as_tensor(index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +205,8 @@ class _Legs:
     """Sequence of Ray Datasets, one after the other, as one stream of parts."""
 
     decode: Callable[[Item], Parts]
-    size: int
-    parts_per_step: int
+    layout: Layout
+    rows_per_step: int
     tasks: int
     cpus: float
 
@@ -212,15 +217,15 @@ class _Legs:
             upcoming: Future[Parts] | None = None
             try:
                 while running is not None:
-                    # Parts of this leg still to come, and how many of them its last two items make.
-                    left = sum(item.stop - item.first for item in leg) * self.parts_per_step
-                    late = sum(item.stop - item.first for item in leg[-2:]) * self.parts_per_step
+                    # Rows of this leg still to come, and how many of them its last two items hold.
+                    left = sum(item.stop - item.first for item in leg) * self.rows_per_step
+                    late = sum(item.stop - item.first for item in leg[-2:]) * self.rows_per_step
                     for part in running:
                         # Start the next leg now: a Ray Dataset takes a while to its first part.
                         if left == late:
                             leg = list(islice(items, ITEMS_PER_LEG))
                             upcoming = starter.submit(self._started, leg) if leg else None
-                        left -= 1
+                        left -= len(part[1])
                         yield part
                     running = upcoming.result() if upcoming is not None else None
                     upcoming = None
@@ -247,12 +252,12 @@ class _Legs:
         def work(batch: dict[str, Any]) -> Iterator[Any]:
             columns = (batch[name].tolist() for name in Item.__slots__)
             for item in map(Item, *columns):
-                for step, rows, images in decode(item):
-                    yield _blocks.pack(step, rows, images)
+                for step, rows, leaves in decode(item):
+                    yield _blocks.pack(step, rows, leaves)
 
         items = [{name: getattr(item, name) for name in Item.__slots__} for item in leg]
         # Blocks of one part each, so that a part is delivered as soon as it is decoded.
         data = generate(items, work, block_bytes=1, cpus=self.cpus, tasks=self.tasks)
         for block in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             for row in range(block.num_rows):
-                yield _blocks.unpack(block, row, self.size)
+                yield _blocks.unpack(block, row, self.layout)

@@ -21,14 +21,17 @@ import torch
 from torch import Tensor
 
 from manta.data import Manifest, RowIndexes
+from manta.data.arrays import as_tensors
 from manta.data.read import decode_rows, read_labels, read_rows
 from manta.errors import DataError
 from manta.evaluation.augmented import VIEW_BATCH, Augment, augmentation, chosen_rows, embed_views
 from manta.evaluation.rows import SplitRows, decoded, labels_tensor, most_classes, read_alone
 from manta.evaluators import EncoderAccess, Features
 from manta.files import Place
+from manta.modalities.image import ImageDecoder
 from manta.modalities.image.preprocess import image_side
 from manta.modalities.image.views import ImageViewsConfig
+from manta.ragged import dense
 from manta.serving import ExportedEncoder
 from manta.serving.embed import EmbedProgress, embed, weights_of
 from manta.serving.embeddings import read_embeddings
@@ -202,11 +205,11 @@ def _embed_views(
     exported: ExportedEncoder, manifest: Manifest, rows: RowIndexes, views: int
 ) -> Tensor:
     """Return `[n, views, D]` of augmented views of some rows."""
-    size, device = image_side(exported.preprocess), default_device()
+    decoder, device = exported.preprocess.decoder(), default_device()
     images = []
     for part in np.array_split(rows, -(-len(rows) // VIEW_BATCH)):
-        pixels = decode_rows(manifest, part, read_rows(manifest, part).data, size)
-        images.append((torch.from_numpy(pixels), torch.from_numpy(part)))
+        data = decode_rows(manifest, part, read_rows(manifest, part).data, decoder)
+        images.append((dense(as_tensors(data), "image"), torch.from_numpy(part)))
     encoder = exported.encoder.to(device)
     with torch.no_grad():
         parts = embed_views(
@@ -222,7 +225,7 @@ def encoder_access(exported: ExportedEncoder, bank: SplitRows, queries: SplitRow
     def prepare(images: Tensor) -> Tensor:
         return cast(Tensor, exported.preprocess.ready({"image": images}))
 
-    read = partial(decoded, size=size, executor="ray")
+    read = partial(decoded, decoder=exported.preprocess.decoder(), executor="ray")
     rows = partial(read_alone, read, {"bank": bank, "queries": queries})
     exported.to(device)
     return EncoderAccess(exported.encoder, prepare, size, device, rows)
@@ -236,9 +239,9 @@ def readable_images(rows: SplitRows, *, size: int, part: int = 64) -> Iterator[T
     indexes = rows.indexes
     for here in np.array_split(indexes, -(-len(indexes) // part) or 1):
         with suppress(DataError):
-            yield torch.from_numpy(
-                decode_rows(rows.manifest, here, read_rows(rows.manifest, here).data, size)
-            )
+            encoded = read_rows(rows.manifest, here).data
+            data = decode_rows(rows.manifest, here, encoded, ImageDecoder(size))
+            yield dense(as_tensors(data), "image")
 
 
 def augmenting(exported: ExportedEncoder) -> Augment:

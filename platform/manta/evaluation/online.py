@@ -31,6 +31,8 @@ from manta.evaluators import (
     means,
     missing_input,
 )
+from manta.modalities.image import ImageDecoder
+from manta.ragged import dense
 
 SAMPLES = 400
 """Held-out images kept for the report."""
@@ -135,7 +137,7 @@ def embed_splits(
     """
     distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     rank, world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
-    read = read or partial(decoded, size=size, executor=executor)
+    read = read or partial(decoded, decoder=ImageDecoder(size), executor=executor)
     embedder = _Embedder(encoders, prepare, augment, device, read, rank, world)
     with evaluating(*encoders.values()):
         parts = {
@@ -218,18 +220,19 @@ class _Embedder:
         samples_left = -(-samples // self.world)
         seen = 0
         for batch in self.read(rows, rank=self.rank, world=self.world):
-            prepared = self.prepare(batch.images.to(self.device, non_blocking=True))
+            images = dense(batch.data, "image")
+            prepared = self.prepare(images.to(self.device, non_blocking=True))
             for name, encoder in self.encoders.items():
                 parts[_key(name)].append(encoder.embed(prepared).float().cpu())
             parts["index"].append(batch.index)
             if batch.labels is not None:
                 parts["labels"].append(rows.class_of(batch.labels))
-            parts["images"].append(_thumbnails(batch.images[:samples_left]))
+            parts["images"].append(_thumbnails(images[:samples_left]))
             parts["sampled"].append(torch.arange(len(batch.index)) < samples_left)
             samples_left = max(samples_left - len(batch.index), 0)
             if augmented is not None:
                 here = torch.from_numpy(augmented[seen : seen + len(batch.index)])
-                to_augment.append((batch.images[here], batch.index[here]))
+                to_augment.append((images[here], batch.index[here]))
             seen += len(batch.index)
         if views is not None and self.augment is not None:
             # Ranks count in turns, so that no two batches have the same draws.

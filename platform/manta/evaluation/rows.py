@@ -15,6 +15,8 @@ from manta.data import Holdout, LabelledBatch, Manifest, RowIndexes, Split, read
 from manta.data.read import read_labels
 from manta.data.stream import Executor
 from manta.evaluators import MOST_CLASSES, LabelledImages
+from manta.modalities import Decoder
+from manta.ragged import dense
 
 USUAL_CLASSES = 1_000
 """Labels below this number are numbers of classes, however few rows there are."""
@@ -77,15 +79,15 @@ class Reader(Protocol):
 
 
 def decoded(
-    rows: SplitRows, *, size: int, rank: int, world: int, executor: Executor
+    rows: SplitRows, *, decoder: Decoder, rank: int, world: int, executor: Executor
 ) -> Iterator[LabelledBatch]:
-    """Yield rows decoded to `size`; with `size` and `executor` bound, a `Reader`."""
+    """Yield decoded rows; with `decoder` and `executor` bound, a `Reader`."""
     return read_split(
         rows.manifest,
         rows.holdout,
         rows.split,
         limit=rows.limit,
-        size=size,
+        decoder=decoder,
         rank=rank,
         world=world,
         executor=executor,
@@ -106,4 +108,4 @@ def read_alone(
     rows = rows if limit is None else replace(rows, limit=min(limit, rows.limit))
     for batch in read(rows, rank=0, world=1):
         labels = batch.labels
-        yield batch.images, None if labels is None else splits[split].class_of(labels)
+        yield dense(batch.data, "image"), None if labels is None else splits[split].class_of(labels)

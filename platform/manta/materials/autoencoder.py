@@ -17,8 +17,10 @@ from manta.data import Holdout, Manifest, read_split
 from manta.encoders import EncoderConfig, build
 from manta.encoders.conv_autoencoder import ConvAutoencoder
 from manta.errors import ConfigError
+from manta.modalities.image import ImageDecoder
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.modalities.image.views import ImageViews, ImageViewsConfig
+from manta.ragged import dense
 from manta.serving import ExportedEncoder, save_encoder
 from manta.spec import Spec
 
@@ -38,8 +40,8 @@ def trained_autoencoder(experiment: Experiment, manifest: Manifest, *, seed: int
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     # All rows, because held-out rows get pseudo-classes too.
-    parts = read_split(manifest, Holdout(manifest), "bank", limit=ROWS, size=SIZE)
-    images = torch.cat([part.images for part in parts])
+    parts = read_split(manifest, Holdout(manifest), "bank", limit=ROWS, decoder=ImageDecoder(SIZE))
+    images = torch.cat([dense(part.data, "image") for part in parts])
     views = ImageViews(_image_views(experiment), ViewNeeds(preset="plain"), image_size=SIZE)
     # Afterwards the run's own random state continues as if nothing had been trained here.
     with torch.random.fork_rng():

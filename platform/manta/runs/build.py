@@ -15,6 +15,7 @@ from manta import encoders, objectives
 from manta.batch import DataFacts, ViewNeeds
 from manta.config import Experiment
 from manta.data import Manifest, Plan
+from manta.modalities import Decoder
 
 
 def build_objective(
@@ -44,6 +45,11 @@ def canonical_size(experiment: Experiment) -> int:
     """Return the side of decoded images in pixels."""
     size: int = experiment.data.canonical_size  # type: ignore[attr-defined]
     return size
+
+
+def decoder_of(experiment: Experiment) -> Decoder:
+    """Return the decoder of the rows that a run of the experiment takes."""
+    return experiment.modality().decoder()
 
 
 def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from manta.data import open_dataset
-from manta.data.arrays import Images, RowIndexes
+from manta.data.arrays import RowIndexes, as_tensors
 from manta.data.read import read_rows
 from manta.files import Place
+from manta.leaves import Columns, Stack, row_count, take
 from manta.memory import keep_freed_memory
-from manta.modalities.image import BadImage, decode
+from manta.modalities import BadSample, Decoder
 from manta.serving._parts import Aside, EmbeddedRows, part_name, write_part
 from manta.serving.job import Job, Pool
 
@@ -42,7 +43,7 @@ class Embedder:
         self.device = torch.device("cuda" if pool.gpus and torch.cuda.is_available() else "cpu")
         files, rows = (ray.get(one) if isinstance(one, ray.ObjectRef) else one for one in stored)
         self.rows: RowIndexes | None = rows
-        self.features, self.size = load_features(files, job.layer)
+        self.features, self.decoder = load_features(files, job.layer)
         self.features.to(self.device, memory_format=torch.channels_last)
         # Threads suffice, since Pillow decodes without holding the interpreter's lock.
         self.decoders = ThreadPoolExecutor(pool.threads, thread_name_prefix="decode")
@@ -66,18 +67,18 @@ class Embedder:
             read = upcoming.result()
             if cut + 1 < len(cuts):  # the next batch is decoded while the encoder works
                 upcoming = self.reader.submit(self._read, cuts[cut + 1])
-            yield EmbeddedRows(read.index, read.paths, self._embed(read.images), read.aside)
+            yield EmbeddedRows(read.index, read.paths, self._embed(read.data), read.aside)
 
     def _read(self, rows: RowIndexes) -> _Decoded:
         encoded = read_rows(self.manifest, rows, paths=True)
         paths = encoded.paths or []
-        images = np.empty((len(rows), 3, self.size, self.size), dtype=np.uint8)
+        stack = Stack(self.decoder.layout, len(rows))
 
         def decode_into(place: int) -> str | None:
-            """Decode an image into `images`; return the reason if that fails."""
+            """Decode a row into `stack`; return the reason if that fails."""
             try:
-                images[place] = decode(encoded.data[place], self.size).transpose(2, 0, 1)
-            except BadImage as error:
+                stack.put(place, self.decoder(encoded.data[place], None))
+            except BadSample as error:
                 return str(error)
             return None
 
@@ -88,16 +89,19 @@ class Embedder:
             for place, reason in enumerate(reasons)
             if reason is not None
         ]
-        kept = images if len(good) == len(rows) else images[good]
+        data = stack.columns(len(rows))
+        kept = data if len(good) == len(rows) else take(data, np.array(good, dtype=np.int64))
         return _Decoded(rows[good], [paths[place] for place in good], kept, aside)
 
-    def _embed(self, images: Images) -> npt.NDArray[np.float32]:
-        """Return `[N, D]` features of `[N, 3, s, s]` pixels."""
+    def _embed(self, data: Columns) -> npt.NDArray[np.float32]:
+        """Return `[N, D]` features of N decoded rows."""
         import torch
 
-        if not len(images):
+        from manta.ragged import dense
+
+        if not row_count(data):
             return np.empty((0, self.features.width), dtype=np.float32)
-        tensor = torch.from_numpy(images).to(self.device, non_blocking=True)
+        tensor = dense(as_tensors(data), "image").to(self.device, non_blocking=True)
         lower = self.job.precision == "bf16"
         with (
             torch.inference_mode(),
@@ -113,12 +117,12 @@ class _Decoded:
 
     index: RowIndexes
     paths: list[str]
-    images: Images
+    data: Columns
     aside: Aside
 
 
-def load_features(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]:
-    """Return the module from decoded images to features, and the side of those images in pixels.
+def load_features(files: dict[str, bytes], layer: str | None) -> tuple[Any, Decoder]:
+    """Return the module from decoded rows to features, and the decoder of those rows.
 
     Args:
         files: files of a saved encoder, by name.
@@ -126,7 +130,6 @@ def load_features(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]
     Raises:
         ConfigError: the encoder has no such layer.
     """
-    from manta.modalities.image.preprocess import image_side
     from manta.serving._layers import FeatureReader
     from manta.serving.export import load_exported
 
@@ -134,4 +137,4 @@ def load_features(files: dict[str, bytes], layer: str | None) -> tuple[Any, int]
         for name, data in files.items():
             (Path(scratch) / name).write_bytes(data)
         exported = load_exported(scratch)
-    return FeatureReader(exported, layer), image_side(exported.preprocess)
+    return FeatureReader(exported, layer), exported.preprocess.decoder()

@@ -12,6 +12,7 @@ import torch
 from manta.config import Experiment
 from manta.data import RankBatch
 from manta.evaluation.online import Measured, SplitFeatures
+from manta.ragged import dense
 from manta.runs.folder import RunFolder
 from manta.views import ViewPipeline
 
@@ -26,16 +27,17 @@ def save_views(folder: RunFolder, views: ViewPipeline[Any], batch: RankBatch, se
 
     They are drawn again here: random draws depend on seed, step and row alone.
     """
-    rows = min(SHEET_ROWS, len(batch.images))
+    images = dense(batch.data, "image")
+    rows = min(SHEET_ROWS, len(images))
     seen = views(
-        {"image": batch.images[:rows]},
+        {"image": images[:rows]},
         batch.index[:rows],
         seed=seed,
         step=batch.step,
         rows=slice(0, rows),
-        global_batch=len(batch.images),
+        global_batch=len(images),
     )
-    sheet: dict[str, Any] = {"source": batch.images[:rows].permute(0, 2, 3, 1).numpy()}
+    sheet: dict[str, Any] = {"source": images[:rows].permute(0, 2, 3, 1).numpy()}
     for number, view in enumerate(seen.views):
         pixels = views.shown(view).mul(255).round().to(torch.uint8)
         sheet[f"view_{number}"] = pixels.permute(0, 2, 3, 1).numpy()

@@ -17,9 +17,10 @@ from manta.evaluation.online import SplitFeatures, due_evaluators, embed_splits
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator
 from manta.modalities.image.views import ImageViewsConfig
+from manta.ragged import dense
 from manta.runs.build import canonical_size, untrained_encoder
-from manta.training.images import ImageSource
 from manta.training.step import TrainStep
+from manta.training.supply import Supply
 
 ONLINE_BANK, ONLINE_QUERIES = 5_000, 1_000
 """Most rows that an evaluation during training uses: it should take a small part of the time
@@ -70,7 +71,7 @@ class RunEvaluations:
         manifest: Manifest,
         plan: Plan,
         step: TrainStep,
-        images: ImageSource,
+        supply: Supply,
         *,
         with_untrained: bool,
     ) -> None:
@@ -78,7 +79,7 @@ class RunEvaluations:
         self.manifest = manifest
         self.plan = plan
         self.step = step
-        self.images = images
+        self.supply = supply
         self._untrained_next = with_untrained
 
     @property
@@ -117,7 +118,7 @@ class RunEvaluations:
             prepare=self._plain,
             size=canonical_size(self.experiment),
             device=self.step.device,
-            read=self.images.read,
+            read=self.supply.read,
             augment=self._augment(),
             views=required_views(evaluators),
         )
@@ -142,7 +143,7 @@ class RunEvaluations:
         rows = SplitRows(self.manifest, self.plan.holdout, "bank", limit)
         untrained.recalibrate_batchnorm(
             encoder,
-            (batch.images for batch in self.images.read(rows, rank=0, world=1)),
+            (dense(batch.data, "image") for batch in self.supply.read(rows, rank=0, world=1)),
             lambda images: self._plain(images.to(self.step.device)),
         )
         return encoder

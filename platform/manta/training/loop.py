@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, cast
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from manta.data import RankBatch, open_dataset
 from manta.errors import MantaError, RunError, TrainingStopped
 from manta.memory import keep_freed_memory
+from manta.ragged import Data, moved, rows_of
 from manta.runs.build import build_objective, plan_of, seed_everything, total_steps
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints, new_manifest, snapshot
 from manta.runs.folder import RunFolder
@@ -23,11 +24,11 @@ from manta.training.artifacts import save_evaluation, save_views
 from manta.training.clock import Clock
 from manta.training.evaluations import RunEvaluations
 from manta.training.health import ROWS, CollapseMonitor, embed_plain
-from manta.training.images import ImageSource, StreamedImages
 from manta.training.mistakes import as_mistake
 from manta.training.ranks import Ranks, is_distributed
 from manta.training.run_log import RunLog
 from manta.training.step import TrainStep
+from manta.training.supply import StreamedRows, Supply
 from manta.training.task import Rung, Task
 
 DRAIN_SECONDS = 20.0
@@ -67,10 +68,10 @@ class Worker:
     """One rank of a run.
 
     Args:
-        images: source of its images; None: a stream of this worker's own.
+        supply: source of its rows; None: a stream of this worker's own.
     """
 
-    def __init__(self, task: Task, images: ImageSource | None = None) -> None:
+    def __init__(self, task: Task, supply: Supply | None = None) -> None:
         self.task = task
         self.experiment = task.experiment
         config = self.experiment.train
@@ -84,10 +85,8 @@ class Worker:
         # The same seed on every rank, before anything is drawn: all must build the same weights.
         seed_everything(config.seed)
         manifest = open_dataset(task.dataset)
-        images = images or StreamedImages(
-            manifest, self.experiment, task.executor, task.decode_tasks
-        )
-        self.images = images
+        supply = supply or StreamedRows(manifest, self.experiment, task.executor, task.decode_tasks)
+        self.supply = supply
         self.folder = RunFolder(task.folder)
         self.plan = plan_of(self.experiment, manifest)
         self.total_steps = total_steps(self.experiment, self.plan)
@@ -110,7 +109,7 @@ class Worker:
             manifest,
             self.plan,
             self.step,
-            images,
+            supply,
             with_untrained=task.evaluates_untrained,
         )
         self.monitor = CollapseMonitor(self.experiment.watch)
@@ -162,7 +161,7 @@ class Worker:
             TrainingStopped: the collapse monitor stopped the run.
         """
         self.first = self.done = self._restore() if source is None else self._take_over(*source)
-        batches = self.images.batches(
+        batches = self.supply.batches(
             self.plan,
             rank=self.rank,
             world=self.ranks.world,
@@ -172,7 +171,7 @@ class Worker:
         with contextlib.closing(batches):
             for batch in batches:
                 self.clock.batch_ready()
-                terms = self.step({"image": batch.images}, batch.index, batch.step)
+                terms = self.step(batch.data, batch.index, batch.step)
                 self.clock.stepped()
                 self.done = batch.step + 1
                 metrics = self._after(batch, terms, self.done)
@@ -215,7 +214,7 @@ class Worker:
             self.log.write(done, numbers | self.clock.rates() | {"batch_digest": digest})
             self.last_metrics = numbers
         if self.monitor.due(done):
-            self.log.write(done, self.monitor.check(self._features(batch.images), done))
+            self.log.write(done, self.monitor.check(self._features(batch.data), done))
         # Before the checkpoint is written: it records the metrics by which the best one is chosen.
         metrics = self._evaluate_if_due(done)
         if saves or metrics is not None:
@@ -297,10 +296,10 @@ class Worker:
             self.checkpoints.save(state, manifest)
         self.log.mirror()
 
-    def _features(self, images: Tensor) -> Tensor:
-        """Return the features of `ROWS` images from the batches of all ranks, for the monitor."""
-        share = images[: max(ROWS // self.ranks.world, 1)]
-        prepared = cast(Tensor, self.step.views.plain({"image": share.to(self.device)}))
+    def _features(self, data: Mapping[str, Data]) -> Tensor:
+        """Return the features of `ROWS` samples from the batches of all ranks, for the monitor."""
+        share = rows_of(data, slice(max(ROWS // self.ranks.world, 1)))
+        prepared = cast(Tensor, self.step.views.plain(moved(share, self.device)))
         return self.ranks.gather(embed_plain(self.step.objective.exported, prepared))
 
     def _result(

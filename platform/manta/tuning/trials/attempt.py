@@ -17,7 +17,7 @@ from manta.data import Manifest, open_dataset
 from manta.errors import TrackingError, TrainingStopped
 from manta.evaluation.online import due_evaluators
 from manta.materials.make import prepare_materials
-from manta.runs.build import canonical_size, plan_of, total_steps
+from manta.runs.build import decoder_of, plan_of, total_steps
 from manta.runs.checkpoint import Checkpoints
 from manta.runs.lease import Lease
 from manta.runs.materials import reuse
@@ -192,8 +192,8 @@ class Attempt:
             components=task.components,
         )
         shared = task.shared
-        if shared is not None and shared.cache.size != canonical_size(experiment):
-            shared = None  # this trial's images are of another size
+        if shared is not None and shared.cache.decoder != decoder_of(experiment):
+            shared = None  # this trial's rows are decoded in another way
         if resources.workers > 1:
             return Group(order, shared, resources)
         worker = Worker(order, shared)

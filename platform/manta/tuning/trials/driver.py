@@ -27,9 +27,9 @@ from manta.runs.store import Notify, default_store
 from manta.tracking import Tracker
 from manta.training.components import own_components
 from manta.training.evaluations import ONLINE_BANK, ONLINE_QUERIES, evaluated_rows
-from manta.training.images import CachedImages
 from manta.training.opening import naming_resume
 from manta.training.preflight import preflight
+from manta.training.supply import CachedRows
 from manta.tuning.space.read import read_space
 from manta.tuning.study.creation import merged, new_folder, open_folder, whole_of
 from manta.tuning.study.folders import trials_folder
@@ -275,10 +275,10 @@ class _Search:
             )
 
 
-def _shared(recipe: Experiment, dataset: str, notify: Notify) -> CachedImages | None:
+def _shared(recipe: Experiment, dataset: str, notify: Notify) -> CachedRows | None:
     """Decode once for all trials. Returns None if that does not fit."""
     try:
-        return CachedImages.decode(recipe, dataset, bank=ONLINE_BANK, queries=ONLINE_QUERIES)
+        return CachedRows.decode(recipe, dataset, bank=ONLINE_BANK, queries=ONLINE_QUERIES)
     except ResourceError:
         notify("the decoded images do not fit into the object store: each trial decodes for itself")
         return None

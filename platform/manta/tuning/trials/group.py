@@ -13,9 +13,9 @@ from manta.errors import MantaError, RunError, TrainingStopped
 from manta.failures import described, innermost, whole_trace
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
-from manta.training.images import CachedImages
 from manta.training.loop import Worker
 from manta.training.mistakes import raised_on_purpose
+from manta.training.supply import CachedRows
 from manta.training.task import Rung, Task
 from manta.tuning.trials.allocate import TrialResources
 
@@ -58,7 +58,7 @@ class Group:
     leak its placement group.
     """
 
-    def __init__(self, task: Task, shared: CachedImages | None, resources: TrialResources) -> None:
+    def __init__(self, task: Task, shared: CachedRows | None, resources: TrialResources) -> None:
         self.task, self.shared, self.resources = task, shared, resources
         self._gate: Any = None
         self._thread: threading.Thread | None = None

@@ -10,7 +10,7 @@ from manta.config import Experiment
 from manta.data import Manifest
 from manta.runs.build import plan_of
 from manta.runs.folder import RunFolder
-from manta.training.images import CachedImages
+from manta.training.supply import CachedRows
 from manta.tuning.space.read import Space
 from manta.tuning.study.metrics import metric, with_evaluators
 from manta.tuning.study.settings import Unit
@@ -61,7 +61,7 @@ class StudyTask:
     tracking_uri: str
     tracking_experiment: str
     parent_run: str
-    shared: CachedImages | None
+    shared: CachedRows | None
     resources: TrialResources
     keep: int
 

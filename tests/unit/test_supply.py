@@ -5,8 +5,9 @@ import torch
 
 from manta.data import Holdout, Manifest, Shard
 from manta.evaluation.rows import SplitRows
-from manta.training import images
-from manta.training.images import CachedImages
+from manta.modalities.image import ImageDecoder
+from manta.training import supply
+from manta.training.supply import CachedRows
 
 ROWS = 90
 MANIFEST = Manifest(
@@ -20,17 +21,16 @@ LABELS = {row: row % 7 for row in range(ROWS)}
 class CacheInMemory:
     """Decoded rows as `DecodedCache` gives them; every pixel of a row is its number."""
 
-    size = 4
+    decoder = ImageDecoder(4)
 
     def steps(self, indexes: np.ndarray):
         for rows in indexes:
-            yield np.broadcast_to(
-                rows.astype(np.uint8)[:, None, None, None], (len(rows), 3, 4, 4)
-            ).copy()
+            pixels = rows.astype(np.uint8)[:, None, None, None]
+            yield {"image": np.broadcast_to(pixels, (len(rows), 3, 4, 4)).copy()}
 
 
 def read(rows: SplitRows, *, labels=LABELS, world: int = 1):
-    source = CachedImages(MANIFEST, CacheInMemory(), labels)
+    source = CachedRows(MANIFEST, CacheInMemory(), labels)
     return [list(source.read(rows, rank=rank, world=world)) for rank in range(world)]
 
 
@@ -40,13 +40,13 @@ def test_ranks_read_a_split_once_and_in_order():
     index = torch.cat([batch.index for batch in batches])
     assert index.tolist() == rows.indexes.tolist()
     assert len(index) == 50
-    pixels = torch.cat([batch.images for batch in batches])
+    pixels = torch.cat([batch.data["image"] for batch in batches])
     assert torch.equal(pixels[:, 0, 0, 0].long(), index)
     assert torch.cat([batch.labels for batch in batches]).tolist() == [n % 7 for n in index]
 
 
 def test_rows_come_in_batches_of_bounded_size(monkeypatch):
-    monkeypatch.setattr(images, "ROWS_A_BATCH", 16)
+    monkeypatch.setattr(supply, "ROWS_A_BATCH", 16)
     (batches,) = read(SplitRows(MANIFEST, HOLDOUT, "bank", 50))
     assert [len(batch.index) for batch in batches] == [16, 16, 16, 2]
 

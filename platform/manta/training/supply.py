@@ -1,4 +1,4 @@
-"""Sources of a worker's images: a stream of its own, or a cache that several runs share."""
+"""Sources of a worker's rows: a stream of its own, or a cache that several runs share."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from manta.data import (
     open_dataset,
     read_split,
 )
+from manta.data.arrays import as_tensors
 from manta.data.read import read_rows
 from manta.data.stream import Closing, Executor
 from manta.data.stream import stream as open_stream
 from manta.evaluation.rows import SplitRows, labels_tensor
-from manta.runs.build import canonical_size, plan_of
+from manta.runs.build import decoder_of, plan_of
 
 ROWS_A_BATCH = 512
 """Rows of a batch that an evaluation reads from the cache."""
 
 
-class ImageSource(Protocol):
-    """Source of a worker's images: batches to train on, and rows to evaluate on."""
+class Supply(Protocol):
+    """Source of a worker's rows: batches to train on, and rows to evaluate on."""
 
     def batches(
         self, plan: Plan, *, rank: int, world: int, start: int, stop: int
@@ -43,8 +44,8 @@ class ImageSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class StreamedImages:
-    """Images decoded for this run alone, by Ray Data tasks or by the worker itself.
+class StreamedRows:
+    """Rows decoded for this run alone, by Ray Data tasks or by the worker itself.
 
     Attributes:
         tasks: decode tasks at a time, for each worker; None leaves it to the CPUs.
@@ -64,7 +65,7 @@ class StreamedImages:
             plan,
             rank=rank,
             world=world,
-            size=canonical_size(self.experiment),
+            decoder=decoder_of(self.experiment),
             start_step=start,
             stop_step=stop,
             executor=self.executor,
@@ -78,7 +79,7 @@ class StreamedImages:
             rows.holdout,
             rows.split,
             limit=rows.limit,
-            size=canonical_size(self.experiment),
+            decoder=decoder_of(self.experiment),
             rank=rank,
             world=world,
             executor=self.executor,
@@ -86,8 +87,8 @@ class StreamedImages:
 
 
 @dataclass(frozen=True, slots=True)
-class CachedImages:
-    """Images decoded once into the object store, which any number of runs read in place.
+class CachedRows:
+    """Rows decoded once into the object store, which any number of runs read in place.
 
     Attributes:
         labels: class of each row that evaluations use, by row, None for none; empty if the data
@@ -99,9 +100,7 @@ class CachedImages:
     labels: dict[int, int | None]
 
     @classmethod
-    def decode(
-        cls, experiment: Experiment, dataset: str, *, bank: int, queries: int
-    ) -> CachedImages:
+    def decode(cls, experiment: Experiment, dataset: str, *, bank: int, queries: int) -> CachedRows:
         """Start decoding all rows of an experiment; return the source, with labels for evaluations.
 
         Args:
@@ -109,11 +108,12 @@ class CachedImages:
             queries: most rows of the queries to read labels of.
 
         Raises:
-            ResourceError: the images do not fit into the object store.
+            ConfigError: the decoder draws, so that nothing can be kept.
+            ResourceError: the rows do not fit into the object store.
         """
         manifest = open_dataset(dataset)
         plan = plan_of(experiment, manifest)
-        cache = DecodedCache(manifest, plan, size=canonical_size(experiment))
+        cache = DecodedCache(manifest, plan, decoder=decoder_of(experiment))
         limits = experiment.evaluation
         splits = (
             plan.holdout.sample("bank", min(bank, limits.bank_rows)),
@@ -134,7 +134,7 @@ class CachedImages:
             plan,
             rank=rank,
             world=world,
-            size=self.cache.size,
+            decoder=self.cache.decoder,
             start_step=start,
             stop_step=stop,
             cache=self.cache,
@@ -144,10 +144,8 @@ class CachedImages:
         mine = np.array_split(rows.indexes, world)[rank]
         for first in range(0, len(mine), ROWS_A_BATCH):
             here = mine[first : first + ROWS_A_BATCH]
-            (images,) = self.cache.steps(here[None])
-            yield LabelledBatch(
-                torch.from_numpy(images), torch.from_numpy(here.copy()), self._labels(here)
-            )
+            (data,) = self.cache.steps(here[None])
+            yield LabelledBatch(as_tensors(data), torch.from_numpy(here.copy()), self._labels(here))
 
     def _labels(self, rows: NDArray[Any]) -> torch.Tensor | None:
         if not self.labels:
