@@ -21,6 +21,7 @@ def entries(kind: str) -> list[dict[str, Any]]:
         "objectives": _objectives,
         "encoders": _encoders,
         "evaluators": _evaluators,
+        "modalities": _modalities,
         "schedules": _schedules,
         "sources": _sources,
         "recipes": _recipes,
@@ -112,6 +113,21 @@ def _evaluators() -> list[dict[str, Any]]:
     return [
         {"name": name, "needs_labels": kind.needs_labels, "about": paragraph(kind)}
         for name, kind in EVALUATORS.items()
+    ]
+
+
+def _modalities() -> list[dict[str, Any]]:
+    from manta.config.reference import paragraph
+    from manta.modalities import MODALITIES
+
+    return [
+        {
+            "name": name,
+            "samples": kind.noun,
+            "files": list(kind.suffixes),
+            "about": paragraph(kind),
+        }
+        for name, kind in MODALITIES.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Registry class of objectives, encoders, evaluators, schedules and sources.
+"""Registry class of objectives, encoders, evaluators, modalities, schedules and sources.
 
 A built-in registers itself by a decorator when its module is imported; the registry imports every
 module of its package on first use, so a new file needs no edit anywhere. A user's own package adds
@@ -41,6 +41,12 @@ class Registry(Generic[T]):
         self._components: dict[str, T] = {}
         self._installed: set[str] = set()
         self._loaded = False
+
+    @property
+    def noun(self) -> str:
+        """The kind of one component: "modality" of "modalities"."""
+        kind = self.kind
+        return f"{kind.removesuffix('ies')}y" if kind.endswith("ies") else kind.removesuffix("s")
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a class or function decorator that adds a component under a name.
@@ -95,7 +101,7 @@ class Registry(Generic[T]):
             return self._components[name]
         except KeyError:
             raise ConfigError(
-                f"no {self.kind.removesuffix('s')} is named {name!r}{did_you_mean(name, self)}"
+                f"no {self.noun} is named {name!r}{did_you_mean(name, self)}"
             ) from None
 
     def __contains__(self, name: object) -> bool:

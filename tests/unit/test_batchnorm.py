@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -47,10 +48,28 @@ def on_rank(rank: int, world: int, file: str, folder: str) -> None:
     dist.destroy_process_group()
 
 
-def test_two_ranks_equal_one(tmp_path):
+SHARES = (3, 5)
+"""Rows of the ranks where they are unequal, as packed tokens are."""
+
+
+def unequal_on_rank(rank: int, world: int, file: str, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=world)
+    model = synchronise(net())
+    out = model(rows().split(SHARES)[rank])
+    # Ranks' gradients are averaged, so a share of the whole batch's mean is taken `world` fold.
+    (out.sin() * torch.arange(5.0)).sum().mul(world / (5 * sum(SHARES))).backward()
+    grads = [p.grad / world for p in model.parameters()]
+    for grad in grads:
+        dist.all_reduce(grad)
+    torch.save((out.detach(), grads, model.state_dict()), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("worker", [on_rank, unequal_on_rank])
+def test_two_ranks_equal_one(tmp_path, worker):
     whole = net()
     expected = train(whole, rows())
-    mp.spawn(on_rank, args=(2, str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
+    mp.spawn(worker, args=(2, str(tmp_path / "rendezvous"), str(tmp_path)), nprocs=2)
     actual = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     torch.testing.assert_close(
         torch.cat([out for out, _, _ in actual]), expected, rtol=1e-9, atol=1e-9

@@ -20,7 +20,8 @@ VIEW_SETTINGS = ("crop", "flip", "jitter", "jitter_prob", "grayscale", "blur", "
 @app.command()
 def describe(
     kind: Annotated[
-        str, typer.Argument(help="objective, encoder, evaluator, schedule, section or view.")
+        str,
+        typer.Argument(help="objective, encoder, evaluator, modality, schedule, section or view."),
     ],
     name: Annotated[
         Optional[str],  # noqa: UP045 - typer

@@ -17,7 +17,8 @@ def list_components(
     kind: Annotated[
         str,
         typer.Argument(
-            help="objectives, encoders, evaluators, schedules, sources, recipes or spaces."
+            help="objectives, encoders, evaluators, modalities, schedules, sources, recipes or "
+            "spaces."
         ),
     ],
     as_json: AsJson = False,

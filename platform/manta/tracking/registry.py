@@ -188,13 +188,13 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
 
     # The writer of the archive mistakes channels-last weights for slices of larger tensors.
     module = copy.deepcopy(exported).cpu().to(memory_format=torch.contiguous_format).eval()
+    taken = module.preprocess.signature
     # The tensors have no names, since pyfunc would pass a dict to the model if they had.
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, -1, 3))]),
+        inputs=Schema([TensorSpec(np.dtype(taken.dtype), taken.shape)]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, module.embed_dim))]),
     )
-    # Two images, because torch.export takes a batch of one for a constant.
-    example = np.random.default_rng(0).integers(0, 256, (2, 20, 24, 3), dtype=np.uint8)
+    example = module.preprocess.traced().numpy()
     model = Model(
         artifact_path=logged.artifact_location,
         model_uuid=logged.model_id,

@@ -21,7 +21,7 @@ _COMM = Communicator(Exchange.GATHER)
 
 
 class _GlobalStatistics:
-    """Mixin for a BatchNorm class whose training statistics cover the rows of all ranks."""
+    """Mixin for a BatchNorm class whose training statistics cover the elements of all ranks."""
 
     def forward(self, x: Tensor) -> Tensor:
         norm = cast(Any, self)
@@ -30,19 +30,21 @@ class _GlobalStatistics:
         axes = [0, *range(2, x.ndim)]
         shape = [1, -1, *[1] * (x.ndim - 2)]
         wide = x if x.dtype == torch.float64 else x.float()
-        # A single exchange for both statistics, since each one waits for the slowest rank. All
-        # ranks have the same number of rows, so the global variance is the mean of the ranks' own
-        # variances plus the variance of their means.
+        # A single exchange for all statistics, since each one waits for the slowest rank. The
+        # global variance is the mean of the ranks' own variances plus the variance of their means,
+        # each rank counted by its elements: packed tokens are not equally many on all ranks.
         own = wide.mean(axes)
         centred = wide - own.view(shape)
-        both = torch.stack([own, centred.square().mean(axes)])
-        means, variances = _COMM.gather(both.unsqueeze(0)).unbind(1)
-        mean = means.mean(0)
-        variance = (variances + (means - mean).square()).mean(0)
+        count = torch.full_like(own, x.numel() // x.shape[1])
+        sent = torch.stack([own, centred.square().mean(axes), count])
+        means, variances, counts = _COMM.gather(sent.unsqueeze(0)).unbind(1)
+        counts = counts.detach()
+        weights = counts / counts.mean(0)  # exactly 1 where all ranks have as many
+        mean = (weights * means).mean(0)
+        variance = (weights * (variances + (means - mean).square())).mean(0)
         if norm.training and norm.track_running_stats:
-            _update_running(
-                norm, mean.detach(), variance.detach(), rows=x.numel() // x.shape[1] * _COMM.world
-            )
+            rows = int(counts[:, 0].sum())
+            _update_running(norm, mean.detach(), variance.detach(), rows=rows)
         scale = torch.rsqrt(variance + norm.eps)
         if norm.affine:
             scale = scale * norm.weight

@@ -1,4 +1,4 @@
-"""Transport of a user's own objectives and evaluators to the workers.
+"""Transport of a user's own objectives, evaluators and modalities to the workers.
 
 A worker can import what is installed: Manta and packages with entry points. A class from a notebook
 cell or a script exists only in the driver's `__main__`, so it travels with the task: Ray pickles it
@@ -14,11 +14,13 @@ from ray import cloudpickle
 from manta.config import Experiment
 from manta.errors import ConfigError
 from manta.evaluators import EVALUATORS
+from manta.modalities import MODALITIES
 from manta.objectives import OBJECTIVES
 from manta.registry import Registry
+from manta.views import VIEWS
 
 REGISTRIES: dict[str, Registry[Any]] = {
-    registry.kind: registry for registry in (OBJECTIVES, EVALUATORS)
+    registry.kind: registry for registry in (OBJECTIVES, EVALUATORS, MODALITIES, VIEWS)
 }
 
 
@@ -40,7 +42,7 @@ def own_components(experiment: Experiment) -> tuple[TravellingComponent, ...]:
     Raises:
         ConfigError: one of them cannot be pickled.
     """
-    named = {experiment.objective.name}
+    named = {experiment.objective.name, experiment.data.modality, experiment.views.name}
     named |= {evaluator.name for evaluator in experiment.evaluation.evaluators}
     return tuple(
         _checked(TravellingComponent(kind, name, component))
@@ -55,7 +57,7 @@ def _checked(travelling: TravellingComponent) -> TravellingComponent:
     try:
         cloudpickle.dumps(travelling)
     except Exception as error:  # pickling runs code of the objects that the class refers to
-        what, reason = travelling.kind.removesuffix("s"), " ".join(str(error).split())
+        what, reason = REGISTRIES[travelling.kind].noun, " ".join(str(error).split())
         raise ConfigError(
             f"{what} {travelling.name!r} cannot be sent to the workers ({reason}); let it make what"
             " cannot be pickled in `__init__`, or put it into a module"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -10,12 +10,14 @@ from torch import nn
 
 from manta.config import Experiment
 from manta.errors import ConfigError, did_you_mean
+from manta.modalities import MODALITIES
 from manta.tuning.space.constraints import Constraint
 from manta.tuning.space.edit import ABSENT, lookup
 from manta.tuning.space.model import Label, Parameter, Space
 from manta.tuning.space.yaml import Node
 
-SEARCHABLE = ("objective", "views", "optimizer", "train", "encoder", "data.image_size")
+SECTIONS = ("objective", "views", "optimizer", "train", "encoder")
+"""Whose keys can be searched, beside those of `data` that the modality names."""
 INSIDE = 0.381966
 """Fraction of a range at which it is tried: no round number, so that a whole-number field refuses
 it."""
@@ -34,8 +36,10 @@ def check(space: Space, nodes: Mapping[str, Node], recipe: Experiment, file: str
     Raises:
         ConfigError: one line with file and line.
     """
+    of_data = MODALITIES[recipe.data.modality].searchable
+    searchable = (*SECTIONS, *(f"data.{key}" for key in of_data))
     for parameter in space.parameters:
-        _check_searchable(parameter, nodes[parameter.name])
+        _check_searchable(parameter, nodes[parameter.name], searchable)
     for one, other in combinations(space.parameters, 2):
         if one.path == other.path:
             _check_alone(space, one, other, nodes[other.name])
@@ -53,17 +57,17 @@ def check(space: Space, nodes: Mapping[str, Node], recipe: Experiment, file: str
             raise Node(file, constraint.line, None).error(f"constraints: {error}") from None
 
 
-def _check_searchable(parameter: Parameter, node: Node) -> None:
+def _check_searchable(parameter: Parameter, node: Node, searchable: Sequence[str]) -> None:
     path = parameter.path
     section = path.partition(".")[0]
     if section not in Experiment.model_fields:
         raise node.error(f"{path}: no such key{did_you_mean(section, Experiment.model_fields)}")
     if path == section:
         raise node.error(f"{path}: is a whole section; name a key in it")
-    if section not in SEARCHABLE and path not in SEARCHABLE:
+    if section not in searchable and path not in searchable:
         raise node.error(
             f"{path}: cannot be searched, since trials that differ in data, measurement or "
-            f"resources are not comparable; what can: {', '.join(SEARCHABLE)}"
+            f"resources are not comparable; what can: {', '.join(searchable)}"
         )
 
 
