@@ -17,7 +17,7 @@ from manta.data.names import shown
 
 MOST_CLASSES = 1_000_000
 """Distinct labels from which on they tell rows apart, not classes."""
-_WORDS_FOR_NONE = frozenset(("nan", "<na>", "null", "none"))
+_WORDS_FOR_NONE = frozenset(("nan", "<na>", "null", "none", "n/a", "#n/a"))
 _MOST_DIGITS = 400
 _WHOLE_FLOAT = re.compile(r"-?(?:0|[1-9][0-9]*)\.0+")
 _BINARY = {"-1", "1"}

@@ -130,6 +130,22 @@ DEEP = [
     ),
 ]
 
+NAMES = [
+    Case(
+        f"held_out/names_{number}",
+        images(*names),
+        rows=len(names),
+        notes=(f"images such as {names[0]} are read too",),
+    )
+    for number, names in enumerate(
+        (
+            ("a_test_1.png", "a_train_1.png", "b_train_1.png"),
+            ("test_1.png", "train_1.png", "train_2.png"),
+            ("cat/test_1.png", "cat/train_1.png", "dog/train_1.png"),
+        )
+    )
+]
+
 LISTS = [
     listed("food", "meta/test.txt", data=("images/pie/1.jpg",), said="meta/test.txt"),
     listed(
@@ -157,4 +173,4 @@ def list_of_the_training_images(folder: Path) -> Path:
 
 LISTS.append(Case("held_out/list_as_source", list_of_the_training_images, rows=1, labels=None))
 
-CASES = WORDS + DEEP + LISTS
+CASES = WORDS + DEEP + NAMES + LISTS

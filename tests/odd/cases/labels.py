@@ -68,6 +68,13 @@ LISTS = [
         ["a", "b"],
         notes=("'NaN' on 1 rows means no label; 'None' on 1 rows means no label",),
     ),
+    case(
+        "not_available",
+        listed("b", "N/A", "a"),
+        [1, None, 0],
+        ["a", "b"],
+        notes=("'N/A' on 1 rows means no label",),
+    ),
     case("none_is_a_class", listed("b", "none", "none"), [0, 1, 1], ["b", "none"]),
     case(
         "none_beside_numbers",

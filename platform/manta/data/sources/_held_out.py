@@ -13,6 +13,7 @@ from manta.data.sources._layout import (
     TRAIN,
     VALIDATION,
     divide,
+    is_image_name,
     is_litter,
     is_own,
     leads_up,
@@ -24,6 +25,8 @@ _MOST_FOLDERS, _MOST_ENTRIES, _DEEPEST = 64, 2000, 4
 _UNSURE = frozenset(("dev", "eval", "evaluation", "prueba", "essai", "prova"))
 """Names of folders that tell a part only beside one of training."""
 _LISTS = (".txt", ".csv", ".tsv", ".json", ".mat", ".lst")
+_IN_TRAINING = re.compile(r"(?<![a-z])train(?:ing)?(?![a-z])")
+_IN_OTHERS = re.compile(r"(?<![a-z])(?:test|val|valid|validation)(?![a-z])")
 _TELLING = re.compile(r"(?<![a-z])(test|val|valid|validation|split|partition|setid)\d*(?![a-z])")
 
 
@@ -35,11 +38,13 @@ class HeldOut:
         folders: prefixes of the folders of each part but the training part.
         is_sure: whether one of them lies beside a folder of the training part.
         lists: names of files that may list a part.
+        image: an image whose name tells a held-out part where others tell the training part.
     """
 
     folders: dict[str, list[str]] = field(default_factory=dict)
     is_sure: bool = False
     lists: list[str] = field(default_factory=list)
+    image: str | None = None
 
     def other_than(self, part: str) -> tuple[str, ...]:
         """Return the prefixes of the folders of other parts."""
@@ -63,6 +68,11 @@ class HeldOut:
                 f"{listed} may name a test part, which is read too; a list of the training images "
                 "as data.source leaves it out"
             )
+        if self.image is not None:
+            notes.append(
+                f"images such as {shown(self.image)} are read too; a list of those of the training "
+                "part as data.source leaves them out"
+            )
         return notes
 
 
@@ -76,12 +86,17 @@ def find_held_out(root: Place, below: str) -> HeldOut:
     if not root.is_local:
         return found
     is_sure, waiting = False, deque([("", 0)])
+    has_training, image = False, None
     for _ in range(_MOST_FOLDERS):
         if not waiting:
             break
         prefix, depth = waiting.popleft()
         folders, files = _entries(root, prefix)
-        found.lists.extend(f"{prefix}{name}" for name in files)
+        found.lists.extend(f"{prefix}{name}" for name in files if not is_image_name(name))
+        for name in (name for name in files if is_image_name(name)):
+            has_training = has_training or _IN_TRAINING.search(name.lower()) is not None
+            if image is None and _IN_OTHERS.search(name.lower()):
+                image = f"{prefix}{name}"
         is_inside = prefix.startswith(below)
         told = divide(folders) if is_inside else {}
         if len(told) > 1 and TRAIN in told:
@@ -95,11 +110,11 @@ def find_held_out(root: Place, below: str) -> HeldOut:
                 folders = [name for name in folders if name not in names]
         if depth < _DEEPEST:
             waiting.extend((f"{prefix}{name}/", depth + 1) for name in folders)
-    return HeldOut(found.folders, is_sure, sorted(found.lists))
+    return HeldOut(found.folders, is_sure, sorted(found.lists), image if has_training else None)
 
 
 def _entries(root: Place, prefix: str) -> tuple[list[str], list[str]]:
-    """Return the sub-folders of a folder, sorted, and its files that may list a part."""
+    """Return the sub-folders of a folder, sorted, and its images and files that may list a part."""
     place = root / prefix.rstrip("/") if prefix else root
     try:
         entries = sorted(islice(place.entries(), _MOST_ENTRIES))
@@ -108,7 +123,8 @@ def _entries(root: Place, prefix: str) -> tuple[list[str], list[str]]:
     folders = [name for name, is_dir in entries if is_dir and not is_litter(name)]
     folders = [name for name in folders if not (is_own(place / name) or leads_up(place / name))]
     lists = [name for name, is_dir in entries if not is_dir and _may_list(name)]
-    return folders, lists
+    images = [name for name, is_dir in entries if not is_dir and is_image_name(name)]
+    return folders, [*lists, *images]
 
 
 def _may_list(name: str) -> bool:
