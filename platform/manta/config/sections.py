@@ -136,7 +136,13 @@ def _default_evaluators() -> Any:
 class EvaluationConfig(_Section):
     """Settings of the evaluations on rows held out of training."""
 
-    holdout: float = Field(0.1, ge=0, lt=1, description="fraction of rows held out, by index")
+    holdout: float = Field(
+        0.1, ge=0, lt=1, description="fraction of rows held out, by index, or of whole groups"
+    )
+    holdout_group: list[str] = Field(
+        default_factory=list,
+        description="names of the groups to hold out, these alone; see data.group",
+    )
     bank_rows: int = Field(50_000, ge=1, description="training rows that probes may use, at most")
     query_rows: int = Field(10_000, ge=1, description="held-out rows that are scored, at most")
     evaluators: list[
@@ -250,6 +256,8 @@ class Experiment(_Section):
             if kept[section][key] == "image":  # runs from before there were others resume
                 kept[section].pop(key)
         kept["evaluation"] = {"holdout": self.evaluation.holdout}
+        if self.evaluation.holdout_group:
+            kept["evaluation"]["holdout_group"] = sorted(self.evaluation.holdout_group)
         return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_yaml(self) -> str:

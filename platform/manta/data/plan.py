@@ -11,6 +11,7 @@ same for every number of ranks that divides the number of lanes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -54,6 +55,7 @@ class Plan:
         batch_size: global, over all ranks.
         limit: use only so many of the manifest's first rows; None: all.
         holdout: fraction of the rows held out of training.
+        holdout_group: names of groups that are held out instead.
         shuffle_rows: least number of rows that are shuffled together, if the epoch has so many.
 
     Attributes:
@@ -71,11 +73,12 @@ class Plan:
         batch_size: int,
         limit: int | None = None,
         holdout: float = 0.1,
+        holdout_group: Sequence[str] = (),
         shuffle_rows: int = 4096,
     ) -> None:
         self.seed = seed
         self.batch_size = batch_size
-        self.holdout = Holdout(manifest, holdout, limit=limit)
+        self.holdout = Holdout(manifest, holdout, limit=limit, names=holdout_group)
         self.rows = self.holdout.rows
         self.train_rows, self.held_out_rows = self.holdout.bank_rows, self.holdout.query_rows
         last = int(np.searchsorted(manifest.group_starts, self.rows, side="left"))

@@ -10,6 +10,7 @@ from typing import Any
 from manta.cluster import connect
 from manta.config import EvaluationConfig
 from manta.data import Holdout, IngestProgress, Manifest, check_source, open_dataset, prepare
+from manta.data.groups import open_groups
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
@@ -114,6 +115,8 @@ class EvaluationSession:
         bank_rows, queries = bank_and_queries(
             data, bank, default_cache(runs), limits or EvaluationConfig(), observer.ingest
         )
+        for note in queries.holdout.notes() if bank is None else ():
+            observer.notify(note)
         for one in {id(rows.manifest): rows.manifest for rows in (bank_rows, queries)}.values():
             _say_parts(one, observer)
         classes = CommonClasses(names=queries.manifest.classes)
@@ -204,8 +207,7 @@ def bank_and_queries(
     """
     manifest = open_dataset(prepare(data, cache, progress=progress))
     if bank is None:
-        holdout = limits.holdout or EvaluationConfig().holdout
-        splits = Holdout(manifest, holdout)
+        splits = _split_of(manifest, limits)
         bank_rows = SplitRows(manifest, splits, "bank", limits.bank_rows)
         return bank_rows, SplitRows(manifest, splits, "queries", limits.query_rows)
     source = open_dataset(prepare(bank, cache, progress=progress))
@@ -220,6 +222,16 @@ def bank_and_queries(
         SplitRows(source, Holdout(source), "bank", limits.bank_rows, same.bank),
         SplitRows(manifest, Holdout(manifest), "bank", limits.query_rows, same.queries),
     )
+
+
+def _split_of(manifest: Manifest, limits: EvaluationConfig) -> Holdout:
+    """Return the split of data by a run's settings.
+
+    The groups that a run has held out are held out of these data too where they have them.
+    """
+    groups, names = open_groups(manifest), limits.holdout_group
+    known = names if groups is not None and set(names) <= set(groups.names) else []
+    return Holdout(manifest, limits.holdout or EvaluationConfig().holdout, names=known)
 
 
 def _say_parts(manifest: Manifest, observer: Observer) -> None:

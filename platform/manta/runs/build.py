@@ -60,6 +60,7 @@ def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:
         batch_size=experiment.train.batch_size,
         limit=experiment.data.limit,
         holdout=experiment.evaluation.holdout,
+        holdout_group=experiment.evaluation.holdout_group,
         shuffle_rows=experiment.data.shuffle_rows,
     )
 

@@ -47,15 +47,18 @@ def evaluated_rows(
 def evaluation_notes(experiment: Experiment, manifest: Manifest, plan: Plan) -> list[str]:
     """Return lines on what a run's evaluators cannot do with its data, before it starts."""
     evaluators = due_evaluators(experiment.evaluation)
-    if not evaluators or not experiment.evaluation.holdout:
-        return []
+    limits = experiment.evaluation
+    asked = None if limits.holdout_group else limits.holdout
+    notes = plan.holdout.notes(asked)
+    if not evaluators or not (limits.holdout or limits.holdout_group):
+        return notes
     if not plan.held_out_rows:
         return [
             f"evaluation.holdout={experiment.evaluation.holdout:g} holds out none of "
             f"{plan.holdout.rows:,} rows, so that nothing is evaluated; raise it"
         ]
     counts = count_labels(*evaluated_rows(experiment, manifest, plan, final=True))
-    return [] if counts is None else label_notes(evaluators, counts)
+    return notes if counts is None else [*notes, *label_notes(evaluators, counts)]
 
 
 class RunEvaluations:
