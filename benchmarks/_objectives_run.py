@@ -147,9 +147,9 @@ def _provide(job: Job, shared: CachedRows) -> None:
     """Prepare the objective's materials in the run's folder."""
     import torch
 
-    from manta.materials.make import prepare_materials
     from manta.runs.folder import RunFolder
     from manta.tracking import Tracker
+    from manta.workshop.prepare import prepare_materials
 
     torch.set_num_threads(job.threads)
     # Never opened: only a model from the registry needs the server, and no job names one.

@@ -21,9 +21,7 @@ from manta.data import ingest, open_dataset, read
 from manta.encoders import EncoderConfig, build
 from manta.errors import ConfigError, DataError, RunError
 from manta.files import Place
-from manta.materials import autoencoder, clusters, make
-from manta.materials.clusters import assign_clusters
-from manta.materials.make import fit_to_gpus, prepare_materials
+from manta.materials import clusters
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.models.actors import cluster_pool
 from manta.objectives import ClusterMaterial
@@ -35,6 +33,10 @@ from manta.serving.embed import EmbedReport, embed, weights_of
 from manta.serving.job import Pool
 from manta.spec import Spec
 from manta.tracking import Tracker
+from manta.workshop import autoencoder, driver
+from manta.workshop.driver import fit_to_gpus
+from manta.workshop.parts import over_parts
+from manta.workshop.prepare import prepare_materials
 
 
 def experiment(objective: dict[str, Any], source: str = "digits") -> Experiment:
@@ -92,7 +94,7 @@ def test_clusters_are_found_and_kept_by_index(
     features = write_features(tmp_path / "f.parquet", draw.permutation(3_000), vectors)
     tables = [np.full(3_000, -1, dtype=np.int32) for _ in range(2)]
     for table in tables:
-        assign_clusters(features, ClusterMaterial("m", 3), table)
+        ClusterMaterial("m", 3).assign(partial(over_parts, features), table)
     assert adjusted_mutual_info_score(truth, tables[0]) > 0.99
     assert np.array_equal(tables[0], tables[1])
 
@@ -103,7 +105,7 @@ def test_clusters_want_every_row(ray_cluster: str, tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"^3 rows do not decode any more and have no features; ingest again$"
     ):
-        assign_clusters(features, ClusterMaterial("m", 3), np.empty(100, dtype=np.int32))
+        ClusterMaterial("m", 3).assign(partial(over_parts, features), np.empty(100, dtype=np.int32))
 
 
 def test_gpus_that_are_taken_are_not_waited_for() -> None:
@@ -149,14 +151,14 @@ def test_an_attempt_goes_on_with_the_model_that_the_first_one_took(
     """Though the name means other weights by then."""
     made: list[tuple[Pool | None, EmbedReport]] = []
 
-    def watched(*words: Any, pool: Pool | None = None) -> EmbedReport:
-        made.append((pool, embed(*words, pool=pool)))
+    def watched(*words: Any, pool: Pool, layer: str | None) -> EmbedReport:
+        made.append((pool, embed(*words, pool=pool, layer=layer)))
         return made[-1][1]
 
     def killed(*_words: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(make, "embed", watched)
+    monkeypatch.setattr(driver, "embed", watched)
     model = encoder(tmp_path / "model", 0)
     wanted = experiment({"name": "clusterfit", "model": str(model), "clusters": 5}, digits)
     folder, manifest = RunFolder(tmp_path / "run"), open_dataset(digits)
@@ -164,7 +166,7 @@ def test_an_attempt_goes_on_with_the_model_that_the_first_one_took(
         prepare_materials, wanted, manifest, folder, tracker, runs=str(tmp_path), notify=silent
     )
     with monkeypatch.context() as once:
-        once.setattr(make, "assign_clusters", killed)
+        once.setattr(ClusterMaterial, "assign", killed)
         with pytest.raises(KeyboardInterrupt):
             attempt()
     kept = tmp_path / "run/materials/clusters-model/model.safetensors"

@@ -28,12 +28,12 @@ from manta.evaluators.corruptions import CorruptionsConfig
 from manta.evaluators.knn import KNNConfig
 from manta.evaluators.linear import LinearConfig
 from manta.evaluators.rank import RankConfig
-from manta.materials.make import prepare_materials
 from manta.runs.build import plan_of
 from manta.runs.folder import RunFolder
 from manta.runs.materials import local_paths
 from manta.tracking import Tracker
 from manta.training.evaluations import evaluation_notes
+from manta.workshop.prepare import prepare_materials
 
 ROWS, SIZE = 150, 8
 DIGITS = load_digits()

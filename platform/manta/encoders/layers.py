@@ -90,6 +90,10 @@ class LayerReader:
             name: getattr(model, "output_fmt", None) == "NHWC"
             for name, (model, _) in located.items()
         }
+        self._prefixes = {
+            name: int(getattr(model, "num_prefix_tokens", 0))
+            for name, (model, _) in located.items()
+        }
 
     def __call__(self, prepared: Tensor) -> dict[str, Tensor]:
         """Return `[N, D]` float32 of each layer, by name, without gradients.
@@ -100,6 +104,35 @@ class LayerReader:
         Raises:
             ConfigError: a layer takes no part in the embedding.
         """
+        outputs = self._outputs(prepared)
+        return {
+            name: pooled(outputs[name], channels_last=self._channels_last[name]).float()
+            for name in self.modules
+        }
+
+    def frames(self, prepared: Tensor) -> Tensor:
+        """Return `[N, T, D]` float32, every position of the last of the layers, without gradients.
+
+        These are the cells of a map, row by row, or tokens without those before the patches.
+
+        Args:
+            prepared: the encoder's input.
+
+        Raises:
+            ConfigError: the layer takes no part in the embedding.
+        """
+        name = list(self.modules)[-1]
+        output = self._outputs(prepared)[name]
+        if output.ndim == 4:
+            last = _has_channels_last(output, self._channels_last[name])
+            output = output.flatten(1, 2) if last else output.flatten(2).mT
+        elif output.ndim == 3:
+            output = output[:, self._prefixes[name] :]
+        else:
+            output = output.unsqueeze(1)
+        return output.float()
+
+    def _outputs(self, prepared: Tensor) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
         with torch.no_grad(), self._hooks(outputs):
             self.encoder.embed(prepared)
@@ -108,10 +141,7 @@ class LayerReader:
                 raise ConfigError(
                     f"layer {name!r} takes no part in the encoder's embedding; choose another layer"
                 )
-        return {
-            name: pooled(outputs[name], channels_last=self._channels_last[name]).float()
-            for name in self.modules
-        }
+        return outputs
 
     @contextlib.contextmanager
     def _hooks(self, outputs: dict[str, Tensor]) -> Iterator[None]:
@@ -140,8 +170,12 @@ def pooled(output: Tensor, *, channels_last: bool = False) -> Tensor:
             `output_fmt`.
     """
     if output.ndim == 4:
-        _, first, middle, last = output.shape
-        if (first == middle) != (middle == last):
-            channels_last = first == middle
-        return output.mean((1, 2)) if channels_last else output.mean((2, 3))
+        last = _has_channels_last(output, channels_last)
+        return output.mean((1, 2)) if last else output.mean((2, 3))
     return output.mean(1) if output.ndim == 3 else output
+
+
+def _has_channels_last(output: Tensor, stated: bool) -> bool:
+    """Return whether a map is `[N, h, w, D]`; `stated` counts where its shape does not tell."""
+    _, first, middle, last = output.shape
+    return first == middle if (first == middle) != (middle == last) else stated

@@ -4,16 +4,19 @@ Importing the package imports none of them; `OBJECTIVES` does, on first use.
 """
 
 from manta.keyed import keyed_beta, keyed_order, keyed_uniform
+from manta.materials import (
+    ClusterMaterial,
+    ColumnMaterial,
+    LayerFrames,
+    Material,
+    ModelMaterial,
+    SampleSequences,
+    SampleValues,
+    UnitsMaterial,
+)
 from manta.objectives._base import OBJECTIVES, Family, Keeps, Objective, Paper, build
 from manta.objectives._config import HeadConfig, Momentum, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Communicator, Exchange
-from manta.objectives._materials import (
-    ClusterMaterial,
-    ColumnMaterial,
-    Material,
-    ModelMaterial,
-    SampleValues,
-)
 from manta.objectives._memory import Queue, SampleTable
 from manta.objectives._parts import (
     Head,
@@ -34,6 +37,7 @@ __all__ = [
     "Head",
     "HeadConfig",
     "Keeps",
+    "LayerFrames",
     "Material",
     "ModelMaterial",
     "Momentum",
@@ -42,9 +46,11 @@ __all__ = [
     "Paper",
     "Prototypes",
     "Queue",
+    "SampleSequences",
     "SampleTable",
     "SampleValues",
     "Temperature",
+    "UnitsMaterial",
     "build",
     "ema_update",
     "freeze_unreached",

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from manta.batch import Batch, DataFacts, Progress, View, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional import upcast
+from manta.materials import Material
 from manta.objectives._config import ObjectiveConfig
 from manta.objectives._exchange import Communicator, Exchange
-from manta.objectives._materials import Material
 from manta.ragged import joined
 from manta.registry import Registry
 

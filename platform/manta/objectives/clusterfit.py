@@ -14,9 +14,9 @@ from torch import Tensor
 from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional.pretext import classify
+from manta.materials import ClusterMaterial, Material, SampleValues
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
-from manta.objectives._materials import ClusterMaterial, Material, SampleValues
 from manta.objectives._parts import mlp
 
 

@@ -18,10 +18,10 @@ from manta.encoders import Encoder, load_saved
 from manta.errors import ConfigError
 from manta.functional import negative_cosine, upcast
 from manta.functional.distillation import hint
+from manta.materials import Material, ModelMaterial
 from manta.modalities.image.views import IMAGENET_MEAN, IMAGENET_STD
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig
-from manta.objectives._materials import Material, ModelMaterial
 from manta.objectives._parts import mlp
 
 

@@ -15,10 +15,10 @@ from manta.batch import Batch, DataFacts, Progress, ViewNeeds
 from manta.encoders import Encoder
 from manta.functional.restricted import restricted_nt_xent
 from manta.keyed import keyed_uniform
+from manta.materials import ClusterMaterial, Material, SampleValues
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange
-from manta.objectives._materials import ClusterMaterial, Material, SampleValues
 from manta.objectives._parts import mlp
 from manta.schedules import value_of
 

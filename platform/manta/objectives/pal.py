@@ -17,10 +17,10 @@ from manta.encoders import Encoder
 from manta.functional import vicreg_terms
 from manta.functional.graphs import graph_invariance, graph_nt_xent
 from manta.keyed import keyed_uniform
+from manta.materials import ColumnMaterial, Material, SampleValues
 from manta.objectives._base import OBJECTIVES, Objective, Paper
 from manta.objectives._config import HeadConfig, ObjectiveConfig, Temperature
 from manta.objectives._exchange import Exchange
-from manta.objectives._materials import ColumnMaterial, Material, SampleValues
 from manta.objectives._parts import mlp
 from manta.schedules import value_of
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from manta.config import Experiment
 from manta.files import Place, copy_file
-from manta.objectives import OBJECTIVES, Material, ModelMaterial
+from manta.materials import Material
+from manta.objectives import OBJECTIVES
 from manta.runs.folder import RunFolder
 
 FOLDER, INDEX = "materials", "materials.json"
@@ -23,6 +24,11 @@ def required(experiment: Experiment) -> Mapping[str, Material]:
     return OBJECTIVES[experiment.objective.name].materials(experiment.objective)
 
 
+def is_complete(material: Material, folder: RunFolder, name: str) -> bool:
+    """Return whether a run's folder has the whole of a material."""
+    return folder.exists(FOLDER, *material.last_file(name))
+
+
 def reuse(experiment: Experiment, folder: RunFolder, source: RunFolder) -> None:
     """Copy the required materials that `source` has and `folder` lacks.
 
@@ -31,7 +37,7 @@ def reuse(experiment: Experiment, folder: RunFolder, source: RunFolder) -> None:
     """
     for name, material in required(experiment).items():
         index = source.read_json(FOLDER, INDEX) if source.exists(FOLDER, INDEX) else {}
-        if index.get(name) != str(material):
+        if index.get(name) != repr(material):
             continue
         for file in _files(material, source, name):
             if not folder.exists(FOLDER, *file):
@@ -44,26 +50,22 @@ def local_paths(experiment: Experiment, folder: RunFolder) -> dict[str, Path]:
     Files on an object store are downloaded, once per machine.
     """
     return {
-        name: model_here(folder, name)
-        if isinstance(material, ModelMaterial)
-        else _here(folder, f"{name}.npy", _files(material, folder, name))
+        name: _here(folder, material.entry(name), _files(material, folder, name))
         for name, material in required(experiment).items()
     }
 
 
 def model_here(folder: RunFolder, name: str) -> Path:
     """Return the folder on this machine of the saved encoder `name` among a run's materials."""
-    return _here(folder, name, _files_of_model(folder, name))
+    return _here(folder, name, _files_of_folder(folder, name))
 
 
 def _files(material: Material, folder: RunFolder, name: str) -> list[tuple[str, ...]]:
     """Return the path, as its parts, of each file of a material."""
-    if isinstance(material, ModelMaterial):
-        return _files_of_model(folder, name)
-    return [(f"{name}.npy",)]
+    return [(material.entry(name),)] if material.last is None else _files_of_folder(folder, name)
 
 
-def _files_of_model(folder: RunFolder, name: str) -> list[tuple[str, ...]]:
+def _files_of_folder(folder: RunFolder, name: str) -> list[tuple[str, ...]]:
     return [(name, file) for file in folder.list(FOLDER, name)]
 
 

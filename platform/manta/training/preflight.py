@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from manta import encoders, objectives
 from manta.batch import Progress
 from manta.config import Experiment
 from manta.errors import ConfigError
-from manta.objectives import ModelMaterial, Objective
+from manta.objectives import Objective
 from manta.runs.build import data_facts
 from manta.runs.materials import required
 from manta.training.optimizer import build_optimizer
@@ -100,14 +99,13 @@ def stand_ins(experiment: Experiment) -> Iterator[Mapping[str, Path] | None]:
     A table of clusters or labels affects no shape, so zeros are good enough.
 
     Yields:
-        paths by name; None if the objective is built around a model, which decides its shapes.
+        paths by name; None if one has no placeholder, as a model, which decides shapes.
     """
-    materials = required(experiment)
-    if any(isinstance(material, ModelMaterial) for material in materials.values()):
-        yield None
-        return
     with tempfile.TemporaryDirectory(prefix="manta-stand-ins-") as scratch:
-        paths = {name: Path(scratch) / f"{name}.npy" for name in materials}
-        for path in paths.values():
-            np.save(path, np.zeros(ROWS, dtype=np.int32))
+        paths = {}
+        for name, material in required(experiment).items():
+            paths[name] = Path(scratch) / material.entry(name)
+            if not material.stand_in(paths[name], ROWS):
+                yield None
+                return
         yield paths

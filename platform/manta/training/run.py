@@ -21,7 +21,6 @@ from manta.errors import (
     TrainingStopped,
 )
 from manta.failures import as_user_error, described, innermost, whole_trace
-from manta.materials.make import prepare_materials
 from manta.runs.build import plan_of, total_steps
 from manta.runs.checkpoint import Checkpoints
 from manta.runs.folder import RunFolder, default_cache
@@ -42,6 +41,7 @@ from manta.training.opening import (
 )
 from manta.training.preflight import preflight
 from manta.training.task import Task
+from manta.workshop.prepare import prepare_materials
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from manta.config import Experiment
 from manta.data import Manifest, open_dataset
 from manta.errors import TrackingError, TrainingStopped
 from manta.evaluation.online import due_evaluators
-from manta.materials.make import prepare_materials
 from manta.runs.build import decoder_of, plan_of, total_steps
 from manta.runs.checkpoint import Checkpoints
 from manta.runs.lease import Lease
@@ -30,6 +29,7 @@ from manta.tuning.trials.failures import error_reason, is_out_of_memory
 from manta.tuning.trials.group import Group
 from manta.tuning.trials.resume import RUNGS, Start, resumed, taken_over
 from manta.tuning.trials.study_task import StudyTask
+from manta.workshop.prepare import prepare_materials
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from manta.config import Experiment
 from manta.data import SourceOptions, check_source, open_dataset
 from manta.errors import ConfigError, ResourceError, TrackingError
 from manta.evaluation.labels import count_labels
-from manta.materials.make import prepare_materials
 from manta.report.study.record import StudyRecord, TrialRecord
 from manta.runs.build import plan_of
 from manta.runs.folder import RunFolder, default_cache
@@ -46,6 +45,7 @@ from manta.tuning.trials.schedulers import make_scheduler
 from manta.tuning.trials.search import SearchPlan, StudySearch
 from manta.tuning.trials.study_task import Budget, StudyTask
 from manta.tuning.trials.trial import StudyTrial
+from manta.workshop.prepare import prepare_materials
 
 SCRATCH = "tune"
 """Ray Tune's own files, of which nothing is needed afterwards."""

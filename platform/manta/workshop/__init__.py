@@ -1,0 +1,1 @@
+"""The driver's workshop, in which the materials of objectives are made before training."""

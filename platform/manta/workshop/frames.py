@@ -1,0 +1,73 @@
+"""Frames of a layer of a saved encoder, for `UnitsMaterial`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from manta.data.arrays import RowIndexes
+from manta.materials import FrameBlocks, Frames, RowReader
+
+BATCH = 64
+"""Images that go through the encoder at a time; fixed, so that sums do not depend on the tasks."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFrameReader:
+    """Producer of the frames of an encoder's layer, as `manta.materials.FrameReader` describes it.
+
+    Attributes:
+        stored: reference to the files of the saved encoder, by name.
+        layer: submodule of the encoder; None: its last stage.
+    """
+
+    stored: Any
+    layer: str | None
+
+    @classmethod
+    def of(cls, files: dict[str, bytes], layer: str | None) -> LayerFrameReader:
+        """Return the producer; the files go into Ray's object store, once.
+
+        Raises:
+            ConfigError: the encoder has no such layer.
+        """
+        _loaded(files, layer)  # a wrong layer raises here, not in an actor
+        return cls(ray.put(files), layer)
+
+    def open(self, data: RowReader) -> FrameBlocks:
+        import torch
+
+        exported, reader = _loaded(ray.get(self.stored), self.layer)
+        exported.to(data.device)
+        size = exported.preprocess.resize
+
+        def blocks(rows: RowIndexes) -> Iterator[tuple[int, Frames]]:
+            for start in range(0, len(rows), BATCH):
+                some = rows[start : start + BATCH]
+                images = torch.from_numpy(data.decoded(some, size)).to(data.device)
+                frames = reader.frames(exported.preprocess.ready(images)).cpu().numpy()
+                yield from zip(some.tolist(), frames, strict=True)
+
+        return blocks
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return the files of a saved encoder, by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def _loaded(files: dict[str, bytes], layer: str | None) -> tuple[Any, Any]:
+    from manta.encoders.layers import LayerReader, stages
+    from manta.serving.export import load_exported
+
+    with tempfile.TemporaryDirectory(prefix="manta-encoder-") as scratch:
+        for name, data in files.items():
+            (Path(scratch) / name).write_bytes(data)
+        exported = load_exported(scratch).eval()
+    chosen = stages(exported.encoder)[-1] if layer is None else layer
+    return exported, LayerReader(exported.encoder, [chosen])
