@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import ray
 from ray.data import ActorPoolStrategy
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 
 from manta.data import open_dataset
 from manta.data.arrays import Images, RowIndexes
@@ -53,7 +53,7 @@ def over_rows(
     try:
         for row in results.iter_rows():
             yield int(row["chunk"]), pickle.loads(row["result"])
-    except RayTaskError as error:
+    except RayError as error:
         raise own_error(error) or error from None
 
 
