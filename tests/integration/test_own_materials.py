@@ -22,6 +22,7 @@ from manta.data import Manifest, ingest, open_dataset
 from manta.encoders import Encoder, EncoderConfig, build
 from manta.errors import ConfigError
 from manta.materials import MATERIALS, Material, RowReader, Target, Workshop
+from manta.modalities.image import ImageDecoder
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.objectives import (
     OBJECTIVES,
@@ -54,7 +55,7 @@ class Brightness:
 
     def open(self, data: RowReader) -> Callable[[np.ndarray], np.ndarray]:
         def banded(rows: np.ndarray) -> np.ndarray:
-            means = data.decoded(rows, 8).mean(axis=(1, 2, 3))
+            means = data.decoded(rows, ImageDecoder(8))["image"].mean(axis=(1, 2, 3))
             return (means * self.bands // 256).astype(np.int32)
 
         return banded
@@ -120,7 +121,7 @@ def digits(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Manife
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     config = EncoderConfig(name="test_resnet")
-    encoder = build(config, Spec("grid", 3, (32, 32)))
+    encoder = build(config, Spec.image(32))
     exported = ExportedEncoder(encoder, ImagePreprocess(32, (0.5,) * 3, (0.25,) * 3))
     return str(save_encoder(exported, tmp_path_factory.mktemp("model"), config=config).folder)
 

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from manta.files import Place
+from manta.leaves import Columns
+from manta.modalities import Decoder
 from manta.registry import Registry
 
 # `manta.data` would be imported with its engine.
 RowIndexes = npt.NDArray[np.int64]
 """`[N]` row numbers of the dataset."""
-Images = npt.NDArray[np.uint8]
-"""`[N, 3, size, size]` pixels."""
 Vectors = tuple[RowIndexes, npt.NDArray[np.float32]]
 """Row numbers `[N]`, and their embeddings `[N, D]`."""
 Column = tuple[RowIndexes, npt.NDArray[np.int64]]
@@ -68,8 +68,8 @@ class RowReader(Protocol):
     def encoded(self, rows: RowIndexes) -> list[bytes]:
         """Return the bytes of rows, as they were ingested."""
 
-    def decoded(self, rows: RowIndexes, size: int) -> Images:
-        """Return images `[N, 3, size, size]`."""
+    def decoded(self, rows: RowIndexes, decoder: Decoder) -> Columns:
+        """Return the leaves of decoded rows: of an `ImageDecoder`, `image` `[N, 3, s, s]`."""
 
 
 class RowWork(Protocol[Result_co]):

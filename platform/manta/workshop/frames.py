@@ -10,11 +10,11 @@ from typing import Any
 
 import ray
 
-from manta.data.arrays import RowIndexes
+from manta.data.arrays import RowIndexes, as_tensors
 from manta.materials import FrameBlocks, Frames, RowReader
 
 BATCH = 64
-"""Images that go through the encoder at a time; fixed, so that sums do not depend on the tasks."""
+"""Rows that go through the encoder at a time; fixed, so that sums do not depend on the tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +40,18 @@ class LayerFrameReader:
         return cls(ray.put(files), layer)
 
     def open(self, data: RowReader) -> FrameBlocks:
-        import torch
+        from manta.ragged import moved
 
         exported, reader = _loaded(ray.get(self.stored), self.layer)
         exported.to(data.device)
-        size = exported.preprocess.resize
+        preprocess = exported.preprocess
+        decoder = preprocess.decoder()
 
         def blocks(rows: RowIndexes) -> Iterator[tuple[int, Frames]]:
             for start in range(0, len(rows), BATCH):
                 some = rows[start : start + BATCH]
-                images = torch.from_numpy(data.decoded(some, size)).to(data.device)
-                frames = reader.frames(exported.preprocess.ready(images)).cpu().numpy()
+                columns = moved(as_tensors(data.decoded(some, decoder)), data.device)
+                frames = reader.frames(preprocess.ready(columns)).cpu().numpy()
                 yield from zip(some.tolist(), frames, strict=True)
 
         return blocks

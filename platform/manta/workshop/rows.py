@@ -13,11 +13,13 @@ from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
 from manta.data import open_dataset
-from manta.data.arrays import Images, RowIndexes
+from manta.data.arrays import RowIndexes
 from manta.data.engine import hush
 from manta.data.read import decode_rows, read_rows
 from manta.failures import own_error
+from manta.leaves import Columns
 from manta.materials import Result, RowWork
+from manta.modalities import Decoder
 from manta.serving.job import Pool
 
 
@@ -66,8 +68,8 @@ class DatasetRows:
     def encoded(self, rows: RowIndexes) -> list[bytes]:
         return read_rows(self.manifest, rows).data
 
-    def decoded(self, rows: RowIndexes, size: int) -> Images:
-        return decode_rows(self.manifest, rows, self.encoded(rows), size)
+    def decoded(self, rows: RowIndexes, decoder: Decoder) -> Columns:
+        return decode_rows(self.manifest, rows, self.encoded(rows), decoder)
 
 
 class _RowActor:
