@@ -1,0 +1,130 @@
+"""Series: windows of sensors and other values over time, of one channel or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from manta.leaves import Columns, Packed
+from manta.modalities import MODALITIES, Modality, Picture
+from manta.modalities.config import DataConfig
+from manta.modalities.series.decoder import LEAF, Normalise, SeriesDecoder
+from manta.modalities.series.inspect import channel_count, moments
+from manta.modalities.series.picture import plot
+from manta.spec import Spec
+
+if TYPE_CHECKING:
+    from manta.modalities.series.preprocess import SeriesPreprocess
+    from manta.views import ViewsConfig
+
+__all__ = ["Series", "SeriesConfig", "SeriesDecoder"]
+
+
+class SeriesConfig(DataConfig):
+    """Settings of the series: where they come from and how they reach a worker."""
+
+    modality: Literal["series"] = Field("series", description="what a sample is: a series")
+    length: int | None = Field(
+        None,
+        ge=2,
+        description="values over time that the encoder is given, to which every window is "
+        "stretched; None: as many as the rows have",
+    )
+    longest: int = Field(
+        4096, ge=2, description="longest row that is decoded; of a longer one a part is drawn"
+    )
+    channels: tuple[str, ...] | None = Field(
+        None, description="names of the channels to take, in this order; None: all"
+    )
+    normalise: Normalise = Field(
+        "row",
+        description="row: each channel of a row to mean 0 and deviation 1; data: by those of the "
+        "whole data; none: values as they are",
+    )
+
+
+@MODALITIES.register("series")
+class Series(Modality[SeriesConfig]):
+    """Values over time: windows of sensors, ECGs, meter readings; of equal or unequal lengths."""
+
+    Config = SeriesConfig
+    views_name = "series"
+    noun = "windows"
+    suffixes = (".ts",)
+    columns = ("series", "values", "signal", "window", "timeseries")
+    searchable: ClassVar[tuple[str, ...]] = ("length", "normalise")
+
+    @property
+    def spec(self) -> Spec:
+        return Spec("sequence", self.channels, (self.data.length or self.common_length,))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that are taken; 1 before anything is known of the data."""
+        if self.data.channels is not None:
+            return len(self.data.channels)
+        return channel_count(self.stats) or 1
+
+    @property
+    def common_length(self) -> int | None:
+        """The length that all rows have; None where they differ, or are longer than decoded."""
+        longest = int(self.stats.get("longest", 0))
+        is_common = longest > 0 and longest == self.stats["shortest"]
+        return longest if is_common and longest <= self.data.longest else None
+
+    @property
+    def unit(self) -> tuple[float, ...]:
+        """Deviation of each channel after decoding, by which noise is scaled."""
+        if self.data.normalise != "none" or not self.stats:
+            return (1.0,) * self.channels
+        return self._moments()[1]
+
+    def decoder(self) -> SeriesDecoder:
+        is_by_data = self.data.normalise == "data" and bool(self.stats)
+        mean, std = self._moments() if is_by_data else ((0.0,) * self.channels, self.unit)
+        longest = self.stats.get("longest")
+        return SeriesDecoder(
+            self.channels,
+            names=self.data.channels or (),
+            length=self.common_length,
+            longest=min(longest or self.data.longest, self.data.longest),
+            cuts=longest is None or longest > self.data.longest,
+            normalise=self.data.normalise,
+            mean=mean,
+            std=std,
+        )
+
+    def preprocess(self, config: ViewsConfig) -> SeriesPreprocess:
+        from manta.modalities.series.preprocess import SeriesPreprocess
+
+        return SeriesPreprocess(self.decoder(), self.data.length or self.common_length)
+
+    @classmethod
+    def preprocess_from(cls, description: Mapping[str, Any]) -> SeriesPreprocess:
+        from manta.modalities.series.preprocess import SeriesPreprocess
+
+        decoder: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in description["decoder"].items()
+        }
+        return SeriesPreprocess(SeriesDecoder(**decoder), description["length"])
+
+    def picture(self, row: Columns) -> Picture:
+        """Return a line plot of a decoded row, and its length as caption."""
+        column = row[LEAF]
+        values = column.values if isinstance(column, Packed) else column[0]
+        channels = f" x {values.shape[1]}" if values.shape[1] > 1 else ""
+        return Picture(plot(np.asarray(values)), f"{len(values)}{channels}")
+
+    def _moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and deviation of each channel that is taken, over the whole data."""
+        both = moments(self.stats)
+        if self.data.channels is None:
+            return both
+        names = list(self.stats["names"])
+        places = [names.index(name) for name in self.data.channels if name in names]
+        mean, std = (tuple(of_all[place] for place in places) for of_all in both)
+        return mean, std
