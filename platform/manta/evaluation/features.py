@@ -25,7 +25,14 @@ from manta.data.arrays import as_tensors
 from manta.data.read import decode_rows, read_labels, read_rows
 from manta.errors import DataError
 from manta.evaluation.augmented import VIEW_BATCH, Augment, augmentation, chosen_rows, embed_views
-from manta.evaluation.rows import SplitRows, decoded, labels_tensor, most_classes, read_alone
+from manta.evaluation.rows import (
+    JointGroups,
+    SplitRows,
+    decoded,
+    labels_tensor,
+    most_classes,
+    read_alone,
+)
 from manta.evaluators import EncoderAccess, Features
 from manta.files import Place
 from manta.modalities.image import ImageDecoder
@@ -90,6 +97,7 @@ class FeatureStore:
             None if of_queries.labels is None else queries.class_of(of_queries.labels),
             augmented,
             most_classes(bank, queries),
+            *JointGroups.of(bank, queries, of_bank.index, of_queries.index).fields,
         )
 
     def _both(

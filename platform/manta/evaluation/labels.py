@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from manta.data.labels import told_apart
-from manta.evaluation.rows import SplitRows
+from manta.evaluation.rows import SplitRows, count_groups
 from manta.evaluators import Evaluator, LabelCounts
 from manta.files import Place
 
@@ -30,11 +30,13 @@ def count_labels(bank: SplitRows, queries: SplitRows) -> LabelCounts | None:
     is_local = all(Place(rows.manifest.location).is_local for rows in (bank, queries))
     if groups <= (MOST_GROUPS if is_local else MOST_GROUPS // REMOTE):
         labels = bank.read_labels(), queries.read_labels()
-        return LabelCounts.of(*labels, bank_rows=sizes[0], query_rows=sizes[1])
+        return LabelCounts.of(
+            *labels, bank_rows=sizes[0], query_rows=sizes[1], groups=count_groups(bank, queries)
+        )
     in_bank, in_queries = _of_all_rows(bank), _of_all_rows(queries)
     if in_bank is None or in_queries is None:
         return None
-    return LabelCounts(in_bank, in_queries, *sizes)
+    return LabelCounts(in_bank, in_queries, *sizes, groups=count_groups(bank, queries))
 
 
 def _of_all_rows(rows: SplitRows) -> dict[int, int] | None:

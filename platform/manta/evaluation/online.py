@@ -21,7 +21,7 @@ from manta.data.stream import Executor
 from manta.encoders import Encoder
 from manta.errors import DataError, MantaError
 from manta.evaluation.augmented import Augment, chosen_rows, embed_views
-from manta.evaluation.rows import Reader, SplitRows, decoded, most_classes, read_alone
+from manta.evaluation.rows import JointGroups, Reader, SplitRows, decoded, most_classes, read_alone
 from manta.evaluators import (
     EncoderAccess,
     Evaluator,
@@ -155,7 +155,8 @@ def embed_splits(
             name: EncoderAccess(encoder, prepare, size, device, rows)
             for name, encoder in encoders.items()
         },
-        most_classes(bank, queries),
+        bank,
+        queries,
     )
 
 
@@ -260,9 +261,14 @@ def _gathered(parts: dict[str, Parts], world: int) -> dict[str, Parts]:
 
 
 def _assembled(
-    parts: dict[str, Parts], accesses: dict[str, EncoderAccess], most: int
+    parts: dict[str, Parts],
+    accesses: dict[str, EncoderAccess],
+    bank_rows: SplitRows,
+    query_rows: SplitRows,
 ) -> SplitFeatures:
-    """Return the features of all ranks; labels from `most` on are ids."""
+    """Return the features of all ranks."""
+    read = [torch.cat(parts[split]["index"] or [torch.empty(0)]) for split in ("bank", "queries")]
+    groups = JointGroups.of(bank_rows, query_rows, read[0].numpy(), read[1].numpy())
 
     def joined(split: str, key: str) -> Tensor | None:
         tensors = parts[split].get(key)
@@ -282,7 +288,8 @@ def _assembled(
             joined("bank", "labels"),
             joined("queries", "labels"),
             joined("queries", _key(name, "views")),
-            most,
+            most_classes(bank_rows, query_rows),
+            *groups.fields,
         )
     of_queries = {
         key: torch.cat(parts["queries"][key]).numpy() for key in ("index", "images", "sampled")

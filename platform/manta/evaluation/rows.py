@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from manta.data import Holdout, LabelledBatch, Manifest, RowIndexes, Split, read_split
+from manta.data.groups import open_groups
 from manta.data.read import read_labels
 from manta.data.stream import Executor
 from manta.evaluators import MOST_CLASSES, LabelledImages
@@ -53,6 +54,51 @@ class SplitRows:
         """Return the classes `[N]` of the rows, -1 for none; None where the data have no labels."""
         labels = read_labels(self.manifest, self.indexes)
         return None if labels is None else self.class_of(labels_tensor(labels))
+
+
+@dataclass(frozen=True, slots=True)
+class JointGroups:
+    """Groups of bank and queries, which may be of two datasets, by numbers that both share.
+
+    Attributes:
+        bank, queries: `[M]` and `[Q]` int64, -1 for none; None where neither has groups.
+        names: of the groups, by number.
+    """
+
+    bank: Tensor | None = None
+    queries: Tensor | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
+        """Return the last fields of `Features`."""
+        return self.bank, self.queries, self.names
+
+    @classmethod
+    def of(
+        cls, bank: SplitRows, queries: SplitRows, in_bank: RowIndexes, in_queries: RowIndexes
+    ) -> JointGroups:
+        """Return the groups of rows that were read: `in_bank` `[M]` and `in_queries` `[Q]`."""
+        both = [(bank, in_bank), (queries, in_queries)]
+        if all(open_groups(rows.manifest) is None for rows, _ in both):
+            return cls()
+        numbers: dict[str, int] = {}
+        tensors = []
+        for rows, indexes in both:
+            groups, own = open_groups(rows.manifest), np.full(len(indexes), -1, dtype=np.int64)
+            if groups is not None:
+                shared = [numbers.setdefault(name, len(numbers)) for name in groups.names]
+                local = groups.of(indexes)
+                own = np.where(local < 0, -1, np.array(shared, dtype=np.int64)[local])
+            tensors.append(torch.from_numpy(own))
+        return cls(tensors[0], tensors[1], tuple(numbers))
+
+
+def count_groups(bank: SplitRows, queries: SplitRows) -> int:
+    """Return the number of groups that rows of the bank or of the queries belong to."""
+    found = JointGroups.of(bank, queries, bank.indexes, queries.indexes)
+    own = [one[one >= 0] for one in (found.bank, found.queries) if one is not None]
+    return len(torch.unique(torch.cat(own))) if own else 0
 
 
 def labels_tensor(labels: Sequence[int | None]) -> Tensor:

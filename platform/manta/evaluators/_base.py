@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from manta.encoders import Encoder
+from manta.evaluators._groups import count_present
 from manta.evaluators._labels import (
     MOST_CLASSES,
     LabelCounts,
@@ -62,6 +63,9 @@ class Features:
         views: `[n, V, D]` float32 of V augmented views of n of the query rows, or None where no
             evaluator requires them.
         most_classes: labels from this number on are ids; evaluators get them numbered densely.
+        bank_groups, query_groups: `[M]` and `[Q]` int64 on the CPU, numbers of the groups (speaker,
+            patient) that rows belong to, below 0 for none; None where the data have no groups.
+        group_names: of the groups, by number.
     """
 
     bank: Tensor
@@ -70,6 +74,9 @@ class Features:
     query_labels: Tensor | None = None
     views: Tensor | None = None
     most_classes: int = MOST_CLASSES
+    bank_groups: Tensor | None = None
+    query_groups: Tensor | None = None
+    group_names: Sequence[str] = ()
 
     @property
     def labelled(self) -> bool:
@@ -84,6 +91,7 @@ class Features:
             self.query_labels,
             bank_rows=len(self.bank),
             query_rows=len(self.queries),
+            groups=count_present(self.bank_groups, self.query_groups),
         )
 
 
@@ -266,6 +274,8 @@ def _input_of(
         queries=_part(features.queries, there),
         bank_labels=None if bank is None else numbers(_part(bank, here)),
         query_labels=None if queries is None else numbers(_part(queries, there)),
+        bank_groups=_groups_of(features.bank_groups, here),
+        query_groups=_groups_of(features.query_groups, there),
     )
     if access is None:
         return rows, None
@@ -277,6 +287,10 @@ def _input_of(
 
 def _part(rows: Tensor, kept: Tensor | None) -> Tensor:
     return rows if kept is None else rows[kept.to(rows.device)]
+
+
+def _groups_of(groups: Tensor | None, kept: Tensor | None) -> Tensor | None:
+    return None if groups is None else _part(groups, kept)
 
 
 def means(scores: Scores) -> dict[str, float]:

@@ -39,19 +39,27 @@ class LabelCounts:
     Attributes:
         bank, queries: rows of each class, by its number.
         bank_rows, query_rows: all rows, with a label or without.
+        groups: number of groups that rows belong to.
     """
 
     bank: Mapping[int, int]
     queries: Mapping[int, int]
     bank_rows: int
     query_rows: int
+    groups: int = 0
 
     @classmethod
     def of(
-        cls, bank: Tensor | None, queries: Tensor | None, *, bank_rows: int, query_rows: int
+        cls,
+        bank: Tensor | None,
+        queries: Tensor | None,
+        *,
+        bank_rows: int,
+        query_rows: int,
+        groups: int = 0,
     ) -> LabelCounts:
         """Return the counts of labels `[M]` and `[Q]`, below 0 for none; None: no row has one."""
-        return cls(_counted(bank), _counted(queries), bank_rows, query_rows)
+        return cls(_counted(bank), _counted(queries), bank_rows, query_rows, groups)
 
     @property
     def labelled_bank(self) -> int:

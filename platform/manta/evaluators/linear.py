@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._groups import drawn_groups, held_out_part
 from manta.evaluators._metrics import Metric
 from manta.evaluators._probe import draw, standardise
 
@@ -78,31 +79,32 @@ class Linear(Evaluator[LinearConfig]):
             return {}
         config = self.config
         bank, labels = draw(features.bank, labels, most=config.rows, seed=config.seed)
+        groups = drawn_groups(features.bank_groups, most=config.rows, seed=config.seed)
         if not bool(bank.isfinite().all()):  # the line search would raise
             return {"linear_top1": float("nan"), "linear_l2": float("nan")}
         bank, queries = standardise(bank, features.queries)
         classes = int(torch.cat([labels, truth]).max()) + 1
-        strengths = self._choose(bank, labels, classes)
+        strengths = self._choose(bank, labels, classes, groups)
         weight = self._path(bank, labels, classes, strengths)[-1]
         return {
             "linear_top1": answered(weight, queries, truth, chunk=config.chunk),
             "linear_l2": strengths[-1],
         }
 
-    def _choose(self, bank: Tensor, labels: Tensor, classes: int) -> list[float]:
+    def _choose(
+        self, bank: Tensor, labels: Tensor, classes: int, groups: Tensor | None
+    ) -> list[float]:
         """Return the strengths down to the one that does best on held-out rows of the bank.
 
         Of equals, the stronger.
         """
         strengths = sorted(self.config.l2, reverse=True)
-        held_out = round(len(bank) * self.config.validation)
-        if len(strengths) == 1 or held_out in (0, len(bank)):
+        held_out, rest = held_out_part(groups, len(bank), self.config.validation)
+        rows, answers = bank[held_out], labels[held_out]
+        if len(strengths) == 1 or len(rows) in (0, len(bank)):
             return strengths[:1]
-        path = self._path(bank[held_out:], labels[held_out:], classes, strengths)
-        scores = [
-            accuracy(weight, bank[:held_out], labels[:held_out], chunk=self.config.chunk)
-            for weight in path
-        ]
+        path = self._path(bank[rest], labels[rest], classes, strengths)
+        scores = [accuracy(weight, rows, answers, chunk=self.config.chunk) for weight in path]
         return strengths[: scores.index(max(scores)) + 1]
 
     def _path(self, x: Tensor, y: Tensor, classes: int, strengths: list[float]) -> list[Tensor]:

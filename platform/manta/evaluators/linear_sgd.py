@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._groups import drawn_groups, held_out_part
 from manta.evaluators._metrics import Metric
 from manta.evaluators._probe import draw, standardise
 from manta.evaluators.linear import answered, logits
@@ -83,28 +84,27 @@ class LinearSGD(Evaluator[LinearSGDConfig]):
             return {}
         config = self.config
         bank, labels = draw(features.bank, labels, most=config.rows, seed=config.seed)
+        groups = drawn_groups(features.bank_groups, most=config.rows, seed=config.seed)
         if not bool(bank.isfinite().all()):
             return {"linear_sgd_top1": float("nan"), "linear_sgd_lr": float("nan")}
         classes = int(torch.cat([labels, truth]).max()) + 1
         bank, queries = standardise(bank, features.queries)
-        lr = self._choose(bank, labels, classes)
+        lr = self._choose(bank, labels, classes, groups)
         (weight,) = self._fit(bank, labels, classes, (lr,))
         return {
             "linear_sgd_top1": answered(weight, queries, truth, chunk=config.chunk),
             "linear_sgd_lr": lr,
         }
 
-    def _choose(self, bank: Tensor, labels: Tensor, classes: int) -> float:
+    def _choose(self, bank: Tensor, labels: Tensor, classes: int, groups: Tensor | None) -> float:
         """Return the rate that does best on held-out rows of the bank; the first of equals."""
         config = self.config
-        held_out = round(len(bank) * config.validation)
-        if len(config.lr) == 1 or held_out in (0, len(bank)):
+        held_out, rest = held_out_part(groups, len(bank), config.validation)
+        rows, answers = bank[held_out], labels[held_out]
+        if len(config.lr) == 1 or len(rows) in (0, len(bank)):
             return config.lr[0]
-        weights = self._fit(bank[held_out:], labels[held_out:], classes, config.lr)
-        hits = [
-            answered(one, bank[:held_out], labels[:held_out], chunk=config.chunk).sum()
-            for one in weights
-        ]
+        weights = self._fit(bank[rest], labels[rest], classes, config.lr)
+        hits = [answered(one, rows, answers, chunk=config.chunk).sum() for one in weights]
         return config.lr[int(torch.stack(hits).argmax())]
 
     def _fit(self, x: Tensor, y: Tensor, classes: int, rates: tuple[float, ...]) -> list[Tensor]:

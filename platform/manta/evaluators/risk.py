@@ -30,6 +30,7 @@ import torch
 from pydantic import Field
 
 from manta.evaluators._base import EVALUATORS, Evaluator, EvaluatorConfig, Features, Scores
+from manta.evaluators._groups import drawn_groups, held_out_part
 from manta.evaluators._metrics import Metric, MetricFigure
 from manta.evaluators._probe import draw
 from manta.evaluators.linear import Linear, LinearConfig
@@ -140,11 +141,15 @@ class Risk(Evaluator[RiskConfig]):
             return {}
         config = self.config
         bank, labels = draw(features.bank, labels, most=config.rows, seed=config.seed)
-        part = min(max(round(len(bank) * config.held_out), 1), len(bank) - 1)
-        splits = Features(bank[part:], bank[:part], labels[part:], labels[:part])
+        groups = drawn_groups(features.bank_groups, most=config.rows, seed=config.seed)
+        share = min(max(round(len(bank) * config.held_out), 1), len(bank) - 1) / len(bank)
+        part, rest = held_out_part(groups, len(bank), share)
+        of_rest = None if groups is None else groups[rest]
+        splits = Features(bank[rest], bank[part], labels[rest], labels[part], bank_groups=of_rest)
+        whole = Features(bank, features.queries, labels, truth, bank_groups=groups)
         fitted = self._risk(Features(bank, bank, labels, labels), (min(config.l2),))
         held_out = self._risk(splits, config.l2)
-        total = self._risk(Features(bank, features.queries, labels, truth), config.l2)
+        total = self._risk(whole, config.l2)
         return {
             "risk_approximation": config.approximation,
             "risk_usability": fitted - config.approximation,
