@@ -105,3 +105,14 @@ def test_a_layer_beside_the_embedding_is_refused_before_any_row(tmp_path: Any) -
         load_features(files, "decoder")
     with pytest.raises(ConfigError, match="no layer 'layer9'"):
         find_layer(small_encoder("resnet"), "layer9")
+
+
+def test_frames_are_a_layers_positions_in_their_order(
+    case: tuple[EncoderConfig, Encoder, str],
+) -> None:
+    _, encoder, layer = case
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    frames = LayerReader(encoder, [layer]).frames(images)
+    expected = by_hook(encoder, layer, images)
+    before = 1 if layer.startswith("blocks") else 0  # the class token of a ViT
+    assert torch.equal(frames, expected[:, before:])
