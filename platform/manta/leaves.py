@@ -170,13 +170,20 @@ class Stack:
 
     def add(self, row: Mapping[str, Array]) -> None:
         """Add a decoded row, one array for each leaf."""
-        self.put(self._done, row)
+        # Not by `put`: this is called for every image of a run.
+        for name, dense in self._dense.items():
+            dense[self._done] = row[name]
+        if self._ragged:
+            self._put_ragged(self._done, row)
         self._done += 1
 
     def put(self, place: int, row: Mapping[str, Array]) -> None:
         """Set the row of a place, which several threads may do; `columns` must be told of it."""
         for name, dense in self._dense.items():
             dense[place] = row[name]
+        self._put_ragged(place, row)
+
+    def _put_ragged(self, place: int, row: Mapping[str, Array]) -> None:
         for name, ragged in self._ragged.items():
             ragged[place] = np.asarray(row[name], dtype=self._layout[name].dtype)
 

@@ -117,14 +117,15 @@ def decode_rows(
     """Return the leaves of decoded rows.
 
     Args:
-        draws: random numbers of a row, for a decoder that draws; None for an evaluation.
+        draws: random numbers of a row, for a decoder that draws; None for an evaluation, and
+            for a decoder that does not.
 
     Raises:
         DataError: a row no longer decodes, although it did during the ingest.
     """
     stack = Stack(decoder.layout, len(data))
-    for index, encoded in zip(indexes, data, strict=True):
-        stack.add(_decoded(manifest, index, encoded, decoder, draws))
+    for place, encoded in enumerate(data):
+        stack.add(_decoded(manifest, indexes, place, encoded, decoder, draws))
     return stack.columns()
 
 
@@ -153,10 +154,12 @@ def decode_parts(
     while start < len(data):
         stop, size = start, 0
         stack = Stack(layout, min(most, len(data) - start))
-        while stop < min(start + most, len(data)) and size < PART_BYTES:
-            row = _decoded(manifest, indexes[stop], data[stop], decoder, draws)
+        last = min(start + most, len(data))
+        while stop < last and size < PART_BYTES:
+            row = _decoded(manifest, indexes, stop, data[stop], decoder, draws)
             stack.add(row)
-            size += row_bytes + sum(row[name].nbytes for name in ragged)
+            if ragged:
+                size += row_bytes + sum(row[name].nbytes for name in ragged)
             # Free the encoded bytes: the consumer may hold this generator for a long time.
             data[stop] = b""
             stop += 1
@@ -193,22 +196,27 @@ def _dense_bytes(layout: Layout) -> int:
 
 
 def _decoded(
-    manifest: Manifest, index: int, encoded: bytes, decoder: Decoder, draws: Draws | None
+    manifest: Manifest,
+    indexes: RowIndexes,
+    place: int,
+    encoded: bytes,
+    decoder: Decoder,
+    draws: Draws | None,
 ) -> Mapping[str, Array]:
-    """Return the leaves of one row.
+    """Return the leaves of the row at a place of `indexes`.
 
     Raises:
         DataError: it no longer decodes.
     """
     try:
-        return decoder(encoded, draws(int(index)) if draws and decoder.draws else None)
+        return decoder(encoded, None if draws is None else draws(int(indexes[place])))
     except NoReader as error:
         raise DataError(
-            f"row {index} of {manifest.location} cannot be read here: {error}"
+            f"row {indexes[place]} of {manifest.location} cannot be read here: {error}"
         ) from None
     except BadSample as error:
         raise DataError(
-            f"row {index} of {manifest.location} was damaged after its ingest "
+            f"row {indexes[place]} of {manifest.location} was damaged after its ingest "
             f"({error}); ingest again"
         ) from None
 

@@ -167,7 +167,7 @@ def _decode_item(
 ) -> Parts:
     """Yield the decoded parts of an item."""
     first, rows = _steps(plan, rank, world, item)
-    draws = partial(Draw, plan.seed, item.epoch)
+    draws = partial(Draw, plan.seed, item.epoch) if decoder.draws else None
     for step, indexes, data in decode_steps(manifest, rows, decoder, draws):
         yield first + step, indexes, data
 
