@@ -28,6 +28,7 @@ from manta.evaluators.corruptions import CorruptionsConfig
 from manta.evaluators.knn import KNNConfig
 from manta.evaluators.linear import LinearConfig
 from manta.evaluators.rank import RankConfig
+from manta.modalities.image import ImageDecoder
 from manta.runs.build import plan_of
 from manta.runs.folder import RunFolder
 from manta.runs.materials import local_paths
@@ -84,7 +85,7 @@ def measured(manifest: Manifest) -> dict[str, float]:
         prepare=lambda images: images.float() / 255,
         size=SIZE,
         device=torch.device("cpu"),
-        read=partial(decoded, size=SIZE, executor="local"),
+        read=partial(decoded, decoder=ImageDecoder(SIZE), executor="local"),
     )
     assert found is not None
     configs = (

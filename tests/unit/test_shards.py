@@ -21,7 +21,7 @@ from manta.data.sources import Sample, Source
 from manta.data.stream import stream
 from manta.errors import DataError
 from manta.files import Place
-from manta.modalities.image import ImageDecoder
+from manta.modalities.image import ImageDecoder, ImageInspector
 
 COUNT, SIDE = 40, 12
 SMALL = Limits(max_side=None, group_rows=4, shard_rows=16)
@@ -60,7 +60,16 @@ class Numbers(Source):
 
 
 def parcels(source: Source, limits: Limits = SMALL, skip: int = 0) -> list[pa.Table]:
-    return list(read_unit(source, 0, range(COUNT), limits, skip))
+    return list(
+        read_unit(
+            source,
+            0,
+            range(COUNT),
+            ImageInspector(limits.max_side, limits.max_pixels),
+            limits,
+            skip,
+        )
+    )
 
 
 @pytest.fixture

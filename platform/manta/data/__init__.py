@@ -9,12 +9,12 @@ for batch in stream(
     batch.data["image"], batch.index
 """
 
-from manta.data._ingest_job import IngestProgress
+from manta.data._ingest_job import IngestProgress, IngestReport
 from manta.data._shards import Limits
 from manta.data.arrays import RowIndexes
 from manta.data.cache import DecodedCache
 from manta.data.holdout import Holdout, Split
-from manta.data.ingest import IngestReport, check_source, ingest, prepare, prepared, survey
+from manta.data.ingest import check_source, ingest, prepare, prepared, survey
 from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset, refuse_dataset
 from manta.data.plan import Plan, Segment
 from manta.data.sources import SOURCES, Sample, Source, SourceOptions, is_builtin, open_source

@@ -19,14 +19,35 @@ from manta.data._shards import Limits, Written
 from manta.data.engine import cluster_cpus, generate, require_cpu
 from manta.data.sources import Source
 from manta.data.stream import Executor
-from manta.data.understanding import by_reason
+from manta.data.understanding import Understanding, by_reason
 from manta.files import Place
+from manta.modalities import Inspector
 
 IngestProgress = Callable[[int, int], None]
 """Callback that takes the number of rows written and of images quarantined so far."""
 _WRITES_AT_ONCE = 4
 """Shards being written, at most: each holds its images in memory while it is written."""
 _LIST_CPUS = _WRITE_CPUS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """Result of an ingest.
+
+    Attributes:
+        resumed_rows: rows that an interrupted ingest had already written; all rows if the dataset
+            was complete.
+        understood: what was understood of the source; None for a dataset of an earlier version.
+    """
+
+    location: str
+    rows: int
+    quarantined: int
+    shards: int
+    digest: str
+    seconds: float
+    resumed_rows: int
+    understood: Understanding | None = None
 
 
 @dataclass
@@ -54,6 +75,7 @@ class IngestJob:
     """One pass over a source, on the cluster or in this process."""
 
     source: Source
+    inspector: Inspector
     limits: Limits
     executor: Executor
     progress: IngestProgress | None
@@ -84,14 +106,17 @@ class IngestJob:
 
         On a cluster they are references.
         """
-        source, limits, names = self.source, self.limits, self.source.classes()
+        source, inspector, limits = self.source, self.inspector, self.limits
+        names = source.classes()
         declared = None if names is None else len(names)
         if self.executor == "local":
             for row in _shards.list_units(source, unit):
                 number = int(row["number"][0])
                 skip = taken if number == unit else 0
                 packed = pickle.loads(row["unit"][0])
-                yield from _shards.read_unit(source, number, packed, limits, skip, declared)
+                yield from _shards.read_unit(
+                    source, number, packed, inspector, limits, skip, declared
+                )
             return
 
         # Listing resumes at the unit in which the last shard ended, and reading after the samples
@@ -103,7 +128,9 @@ class IngestJob:
             for number, packed in zip(batch["number"].tolist(), batch["unit"], strict=True):
                 skip = taken if number == unit else 0
                 work = pickle.loads(packed)
-                yield from _shards.read_unit(source, number, work, limits, skip, declared)
+                yield from _shards.read_unit(
+                    source, number, work, inspector, limits, skip, declared
+                )
 
         require_cpu(read_cpus())
         units = generate([{"start": unit}], listed, block_bytes=1, cpus=_LIST_CPUS, tasks=1)
@@ -181,11 +208,12 @@ class _Writer:
             blocks.setdefault(id(block), block)
             parcels.append((positions[id(block)], row))
         arguments = (self.out, number, first, parcels, self.job.limits, *blocks.values())
+        column = self.job.inspector.column
         if self.job.executor == "local":
-            self.writes.append(_shards.write_shard(*arguments))
+            self.writes.append(_shards.write_shard(*arguments, column=column))
         else:
             write = ray.remote(num_cpus=_WRITE_CPUS)(_shards.write_shard)
-            self.writes.append(write.remote(*arguments))
+            self.writes.append(write.remote(*arguments, column=column))
         rows, self.rows, self.size, self.waiting = self.rows, 0, 0, []
         return rows
 

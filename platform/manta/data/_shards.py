@@ -8,7 +8,6 @@ on the source's order alone.
 from __future__ import annotations
 
 import json
-import math
 import pickle
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,23 +17,23 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from manta.data._digest import digest_of
 from manta.data._group_column import Runs, count_groups, group_rule, runs_of
 from manta.data._label_column import count_labels, with_stored_labels
+from manta.data._measures import Measures, of_shard
 from manta.data.labels import as_text, within
-from manta.data.manifest import SIZE_EDGES, Shard
+from manta.data.manifest import Shard
 from manta.data.names import shown
 from manta.data.sources import Sample, Source
 from manta.errors import DataError
 from manta.files import Place
-from manta.modalities.image.decode import BadImage, portable, shrink, verify
+from manta.modalities import BadSample, Inspector
 
 PARCEL_ROWS = 256
 PARCEL_BYTES = 16 << 20
-_MOMENT_ROWS = 32
-"""Rows of each parcel that count towards the mean and standard deviation."""
+_MEASURED_ROWS = 32
+"""Rows of each parcel that are measured, where that takes time."""
 _FACTS = ["unit", "taken", "good", "bad", "size"]
 """Columns of a block of parcels beside the parcels themselves."""
 
@@ -45,8 +44,8 @@ _PARCEL = pa.schema(
         "label": pa.string(),
         "group": pa.string(),
         "reason": pa.string(),
-        "short": pa.int32(),
-        "moments": pa.list_(pa.float64()),
+        "length": pa.int64(),
+        "measures": pa.string(),
     }
 )
 
@@ -85,6 +84,7 @@ class Written:
         sizes: histogram of shorter sides, by the bins of `SIZE_EDGES`.
         moments: sums over `moment_rows` images of the channels' means, then of their mean squares.
         digest: SHA-256 of the rows.
+        stats: measures of the rows of another modality, by name.
         groups: group and length of each stretch of rows of one group; empty: there are no groups.
     """
 
@@ -99,6 +99,7 @@ class Written:
     moment_rows: int
     digest: str
     groups: Runs = field(default_factory=list)
+    stats: Measures = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -126,7 +127,13 @@ def list_units(source: Source, skip: int) -> Iterator[dict[str, Any]]:
 
 
 def read_unit(
-    source: Source, number: int, unit: Any, limits: Limits, skip: int, declared: int | None = None
+    source: Source,
+    number: int,
+    unit: Any,
+    inspector: Inspector,
+    limits: Limits,
+    skip: int,
+    declared: int | None = None,
 ) -> Iterator[pa.Table]:
     """Yield one table per parcel of a unit, leaving out the unit's first `skip` samples.
 
@@ -138,53 +145,41 @@ def read_unit(
     most_rows = min(PARCEL_ROWS, limits.shard_rows)
     most_bytes = min(PARCEL_BYTES, limits.shard_bytes)
     rows: list[dict[str, Any]] = []
-    size = taken = moments = 0
+    size = taken = measured = 0
     name_group = group_rule(source.options)
     for sample in source.read(unit):
         taken += 1
         if taken <= skip:
             continue
-        row = _verified(sample, limits, want_moments=moments < _MOMENT_ROWS)
+        row = _verified(sample, inspector, measure=measured < _MEASURED_ROWS)
         if source.options.labels != "none":
             label = sample.label
             row["label"] = as_text(label) if declared is None else within(label, declared)
         row["group"] = name_group(sample)
-        moments += row["moments"] is not None
+        measured += row["measures"] is not None
         size += len(row["bytes"] or b"")
         rows.append(row)
         if len(rows) >= most_rows or size >= most_bytes:
             yield _parcel(rows, number, taken, size)
-            rows, size, moments = [], 0, 0
+            rows, size, measured = [], 0, 0
     if rows:
         yield _parcel(rows, number, taken, size)
 
 
-def _verified(sample: Sample, limits: Limits, *, want_moments: bool) -> dict[str, Any]:
+def _verified(sample: Sample, inspector: Inspector, *, measure: bool) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(_PARCEL.names)
     row |= {"path": shown(sample.path)}
     if sample.data is None:
         return row | {"reason": sample.reason or "cannot be read"}
     try:
-        image = verify(sample.data, max_pixels=limits.max_pixels)
-        short, data = min(image.size), sample.data
-        if want_moments:
-            row["moments"] = _moments(image)
-        if limits.max_side is not None:
-            is_large = short > limits.max_side
-            data = shrink(image, limits.max_side) if is_large else portable(data, image)
-    except BadImage as error:
-        return row | {"reason": str(error), "moments": None}
+        kept = inspector(sample.data, measure=measure)
+    except BadSample as error:
+        return row | {"reason": str(error)}
     except Exception as error:
         # One sample never ends the ingest of the others.
-        return row | {"reason": f"broken: {type(error).__name__}: {error}"[:200], "moments": None}
-    return row | {"bytes": data, "short": short}
-
-
-def _moments(image: Image.Image) -> list[float]:
-    """Return the means of the channels, then of their squares, over at most about 2^18 pixels."""
-    every = max(1, math.isqrt(image.width * image.height // 2**18))
-    pixels = np.asarray(image)[::every, ::every].reshape(-1, 3).astype(np.float64) / 255
-    return [*pixels.mean(axis=0).tolist(), *np.square(pixels).mean(axis=0).tolist()]
+        return row | {"reason": f"broken: {type(error).__name__}: {error}"[:200]}
+    measures = None if kept.measures is None else json.dumps(dict(kept.measures))
+    return row | {"bytes": kept.data, "length": kept.length, "measures": measures}
 
 
 def _parcel(rows: list[dict[str, Any]], number: int, taken: int, size: int) -> pa.Table:
@@ -220,6 +215,7 @@ def write_shard(
     parcels: list[tuple[int, int]],
     limits: Limits,
     *blocks: pa.Table,
+    column: str = "image",
 ) -> Written:
     """Write a shard, then its record under `progress/`; return the record.
 
@@ -227,6 +223,7 @@ def write_shard(
         first: index of the shard's first row.
         parcels: `(block, row of the block)` of each parcel, in order.
         blocks: the blocks that `parcels` refers to.
+        column: that holds the samples.
     """
     picked = [blocks[block].column("parcel")[row].as_buffer() for block, row in parcels]
     table = pa.concat_tables(
@@ -238,9 +235,7 @@ def write_shard(
     labels = count_labels(good)
     good = with_stored_labels(good, labels)
     name = f"shard-{number:05d}.parquet"
-    groups, size = _write_parquet(out / name, good, first, limits)
-    moments = [row for row in good["moments"].to_pylist() if row is not None]
-    short = np.searchsorted(SIZE_EDGES, good["short"].to_numpy(), side="right") - 1
+    groups, size = _write_parquet(out / name, good, first, limits, column)
     written = Written(
         shard=Shard(name, good.num_rows, groups, size),
         first=first,
@@ -248,11 +243,9 @@ def write_shard(
         taken=int(end["taken"]),
         labels=labels,
         bad=[[row["path"], row["reason"]] for row in bad],
-        sizes=np.bincount(short, minlength=len(SIZE_EDGES)).tolist(),
-        moments=np.sum(np.array(moments).reshape(-1, 6), axis=0).tolist(),
-        moment_rows=len(moments),
         digest=digest_of(good),
         groups=runs_of(good),
+        **of_shard(good, column),
     )
     # Written after the shard: a resumed ingest trusts every shard that has a record, and a kill
     # between the two writes only costs writing this shard again.
@@ -282,7 +275,7 @@ def _divided(table: pa.Table) -> tuple[pa.Table, list[dict[str, str]]]:
 
 
 def _write_parquet(
-    place: Place, table: pa.Table, first: int, limits: Limits
+    place: Place, table: pa.Table, first: int, limits: Limits, column: str
 ) -> tuple[list[int], int]:
     """Write a Parquet file; return the rows of each row group, and the bytes of all images.
 
@@ -296,8 +289,8 @@ def _write_parquet(
     encoded = (
         table["bytes"].combine_chunks().cast(pa.binary()) if sizes.sum() < 2**31 else table["bytes"]
     )
-    image = pa.StructArray.from_arrays([_plain(encoded), _plain(table["path"])], ["bytes", "path"])
-    columns = {"index": np.arange(first, first + table.num_rows, dtype=np.int64), "image": image}
+    sample = pa.StructArray.from_arrays([_plain(encoded), _plain(table["path"])], ["bytes", "path"])
+    columns = {"index": np.arange(first, first + table.num_rows, dtype=np.int64), column: sample}
     if table["label"].null_count < table.num_rows:
         columns["label"] = table["label"]
     if table["group"].null_count < table.num_rows:

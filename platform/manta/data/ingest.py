@@ -15,22 +15,22 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from manta.data._group_column import check_group, count_groups, refuse_no_group
-from manta.data._ingest_job import IngestJob, IngestProgress
+from manta.data._ingest_job import IngestJob, IngestProgress, IngestReport
 from manta.data._label_column import stored_values
+from manta.data._measures import inspector_of, mark_of, name_of, of_dataset
 from manta.data._shards import Limits, Written
 from manta.data.groups import in_order, write_groups
 from manta.data.manifest import (
     FILE,
-    SIZE_EDGES,
     Manifest,
     is_dataset,
     is_ingested,
@@ -49,26 +49,8 @@ from manta.data.understanding import (
 from manta.errors import DataError
 from manta.failures import one_line_errors
 from manta.files import Place
-
-
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """Result of an ingest.
-
-    Attributes:
-        resumed_rows: rows that an interrupted ingest had already written; all rows if the dataset
-            was complete.
-        understood: what was understood of the source; None for a dataset of an earlier version.
-    """
-
-    location: str
-    rows: int
-    quarantined: int
-    shards: int
-    digest: str
-    seconds: float
-    resumed_rows: int
-    understood: Understanding | None = None
+from manta.modalities import Modality
+from manta.modalities.image import ImageInspector
 
 
 def ingest(
@@ -78,6 +60,7 @@ def ingest(
     options: SourceOptions | None = None,
     max_side: int | None = 512,
     limits: Limits | None = None,
+    modality: Modality[Any] | None = None,
     progress: IngestProgress | None = None,
     executor: Executor = "ray",
 ) -> IngestReport:
@@ -88,6 +71,7 @@ def ingest(
         max_side: larger images are stored as JPEG (quality 95) with this shorter side; None keeps
             every byte.
         limits: bounds of shards and row groups; the argument `max_side` overrides its own.
+        modality: what a sample is, with its settings; None: an image.
         progress: called with rows and quarantined images so far.
         executor: "local" reads and writes in this process, one file after the other.
 
@@ -105,7 +89,8 @@ def ingest(
         "state": _state(adapter),
         "limits": asdict(bounds),
         "options": adapter.options.to_json(),
-    }
+    } | ({} if mark_of(modality) == "image" else {"modality": mark_of(modality)})
+    inspector = inspector_of(modality, bounds)
     if is_dataset(place.url):
         finished = open_dataset(place.url)
         _refuse_other(place, finished.options, identity)
@@ -115,8 +100,9 @@ def ingest(
     if progress and done:
         progress(resumed, sum(len(item.bad) for item in done))
     with one_line_errors(f"the ingest of {adapter.place.url}"):
-        done += IngestJob(adapter, bounds, executor, progress).write(place, done)
-    manifest = _finish(place, adapter, identity, done)
+        done += IngestJob(adapter, inspector, bounds, executor, progress).write(place, done)
+    measure = partial(of_dataset, done, inspector, name_of(modality))
+    manifest = _finish(place, adapter, identity, done, measure)
     return _report(manifest, began, resumed)
 
 
@@ -136,7 +122,7 @@ def survey(
         return open_dataset(source).understanding
     adapter = _opened(source, options)
     with one_line_errors(f"the survey of {adapter.place.url}"):
-        counted = IngestJob(adapter, Limits(), executor, progress).survey()
+        counted = IngestJob(adapter, ImageInspector(), Limits(), executor, progress).survey()
     refuse_empty(adapter, counted.rows, counted.bad, counted.example)
     numbering, names = classes_of(adapter, counted.labels)
     refuse_no_group(adapter, counted.groups, counted.path)
@@ -150,15 +136,16 @@ def prepare(
     progress: IngestProgress | None = None,
     *,
     options: SourceOptions | None = None,
+    modality: Modality[Any] | None = None,
 ) -> str:
     """Return the location of the dataset for `source`, ingesting it under `cache_dir` if needed.
 
     A `source` that is a dataset already is its own location.
     """
-    location = prepared(source, cache_dir, options=options)
+    location = prepared(source, cache_dir, options=options, modality=modality)
     if is_dataset(location):
         return location
-    return ingest(source, location, options=options, progress=progress).location
+    return ingest(source, location, options=options, modality=modality, progress=progress).location
 
 
 def check_source(source: str | os.PathLike[str], options: SourceOptions | None = None) -> None:
@@ -177,6 +164,7 @@ def prepared(
     cache_dir: str | os.PathLike[str],
     *,
     options: SourceOptions | None = None,
+    modality: Modality[Any] | None = None,
 ) -> str:
     """Return the location at which `prepare` puts the dataset, whether or not it exists yet.
 
@@ -188,6 +176,8 @@ def prepared(
         return Place.of(text).url
     adapter = open_source(text, options)
     told = "" if adapter.options == SourceOptions() else f"\n{adapter.options.to_json()}"
+    if mark_of(modality) != "image":
+        told += f"\n{mark_of(modality)}"
     key = f"{adapter.place.url}\n{_state(adapter)}{told}"
     mark = hashlib.sha256(key.encode(errors="surrogateescape")).hexdigest()[:12]
     stem = "".join(
@@ -246,6 +236,7 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "source": identity.get("source"),
         "kind": identity.get("kind"),
+        "modality": identity.get("modality", "image"),
         **identity["limits"],
         **options,
     }
@@ -279,7 +270,13 @@ def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
     return done
 
 
-def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Written]) -> Manifest:
+def _finish(
+    out: Place,
+    source: Source,
+    identity: dict[str, Any],
+    done: list[Written],
+    measure: Callable[[], dict[str, Any]],
+) -> Manifest:
     """Write the quarantine and the manifest; return the manifest."""
     # The manifest comes last of all files: a folder that has one is a complete dataset.
     bad = [row for item in done for row in item.bad]
@@ -299,9 +296,6 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
     refuse_no_group(source, groups, None)
     if groups:
         write_groups(out, runs)
-    moment_rows = sum(item.moment_rows for item in done)
-    sums = np.sum([item.moments for item in done], axis=0) / moment_rows
-    mean, std = sums[:3], np.sqrt(np.maximum(sums[3:] - sums[:3] ** 2, 0.0))
     understood = understand(source, rows, numbering, names, dict(reasons), groups)
     manifest = Manifest(
         location=out.url,
@@ -309,13 +303,7 @@ def _finish(out: Place, source: Source, identity: dict[str, Any], done: list[Wri
         labelled=sum(numbering.rows) > 0,
         classes=names,
         shards=[item.shard for item in done if item.shard.rows],
-        sizes={
-            "edges": list(SIZE_EDGES),
-            "counts": np.sum([item.sizes for item in done], axis=0).tolist(),
-        },
-        mean=mean.tolist(),
-        std=std.tolist(),
-        moment_rows=moment_rows,
+        **measure(),
         source=source.place.url,
         kind=source.kind,
         quarantined=len(bad),

@@ -16,9 +16,12 @@ from manta.data.understanding import Understanding
 from manta.errors import DataError
 from manta.files import Place
 
-VERSION = 1
+VERSION, OTHER_VERSION = 1, 2
+"""Version of a dataset of images, and of one of another modality."""
 FILE = "manifest.json"
-_LATER = frozenset(("values", "labelled_rows", "understood", "groups"))
+_LATER = frozenset(
+    ("values", "labelled_rows", "understood", "groups", "modality", "column", "stats")
+)
 """Fields that datasets of earlier versions lack."""
 SIZE_EDGES = (1, 16, 32, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096)
 """Lower edges in pixels of the histogram of shorter sides; the last bin has no upper edge."""
@@ -62,6 +65,9 @@ class Manifest:
         labelled_rows: number of rows with a label; None in datasets of earlier versions, where a
             dataset has labels if every row has one.
         understood: what the ingest understood: `manta.data.understanding.Understanding`.
+        modality: what a sample is.
+        column: of the shards, that holds the samples.
+        stats: rows, sum, least and most of what was measured of the samples of another modality.
         groups: number of groups; of some, `manta.data.groups.open_groups` tells the rows.
     """
 
@@ -85,12 +91,17 @@ class Manifest:
     labelled_rows: int | None = None
     understood: dict[str, Any] = field(default_factory=dict)
     groups: int = 0
+    modality: str = "image"
+    column: str = "image"
+    stats: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         content = asdict(self)
         del content["location"]
         if not self.groups:
             del content["groups"]  # as earlier versions wrote it
+        if self.modality == "image":
+            del content["modality"], content["column"], content["stats"]  # likewise
         return json.dumps(content, indent=1)
 
     def said(self) -> list[str]:
@@ -150,7 +161,8 @@ def open_dataset(location: str | os.PathLike[str]) -> Manifest:
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{place.url}/{FILE} cannot be read: {error}; ingest again") from None
-    if not isinstance(content, dict) or content.get("version") != VERSION:
+    known = (VERSION, OTHER_VERSION)
+    if not isinstance(content, dict) or content.get("version") not in known:
         raise DataError(f"{place.url}/{FILE} is not of version {VERSION}; ingest again")
     names = {item.name for item in fields(Manifest)} - {"location"}
     if missing := names - _LATER - content.keys():

@@ -71,7 +71,8 @@ def read_rows(
     borders = np.cumsum(np.bincount(inverse))[:-1]
     # Of no rows, NumPy would make one empty group.
     by_group = np.split(np.argsort(inverse, kind="stable"), borders) if len(indexes) else []
-    choice = {"image.bytes": images, "image.path": paths, "label": labels and manifest.labelled}
+    stem = manifest.column
+    choice = {f"{stem}.bytes": images, f"{stem}.path": paths, "label": labels and manifest.labelled}
     columns = [name for name, is_chosen in choice.items() if is_chosen]
     data = [b""] * len(indexes)
     numbers: list[int | None] = [None] * len(indexes)
@@ -85,7 +86,7 @@ def read_rows(
             return  # labels alone, in a shard of which no row has one
         table = table.take(pa.array(offsets))
         if images:
-            column = table["image"].combine_chunks().field("bytes")
+            column = table[stem].combine_chunks().field("bytes")
             for place, value in zip(places.tolist(), column.to_pylist(), strict=True):
                 data[place] = value
         if "label" in table.column_names:
@@ -93,7 +94,7 @@ def read_rows(
             for place, value in zip(places.tolist(), classes, strict=True):
                 numbers[place] = value
         if paths:
-            column = table["image"].combine_chunks().field("path")
+            column = table[stem].combine_chunks().field("path")
             for place, value in zip(places.tolist(), column.to_pylist(), strict=True):
                 names[place] = value or ""
 

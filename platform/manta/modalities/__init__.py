@@ -2,12 +2,16 @@
 
 from manta.modalities._base import MODALITIES, Modality, Stats
 from manta.modalities._decoder import BadSample, Decoder, Draw, NoReader, Picture
+from manta.modalities._inspect import DecodingInspector, Inspected, Inspector
 
 __all__ = [
     "MODALITIES",
     "BadSample",
     "Decoder",
+    "DecodingInspector",
     "Draw",
+    "Inspected",
+    "Inspector",
     "Modality",
     "NoReader",
     "Picture",

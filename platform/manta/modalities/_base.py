@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from manta.leaves import Columns
 from manta.modalities._decoder import Decoder, Picture
+from manta.modalities._inspect import DecodingInspector, Inspector
 from manta.modalities.config import DataConfig
 from manta.registry import Registry
 
@@ -63,6 +64,10 @@ class Modality(ABC, Generic[D]):
     @abstractmethod
     def decoder(self) -> Decoder:
         """Return the decoder of rows into the leaves that views and `preprocess` take."""
+
+    def inspector(self) -> Inspector:
+        """Return the inspector of samples at an ingest: of itself, one that decodes them."""
+        return DecodingInspector(self.decoder(), str(self.data.modality))
 
     def views(self, config: ViewsConfig, needs: ViewNeeds) -> ViewPipeline[Any]:
         """Return the pipeline from decoded rows to the views of an objective.

@@ -14,6 +14,7 @@ from manta.modalities import MODALITIES, Modality, Picture
 from manta.modalities.config import DataConfig
 from manta.modalities.image.decode import BadImage, decode, optional_formats, verify
 from manta.modalities.image.decoder import ImageDecoder
+from manta.modalities.image.inspect import ImageInspector
 from manta.spec import Spec
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "Image",
     "ImageConfig",
     "ImageDecoder",
+    "ImageInspector",
     "decode",
     "optional_formats",
     "verify",
@@ -71,6 +73,9 @@ class Image(Modality[ImageConfig]):
 
     def decoder(self) -> ImageDecoder:
         return ImageDecoder(self.data.canonical_size)
+
+    def inspector(self) -> ImageInspector:
+        return ImageInspector()
 
     def picture(self, row: Columns) -> Picture:
         """Return the decoded image at the size of a picture."""
