@@ -104,3 +104,13 @@ def test_a_folder_with_other_things_is_left_alone(place: Place) -> None:
     with pytest.raises(ConfigError, match="holds no embeddings of Manta's"):
         _claim(place, job(20))
     assert [name for name, _ in place.entries()] == ["notes.txt"]
+
+
+def test_groups_are_a_column_where_there_are_some(place: Place) -> None:
+    place.make()
+    one, other = rows(0, 2), rows(2, 2)
+    named = EmbeddedRows(one.index, one.paths, one.vectors, one.aside, ["ann", None])
+    write_part(place / part_name(0), WIDTH, [named, other], grouped=True)
+    write_part(place / part_name(1), WIDTH, [rows(4, 1)])
+    assert part_table(place.url, 0)["group"].to_pylist() == ["ann", None, None, None]
+    assert part_table(place.url, 1).column_names == ["index", "path", "embedding"]

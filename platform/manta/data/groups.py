@@ -77,6 +77,15 @@ def open_groups(manifest: Manifest) -> Groups | None:
     return _read(manifest.location, manifest.digest) if manifest.groups else None
 
 
+def group_names(manifest: Manifest, rows: RowIndexes) -> list[str | None] | None:
+    """Return the name of each row's group, None for none; None where the data have no groups."""
+    groups = open_groups(manifest)
+    if groups is None:
+        return None
+    numbers = groups.of(rows).tolist()
+    return [None if number < 0 else groups.names[number] for number in numbers]
+
+
 @lru_cache(maxsize=4)
 def _read(location: str, digest: str) -> Groups:
     # `digest` belongs to the cache's key: a new dataset may have replaced one at the same place.

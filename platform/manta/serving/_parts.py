@@ -21,12 +21,17 @@ Aside = list[tuple[int, str, str]]
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRows:
-    """Rows of a part: numbers `[B]`, paths and vectors `[B, D]`, and those that do not decode."""
+    """Rows of a part: numbers `[B]`, paths and vectors `[B, D]`, and those that do not decode.
+
+    Attributes:
+        groups: name of each row's group, None for none; None where the data have no groups.
+    """
 
     index: npt.NDArray[np.int64]
     paths: list[str]
     vectors: npt.NDArray[np.float32]
     aside: Aside
+    groups: list[str | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +55,20 @@ def numbers_in(place: Place) -> list[int]:
     )
 
 
-def write_part(place: Place, width: int, batches: Iterable[EmbeddedRows]) -> None:
+def write_part(
+    place: Place, width: int, batches: Iterable[EmbeddedRows], *, grouped: bool = False
+) -> None:
     """Write batches into a part as they come.
 
     Its columns are `index: int64`, `path: string`, `embedding: fixed_size_list<float>[width]`.
+
+    Args:
+        grouped: whether a column `group: string` is written too.
     """
     width = max(width, 1)
-    schema = pa.schema(
-        [
-            ("index", pa.int64()),
-            ("path", pa.string()),
-            ("embedding", pa.list_(pa.field("item", pa.float32()), width)),
-        ]
-    )
+    vector = pa.list_(pa.field("item", pa.float32()), width)
+    columns = [("index", pa.int64()), ("path", pa.string()), ("embedding", vector)]
+    schema = pa.schema([*columns, *([("group", pa.string())] if grouped else [])])
     aside: Aside = []
     with place.writing() as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for group in _groups(batches, max(GROUP_BYTES // (4 * width), 1)):
@@ -110,6 +116,8 @@ def _groups(batches: Iterable[EmbeddedRows], rows: int) -> Iterator[list[Embedde
 def _columns(batch: EmbeddedRows, schema: pa.Schema) -> pa.RecordBatch:
     width = schema.field("embedding").type.list_size
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(batch.vectors.reshape(-1)), width)
-    return pa.record_batch(
-        [pa.array(batch.index, pa.int64()), pa.array(batch.paths, pa.string()), vectors], schema
-    )
+    columns = [pa.array(batch.index, pa.int64()), pa.array(batch.paths, pa.string()), vectors]
+    if "group" in schema.names:
+        groups = batch.groups or [None] * len(batch.index)
+        columns.append(pa.array(groups, pa.string()))
+    return pa.record_batch(columns, schema)

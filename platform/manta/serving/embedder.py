@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from manta.data import open_dataset
 from manta.data.arrays import RowIndexes, as_tensors
+from manta.data.groups import group_names
 from manta.data.read import read_rows
 from manta.files import Place
 from manta.leaves import Columns, Stack, row_count, take
@@ -56,7 +57,12 @@ class Embedder:
         """Embed and write a chunk; return its number of rows, including unreadable ones."""
         here = self.job.rows_of(number)
         rows = np.asarray(here) if self.rows is None else self.rows[here.start : here.stop]
-        write_part(self.place / part_name(number), self.features.width, self._batches(rows))
+        write_part(
+            self.place / part_name(number),
+            self.features.width,
+            self._batches(rows),
+            grouped=self.manifest.groups > 0,
+        )
         return len(rows)
 
     def _batches(self, rows: RowIndexes) -> Iterator[EmbeddedRows]:
@@ -67,7 +73,9 @@ class Embedder:
             read = upcoming.result()
             if cut + 1 < len(cuts):  # the next batch is decoded while the encoder works
                 upcoming = self.reader.submit(self._read, cuts[cut + 1])
-            yield EmbeddedRows(read.index, read.paths, self._embed(read.data), read.aside)
+            vectors = self._embed(read.data)
+            groups = group_names(self.manifest, read.index)
+            yield EmbeddedRows(read.index, read.paths, vectors, read.aside, groups)
 
     def _read(self, rows: RowIndexes) -> _Decoded:
         encoded = read_rows(self.manifest, rows, paths=True)

@@ -36,7 +36,8 @@ def read_manifest(out: str) -> dict[str, Any]:
 def read_embeddings(out: str) -> Iterator[pa.Table]:
     """Yield the parts as tables, in the order of rows.
 
-    Columns are `index: int64, path: string, embedding: fixed_size_list<float>`.
+    Columns are `index: int64, path: string, embedding: fixed_size_list<float>`, and `group: string`
+    where the data have groups.
     """
     for number in parts_of(out):
         yield part_table(out, number)
