@@ -34,7 +34,7 @@ class Case:
         splits: parts of the data; the rows of the one that is read, None for others.
         notes: texts that the lines of `manta ingest` must contain.
         error: part of the one line by which the data are refused; nothing else is checked then.
-        options: `split`, `column`, `labels` of the ingest.
+        options: `split`, `column`, `labels`, `group` of the ingest.
     """
 
     name: str

@@ -71,7 +71,7 @@ def test_a_column_tells_the_group(table: Path, tmp_path: Path) -> None:
     groups = open_groups(manifest)
     assert groups is not None
     assert groups.of(np.array([0, 4, 1])).tolist() == [-1, 1, 0]
-    said = "3 groups (jackson 2, nicolas 2, theo 1), 1 rows of none: each stands alone"
+    said = "3 groups (jackson 2, nicolas 2, theo 1), 1 row of none: it stands alone"
     assert said in manifest.said()
     assert written(table, "take", tmp_path / "takes").groups == 2
 

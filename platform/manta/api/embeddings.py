@@ -76,7 +76,7 @@ class Embeddings:
 
         Returns:
             A data frame with the columns `index` (row of the dataset, int64), `path`, and
-            `embedding` (`[D]` float32).
+            `embedding` (`[D]` float32); `group` too where the data have groups.
         """
         import pyarrow as pa
 

@@ -95,7 +95,10 @@ class Understanding:
         more = ", ..." if self.group_count > len(named) else ""
         text = f"{self.group_count:,} group{'s'[: self.group_count - 1]} ({', '.join(named)}{more})"
         alone = self.rows - self.grouped_rows
-        return f"{text}, {alone:,} rows of none: each stands alone" if alone else text
+        rows = "1 row of none: it stands alone"
+        if alone > 1:
+            rows = f"{alone:,} rows of none: each stands alone"
+        return f"{text}, {rows}" if alone else text
 
     def _parts(self) -> str:
         if self.split is None:
