@@ -20,6 +20,7 @@ EXTRAS = {
     "onnx": Extra("export to ONNX", ("onnx", "onnxscript", "onnxruntime")),
     "heif": Extra("HEIC photographs", ("pillow_heif",)),
     "jxl": Extra("JPEG XL images", ("pillow_jxl",)),
+    "audio": Extra("FLAC, Ogg and MP3", ("soundfile",)),
     "dashboard": Extra("optuna-dashboard", ("optuna_dashboard",)),
 }
 

@@ -41,6 +41,7 @@ INDIRECT = {
     "onnxscript": "torch.onnx",
     "pillow-heif": "Pillow, for HEIC: the modality's _formats registers it by name",
     "pillow-jxl-plugin": "Pillow, for JPEG XL: the modality's _formats registers it by name",
+    "soundfile": "the audio modality, which loads it by name",
     "mkdocs": "a command",
     "mkdocs-material": "MkDocs",
     "mkdocstrings": "MkDocs",
@@ -81,7 +82,7 @@ def test_the_doctor_names_the_extras_that_a_user_may_want() -> None:
 def test_an_extra_that_is_missing_is_named_with_its_remedy(monkeypatch) -> None:
     monkeypatch.setattr("manta.extras.find_spec", lambda name: None if name == "onnx" else name)
     assert describe_extras() == (
-        "s3, gcs, postgres, heif, jxl, dashboard; not installed: onnx (export to ONNX): "
+        "s3, gcs, postgres, heif, jxl, audio, dashboard; not installed: onnx (export to ONNX): "
         "pip install 'manta-ssl[onnx]'"
     )
 

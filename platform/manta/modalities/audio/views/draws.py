@@ -1,0 +1,111 @@
+"""The random numbers of a step's views, turned into arguments of the kernels.
+
+All are drawn for the global batch on the CPU, and a rank takes its rows of them, so that a clip's
+views do not depend on how many ranks there are. Noise, of which every sample needs a number, is a
+hash of one of a row's numbers and the sample's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from manta.modalities.audio.views.config import Range, ViewSpec
+
+_NUMBERS = 17  # uniform numbers for one view of one row
+TRANSFORM_WIDTH = 10
+"""Numbers of `Draws.transform`."""
+_SPEED, _GAIN = 0.1, 6.0
+"""Units of speed and gain in `Draws.transform`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What one view of B rows does, float64 on the rows' device; `[B]` each.
+
+    Attributes:
+        place: of the window, from 0 (the clip's begin) to 1 (its end).
+        speed: samples of the clip for each of the window's.
+        gain: factor of the wave.
+        noisy: bool; `snr` in dB; `keys` int64, what the noise is a hash of.
+        top, height, left, width: of the crop, as shares of the spectrogram's sides.
+        fade: `[2, B]` levels added at the begin and the end, in deviations.
+        masks: `[4, B]` first and last hidden share of the bands, then of the time.
+    """
+
+    place: Tensor
+    speed: Tensor
+    gain: Tensor
+    noisy: Tensor
+    snr: Tensor
+    keys: Tensor
+    top: Tensor
+    height: Tensor
+    left: Tensor
+    width: Tensor
+    fade: Tensor
+    masks: Tensor
+
+    @property
+    def transform(self) -> Tensor:
+        """The transformation in numbers of the order of 1, `[B, 10]` float32."""
+        change = [(self.speed - 1) / _SPEED, 20 * self.gain.log10() / _GAIN, self.noisy.double()]
+        crop = [self.top, self.height, self.left, self.width]
+        return torch.stack([self.place, *change, *crop, *self.fade], dim=1).float()
+
+
+def draw(
+    specs: Sequence[ViewSpec],
+    *,
+    rows: slice,
+    global_batch: int,
+    stream: torch.Generator,
+    device: torch.device,
+) -> list[Draws]:
+    """Draw what each view does for `rows` of the global batch."""
+    shape = (_NUMBERS, len(specs), global_batch)
+    numbers = torch.rand(shape, generator=stream, dtype=torch.float64)[..., rows].contiguous()
+    numbers = numbers.pin_memory() if device.type == "cuda" else numbers
+    numbers = numbers.to(device, non_blocking=True)
+    return [_drawn(spec, numbers[:, view]) for view, spec in enumerate(specs)]
+
+
+def _drawn(spec: ViewSpec, u: Tensor) -> Draws:
+    """Return what uniform numbers `[17, B]` mean for a view."""
+    speed = 1 + spec.speed * (2 * u[1] - 1)
+    height, top = _crop(spec.crop_mels, u[7], u[8], most=1.0)
+    width, left = _crop(spec.crop_time, u[9], u[10], most=spec.crop_time[1])
+    return Draws(
+        place=0.5 + (u[0] - 0.5) * spec.place,
+        speed=torch.where(u[2] < spec.speed_prob, speed, 1.0),
+        gain=10 ** (spec.gain * (2 * u[3] - 1) / 20),
+        noisy=u[4] < spec.noise,
+        snr=spec.snr[0] + (spec.snr[1] - spec.snr[0]) * u[5],
+        keys=(u[6] * 2**53).long(),
+        top=top,
+        height=height,
+        left=left,
+        width=width,
+        fade=spec.fade * (2 * u[11:13] - 1),
+        masks=torch.stack([*_mask(spec.mask_mels, *u[13:15]), *_mask(spec.mask_time, *u[15:17])]),
+    )
+
+
+def _crop(scale: Range, size: Tensor, place: Tensor, *, most: float) -> tuple[Tensor, Tensor]:
+    """Return size and begin of a crop along one side, as shares of the side.
+
+    It lies inside a canvas that is the side, or `most` times as long with the side in its middle.
+    """
+    canvas = max(most, 1.0)
+    width = (scale[0] + (scale[1] - scale[0]) * size).clamp(max=canvas)
+    return width, (1 - canvas) / 2 + place * (canvas - width)
+
+
+def _mask(most: float, size: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Return first and last share of a hidden stretch."""
+    width = most * size
+    first = place * (1 - width)
+    return first, first + width

@@ -1,0 +1,200 @@
+"""The view pipeline of clips: from decoded rows to the views of an objective."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from manta.batch import Batch, View, ViewNeeds
+from manta.errors import ConfigError
+from manta.modalities.audio.config import AudioConfig
+from manta.modalities.audio.decoder import LEAF
+from manta.modalities.audio.picture import painted, spectrogram
+from manta.modalities.audio.preprocess import AudioPreprocess
+from manta.modalities.audio.views.config import AudioViewsConfig, ViewSpec, specify
+from manta.modalities.audio.views.draws import TRANSFORM_WIDTH, Draws, draw
+from manta.modalities.audio.views.kernels import add_fade, add_noise, crop, hide
+from manta.modalities.audio.windows import cut
+from manta.ragged import Data, Ragged
+from manta.spec import Spec
+from manta.views import VIEWS, Samples, ViewPipeline, draw_masks, generator
+
+
+@VIEWS.register("audio")
+class AudioViews(ViewPipeline[AudioViewsConfig]):
+    """Windows, speed, gain and noise of waves; crops, fades and masks of their spectrograms.
+
+    Everything happens on the device of the waves, in float32, without waiting for the device. Clips
+    are not mixed with one another: the other one may be on another rank.
+
+    Args:
+        config: the user's.
+        needs: the objective's.
+        data: the section `data`.
+    """
+
+    Config = AudioViewsConfig
+    transform_width = TRANSFORM_WIDTH
+
+    def __init__(self, config: AudioViewsConfig, needs: ViewNeeds, data: AudioConfig) -> None:
+        if needs.mask_ratio is not None and needs.mask_grid is None:
+            raise ConfigError(
+                "this objective masks tokens, which the encoder lacks; choose a vision transformer"
+            )
+        self.needs = needs
+        self.preprocess = AudioPreprocess.of(data, config.mean, config.std).requires_grad_(False)
+        self.spec = self.preprocess.spec
+        local = _local_samples(config, data)
+        self.specs = specify(config, needs, samples=data.samples, local_samples=local)
+        sizes = dict.fromkeys(one.samples for one in self.specs if one.samples != data.samples)
+        self.local_specs = tuple(self._resized(size) for size in sizes)
+        if self.preprocess.bands is not None:
+            self.smallest = min(min(one.sides) for one in (self.spec, *self.local_specs))
+        self._on_device: dict[torch.device, AudioPreprocess] = {}
+
+    @classmethod
+    def of(cls, config: AudioViewsConfig, needs: ViewNeeds, samples: Samples) -> AudioViews:
+        return cls(config, needs, samples.data)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        data: Mapping[str, Data],
+        index: Tensor,
+        *,
+        seed: int,
+        step: int,
+        rows: slice | None = None,
+        global_batch: int,
+    ) -> Batch:
+        """Make the views of this rank's part of the global batch.
+
+        Args:
+            data: `audio`, ragged rows `[T]` float32.
+            index: `[B]` int64, stable indexes of the samples.
+            seed, step: decide every draw, together with a sample's row of the global batch.
+            rows: which rows of the global batch these are; None for all.
+            global_batch: samples of the whole step, over all ranks and micro-batches.
+        """
+        waves = cast(Ragged, data[LEAF])
+        rows = slice(0, global_batch) if rows is None else rows
+        if len(range(*rows.indices(global_batch))) != len(waves):
+            raise ValueError(
+                f"{len(waves)} clips are not rows {rows.start}:{rows.stop} of {global_batch}"
+            )
+        device = waves.device
+        where: dict[str, Any] = {
+            "rows": rows,
+            "global_batch": global_batch,
+            "stream": generator(seed, step),
+            "device": device,
+        }
+        drawn = draw(self.specs, **where)
+        views = []
+        with torch.autocast(device.type, enabled=False):
+            for spec, one in zip(self.specs, drawn, strict=True):
+                view, box = self._view(waves, spec, one)
+                # Masks follow in the same stream, so the order of the views is part of a run.
+                mask = self._mask(spec, **where)
+                views.append(View(view, spec.role, box, None, mask, one.transform))
+        return Batch(views, index)
+
+    @torch.no_grad()
+    def plain(self, data: Mapping[str, Data]) -> Tensor:
+        """Return the middle of each row, as the encoder takes it for evaluation."""
+        return self._tools(cast(Ragged, data[LEAF]).device).ready(data)
+
+    def shown(self, view: View) -> Tensor:
+        """Return spectrograms of a view, `[B, 3, 64, 64]` in 0..1."""
+        tools = self.preprocess
+        rows = view.tensor[:, 0].float().cpu().mul(tools.std).add(tools.mean).numpy()
+        if tools.bands is None:
+            pictures = [spectrogram(row, tools.rate) for row in rows]
+        else:
+            pictures = [painted(row) for row in rows]
+        stacked = torch.stack([torch.from_numpy(picture) for picture in pictures])
+        return stacked.permute(0, 3, 1, 2).float().div_(255)
+
+    def _view(self, waves: Ragged, spec: ViewSpec, drawn: Draws) -> tuple[Tensor, Tensor]:
+        """Return a view of rows, and its box in samples."""
+        speed = drawn.speed if spec.speed > 0 else None
+        span = spec.samples * drawn.speed
+        starts = drawn.place * (waves.lengths - span)
+        starts = starts.floor() if speed is None else starts
+        clip = cut(waves, starts, spec.samples, speed)
+        if spec.gain > 0:
+            clip = clip * drawn.gain.to(clip.dtype).unsqueeze(1)
+        if spec.noise > 0:
+            clip = add_noise(clip, drawn.keys, drawn.noisy, drawn.snr)
+        tools = self._tools(waves.device)
+        view = tools.scaled(tools.levels(clip))
+        ends = starts + span
+        if tools.bands is not None:
+            view = _distorted(view, spec, drawn)
+            starts, ends = starts + drawn.left * span, starts + (drawn.left + drawn.width) * span
+        return view.unsqueeze(1), torch.stack([starts, ends], dim=1).float()
+
+    def _mask(
+        self,
+        spec: ViewSpec,
+        *,
+        rows: slice,
+        global_batch: int,
+        stream: torch.Generator,
+        device: torch.device,
+    ) -> Tensor | None:
+        """Draw the hidden tokens of a view, or return None if the objective masks nothing."""
+        if self.needs.mask_ratio is None or self.needs.mask_grid is None:
+            return None
+        # Shorter views have as many fewer tokens along time, the last side.
+        *others, time = self.needs.mask_grid
+        length, whole = (one.sides[-1] for one in (self._resized(spec.samples), self.spec))
+        tokens = math.prod(others) * (time * length // whole)
+        return draw_masks(
+            tokens,
+            hidden=round(self.needs.mask_ratio * tokens),
+            rows=rows,
+            global_batch=global_batch,
+            stream=stream,
+            device=device,
+        )
+
+    def _resized(self, samples: int) -> Spec:
+        """Return the spec of views of so many samples."""
+        bands = self.preprocess.bands
+        if bands is None:
+            return self.spec.resized(samples)
+        return self.spec.resized(bands.mels, bands.frames(samples))
+
+    def _tools(self, device: torch.device) -> AudioPreprocess:
+        """Return the preprocessing on a device, where it is kept."""
+        if device not in self._on_device:
+            self._on_device[device] = copy.deepcopy(self.preprocess).to(device)
+        return self._on_device[device]
+
+
+def _distorted(view: Tensor, spec: ViewSpec, drawn: Draws) -> Tensor:
+    """Return normalised levels after crop, fade and masks."""
+    if spec.is_cropped:
+        box = {"top": drawn.top, "height": drawn.height, "left": drawn.left, "width": drawn.width}
+        view = crop(view, **box)
+    if spec.fade > 0:
+        view = add_fade(view, drawn.fade)
+    if spec.mask_mels > 0 or spec.mask_time > 0:
+        view = hide(view, drawn.masks)
+    return view
+
+
+def _local_samples(config: AudioViewsConfig, data: AudioConfig) -> int:
+    """Return the samples of a local view: half of the frames of a global one by default."""
+    if config.local_seconds is not None:
+        return max(round(data.sample_rate * config.local_seconds), 2)
+    bands = data.bands
+    if bands is None:
+        return max(data.samples // 2, 2)
+    return bands.samples(max(bands.frames(data.samples) // 2, 2))
