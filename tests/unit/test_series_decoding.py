@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
-from manta.errors import ConfigError
+from manta.data._measures import Measures, merged, of_shard
+from manta.errors import ConfigError, DataError
 from manta.leaves import Stack
 from manta.modalities import MODALITIES, BadSample, Draw
 from manta.modalities.series import Series, SeriesConfig, SeriesDecoder
 from manta.modalities.series.decoder import filled, stretched
-from manta.modalities.series.inspect import channel_count, inspect, merge, moments
+from manta.modalities.series.inspect import (
+    SeriesInspector,
+    channel_count,
+    lengths,
+    moments,
+    names_of,
+)
 from manta.modalities.series.packing import pack, unpack
 from manta.modalities.series.picture import plot
 from manta.ragged import Ragged
@@ -27,9 +36,20 @@ def walk(length: int, channels: int = 2, seed: int = 0) -> np.ndarray[Any, Any]:
     return np.random.default_rng(seed).normal(size=(length, channels)).cumsum(0) + 5
 
 
+def stats_of(data: list[bytes]) -> Measures:
+    """Return what an ingest keeps of the measures of all rows."""
+    table = pa.table({"measures": [json.dumps(measured(one)) for one in data]})
+    stats: Measures = of_shard(table, "series")["stats"]
+    return stats
+
+
+def measured(data: bytes) -> dict[str, float]:
+    return dict(SeriesInspector()(data, measure=True).measures or {})
+
+
 def modality(lengths: list[int], **config: Any) -> tuple[Series, list[bytes]]:
     data = [pack(walk(length, seed=i)) for i, length in enumerate(lengths)]
-    kind = MODALITIES["series"](SeriesConfig(source="x", **config), merge(map(inspect, data)))
+    kind = MODALITIES["series"](SeriesConfig(source="x", **config), stats_of(data))
     assert isinstance(kind, Series)
     return kind, data
 
@@ -53,7 +73,7 @@ def test_other_bytes_are_refused(data: bytes) -> None:
 )
 def test_series_without_a_number_are_quarantined(values: list[float], reason: str) -> None:
     with pytest.raises(BadSample, match=reason):
-        inspect(pack(np.array(values, dtype=np.float64)))
+        measured(pack(np.array(values, dtype=np.float64)))
 
 
 def test_what_is_not_of_time_and_channel_cannot_be_stored() -> None:
@@ -115,24 +135,30 @@ def test_channels_are_chosen_by_name_in_the_order_asked_for() -> None:
 
 
 def test_measures_of_parts_add_up_to_those_of_the_whole() -> None:
-    data = [pack(walk(5 + n, seed=n)) for n in range(6)]
-    measured = [inspect(one) for one in data]
-    whole = merge(measured)
-    halves = merge([merge(measured[:2]), merge(measured[2:]), merge([])])
+    data = [pack(walk(5 + n, seed=n), ["x", "y y"]) for n in range(6)]
+    whole = stats_of(data)
+    halves = merged([stats_of(data[:2]), stats_of(data[2:])])
     assert whole.keys() == halves.keys()
-    np.testing.assert_allclose(whole["squares"], halves["squares"])
-    assert (whole["rows"], whole["shortest"], whole["longest"]) == (6, 5, 10)
+    np.testing.assert_allclose(whole["squares 1"]["sum"], halves["squares 1"]["sum"])
+    assert (lengths(whole), channel_count(whole), names_of(whole)) == ((5, 10), 2, ["x", "y y"])
     values = np.concatenate([unpack(one).values for one in data]).astype(np.float64)
     mean, std = moments(whole)
     np.testing.assert_allclose(mean, values.mean(0), rtol=1e-6)
     np.testing.assert_allclose(std, values.std(0), rtol=1e-6)
 
 
-def test_most_rows_decide_on_the_channels() -> None:
-    measured = [inspect(pack(np.ones((4, channels)))) for channels in (2, 3, 3)]
-    assert channel_count(merge(measured)) == 3
+def test_constant_channels_have_a_deviation_of_one() -> None:
+    assert moments(stats_of([pack(np.full((4, 3), 7e4))]))[1] == (1.0, 1.0, 1.0)
+
+
+def test_mixed_channels_are_refused_unless_they_are_named() -> None:
     assert channel_count({}) is None
-    assert moments(merge(measured))[1] == (1.0, 1.0, 1.0)
+    with pytest.raises(DataError, match="have 2 to 3 channels"):
+        channel_count(stats_of([pack(np.ones((4, channels))) for channels in (2, 3, 3)]))
+    inspector = SeriesInspector(("b", "a"))
+    assert inspector(pack(walk(9, 2), "ab"), measure=False).length == 9
+    with pytest.raises(BadSample, match="no channel 'b'"):
+        inspector(pack(walk(9, 2), "ac"), measure=False)
 
 
 def test_layouts_follow_the_lengths_of_the_data() -> None:
@@ -218,8 +244,8 @@ def test_plots_of_nothing_and_of_constants_are_drawn() -> None:
 
 
 def test_a_picture_of_a_row_says_its_length() -> None:
-    for lengths in ([30, 30], [30, 20]):
-        kind, data = modality(lengths)
+    for sizes in ([30, 30], [30, 20]):
+        kind, data = modality(sizes)
         stack = Stack(kind.decoder().layout, 1)
         stack.add(kind.decoder()(data[0], None))
         picture = kind.picture(stack.columns())

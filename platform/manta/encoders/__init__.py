@@ -13,12 +13,14 @@ from manta.encoders._protocols import (
 from manta.encoders.fitting import check_fits, check_name_fits
 from manta.encoders.saved import LoadedEncoder, load_saved
 from manta.encoders.sources import folder_of
+from manta.encoders.starting import Fit, load_fitting
 
 __all__ = [
     "ENCODERS",
     "DenseEncoder",
     "Encoder",
     "EncoderConfig",
+    "Fit",
     "HidingEncoder",
     "LoadedEncoder",
     "PatchEncoder",
@@ -29,6 +31,7 @@ __all__ = [
     "check_known",
     "check_name_fits",
     "folder_of",
+    "load_fitting",
     "load_saved",
     "names",
     "names_weights",

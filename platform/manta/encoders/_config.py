@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from manta.encoders._protocols import Encoder
 from manta.encoders.sources import is_plain, meaning, weights_source
@@ -44,6 +52,11 @@ class EncoderConfig(BaseModel):
         description="start from the weights that the name stands for (timm's need the hub or its "
         "cache), or from those in local-dir:FOLDER",
     )
+    start: str | None = Field(
+        None,
+        description="begin from the weights of a model: a run, models:/NAME/VERSION, timm:NAME, or "
+        "a folder; what does not fit this encoder keeps its random weights",
+    )
     args: dict[str, Any] = Field(
         default_factory=dict, description="further arguments of the model, for timm.create_model"
     )
@@ -65,6 +78,32 @@ class EncoderConfig(BaseModel):
         if meant.weights is not None and _as_bool(given.get("pretrained", False)) is True:
             replaced["pretrained"] = meant.weights
         return replaced
+
+    @field_validator("start")
+    @classmethod
+    def _something_named(cls, given: str | None) -> str | None:
+        named = "" if given is None else given.strip()
+        return None if named.lower() in ("", "none", "null", "false") else named
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> EncoderConfig:
+        if self.start is not None and self.pretrained:
+            raise ValueError(
+                f"start={self.start} and pretrained={self.pretrained} both say which weights to "
+                "begin from; leave one out"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_start(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Return plain data as they were before there was a start, where there is none.
+
+        Fingerprints, saved encoders and parameters in MLflow stay what they were.
+        """
+        plain: dict[str, Any] = handler(self)
+        if plain.get("start", "") is None:
+            del plain["start"]
+        return plain
 
     @field_validator("pretrained", mode="before")
     @classmethod

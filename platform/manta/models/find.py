@@ -11,6 +11,7 @@ from pathlib import Path
 from manta.data import open_dataset
 from manta.encoders import EncoderConfig, build, names
 from manta.encoders.saved import DESCRIPTION
+from manta.encoders.sources import FOLDER, folder_of
 from manta.errors import ConfigError, RunError
 from manta.files import Place
 from manta.modalities.image.preprocess import ImagePreprocess
@@ -25,7 +26,7 @@ from manta.tracking import Tracker, download_model
 from manta.words import choice
 
 TIMM = "timm:"
-OTHERS = ("models:/", TIMM)
+OTHERS = ("models:/", TIMM, FOLDER)
 """How words begin that are neither names of runs nor paths."""
 CHECKPOINT = re.compile(r"(?P<run>.+)/checkpoints/step-(?P<step>\d+)/?")
 
@@ -40,7 +41,8 @@ def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
         model: `models:/name@alias` or `models:/name/version`; a folder that
             `manta.serving.save_encoder` wrote; a run, by name or folder, which stands for its
             exported encoder or, until it has finished, its newest checkpoint; one checkpoint of a
-            run, by its folder; or `timm:NAME`, with timm's pretrained weights.
+            run, by its folder; `timm:NAME`, with timm's pretrained weights; or `local-dir:FOLDER`,
+            a folder of timm's with its weights.
 
     Raises:
         MantaError: there is no such model.
@@ -54,6 +56,8 @@ def model_folder(model: str, tracker: Tracker, runs: str) -> Iterator[Path]:
             yield download_model(tracker, model, folder) / "encoder"
         elif model.startswith(TIMM):
             yield _from_timm(model.removeprefix(TIMM), folder)
+        elif model.startswith(FOLDER):
+            yield _from_timm(model, folder)
         else:
             yield _from_run(model, runs, folder)
 
@@ -71,6 +75,9 @@ def _is_model(place: str) -> bool:
 
 def _saved(model: str, runs: str) -> Path | None:
     """Return the folder of a saved encoder, if that is what the word means."""
+    if model.startswith(FOLDER):  # of timm's own, or one that says its preprocessing too
+        own = folder_of(model)
+        return own if own is not None and (own / DESCRIPTION).is_file() else None
     if model.startswith(OTHERS):
         return None
     likely = next((place for place in places_of(runs, model) if _is_model(place)), model)

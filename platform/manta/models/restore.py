@@ -37,9 +37,9 @@ def restored(
         RunError: the checkpoint does not fit the configuration.
     """
     # All weights follow from the checkpoint: those that the run started from may be gone.
-    encoder = experiment.encoder.model_copy(update={"pretrained": False})
+    encoder = experiment.encoder.model_copy(update={"pretrained": False, "start": None})
     plain = experiment.model_copy(update={"encoder": encoder})
-    objective = build_objective(plain, manifest, local_paths(experiment, folder))
+    objective = build_objective(plain, manifest, local_paths(plain, folder))
     state = Checkpoints(folder, None).load(checkpoint)
     try:
         objective.load_state_dict(state.weights | state.state["extra"])

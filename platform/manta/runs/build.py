@@ -16,14 +16,22 @@ from manta.batch import DataFacts, ViewNeeds
 from manta.config import Experiment
 from manta.data import Manifest, Plan
 from manta.modalities import Decoder
+from manta.runs.materials import START
 
 
 def build_objective(
     experiment: Experiment, manifest: Manifest, materials: Mapping[str, Path] | None = None
 ) -> objectives.Objective[Any]:
-    """Return the objective around its encoder, both initialised from the run's seed."""
+    """Return the objective around its encoder, both initialised from the run's seed.
+
+    What fits of the weights that the run starts from is loaded before the objective exists, so that
+    momentum copies and teachers are made of them.
+    """
     facts = data_facts(experiment, manifest.rows, materials or {})
-    return objectives.build(experiment.objective, untrained_encoder(experiment), facts)
+    encoder = untrained_encoder(experiment)
+    if (start := experiment.encoder.start) is not None:
+        encoders.load_fitting(encoder, (materials or {})[START], start=start)
+    return objectives.build(experiment.objective, encoder, facts)
 
 
 def data_facts(experiment: Experiment, rows: int, materials: Mapping[str, Path]) -> DataFacts:
@@ -36,7 +44,10 @@ def data_facts(experiment: Experiment, rows: int, materials: Mapping[str, Path])
 
 
 def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
-    """Return the encoder with which every run of this experiment starts; this seeds torch."""
+    """Return the encoder at the run's random or pretrained weights; this seeds torch.
+
+    Those of `encoder.start` are not in it.
+    """
     torch.manual_seed(experiment.train.seed)
     return encoders.build(experiment.encoder, experiment.modality().spec)
 

@@ -12,14 +12,23 @@ from pathlib import Path
 
 from manta.config import Experiment
 from manta.files import Place, copy_file
-from manta.materials import Material
+from manta.materials import Material, ModelMaterial
 from manta.objectives import OBJECTIVES
 from manta.runs.folder import RunFolder
 
 FOLDER, INDEX = "materials", "materials.json"
+START = "encoder-start"
+"""Name of the material that `encoder.start` asks for."""
 
 
 def required(experiment: Experiment) -> Mapping[str, Material]:
+    """Return the materials that a run needs, by name: the objective's and the start's."""
+    start = experiment.encoder.start
+    of_start = {} if start is None else {START: ModelMaterial(start)}
+    return {**of_objective(experiment), **of_start}
+
+
+def of_objective(experiment: Experiment) -> Mapping[str, Material]:
     """Return the materials that the objective needs, by name."""
     return OBJECTIVES[experiment.objective.name].materials(experiment.objective)
 

@@ -84,7 +84,7 @@ def save_encoder(
         (folder / TIMM_DESCRIPTION).unlink(missing_ok=True)
     save_weights(encoder, folder)
     description = {
-        "encoder": config.model_dump(mode="json"),
+        "encoder": config.model_dump(mode="json", exclude={"start"}),
         "embed_dim": encoder.embed_dim,
         "preprocess": preprocess.describe(),
         "modality": preprocess.modality,

@@ -31,7 +31,7 @@ def model_card(
     metrics: Mapping[str, float] = evaluation.get("metrics", {})
     template = _environment().get_template(_TEMPLATE)
     return template.render(
-        run={"created": None, "git_commit": None, **run},
+        run={"created": None, "git_commit": None, "start": None, **run},
         encoder=experiment.encoder,
         objective=objective,
         paper=getattr(OBJECTIVES[objective], "paper", None),

@@ -14,9 +14,12 @@ from manta.objectives import Objective
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
 from manta.runs.materials import required
+from manta.runs.store import default_store
 from manta.spec import Spec
+from manta.tracking import Tracker
 from manta.training.evaluations import evaluation_notes
 from manta.training.preflight import built
+from manta.training.start import start_of, with_architecture
 from manta.training.step import resolve_precision
 
 OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
@@ -32,7 +35,8 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
         `parameters` (the trained ones), `encoder_parameters`, `rows`, `steps`, `steps_per_epoch`,
         `batch_per_worker`, `precision`, `estimated_memory_bytes_per_worker`, `evaluation`: lines
         on what evaluators cannot do with the data, and `materials`: a description, by name, of what
-        the run makes before training. Rows, steps and these lines are None until the source is
+        the run makes before training, and with `encoder.start` also
+        `start`, a line on what of it fits. Rows, steps and these lines are None until the source is
         ingested. `parameters`, `precision` and the memory are None if the objective
         is built around another model, on which they depend.
 
@@ -41,6 +45,7 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
     """
     train = experiment.train
     batch = train.batch_size // experiment.resources.workers // train.accumulate
+    experiment, start = _started(experiment, runs)
     encoder, objective = built(experiment)
     steps, rows, notes = _of_data(experiment, runs)
     plan: dict[str, Any] = {
@@ -55,9 +60,21 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
         "evaluation": notes,
         "materials": {name: str(material) for name, material in required(experiment).items()},
     }
+    if start is not None:
+        plan["start"] = start
     if objective is None:
         return plan
     return plan | _of_objective(experiment, objective, encoder, batch)
+
+
+def _started(experiment: Experiment, runs: str) -> tuple[Experiment, str | None]:
+    """Return the experiment with its start's architecture, and a line on what of the start fits."""
+    if experiment.encoder.start is None:
+        return experiment, None
+    tracker = Tracker(experiment=experiment.tracking.experiment, runs_dir=default_store(runs))
+    experiment = with_architecture(experiment, tracker, runs)
+    start = start_of(experiment, tracker, runs)
+    return experiment, None if start is None else str(start["said"])
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from manta.config import Experiment
@@ -67,10 +67,15 @@ def open_run(
     manifest: Manifest,
     dataset: str,
     notify: Notify,
+    *,
+    tags: Mapping[str, str] | None = None,
 ) -> str:
     """Create the MLflow run of a folder, or resume its earlier one; return the id.
 
     This writes `run.json`.
+
+    Args:
+        tags: of the MLflow run, besides those of the configuration.
     """
     # The id survives in run.json: a resume continues the same MLflow run and its curves.
     before = folder.read_json("run.json") if folder.exists("run.json") else {}
@@ -79,7 +84,7 @@ def open_run(
         run_id = tracker.create_run(
             folder.name,
             config=experiment.model_dump(mode="json"),
-            tags=experiment.tracking.tags,
+            tags={**experiment.tracking.tags, **(tags or {})},
             git_commit=git_commit(),
             dataset=Dataset(folder.name, manifest.digest, experiment.data.source, manifest.rows),
         )

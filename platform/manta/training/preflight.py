@@ -16,7 +16,7 @@ from manta.config import Experiment
 from manta.errors import ConfigError
 from manta.objectives import Objective
 from manta.runs.build import data_facts
-from manta.runs.materials import required
+from manta.runs.materials import of_objective
 from manta.training.optimizer import build_optimizer
 from manta.views import ViewPipeline
 
@@ -103,7 +103,7 @@ def stand_ins(experiment: Experiment) -> Iterator[Mapping[str, Path] | None]:
     """
     with tempfile.TemporaryDirectory(prefix="manta-stand-ins-") as scratch:
         paths = {}
-        for name, material in required(experiment).items():
+        for name, material in of_objective(experiment).items():
             paths[name] = Path(scratch) / material.entry(name)
             if not material.stand_in(paths[name], ROWS):
                 yield None

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from manta import errors
@@ -40,6 +40,7 @@ from manta.training.opening import (
     open_run,
 )
 from manta.training.preflight import preflight
+from manta.training.start import RECORD, start_of, tags, with_architecture
 from manta.training.task import Task
 from manta.workshop.prepare import prepare_materials
 
@@ -89,6 +90,7 @@ def train(request: RunRequest) -> dict[str, Any]:
         MantaError: a problem that the user can fix; `TrainingStopped` if the run collapsed or its
             loss was not finite.
     """
+    request = _with_architecture(request)
     experiment = request.experiment
     folder = open_folder(experiment, request.runs, request.name, resume=request.resume)
     if request.resume and folder.exists("summary.json"):
@@ -104,6 +106,27 @@ def train(request: RunRequest) -> dict[str, Any]:
             result = _fit(run)
         # Outside the block, because the publication records the status of the run itself.
         return _publish(run, result, request.notify)
+
+
+def _with_architecture(request: RunRequest) -> RunRequest:
+    """Return the request, with the architecture of the model to start from where none is named."""
+    experiment, runs = request.experiment, request.runs
+    if experiment.encoder.start is None:
+        return request
+    tracker = Tracker(experiment=experiment.tracking.experiment, runs_dir=default_store(runs))
+    folder = RunFolder(f"{runs.rstrip('/')}/{request.name}") if request.resume else None
+    begun = folder if folder is not None and folder.exists("experiment.yaml") else None
+    return replace(request, experiment=with_architecture(experiment, tracker, runs, begun))
+
+
+def _start(request: RunRequest, folder: RunFolder, tracker: Tracker) -> dict[str, Any] | None:
+    """Return what is known of the model to start from; a resumed run does not need that model."""
+    if folder.exists(RECORD):
+        return dict(folder.read_json(RECORD))
+    start = start_of(request.experiment, tracker, request.runs)
+    if start is not None:
+        request.notify(start["said"])
+    return start
 
 
 def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
@@ -129,6 +152,7 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         # A wrong configuration or too few resources must fail before the ingest, which may take
         # hours.
         checking.result()
+        start = _start(request, folder, tracker)
         resources = allocate(experiment)
         dataset = _dataset(request, folder)
         manifest = open_dataset(dataset)
@@ -149,7 +173,14 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         prepare_materials(
             experiment, manifest, folder, tracker, runs=request.runs, notify=request.notify
         )
-        run_id = open_run(folder, experiment, tracker, manifest, dataset, request.notify)
+        # After the weights: a folder with this file has them.
+        if start is not None:
+            folder.write_json(start, RECORD)
+        run_id = open_run(
+            folder, experiment, tracker, manifest, dataset, request.notify, tags=tags(start)
+        )
+        if start is not None:
+            folder.update_json({"start": start}, "run.json")
     task = Task(
         experiment=experiment,
         dataset=dataset,

@@ -12,7 +12,13 @@ from manta.leaves import Columns, Packed
 from manta.modalities import MODALITIES, Modality, Picture
 from manta.modalities.config import DataConfig
 from manta.modalities.series.decoder import LEAF, Normalise, SeriesDecoder
-from manta.modalities.series.inspect import channel_count, moments
+from manta.modalities.series.inspect import (
+    SeriesInspector,
+    channel_count,
+    lengths,
+    moments,
+    names_of,
+)
 from manta.modalities.series.picture import plot
 from manta.spec import Spec
 
@@ -71,9 +77,15 @@ class Series(Modality[SeriesConfig]):
     @property
     def common_length(self) -> int | None:
         """The length that all rows have; None where they differ, or are longer than decoded."""
-        longest = int(self.stats.get("longest", 0))
-        is_common = longest > 0 and longest == self.stats["shortest"]
+        shortest, longest = lengths(self.stats) or (0, 0)
+        is_common = longest > 0 and longest == shortest
         return longest if is_common and longest <= self.data.longest else None
+
+    @property
+    def longest(self) -> int:
+        """The longest row after decoding."""
+        measured = lengths(self.stats)
+        return min(measured[1], self.data.longest) if measured else self.data.longest
 
     @property
     def unit(self) -> tuple[float, ...]:
@@ -85,17 +97,20 @@ class Series(Modality[SeriesConfig]):
     def decoder(self) -> SeriesDecoder:
         is_by_data = self.data.normalise == "data" and bool(self.stats)
         mean, std = self._moments() if is_by_data else ((0.0,) * self.channels, self.unit)
-        longest = self.stats.get("longest")
+        measured = lengths(self.stats)
         return SeriesDecoder(
             self.channels,
             names=self.data.channels or (),
             length=self.common_length,
-            longest=min(longest or self.data.longest, self.data.longest),
-            cuts=longest is None or longest > self.data.longest,
+            longest=self.longest,
+            cuts=measured is None or measured[1] > self.data.longest,
             normalise=self.data.normalise,
             mean=mean,
             std=std,
         )
+
+    def inspector(self) -> SeriesInspector:
+        return SeriesInspector(self.data.channels or ())
 
     def preprocess(self, config: ViewsConfig) -> SeriesPreprocess:
         from manta.modalities.series.preprocess import SeriesPreprocess
@@ -124,7 +139,7 @@ class Series(Modality[SeriesConfig]):
         both = moments(self.stats)
         if self.data.channels is None:
             return both
-        names = list(self.stats["names"])
+        names = names_of(self.stats)
         places = [names.index(name) for name in self.data.channels if name in names]
         mean, std = (tuple(of_all[place] for place in places) for of_all in both)
         return mean, std

@@ -94,6 +94,7 @@ def facts(run: RunRecord) -> list[Fact]:
         Fact(
             "Encoder", _word(setting("encoder.name")), _with(stated.get("parameters"), "parameters")
         ),
+        Fact("Start", *_start(stated.get("start"))),
         Fact(
             "Data", _tail(source), _joined(_with(rows, "images"), _word(stated.get("digest"))[:12])
         ),
@@ -133,6 +134,14 @@ def results(run: RunRecord) -> list[dict[str, Any]]:
         {"evaluator": name, "rows": rows, "settings": _settings(settings.get(name))}
         for name, rows in groups.items()
     ]
+
+
+def _start(start: Any) -> tuple[str, str]:
+    """Return the model that a run started from, and how much of it fitted; empty without one."""
+    if not isinstance(start, dict):
+        return "", ""
+    total = start["fitted"] + len(start["unfitted"])
+    return _tail(start["model"]), f"{start['fitted']} of {total} tensors"
 
 
 def _is_better(metric: str, trained: float, untrained: float | None) -> bool:

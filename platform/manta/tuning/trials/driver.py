@@ -28,6 +28,7 @@ from manta.training.components import own_components
 from manta.training.evaluations import ONLINE_BANK, ONLINE_QUERIES, evaluated_rows
 from manta.training.opening import naming_resume
 from manta.training.preflight import preflight
+from manta.training.start import start_of
 from manta.training.supply import CachedRows
 from manta.tuning.space.read import read_space
 from manta.tuning.study.creation import merged, new_folder, open_folder, whole_of
@@ -90,6 +91,8 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     cluster = ClusterResources.connected()
     resources = allocate(settings, recipe, cluster)
     tracker = Tracker(experiment=recipe.tracking.experiment, runs_dir=default_store(request.runs))
+    if not request.resume and (start := start_of(recipe, tracker, request.runs)) is not None:
+        request.notify(start["said"])
     check_reach(tracker.uri, len(cluster.nodes))
     dataset = _dataset(request, folder)
     manifest = open_dataset(dataset)

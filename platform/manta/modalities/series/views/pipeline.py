@@ -11,6 +11,7 @@ from torch import Tensor
 
 from manta.batch import Batch, View, ViewNeeds
 from manta.errors import ConfigError
+from manta.modalities.series import Series
 from manta.modalities.series.decoder import LEAF
 from manta.modalities.series.picture import plot
 from manta.modalities.series.stretch import cut, taken
@@ -65,9 +66,9 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
 
     @classmethod
     def of(cls, config: SeriesViewsConfig, needs: ViewNeeds, samples: Samples) -> SeriesViews:
-        longest = min(samples.stats.get("longest", samples.data.longest), samples.data.longest)
-        unit = getattr(samples, "unit", (1.0,))
-        return cls(config, needs, spec=samples.spec, longest=longest, unit=unit)
+        if not isinstance(samples, Series):
+            raise ConfigError("views.name=series makes views of data.modality=series alone")
+        return cls(config, needs, spec=samples.spec, longest=samples.longest, unit=samples.unit)
 
     @torch.no_grad()
     def __call__(
