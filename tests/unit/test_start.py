@@ -179,3 +179,14 @@ def test_a_folder_of_timm_is_a_model(
 
 def _spec(size: int = SIZE):
     return experiment_of(size=size, name="test_resnet").modality().spec
+
+
+def test_only_the_runs_own_encoder_has_a_start() -> None:
+    partner = {"name": "mokd", "partner": {"name": "test_vit", "start": "one"}}
+    with pytest.raises(ConfigError, match=r"^objective\.partner\.start: no such key"):
+        from_mapping({"data": {"source": "digits"}, "objective": partner})
+    given = EncoderConfig(name="test_vit", stem="small")
+    tree = {"data": {"source": "digits"}, "encoder": given, "objective": {"name": "byol"}}
+    assert from_mapping(tree).encoder.model_dump(exclude_unset=True) == given.model_dump(
+        exclude_unset=True
+    )

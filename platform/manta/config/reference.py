@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from manta.config.fields import field_rows
 from manta.config.named import part_of
 from manta.config.sections import Experiment
-from manta.encoders import EncoderConfig
+from manta.encoders import RunEncoderConfig
 from manta.errors import ConfigError, did_you_mean
 from manta.evaluators import EVALUATORS
 from manta.modalities import MODALITIES
@@ -84,7 +84,7 @@ def _encoder(name: str) -> dict[str, Any]:
     registered = name in ENCODERS
     if not registered and name not in (every := list(names())):
         raise ConfigError(f"no encoder is named {name!r}{did_you_mean(name, every)}")
-    rows = field_rows(EncoderConfig, "encoder", {"name": name})
+    rows = field_rows(RunEncoderConfig, "encoder", {"name": name})
     about, text = f"The model {name} of timm.", "Its arguments are those of timm.create_model."
     if registered:
         factory = ENCODERS[name]

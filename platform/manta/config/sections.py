@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from manta.config.text import dump_yaml
-from manta.encoders import EncoderConfig
+from manta.encoders import RunEncoderConfig
 from manta.errors import MantaError
 from manta.evaluators import EVALUATORS, EvaluatorConfig
 from manta.modalities import MODALITIES, Modality, Stats
@@ -187,7 +187,7 @@ class Experiment(_Section):
     data: Annotated[SerializeAsAny[DataConfig], BeforeValidator(lambda v: _data(v))] = Field(
         description="the samples"
     )
-    encoder: EncoderConfig = Field(default_factory=EncoderConfig, description="the backbone")
+    encoder: RunEncoderConfig = Field(default_factory=RunEncoderConfig, description="the backbone")
     objective: Annotated[
         SerializeAsAny[ObjectiveConfig], BeforeValidator(lambda v: _objective(v))
     ] = Field(description="the method by which the encoder is trained")

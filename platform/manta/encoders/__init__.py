@@ -1,7 +1,7 @@
 """Backbones behind small protocols: a pooled vector, tokens, a feature map, maps of all stages."""
 
 from manta.encoders._build import build, check_known, names
-from manta.encoders._config import ENCODERS, EncoderConfig, names_weights
+from manta.encoders._config import ENCODERS, EncoderConfig, RunEncoderConfig, names_weights
 from manta.encoders._protocols import (
     DenseEncoder,
     Encoder,
@@ -25,6 +25,7 @@ __all__ = [
     "LoadedEncoder",
     "PatchEncoder",
     "PyramidEncoder",
+    "RunEncoderConfig",
     "TokenEncoder",
     "build",
     "check_fits",

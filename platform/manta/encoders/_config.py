@@ -52,11 +52,6 @@ class EncoderConfig(BaseModel):
         description="start from the weights that the name stands for (timm's need the hub or its "
         "cache), or from those in local-dir:FOLDER",
     )
-    start: str | None = Field(
-        None,
-        description="begin from the weights of a model: a run, models:/NAME/VERSION, timm:NAME, or "
-        "a folder; what does not fit this encoder keeps its random weights",
-    )
     args: dict[str, Any] = Field(
         default_factory=dict, description="further arguments of the model, for timm.create_model"
     )
@@ -79,6 +74,29 @@ class EncoderConfig(BaseModel):
             replaced["pretrained"] = meant.weights
         return replaced
 
+    @field_validator("pretrained", mode="before")
+    @classmethod
+    def _weights(cls, given: Any) -> Any:
+        given = _as_bool(given)
+        return weights_source(given) if isinstance(given, str) else given
+
+
+class RunEncoderConfig(EncoderConfig):
+    """Settings of a run's own encoder, which may begin at the weights of a model."""
+
+    start: str | None = Field(
+        None,
+        description="begin from the weights of a model: a run, models:/NAME/VERSION, timm:NAME, or "
+        "a folder; what does not fit this encoder keeps its random weights",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_any_encoder(cls, given: Any) -> Any:
+        if isinstance(given, EncoderConfig) and not isinstance(given, cls):
+            return given.model_dump(exclude_unset=True)
+        return given
+
     @field_validator("start")
     @classmethod
     def _something_named(cls, given: str | None) -> str | None:
@@ -86,7 +104,7 @@ class EncoderConfig(BaseModel):
         return None if named.lower() in ("", "none", "null", "false") else named
 
     @model_validator(mode="after")
-    def _one_beginning(self) -> EncoderConfig:
+    def _one_beginning(self) -> RunEncoderConfig:
         if self.start is not None and self.pretrained:
             raise ValueError(
                 f"start={self.start} and pretrained={self.pretrained} both say which weights to "
@@ -104,12 +122,6 @@ class EncoderConfig(BaseModel):
         if plain.get("start", "") is None:
             del plain["start"]
         return plain
-
-    @field_validator("pretrained", mode="before")
-    @classmethod
-    def _weights(cls, given: Any) -> Any:
-        given = _as_bool(given)
-        return weights_source(given) if isinstance(given, str) else given
 
 
 def names_weights(name: str) -> bool:

@@ -141,7 +141,8 @@ def _advice(config: EncoderConfig, spec: Spec) -> str:
 
 def _fits(config: EncoderConfig, spec: Spec) -> bool:
     """Return whether an encoder of these settings takes such samples."""
-    return _embeds(config.model_copy(update={"pretrained": False}).model_dump_json(), spec)
+    plain = config.model_copy(update={"pretrained": False})
+    return _embeds(plain.model_dump_json(exclude={"start"}), spec)
 
 
 @lru_cache(maxsize=256)

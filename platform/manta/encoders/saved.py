@@ -79,8 +79,6 @@ def _config(description: dict[str, Any]) -> EncoderConfig:
     The weights are in the folder, so no others are needed; timm would unpickle what
     `checkpoint_path` names.
     """
-    config = EncoderConfig.model_validate(
-        description["encoder"] | {"pretrained": False, "start": None}
-    )
+    config = EncoderConfig.model_validate(description["encoder"] | {"pretrained": False})
     config.args.pop("checkpoint_path", None)
     return config

@@ -6,6 +6,7 @@ from typing import Any
 
 from manta import encoders
 from manta.config import Experiment
+from manta.encoders import EncoderConfig, RunEncoderConfig
 from manta.encoders.saved import saved_config
 from manta.errors import ConfigError, RunError
 from manta.models.find import model_folder, run_folder
@@ -34,14 +35,14 @@ def with_architecture(
     if config.start is None or "name" in config.model_fields_set:
         return experiment
     if resumed is not None:
-        found = load_experiment(resumed).encoder
+        found: EncoderConfig = load_experiment(resumed).encoder
     else:
         with model_folder(config.start, tracker, runs) as folder:
             found = saved_config(folder)
     # What the recipe says of the encoder holds, such as another stem.
     said = {name: getattr(config, name) for name in config.model_fields_set}
-    found = found.model_copy(update={"pretrained": False, **said})
-    return experiment.model_copy(update={"encoder": found})
+    plain = found.model_dump() | {"pretrained": False, **said}
+    return experiment.model_copy(update={"encoder": RunEncoderConfig.model_validate(plain)})
 
 
 def start_of(experiment: Experiment, tracker: Tracker, runs: str) -> dict[str, Any] | None:
