@@ -11,9 +11,11 @@ import pytest
 import scipy.signal
 import torch
 
+from manta.batch import ViewNeeds
 from manta.modalities.audio import Audio, AudioConfig
+from manta.modalities.audio.features import LOG_MEL, WAVEFORM
 from manta.modalities.audio.mel import Bands, to_hertz, to_mel
-from manta.modalities.audio.preprocess import LOG_MEL, WAVEFORM, AudioPreprocess
+from manta.modalities.audio.preprocess import AudioPreprocess
 from manta.modalities.audio.views import AudioViewsConfig
 from manta.modalities.audio.windows import cut
 from manta.ragged import Ragged
@@ -24,7 +26,7 @@ RATE, SAMPLES = 8000, 3040  # 0.38 s, 39 frames of 10 ms
 
 def preprocess(**changes: Any) -> AudioPreprocess:
     settings = {"source": "x", "sample_rate": RATE, "seconds": 0.38, "mels": 32, **changes}
-    return AudioPreprocess.of(AudioConfig.model_validate(settings), None, None)
+    return AudioPreprocess.of(AudioConfig.model_validate(settings), AudioViewsConfig())
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -69,7 +71,7 @@ def reference(wave: npt.NDArray[np.float64], rate: int, mels: int) -> npt.NDArra
 
 @pytest.mark.parametrize(("rate", "mels"), [(8000, 32), (16_000, 64), (11_025, 40)])
 def test_log_mel_is_the_references_in_float64(rate: int, mels: int) -> None:
-    module = preprocess(sample_rate=rate, mels=mels).double()
+    module = preprocess(sample_rate=rate, mels=mels).features.double()
     assert module.bands is not None
     module.filters = torch.from_numpy(module.bands.filters())
     module.hann = torch.hann_window(module.bands.window, dtype=torch.float64)
@@ -86,7 +88,7 @@ def test_float32_is_close_to_float64() -> None:
     wave = noise(1, SAMPLES)
     want = reference(wave[0].double().numpy(), RATE, 32)
     mean, std = LOG_MEL
-    np.testing.assert_allclose(module.features(wave)[0, 0] * std + mean, want, atol=1e-3)
+    np.testing.assert_allclose(module(wave)[0, 0] * std + mean, want, atol=1e-3)
 
 
 def test_the_scale_and_the_filters() -> None:
@@ -183,3 +185,12 @@ def test_pt2_and_onnx_take_waves_of_any_length(changes: dict[str, Any], tmp_path
         torch.testing.assert_close(graph(wave), want)
         (found,) = session.run(None, {name: wave.numpy()})
         np.testing.assert_allclose(found, want, atol=1e-3)
+
+
+def test_views_for_evaluations_are_made_of_the_same_features() -> None:
+    module = preprocess()
+    rows = {"audio": ragged(*([2000] * 4))}
+    views = module.views(ViewNeeds(global_views=3))
+    batch = views(rows, torch.arange(4), seed=0, step=0, global_batch=4)
+    assert [view.tensor.shape for view in batch] == [(4, 1, 32, 39)] * 3
+    torch.testing.assert_close(views.plain(rows), module.ready(rows))

@@ -28,6 +28,7 @@ class Audio(Modality[AudioConfig]):
     """Sounds: speech, music, calls, machines; WAV, and FLAC, Ogg and MP3 with soundfile."""
 
     Config = AudioConfig
+    name = "audio"
     views_name = "audio"
     noun = "clips"
     suffixes = (".wav", ".flac", ".ogg", ".mp3")
@@ -52,8 +53,7 @@ class Audio(Modality[AudioConfig]):
     def preprocess(self, config: ViewsConfig) -> AudioPreprocess:
         from manta.modalities.audio.preprocess import AudioPreprocess
 
-        views = cast("AudioViewsConfig", config)
-        return AudioPreprocess.of(self.data, views.mean, views.std)
+        return AudioPreprocess.of(self.data, cast("AudioViewsConfig", config))
 
     @classmethod
     def preprocess_from(cls, description: Mapping[str, Any]) -> AudioPreprocess:

@@ -12,16 +12,14 @@ from torch import Tensor
 
 from manta.batch import Batch, View, ViewNeeds
 from manta.errors import ConfigError
-from manta.modalities.audio.config import AudioConfig
 from manta.modalities.audio.decoder import LEAF
+from manta.modalities.audio.features import Features
 from manta.modalities.audio.picture import painted, spectrogram
-from manta.modalities.audio.preprocess import AudioPreprocess
 from manta.modalities.audio.views.config import AudioViewsConfig, ViewSpec, specify
 from manta.modalities.audio.views.draws import TRANSFORM_WIDTH, Draws, draw
 from manta.modalities.audio.views.kernels import add_fade, add_noise, crop, hide
 from manta.modalities.audio.windows import cut
 from manta.ragged import Data, Ragged
-from manta.spec import Spec
 from manta.views import VIEWS, Samples, ViewPipeline, draw_masks, generator
 
 
@@ -35,31 +33,30 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
     Args:
         config: the user's.
         needs: the objective's.
-        data: the section `data`.
+        features: that the encoder takes.
     """
 
     Config = AudioViewsConfig
     transform_width = TRANSFORM_WIDTH
 
-    def __init__(self, config: AudioViewsConfig, needs: ViewNeeds, data: AudioConfig) -> None:
+    def __init__(self, config: AudioViewsConfig, needs: ViewNeeds, features: Features) -> None:
         if needs.mask_ratio is not None and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; choose a vision transformer"
             )
-        self.needs = needs
-        self.preprocess = AudioPreprocess.of(data, config.mean, config.std).requires_grad_(False)
-        self.spec = self.preprocess.spec
-        local = _local_samples(config, data)
-        self.specs = specify(config, needs, samples=data.samples, local_samples=local)
-        sizes = dict.fromkeys(one.samples for one in self.specs if one.samples != data.samples)
-        self.local_specs = tuple(self._resized(size) for size in sizes)
-        if self.preprocess.bands is not None:
+        self.needs, self.features = needs, features
+        self.spec = features.spec(features.samples)
+        local = _local_samples(config, features)
+        self.specs = specify(config, needs, samples=features.samples, local_samples=local)
+        sizes = dict.fromkeys(one.samples for one in self.specs if one.samples != features.samples)
+        self.local_specs = tuple(map(features.spec, sizes))
+        if features.bands is not None:
             self.smallest = min(min(one.sides) for one in (self.spec, *self.local_specs))
-        self._on_device: dict[torch.device, AudioPreprocess] = {}
+        self._on_device: dict[torch.device, Features] = {}
 
     @classmethod
     def of(cls, config: AudioViewsConfig, needs: ViewNeeds, samples: Samples) -> AudioViews:
-        return cls(config, needs, samples.data)
+        return cls(config, needs, Features.of(samples.data, config.mean, config.std))
 
     @torch.no_grad()
     def __call__(
@@ -107,11 +104,12 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
     @torch.no_grad()
     def plain(self, data: Mapping[str, Data]) -> Tensor:
         """Return the middle of each row, as the encoder takes it for evaluation."""
-        return self._tools(cast(Ragged, data[LEAF]).device).ready(data)
+        waves = cast(Ragged, data[LEAF])
+        return self._tools(waves.device).middle(waves)
 
     def shown(self, view: View) -> Tensor:
         """Return spectrograms of a view, `[B, 3, 64, 64]` in 0..1."""
-        tools = self.preprocess
+        tools = self.features
         rows = view.tensor[:, 0].float().cpu().mul(tools.std).add(tools.mean).numpy()
         if tools.bands is None:
             pictures = [spectrogram(row, tools.rate) for row in rows]
@@ -153,7 +151,7 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
             return None
         # Shorter views have as many fewer tokens along time, the last side.
         *others, time = self.needs.mask_grid
-        length, whole = (one.sides[-1] for one in (self._resized(spec.samples), self.spec))
+        length, whole = (one.sides[-1] for one in (self.features.spec(spec.samples), self.spec))
         tokens = math.prod(others) * (time * length // whole)
         return draw_masks(
             tokens,
@@ -164,17 +162,10 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
             device=device,
         )
 
-    def _resized(self, samples: int) -> Spec:
-        """Return the spec of views of so many samples."""
-        bands = self.preprocess.bands
-        if bands is None:
-            return self.spec.resized(samples)
-        return self.spec.resized(bands.mels, bands.frames(samples))
-
-    def _tools(self, device: torch.device) -> AudioPreprocess:
-        """Return the preprocessing on a device, where it is kept."""
+    def _tools(self, device: torch.device) -> Features:
+        """Return the features on a device, where they are kept."""
         if device not in self._on_device:
-            self._on_device[device] = copy.deepcopy(self.preprocess).to(device)
+            self._on_device[device] = copy.deepcopy(self.features).to(device)
         return self._on_device[device]
 
 
@@ -190,11 +181,11 @@ def _distorted(view: Tensor, spec: ViewSpec, drawn: Draws) -> Tensor:
     return view
 
 
-def _local_samples(config: AudioViewsConfig, data: AudioConfig) -> int:
+def _local_samples(config: AudioViewsConfig, features: Features) -> int:
     """Return the samples of a local view: half of the frames of a global one by default."""
     if config.local_seconds is not None:
-        return max(round(data.sample_rate * config.local_seconds), 2)
-    bands = data.bands
+        return max(round(features.rate * config.local_seconds), 2)
+    bands = features.bands
     if bands is None:
-        return max(data.samples // 2, 2)
-    return bands.samples(max(bands.frames(data.samples) // 2, 2))
+        return max(features.samples // 2, 2)
+    return bands.samples(max(bands.frames(features.samples) // 2, 2))
