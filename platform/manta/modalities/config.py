@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,9 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, coerce_numbers_to_str=True
     )
+
+    of_source: ClassVar[tuple[str, ...]] = ()
+    """Settings of a modality's own that its sources take."""
 
     modality: str = Field("image", description="what a sample is; see `manta list modalities`")
 

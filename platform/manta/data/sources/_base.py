@@ -59,6 +59,8 @@ class SourceOptions:
             what the layout suggests.
         group: what rows belong together by: a column, "parent" (the folder of a sample's path) or
             "regex:" and a pattern on that path, whose one group is the name; None: nothing.
+        modality: what the samples are; None: what the location is surely of, else images.
+        settings: names and values of the modality's own settings of sources, those that are set.
     """
 
     split: str | None = None
@@ -66,6 +68,8 @@ class SourceOptions:
     labels: str | None = None
     # Not in the text of the options, of which earlier versions made the state of remote folders.
     group: str | None = field(default=None, repr=False)
+    modality: str | None = field(default=None, repr=False)
+    settings: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
     @property
     def group_column(self) -> str | None:
@@ -74,16 +78,26 @@ class SourceOptions:
         return None if by_path else self.group
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data, by which an ingest is known; without groups that of earlier ones."""
+        """Return plain data, by which an ingest is known; without groups that of earlier ones.
+
+        What the samples are is part of an ingest by itself.
+        """
         content = asdict(self)
+        del content["modality"]
         if self.group is None:
             del content["group"]
+        content["settings"] = [list(pair) for pair in self.settings]
+        if not self.settings:
+            del content["settings"]
         return content
 
     @classmethod
     def of(cls, data: DataConfig) -> SourceOptions:
         """Return what the section `data` of an experiment says."""
-        return cls(**{one.name: getattr(data, one.name) for one in fields(cls)})
+        names = [one.name for one in fields(cls) if one.name != "settings"]
+        own = ((name, getattr(data, name)) for name in data.of_source)
+        settings = tuple((name, value) for name, value in own if value is not None)
+        return cls(**{name: getattr(data, name) for name in names}, settings=settings)
 
 
 class Source(ABC):
@@ -96,6 +110,8 @@ class Source(ABC):
     kind: ClassVar[str]
     has_columns: ClassVar[bool] = False
     """Whether a column can give `Sample.group`."""
+    modality: ClassVar[str] = "image"
+    """What its samples are."""
     options: SourceOptions = SourceOptions()
 
     def __init__(self, place: Place) -> None:
@@ -181,7 +197,8 @@ def open_source(location: str | os.PathLike[str], options: SourceOptions | None 
     Raises:
         DataError: the location does not exist, or no adapter can read it.
     """
-    source = _adapter(os.fspath(location))
+    chosen = options.modality if options is not None else None
+    source = _adapter(os.fspath(location), chosen)
     # Set, not passed: an adapter of a user's own may have a constructor of one argument.
     source.options = options or SourceOptions()
     if source.options.split == ALL and not source.parts():
@@ -198,16 +215,22 @@ def is_builtin(text: str) -> bool:
     return text in SOURCES and SOURCES[text].claim(Place(text)) == 2
 
 
-def _adapter(text: str) -> Source:
+def _adapter(text: str, modality: str | None = None) -> Source:
     if is_builtin(text):
         return SOURCES[text](Place(text))
     place = Place.of(text)
     if not place.is_glob and not place.exists():
-        raise DataError(
-            f"nothing at {text}; give a folder of images, Parquet, tars, a file list, or 'digits'"
-        )
-    claims = [(cls.claim(place), name) for name, cls in SOURCES.items()]
+        place = _parts_of_stem(place, text)
+    claims = [(cls.claim(place), name) for name, cls in SOURCES.items() if _asked(cls, modality)]
+    if modality is not None and not claims:
+        raise DataError(f"no source is of data.modality={modality}; give an ingested dataset")
     surest, name = max(claims)
+    if modality is None and surest < 2:
+        others = [(cls.claim(place), name) for name, cls in SOURCES.items()]
+        surest, name = max([(surest, name), *(claim for claim in others if claim[0] == 2)])
+    if surest == 0 and modality not in (None, "image"):
+        kinds = sorted(name for _, name in claims)
+        raise DataError(f"{text} is no source of data.modality={modality} ({', '.join(kinds)})")
     if surest == 0:
         fix = _FIXES.get(place.suffix)
         if fix is not None:
@@ -217,6 +240,27 @@ def _adapter(text: str) -> Source:
             ".tsv, a table in .parquet, an archive in .tar"
         )
     return SOURCES[name](place)
+
+
+def _asked(source: type[Source], modality: str | None) -> bool:
+    """Return whether a source has samples of the modality that was asked for."""
+    return source.modality == (modality or "image")
+
+
+def _parts_of_stem(place: Place, text: str) -> Place:
+    """Return the files of which a location is the stem, as archives of series name their parts.
+
+    Such as `GunPoint_TRAIN.ts` and `GunPoint_TEST.ts`.
+
+    Raises:
+        DataError: there are none.
+    """
+    pattern = Place(f"{place.url}_[Tt][RrEe]*.ts")
+    if not pattern.is_glob or not pattern.glob():
+        raise DataError(
+            f"nothing at {text}; give a folder of images, Parquet, tars, a file list, or 'digits'"
+        )
+    return pattern
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

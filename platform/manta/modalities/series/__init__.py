@@ -32,12 +32,28 @@ __all__ = ["Series", "SeriesConfig", "SeriesDecoder"]
 class SeriesConfig(DataConfig):
     """Settings of the series: where they come from and how they reach a worker."""
 
+    of_source: ClassVar[tuple[str, ...]] = ("window", "stride", "time", "id")
+
     modality: Literal["series"] = Field("series", description="what a sample is: a series")
     length: int | None = Field(
         None,
         ge=2,
         description="values over time that the encoder is given, to which every window is "
         "stretched; None: as many as the rows have",
+    )
+    window: int | None = Field(
+        None,
+        ge=2,
+        description="values over time that a recording is cut into at ingest; None: it is one row",
+    )
+    stride: int | None = Field(
+        None, ge=1, description="values from one window to the next; None: the window's length"
+    )
+    time: str | None = Field(
+        None, description="column of time, where a table has a value a row; None: by its name"
+    )
+    id: str | None = Field(
+        None, description="column that tells such a table's recordings apart; None: by its name"
     )
     longest: int = Field(
         4096, ge=2, description="longest row that is decoded; of a longer one a part is drawn"
