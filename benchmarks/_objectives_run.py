@@ -175,14 +175,13 @@ def _recalibrate(encoder: Any, experiment: Experiment, shared: CachedRows) -> bo
     from manta.batch import ViewNeeds
     from manta.evaluation import untrained
     from manta.evaluation.rows import SplitRows
-    from manta.ragged import dense
     from manta.runs.build import plan_of
 
     prepare = experiment.modality().views(experiment.views, ViewNeeds()).plain
     holdout = plan_of(experiment, shared.manifest).holdout
     rows = SplitRows(shared.manifest, holdout, "bank", untrained.ROWS)
-    images = (dense(batch.data, "image") for batch in shared.read(rows, rank=0, world=1))
-    return untrained.recalibrate_batchnorm(encoder, images, prepare)
+    data = (batch.data for batch in shared.read(rows, rank=0, world=1))
+    return untrained.recalibrate_batchnorm(encoder, data, prepare)
 
 
 def _measure(encoder: Any, experiment: Experiment, shared: CachedRows) -> dict[str, float]:
@@ -192,18 +191,16 @@ def _measure(encoder: Any, experiment: Experiment, shared: CachedRows) -> dict[s
     from manta.batch import ViewNeeds
     from manta.evaluation.online import due_evaluators, embed_splits
     from manta.evaluation.rows import SplitRows
-    from manta.modalities.image.views import ImageViews
     from manta.runs.build import plan_of
 
     limits, plan = experiment.evaluation, plan_of(experiment, shared.manifest)
+    modality = experiment.modality()
     assessment = embed_splits(
         {"": encoder},
         SplitRows(shared.manifest, plan.holdout, "bank", limits.bank_rows),
         SplitRows(shared.manifest, plan.holdout, "queries", limits.query_rows),
-        prepare=ImageViews(
-            experiment.views, ViewNeeds(), image_size=experiment.data.image_size
-        ).plain,
-        size=experiment.data.canonical_size,
+        prepare=modality.views(experiment.views, ViewNeeds()).plain,
+        modality=modality,
         device=torch.device("cpu"),
         read=shared.read,
     )

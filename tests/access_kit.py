@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from conformance.objective_kit import SIZE, VIT, labels, pictures
 from manta import encoders
 from manta.encoders import Encoder, EncoderConfig
-from manta.evaluators import EncoderAccess, Features, LabelledImages
+from manta.evaluators import EncoderAccess, Features, LabelledData
+from manta.ragged import Leaves, dense
 from manta.spec import Spec
 
 MEAN, STD = 0.3, 0.4
@@ -46,6 +47,10 @@ def prepare(images: Tensor) -> Tensor:
     return (images.float() / 255 - MEAN) / STD
 
 
+def prepared(data: Leaves) -> Tensor:
+    return prepare(dense(data, "image"))
+
+
 def access_of(
     encoder: Encoder,
     *,
@@ -64,17 +69,15 @@ def access_of(
     images, numbers = (pictures(), labels()) if shown is None else shown
     parts = {"bank": slice(0, bank), "queries": slice(bank, bank + queries)}
 
-    def rows(
-        split: Literal["bank", "queries"], limit: int | None = None
-    ) -> Iterator[LabelledImages]:
+    def rows(split: Literal["bank", "queries"], limit: int | None = None) -> Iterator[LabelledData]:
         pixels, truth = images[parts[split]][:limit], numbers[parts[split]][:limit]
         for cut in range(0, len(pixels), batch):
             here = slice(cut, cut + batch)
-            yield pixels[here], truth[here] if labelled else None
+            yield {"image": pixels[here]}, truth[here] if labelled else None
 
-    access = EncoderAccess(encoder, prepare, images.shape[-1], torch.device("cpu"), rows)
+    access = EncoderAccess(encoder, prepared, images.shape[-1], torch.device("cpu"), rows)
     found = {
-        split: torch.cat([access.embed(pixels) for pixels, _ in rows(split)])
+        split: torch.cat([access.embed(data) for data, _ in rows(split)])
         for split in ("bank", "queries")
     }
     truths = (numbers[parts["bank"]], numbers[parts["queries"]]) if labelled else (None, None)

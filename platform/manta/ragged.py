@@ -9,6 +9,8 @@ from typing import Any, TypeAlias, TypeVar, cast
 import torch
 from torch import Tensor
 
+from manta.leaves import Columns, Layout, Leaf, Packed
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ragged:
@@ -60,8 +62,12 @@ class Ragged:
         return out, there
 
 
+LONGEST_SAMPLED = 1 << 15
+"""Longest random row that `sampled` gives."""
 Data: TypeAlias = Tensor | Ragged | Mapping[str, "Data"]
 """What an encoder takes of B samples: a tensor, ragged rows, or several of them by name."""
+Leaves: TypeAlias = Mapping[str, Data]
+"""Decoded rows: their leaves by name."""
 D = TypeVar("D", bound=Any)
 
 
@@ -113,3 +119,39 @@ def joined(parts: Sequence[D]) -> D:
         values = torch.cat([part.values for part in parts])
         return cast(D, Ragged(values, torch.cat([part.lengths for part in parts])))
     return cast(D, {name: joined([part[name] for part in parts]) for name in first})
+
+
+def sampled(layout: Layout, rows: int, generator: torch.Generator) -> dict[str, Data]:
+    """Return random rows of a layout: bytes of all values, else standard normal numbers.
+
+    Ragged ones differ in length.
+    """
+
+    def filled(leaf: Leaf, *first: int) -> Tensor:
+        shape, dtype = (*first, *leaf.inner), getattr(torch, leaf.dtype)
+        if dtype == torch.uint8:
+            return torch.randint(256, shape, dtype=dtype, generator=generator)
+        if not dtype.is_floating_point:
+            return torch.zeros(shape, dtype=dtype)
+        return torch.randn(shape, dtype=dtype, generator=generator)
+
+    data: dict[str, Data] = {}
+    for name, leaf in layout.items():
+        if not leaf.ragged:
+            data[name] = filled(leaf, rows)
+            continue
+        longest = min(leaf.most or 1, LONGEST_SAMPLED)
+        lengths = torch.tensor([max(longest - row % 2, 1) for row in range(rows)])
+        data[name] = Ragged(filled(leaf, int(lengths.sum())), lengths)
+    return data
+
+
+def as_columns(data: Leaves) -> Columns:
+    """Return the NumPy twin of decoded rows, which shares the memory of rows on the CPU."""
+    columns: Columns = {}
+    for name, leaf in data.items():
+        if isinstance(leaf, Ragged):
+            columns[name] = Packed(leaf.values.cpu().numpy(), leaf.lengths.cpu().numpy())
+        elif isinstance(leaf, Tensor):
+            columns[name] = leaf.cpu().numpy()
+    return columns

@@ -46,7 +46,7 @@ def access(encoder: Encoder) -> EncoderAccess:
     made, _ = access_of(encoder, bank=4, queries=4)
     if isinstance(encoder, Colours):
         return EncoderAccess(
-            encoder, lambda images: images.float() / 255 - 0.5, SIDE, made.device, made.rows
+            encoder, lambda data: data["image"].float() / 255 - 0.5, SIDE, made.device, made.rows
         )
     return made
 

@@ -28,7 +28,7 @@ from manta.evaluators.corruptions import CorruptionsConfig
 from manta.evaluators.knn import KNNConfig
 from manta.evaluators.linear import LinearConfig
 from manta.evaluators.rank import RankConfig
-from manta.modalities.image import ImageDecoder
+from manta.modalities import image
 from manta.runs.build import plan_of
 from manta.runs.folder import RunFolder
 from manta.runs.materials import local_paths
@@ -76,16 +76,19 @@ def as_before(manifest: Manifest) -> Manifest:
     return open_dataset(manifest.location)
 
 
+IMAGES = image.Image(image.ImageConfig(source="", image_size=SIZE), {})
+
+
 def measured(manifest: Manifest) -> dict[str, float]:
     holdout = Holdout(manifest, 0.25)
     found = embed_splits(
         {"": Flat()},
         SplitRows(manifest, holdout, "bank", 1000),
         SplitRows(manifest, holdout, "queries", 1000),
-        prepare=lambda images: images.float() / 255,
-        size=SIZE,
+        prepare=lambda data: data["image"].float() / 255,
+        modality=IMAGES,
         device=torch.device("cpu"),
-        read=partial(decoded, decoder=ImageDecoder(SIZE), executor="local"),
+        read=partial(decoded, decoder=IMAGES.decoder(), executor="local"),
     )
     assert found is not None
     configs = (

@@ -14,6 +14,7 @@ from manta.encoders import Encoder, EncoderConfig, build
 from manta.encoders.layers import LayerReader, find_layer, pooled, stages
 from manta.errors import ConfigError
 from manta.evaluators.layers import _read
+from manta.modalities.image import ImageDecoder
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.serving import ExportedEncoder, save_encoder
 from manta.serving.embedder import load_features
@@ -63,14 +64,15 @@ def test_embedding_and_evaluator_read_the_same(
     exported = ExportedEncoder(encoder, ImagePreprocess(32, (0.3,) * 3, (0.4,) * 3))
     folder = save_encoder(exported, tmp_path, config=config).folder
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    module, side = load_features(files, layer)
-    assert side == 32
+    module, decoder = load_features(files, layer)
+    assert decoder == ImageDecoder(32)
+    data = {"image": pictures()[:20]}
     with torch.inference_mode():
-        embedded = module(pictures()[:20])
+        embedded = module(data)
     access, _ = access_of(encoder, bank=20, queries=5)
     evaluated, _ = _read(access, LayerReader(encoder, [layer]), "bank", 20)
     torch.testing.assert_close(embedded, evaluated[layer], rtol=1e-4, atol=1e-5)
-    expected = by_hook(encoder, layer, access.prepared(pictures()[:20])).mean(1)
+    expected = by_hook(encoder, layer, access.prepared(data)).mean(1)
     torch.testing.assert_close(evaluated[layer], expected, rtol=1e-4, atol=1e-5)
     assert module.width == expected.shape[1]
 

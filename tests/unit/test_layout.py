@@ -1,6 +1,7 @@
 """Rules of the house that a file can break by existing."""
 
 from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from manta.batch import Batch, View
 from manta.catalogue import entries
 from manta.config import load
+from manta.data import RankBatch
+from manta.views import ViewPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +29,12 @@ def test_jobs_stay_entry_points():
 
 def test_a_batch_cannot_carry_labels():
     assert {f.name for f in fields(Batch)} == {"views", "index"}
-    assert {f.name for f in fields(View)} == {"data", "role", "box", "flip", "mask", "transform"}
+    of_view = ("data", "role", "box", "flip", "mask", "transform", "field", "facts")
+    assert {f.name for f in fields(View)} == set(of_view)
+    # What a view pipeline knows it was given, and that has no label.
+    assert {f.name for f in fields(RankBatch)} == {"step", "data", "index"}
+    given = set(signature(ViewPipeline.__call__).parameters)
+    assert given == {"self", "data", "index", "seed", "step", "rows", "global_batch"}
 
 
 @pytest.mark.parametrize(
@@ -39,7 +47,10 @@ def test_every_recipe_loads_and_says_what_it_is_for(recipe):
 
 
 def test_everything_that_can_be_listed_is():
-    for kind in ("objectives", "encoders", "evaluators", "schedules", "sources", "recipes"):
+    for kind in (
+        *("objectives", "encoders", "evaluators", "modalities", "schedules", "sources"),
+        "recipes",
+    ):
         rows = entries(kind)
         assert rows, kind
         assert all(row.keys() == rows[0].keys() for row in rows)

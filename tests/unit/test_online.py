@@ -29,7 +29,10 @@ from manta.evaluators import (
 )
 from manta.evaluators.lidar import LiDARConfig
 from manta.evaluators.rank import RankConfig
-from manta.modalities.image.views import ImageViews, ImageViewsConfig
+from manta.modalities.image import Image, ImageConfig
+from manta.modalities.image.preprocess import ImagePreprocess
+from manta.modalities.image.views import IMAGENET_MEAN, IMAGENET_STD, ImageViews, ImageViewsConfig
+from manta.ragged import Leaves, count_rows, dense
 from manta.runs.folder import RunFolder
 from manta.training.artifacts import save_evaluation
 
@@ -76,6 +79,9 @@ def images_of(index: Tensor) -> Tensor:
     return torch.from_numpy(pixels)[:, None].repeat(1, 3, 1, 1)
 
 
+IMAGES = Image(ImageConfig(source="", image_size=SIZE), {})
+
+
 def reader(batch: int) -> Reader:
     def read(rows: SplitRows, *, rank: int, world: int) -> Iterator[LabelledBatch]:
         mine = np.array_split(rows.indexes, world)[rank]
@@ -97,8 +103,8 @@ def assessed(
         encoders or {"": Flat()},
         BANK,
         QUERIES,
-        prepare=lambda images: images.float() / 255,
-        size=SIZE,
+        prepare=lambda data: data["image"].float() / 255,
+        modality=IMAGES,
         device=torch.device("cpu"),
         read=reader(batch),
         augment=augment,
@@ -108,10 +114,14 @@ def assessed(
     return found
 
 
-def named(images: Tensor, index: Tensor, draw: int) -> Tensor:
+def named(data: Leaves, index: Tensor, draw: int) -> Tensor:
     """A "view" that says of what it was made."""
     return torch.stack(
-        [index.float(), images.float().mean((1, 2, 3)), torch.full((len(index),), float(draw))],
+        [
+            index.float(),
+            dense(data, "image").float().mean((1, 2, 3)),
+            torch.full((len(index),), float(draw)),
+        ],
         dim=1,
     )
 
@@ -155,7 +165,7 @@ def test_views_are_of_rows_drawn_from_all_queries_each_with_its_own_draws() -> N
 
 
 def test_views_do_not_depend_on_the_readers_batches() -> None:
-    augment = augmentation(ImageViewsConfig(), SIZE)
+    augment = augmentation(ImagePreprocess(SIZE, IMAGENET_MEAN, IMAGENET_STD))
     one, other = (
         assessed(augment=augment, views=(60, 4), batch=batch).features[""].views
         for batch in (300, 37)
@@ -175,7 +185,14 @@ def test_views_do_not_depend_on_the_readers_batches() -> None:
 def test_ranks_draw_the_rows_that_one_would(world: int) -> None:
     def drawn(rank: int, ranks: int) -> Tensor:
         embedder = _Embedder(
-            {"": Flat().eval()}, lambda x: x, named, torch.device("cpu"), reader(10), rank, ranks
+            {"": Flat().eval()},
+            lambda data: dense(data, "image"),
+            named,
+            torch.device("cpu"),
+            reader(10),
+            rank,
+            ranks,
+            IMAGES,
         )
         return torch.cat(embedder.embed(QUERIES, views=(50, 1))["views:"])[:, 0, 0]
 
@@ -192,14 +209,10 @@ def test_every_objective_is_augmented_like_simclr() -> None:
         ImageViewsConfig(mean=mean, std=std), ViewNeeds(global_views=1), image_size=12
     )
     view = expected({"image": images}, index, seed=0, step=3, global_batch=20).views[0].data
-    for preset in ("plain", "byol", "auto"):
-        augment = augmentation(ImageViewsConfig(preset=preset, mean=mean, std=std), 12)
-        assert torch.equal(augment(images, index, 3), view)
-    assert not torch.equal(augment(images, index, 4), view)
-    gentle = augmentation(ImageViewsConfig(strength=0, mean=mean, std=std), 12)
-    assert torch.equal(gentle(images, index, 3), view), (
-        "a study that searches the strength compares its trials"
-    )
+    augment = augmentation(ImagePreprocess(12, mean, std))
+    data = {"image": images}
+    assert torch.equal(augment(data, index, 3), view), "whatever the run's own views are"
+    assert not torch.equal(augment(data, index, 4), view)
 
 
 def test_the_largest_wish_for_views_suffices_for_all() -> None:
@@ -212,13 +225,13 @@ class Tries(EncoderEvaluator[EncoderEvaluatorConfig]):
     """Reads the access, and says what it saw."""
 
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
-        parts = [access.embed(images) for images, _ in access.rows("queries")]
+        parts = [access.embed(data) for data, _ in access.rows("queries")]
         answers = [labels for _, labels in access.rows("queries") if labels is not None]
         return {
             "same": float(torch.equal(torch.cat(parts), features.queries)),
             "labels": float(torch.equal(torch.cat(answers), features.query_labels)),
-            "drawn": float(sum(len(images) for images, _ in access.rows("bank", 50))),
-            "bank": float(sum(len(images) for images, _ in access.rows("bank", 10_000))),
+            "drawn": float(sum(count_rows(data) for data, _ in access.rows("bank", 50))),
+            "bank": float(sum(count_rows(data) for data, _ in access.rows("bank", 10_000))),
         }
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from manta.encoders._protocols import Encoder
 from manta.encoders.concatenation import Concatenation
 from manta.errors import ConfigError
+from manta.ragged import Data
 
 _PART = re.compile(r"parts\.(?P<number>\d+)\.(?P<rest>.+)")
 
@@ -95,7 +96,7 @@ class LayerReader:
             for name, (model, _) in located.items()
         }
 
-    def __call__(self, prepared: Tensor) -> dict[str, Tensor]:
+    def __call__(self, prepared: Data) -> dict[str, Tensor]:
         """Return `[N, D]` float32 of each layer, by name, without gradients.
 
         Args:

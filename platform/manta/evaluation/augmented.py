@@ -14,14 +14,14 @@ from manta.batch import ViewNeeds
 from manta.encoders import Encoder
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator
-from manta.modalities.image.views import ImageViews, ImageViewsConfig
+from manta.modalities.preprocess import Preprocess
+from manta.ragged import Data, Leaves, joined, moved, rows_of
 
 VIEW_BATCH = 256
-"""Images that are augmented at a time."""
+"""Rows that are augmented at a time."""
 
-Augment = Callable[[Tensor, Tensor, int], Tensor]
-"""uint8 `[B, 3, S, S]`, index `[B]` and the number of the draw -> one augmented view of each, `[B,
-C, s, s]`."""
+Augment = Callable[[Leaves, Tensor, int], Data]
+"""Decoded rows, index `[B]` and the number of the draw -> one augmented view of each."""
 
 
 def required_views(evaluators: Iterable[Evaluator[Any]]) -> tuple[int, int] | None:
@@ -44,7 +44,7 @@ def chosen_rows(rows: SplitRows, count: int) -> NDArray[np.bool_]:
 
 def embed_views(
     encoders: Mapping[str, Encoder],
-    batches: Sequence[tuple[Tensor, Tensor]],
+    batches: Sequence[tuple[Leaves, Tensor]],
     augment: Augment,
     views: int,
     *,
@@ -54,19 +54,21 @@ def embed_views(
     """Return `[b, views, D]` of each batch, by encoder.
 
     Args:
-        batches: images and indexes. They are cut into batches of `VIEW_BATCH`, since draws depend
-            on the size of a batch.
+        batches: decoded rows and indexes. They are cut into batches of `VIEW_BATCH`, since draws
+            depend on the size of a batch.
         numbers: of the draws.
     """
     embedded: dict[str, list[Tensor]] = {name: [] for name in encoders}
-    images, index = torch.empty(0), torch.empty(0)
-    if batches:
-        images, index = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    for start in range(0, len(images), VIEW_BATCH):
-        pixels, samples = (part[start : start + VIEW_BATCH].to(device) for part in (images, index))
+    if not batches:
+        return embedded
+    data = joined([rows for rows, _ in batches])
+    index = torch.cat([rows for _, rows in batches])
+    for start in range(0, len(index), VIEW_BATCH):
+        here = slice(start, start + VIEW_BATCH)
+        part, samples = moved(rows_of(data, here), device), index[here].to(device)
         features: dict[str, list[Tensor]] = {name: [] for name in encoders}
         for _ in range(views):
-            view = augment(pixels, samples, next(numbers))
+            view = augment(part, samples, next(numbers))
             for name, encoder in encoders.items():
                 features[name].append(encoder.embed(view).float().cpu())
         for name, parts in features.items():
@@ -74,16 +76,14 @@ def embed_views(
     return embedded
 
 
-def augmentation(views: ImageViewsConfig, image_size: int) -> Augment:
-    """Return the augmentation of evaluations: SimCLR's preset, normalised as `views` says.
+def augmentation(preprocess: Preprocess) -> Augment:
+    """Return the augmentation of evaluations: SimCLR's preset, for the encoder's input.
 
     It is the same whatever the run's own views are, so that runs can be compared.
     """
-    config = ImageViewsConfig(preset="simclr", mean=views.mean, std=views.std)
-    pipeline = ImageViews(config, ViewNeeds(global_views=1), image_size=image_size)
+    pipeline = preprocess.views(ViewNeeds(preset="simclr", global_views=1))
 
-    def augment(images: Tensor, index: Tensor, draw: int) -> Tensor:
-        rows = {"image": images}
-        return pipeline(rows, index, seed=0, step=draw, global_batch=len(images)).views[0].tensor
+    def augment(data: Leaves, index: Tensor, draw: int) -> Data:
+        return pipeline(data, index, seed=0, step=draw, global_batch=len(index)).views[0].data
 
     return augment

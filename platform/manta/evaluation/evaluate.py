@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from manta.data.read import read_rows
+from manta.data.samples import modality_of
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import TrackingError
-from manta.evaluation.online import SAMPLES, THUMBNAIL
+from manta.evaluation.online import SAMPLES
 from manta.evaluation.session import (
     EvaluationResult,
     EvaluationSession,
@@ -26,7 +27,7 @@ from manta.evaluation.session import (
 )
 from manta.evaluation.subject import UNTRAINED, Subject, subject_of
 from manta.evaluators import Evaluator, counted, interval, means
-from manta.modalities.image import BadImage, decode
+from manta.modalities import BadSample
 from manta.report.evaluation.page import write_evaluation
 from manta.runs.folder import RunFolder
 from manta.serving.adapt import Preparation
@@ -178,9 +179,10 @@ def _samples(session: EvaluationSession, result: EvaluationResult) -> dict[str, 
     spread = np.linspace(0, len(rows) - 1, min(SAMPLES, len(rows)))
     places = np.unique(spread.astype(np.int64))
     files = read_rows(queries.manifest, rows[places]).data
+    modality = modality_of(queries.manifest)
     try:
-        pictures = np.stack([decode(file, THUMBNAIL) for file in files])
-    except BadImage:
+        pictures = np.stack([modality.picture_of(file).pixels for file in files])
+    except BadSample:
         return None
     labels = result.features.query_labels
     return {

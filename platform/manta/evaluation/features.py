@@ -13,7 +13,6 @@ from functools import partial
 from importlib.metadata import version
 from itertools import count
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import safetensors.torch
@@ -24,7 +23,7 @@ from manta.data import Manifest, RowIndexes
 from manta.data.arrays import as_tensors
 from manta.data.read import decode_rows, read_labels, read_rows
 from manta.errors import DataError
-from manta.evaluation.augmented import VIEW_BATCH, Augment, augmentation, chosen_rows, embed_views
+from manta.evaluation.augmented import VIEW_BATCH, augmentation, chosen_rows, embed_views
 from manta.evaluation.rows import (
     JointGroups,
     SplitRows,
@@ -35,10 +34,8 @@ from manta.evaluation.rows import (
 )
 from manta.evaluators import EncoderAccess, Features
 from manta.files import Place
-from manta.modalities.image import ImageDecoder
-from manta.modalities.image.preprocess import image_side
-from manta.modalities.image.views import ImageViewsConfig
-from manta.ragged import dense
+from manta.modalities import Decoder
+from manta.ragged import Leaves
 from manta.serving import ExportedEncoder
 from manta.serving.embed import EmbedProgress, embed, weights_of
 from manta.serving.embeddings import read_embeddings
@@ -214,33 +211,37 @@ def _embed_views(
 ) -> Tensor:
     """Return `[n, views, D]` of augmented views of some rows."""
     decoder, device = exported.preprocess.decoder(), default_device()
-    images = []
+    batches = []
     for part in np.array_split(rows, -(-len(rows) // VIEW_BATCH)):
         data = decode_rows(manifest, part, read_rows(manifest, part).data, decoder)
-        images.append((dense(as_tensors(data), "image"), torch.from_numpy(part)))
+        batches.append((as_tensors(data), torch.from_numpy(part)))
     encoder = exported.encoder.to(device)
+    augment = augmentation(exported.preprocess)
     with torch.no_grad():
-        parts = embed_views(
-            {"": encoder}, images, augmenting(exported), views, device=device, numbers=count()
-        )
+        parts = embed_views({"": encoder}, batches, augment, views, device=device, numbers=count())
     return torch.cat(parts[""])
 
 
 def encoder_access(exported: ExportedEncoder, bank: SplitRows, queries: SplitRows) -> EncoderAccess:
     """Return what evaluators of the encoder itself need."""
-    device, size = default_device(), image_side(exported.preprocess)
-
-    def prepare(images: Tensor) -> Tensor:
-        return cast(Tensor, exported.preprocess.ready({"image": images}))
-
-    read = partial(decoded, decoder=exported.preprocess.decoder(), executor="ray")
+    device, decoder = default_device(), exported.preprocess.decoder()
+    read = partial(decoded, decoder=decoder, executor="ray")
     rows = partial(read_alone, read, {"bank": bank, "queries": queries})
     exported.to(device)
-    return EncoderAccess(exported.encoder, prepare, size, device, rows)
+    preprocess = exported.preprocess
+    return EncoderAccess(
+        exported.encoder, preprocess.ready, image_side(decoder), device, rows, preprocess.modality
+    )
 
 
-def readable_images(rows: SplitRows, *, size: int, part: int = 64) -> Iterator[Tensor]:
-    """Yield uint8 `[part, 3, size, size]` of rows, in order.
+def image_side(decoder: Decoder) -> int:
+    """Return the side of decoded images in pixels; 0 where the samples are no images."""
+    leaf = decoder.layout.get("image")
+    return 0 if leaf is None else leaf.inner[-1]
+
+
+def readable_rows(rows: SplitRows, decoder: Decoder, *, part: int = 64) -> Iterator[Leaves]:
+    """Yield decoded rows in parts of `part`, in order.
 
     Parts that hold a damaged row are left out.
     """
@@ -248,15 +249,7 @@ def readable_images(rows: SplitRows, *, size: int, part: int = 64) -> Iterator[T
     for here in np.array_split(indexes, -(-len(indexes) // part) or 1):
         with suppress(DataError):
             encoded = read_rows(rows.manifest, here).data
-            data = decode_rows(rows.manifest, here, encoded, ImageDecoder(size))
-            yield dense(as_tensors(data), "image")
-
-
-def augmenting(exported: ExportedEncoder) -> Augment:
-    """Return SimCLR's augmentation at the encoder's size, normalised as the encoder expects."""
-    description = exported.preprocess.describe()
-    views = ImageViewsConfig(mean=description["mean"], std=description["std"])
-    return augmentation(views, exported.preprocess.spec.side)
+            yield as_tensors(decode_rows(rows.manifest, here, encoded, decoder))
 
 
 def default_device() -> torch.device:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from manta.data.stream import Executor
 from manta.encoders import Encoder
 from manta.errors import DataError, MantaError
 from manta.evaluation.augmented import Augment, chosen_rows, embed_views
+from manta.evaluation.features import image_side
 from manta.evaluation.rows import JointGroups, Reader, SplitRows, decoded, most_classes, read_alone
 from manta.evaluators import (
     EncoderAccess,
@@ -31,13 +31,11 @@ from manta.evaluators import (
     means,
     missing_input,
 )
-from manta.modalities.image import ImageDecoder
-from manta.ragged import dense
+from manta.modalities import Modality
+from manta.ragged import Data, Leaves, moved, rows_of
 
 SAMPLES = 400
-"""Held-out images kept for the report."""
-THUMBNAIL = 64
-"""Largest side of a kept image, in pixels."""
+"""Held-out rows whose pictures are kept for the report."""
 
 Parts = dict[str, list[Tensor]]
 """Tensors of one batch after the other, by what they are."""
@@ -66,7 +64,7 @@ class SplitFeatures:
         features: by encoder name.
         accesses: by encoder name; the encoders themselves.
         index: `[Q]` of the query rows.
-        thumbnails: `[S, h, w, 3]` uint8 images of some query rows.
+        thumbnails: `[S, h, w, 3]` uint8 pictures of some query rows.
         sampled: `[S]` positions of those among the query rows.
     """
 
@@ -114,22 +112,22 @@ def embed_splits(
     bank: SplitRows,
     queries: SplitRows,
     *,
-    prepare: Callable[[Tensor], Tensor],
-    size: int,
+    prepare: Callable[[Leaves], Data],
+    modality: Modality[Any],
     device: torch.device,
     executor: Executor = "ray",
     read: Reader | None = None,
     augment: Augment | None = None,
     views: tuple[int, int] | None = None,
 ) -> SplitFeatures | None:
-    """Embed both sets of rows with every encoder, decoding each image once.
+    """Embed both sets of rows with every encoder, decoding each row once.
 
     Every rank takes part; rank 0 gets the result, the others None.
 
     Args:
         encoders: by name; put into evaluation mode meanwhile.
-        prepare: uint8 `[B, 3, S, S]` -> the encoder's input.
-        size: side of decoded images.
+        prepare: decoded rows -> the encoder's input.
+        modality: of the samples.
         read: None decodes the rows, by `executor`. The result reads by it again, for evaluators of
             the encoder itself.
         augment: makes the views of `Features.views`; without it there are none.
@@ -137,8 +135,9 @@ def embed_splits(
     """
     distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     rank, world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
-    read = read or partial(decoded, decoder=ImageDecoder(size), executor=executor)
-    embedder = _Embedder(encoders, prepare, augment, device, read, rank, world)
+    decoder = modality.decoder()
+    read = read or partial(decoded, decoder=decoder, executor=executor)
+    embedder = _Embedder(encoders, prepare, augment, device, read, rank, world, modality)
     with evaluating(*encoders.values()):
         parts = {
             "bank": embedder.embed(bank),
@@ -152,7 +151,7 @@ def embed_splits(
     return _assembled(
         parts,
         {
-            name: EncoderAccess(encoder, prepare, size, device, rows)
+            name: EncoderAccess(encoder, prepare, image_side(decoder), device, rows, modality.name)
             for name, encoder in encoders.items()
         },
         bank,
@@ -197,43 +196,45 @@ class _Embedder:
     """One rank's pass over rows."""
 
     encoders: Mapping[str, Encoder]
-    prepare: Callable[[Tensor], Tensor]
+    prepare: Callable[[Leaves], Data]
     augment: Augment | None
     device: torch.device
     read: Reader
     rank: int
     world: int
+    modality: Modality[Any]
 
     def embed(
         self, rows: SplitRows, *, samples: int = 0, views: tuple[int, int] | None = None
     ) -> Parts:
-        """Return features of every encoder, labels, indexes, and a few images.
+        """Return features of every encoder, labels, indexes, and a few pictures.
 
         Tensors by name: `features:<encoder>`, `views:<encoder>`, "index", "labels", "images", and
-        "sampled": which rows the images are of.
+        "sampled": which rows the pictures are of.
         """
         names = ("index", "labels", "images", "sampled", *map(_key, self.encoders))
         parts: Parts = {name: [] for name in names}
         augmented = None
         if views is not None and self.augment is not None:
             augmented = np.array_split(chosen_rows(rows, views[0]), self.world)[self.rank]
-        to_augment: list[tuple[Tensor, Tensor]] = []
+        to_augment: list[tuple[Leaves, Tensor]] = []
         samples_left = -(-samples // self.world)
         seen = 0
         for batch in self.read(rows, rank=self.rank, world=self.world):
-            images = dense(batch.data, "image")
-            prepared = self.prepare(images.to(self.device, non_blocking=True))
+            prepared = self.prepare(moved(batch.data, self.device))
             for name, encoder in self.encoders.items():
                 parts[_key(name)].append(encoder.embed(prepared).float().cpu())
             parts["index"].append(batch.index)
             if batch.labels is not None:
                 parts["labels"].append(rows.class_of(batch.labels))
-            parts["images"].append(_thumbnails(images[:samples_left]))
+            if samples_left:
+                shown = rows_of(batch.data, slice(samples_left))
+                parts["images"].append(self.modality.pictures(shown))
             parts["sampled"].append(torch.arange(len(batch.index)) < samples_left)
             samples_left = max(samples_left - len(batch.index), 0)
             if augmented is not None:
                 here = torch.from_numpy(augmented[seen : seen + len(batch.index)])
-                to_augment.append((images[here], batch.index[here]))
+                to_augment.append((rows_of(batch.data, here), batch.index[here]))
             seen += len(batch.index)
         if views is not None and self.augment is not None:
             # Ranks count in turns, so that no two batches have the same draws.
@@ -291,21 +292,11 @@ def _assembled(
             most_classes(bank_rows, query_rows),
             *groups.fields,
         )
-    of_queries = {
-        key: torch.cat(parts["queries"][key]).numpy() for key in ("index", "images", "sampled")
-    }
-    thumbnails = np.ascontiguousarray(of_queries["images"].transpose(0, 2, 3, 1))
-    sampled = np.flatnonzero(of_queries["sampled"])
-    return SplitFeatures(features, accesses, of_queries["index"], thumbnails, sampled)
+    index, pictures, sampled = (
+        torch.cat(parts["queries"][key]).numpy() for key in ("index", "images", "sampled")
+    )
+    return SplitFeatures(features, accesses, index, pictures, np.flatnonzero(sampled))
 
 
 def _key(encoder: str, what: str = "features") -> str:
     return f"{what}:{encoder}"
-
-
-def _thumbnails(images: Tensor) -> Tensor:
-    """Return uint8 images no larger than `THUMBNAIL`."""
-    if images.shape[-1] <= THUMBNAIL:
-        return images
-    small = F.interpolate(images.float(), size=(THUMBNAIL, THUMBNAIL), mode="area")
-    return small.round().to(torch.uint8)

@@ -15,9 +15,8 @@ from manta.data import Holdout, LabelledBatch, Manifest, RowIndexes, Split, read
 from manta.data.groups import open_groups
 from manta.data.read import read_labels
 from manta.data.stream import Executor
-from manta.evaluators import MOST_CLASSES, LabelledImages
+from manta.evaluators import MOST_CLASSES, LabelledData
 from manta.modalities import Decoder
-from manta.ragged import dense
 
 USUAL_CLASSES = 1_000
 """Labels below this number are numbers of classes, however few rows there are."""
@@ -145,7 +144,7 @@ def read_alone(
     splits: Mapping[str, SplitRows],
     split: Literal["bank", "queries"],
     limit: int | None = None,
-) -> Iterator[LabelledImages]:
+) -> Iterator[LabelledData]:
     """Yield the rows of all ranks, read by this one.
 
     With `read` and `splits` bound it is `EncoderAccess.rows`.
@@ -154,4 +153,4 @@ def read_alone(
     rows = rows if limit is None else replace(rows, limit=min(limit, rows.limit))
     for batch in read(rows, rank=0, world=1):
         labels = batch.labels
-        yield dense(batch.data, "image"), None if labels is None else splits[split].class_of(labels)
+        yield batch.data, None if labels is None else splits[split].class_of(labels)

@@ -15,7 +15,7 @@ from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
 from manta.evaluation.classes import CommonClasses, common_classes
-from manta.evaluation.features import FeatureStore, encoder_access, readable_images
+from manta.evaluation.features import FeatureStore, encoder_access, readable_rows
 from manta.evaluation.labels import count_labels, label_notes, lacking
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import (
@@ -160,8 +160,8 @@ class EvaluationSession:
         exported = load_exported(folder)
         access = encoder_access(exported, self.bank, self.queries)
         few = replace(self.bank, limit=min(untrained.ROWS, self.bank.limit))
-        images = readable_images(few, size=access.size)
-        if untrained.recalibrate_batchnorm(access.encoder, images, access.prepared):
+        rows = readable_rows(few, exported.preprocess.decoder())
+        if untrained.recalibrate_batchnorm(access.encoder, rows, access.prepared):
             save_weights(exported.encoder, folder)
 
     def evaluate(self, folder: Path, evaluators: Iterable[Evaluator[Any]]) -> EvaluationResult:

@@ -17,7 +17,7 @@ from manta.runs.build import untrained_encoder
 from manta.runs.checkpoint import folder_name
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
-from manta.runs.store import default_store, load_experiment
+from manta.runs.store import default_store, load_experiment, stats_of
 from manta.serving import save_encoder
 from manta.serving.adapt import Preparation, adapted
 from manta.tracking import Tracker, exact_version
@@ -86,7 +86,8 @@ def _saved(model: str, runs: str) -> Iterator[Subject]:
         uri = facts.get("tracking_uri")
         tracker = Tracker(uri, runs_dir=default_store(runs)) if uri else tracker
         with tempfile.TemporaryDirectory(prefix="manta-untrained-") as scratch:
-            untrained = export(experiment, untrained_encoder(experiment))
+            stats = stats_of(run)
+            untrained = export(experiment, untrained_encoder(experiment, stats), stats)
             start = save_encoder(untrained, scratch, config=experiment.encoder).folder
             folders = {"": folder, UNTRAINED: start}
             name, run_id = f"{run.name} at step {step}", facts.get("run_id")

@@ -16,7 +16,7 @@ from manta.evaluators._base import (
     missing_input,
 )
 from manta.evaluators._intervals import Gain, interval, paired_gain
-from manta.evaluators._labels import MOST_CLASSES, LabelCounts, LabelledImages, RowReader
+from manta.evaluators._labels import MOST_CLASSES, LabelCounts, LabelledData, RowReader
 from manta.evaluators._lookup import (
     DescribedMetric,
     declared_metrics,
@@ -40,7 +40,7 @@ __all__ = [
     "Gain",
     "Kind",
     "LabelCounts",
-    "LabelledImages",
+    "LabelledData",
     "Metric",
     "MetricFigure",
     "RowReader",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -21,6 +21,7 @@ from manta.evaluators._labels import (
     RowReader,
 )
 from manta.evaluators._metrics import Metric, MetricFigure
+from manta.ragged import Data, Leaves, moved
 from manta.registry import Registry
 
 
@@ -103,29 +104,35 @@ made of them."""
 
 @dataclass(frozen=True, slots=True)
 class EncoderAccess:
-    """An encoder itself, and the images to try it on.
+    """An encoder itself, and the rows to try it on.
 
     Attributes:
         encoder: in evaluation mode, on `device`. Whoever trains or changes it does so to a copy.
-        prepare: uint8 `[B, 3, S, S]` on `device` -> the encoder's input.
-        size: S, the side of the images.
+        prepare: decoded rows on `device` -> the encoder's input.
+        size: side of decoded images in pixels; 0 where samples are no images.
         rows: reads them.
+        modality: of the samples.
     """
 
     encoder: Encoder
-    prepare: Callable[[Tensor], Tensor]
+    prepare: Callable[[Leaves], Data]
     size: int
     device: torch.device
     rows: RowReader
+    modality: str = "image"
 
-    def prepared(self, images: Tensor) -> Tensor:
-        """Return the encoder's input for uint8 `[B, 3, S, S]` on any device."""
-        return self.prepare(images.to(self.device, non_blocking=True))
+    def prepared(self, data: Leaves) -> Data:
+        """Return the encoder's input for decoded rows on any device."""
+        return self.prepare(moved(data, self.device))
 
-    def embed(self, images: Tensor) -> Tensor:
-        """Return `[B, D]` float32 on `device` for uint8 `[B, 3, S, S]`, without gradients."""
+    def embed(self, data: Leaves) -> Tensor:
+        """Return `[B, D]` float32 on `device` for decoded rows, without gradients."""
         with torch.no_grad():
-            return self.encoder.embed(self.prepared(images)).float()
+            return self.encoder.embed(self.prepared(data)).float()
+
+    def prepared_images(self, images: Tensor) -> Tensor:
+        """Return the encoder's input for uint8 `[B, 3, S, S]` on any device."""
+        return cast(Tensor, self.prepared({"image": images}))
 
 
 C = TypeVar("C", bound=EvaluatorConfig)
@@ -144,6 +151,7 @@ class Evaluator(ABC, Generic[C]):
         figures: what a page draws of them, by the key that `Metric.figure` names.
         needs_labels: without labels it gives nothing.
         takes_labels: it gives something without labels, and something else with them.
+        modalities: of the samples that it can be used for; None: of any.
         counts_queries: some of its numbers are given as one score per query, whatever the data.
     """
 
@@ -155,6 +163,7 @@ class Evaluator(ABC, Generic[C]):
     needs_labels: ClassVar[bool] = False
     takes_labels: ClassVar[bool] = False
     counts_queries: ClassVar[bool] = False
+    modalities: ClassVar[frozenset[str] | None] = None
 
     def __init__(self, config: C) -> None:
         self.config = config
@@ -225,10 +234,20 @@ def missing_input(
     """Return what the evaluator needs and does not have, in words; None where it has all."""
     if (missing := evaluator.missing_labels(features.label_counts)) is not None:
         return missing
+    if access is not None and (other := missing_modality(evaluator, access.modality)):
+        return other
     if evaluator.required_views() is not None and features.views is None:
         return "augmented views"
     needs_encoder = isinstance(evaluator, EncoderEvaluator)
     return "the encoder itself" if needs_encoder and access is None else None
+
+
+def missing_modality(evaluator: Evaluator[Any], modality: str) -> str | None:
+    """Return of what the samples would have to be, as "samples of image"; None: these will do."""
+    fitting = evaluator.modalities
+    if fitting is None or modality in fitting:
+        return None
+    return f"samples of {' or '.join(sorted(fitting))}"
 
 
 def evaluate_all(

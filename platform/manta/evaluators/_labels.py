@@ -11,20 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from manta.ragged import Leaves, rows_of
+
 MOST_CLASSES = 65_536
 """Labels from this number on are ids and no numbers of classes: a probe that has a column for each
 would take all memory."""
 
 SplitName = Literal["bank", "queries"]
-LabelledImages = tuple[Tensor, Tensor | None]
-"""uint8 `[B, 3, S, S]`, and int64 labels `[B]` where the data have them, below 0 for none; both on
+LabelledData = tuple[Leaves, Tensor | None]
+"""Decoded rows, and int64 labels `[B]` where the data have them, below 0 for none; both on
 the CPU."""
 
 
 class RowReader(Protocol):
-    """Source of an `EncoderAccess`'s images."""
+    """Source of an `EncoderAccess`'s rows."""
 
-    def __call__(self, split: SplitName, limit: int | None = None) -> Iterator[LabelledImages]:
+    def __call__(self, split: SplitName, limit: int | None = None) -> Iterator[LabelledData]:
         """Yield batches of a split, the same at every call.
 
         At most `limit` rows, drawn from all over the split. With None they are those of
@@ -165,12 +167,12 @@ class LabelledRows:
     numbers: LabelNumbers
     labelled: Mapping[SplitName, int]
 
-    def __call__(self, split: SplitName, limit: int | None = None) -> Iterator[LabelledImages]:
+    def __call__(self, split: SplitName, limit: int | None = None) -> Iterator[LabelledData]:
         """Yield batches of a split's labelled rows; of more than `limit`, as many of them."""
         labelled = self.labelled[split]
         chosen = None if limit is None or labelled <= limit else _spread(labelled, limit)
         before = 0
-        for images, labels in self.rows(split):
+        for data, labels in self.rows(split):
             if labels is None:
                 continue
             here = (labels >= 0).nonzero().flatten()
@@ -179,7 +181,7 @@ class LabelledRows:
             if chosen is not None:
                 here = here[torch.from_numpy(np.isin(places, chosen))]
             if len(here):
-                yield images[here], self.numbers(labels[here])
+                yield rows_of(data, here), self.numbers(labels[here])
 
 
 def _spread(rows: int, limit: int) -> NDArray[np.int64]:

@@ -27,6 +27,7 @@ from manta.evaluators._base import (
 from manta.evaluators._corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from manta.evaluators._metrics import Metric, MetricFigure
 from manta.evaluators.knn import KNN, KNNConfig
+from manta.ragged import dense
 
 
 class CorruptionsConfig(EncoderEvaluatorConfig):
@@ -130,6 +131,7 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
     metrics = METRICS
     figures = FIGURES
     needs_labels = True
+    modalities = frozenset({"image"})
 
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
         names = self.config.corruptions
@@ -139,15 +141,15 @@ class Corruptions(EncoderEvaluator[CorruptionsConfig]):
         clean: list[Tensor] = []
         corrupted: dict[tuple[str, int], list[Tensor]] = {case: [] for case in cases}
         truth: list[Tensor] = []
-        for images, labels in access.rows("queries", self.config.rows):
+        for data, labels in access.rows("queries", self.config.rows):
             if labels is None:
                 return {}
             truth.append(labels)
-            images = images.to(access.device)
-            clean.append(access.embed(images))
+            images = dense(data, "image").to(access.device)
+            clean.append(access.embed({"image": images}))
             for name, severity in cases:
                 changed = corrupt(images, name, severity, generators[name, severity])
-                corrupted[name, severity].append(access.embed(changed))
+                corrupted[name, severity].append(access.embed({"image": changed}))
         top1 = {case: self._top1(features, parts, truth) for case, parts in corrupted.items()}
         scores: dict[str, float | Tensor] = {
             "corruptions_top1": _together(top1.values()),

@@ -34,6 +34,7 @@ from manta.evaluators._base import (
 )
 from manta.evaluators._metrics import Metric, MetricFigure
 from manta.modalities.image.views.kernels import resample
+from manta.ragged import dense
 from manta.schedules import Cosine
 
 
@@ -169,7 +170,9 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
             if config.head == "prototypes":
-                support = torch.cat([access.embed(part) for part in torch.split(images, 256)])
+                support = torch.cat(
+                    [access.embed({"image": part}) for part in torch.split(images, 256)]
+                )
                 _start(head, support, targets, config.sharpness)
         classifier = nn.Sequential(encoder, head)
         groups = [
@@ -193,7 +196,7 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
                     generator=generator,
                 )
                 loss = F.cross_entropy(
-                    classifier(access.prepared(views)).float(), targets[rows.to(device)]
+                    classifier(access.prepared_images(views)).float(), targets[rows.to(device)]
                 )
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward([loss])
@@ -235,7 +238,8 @@ def _read(access: EncoderAccess, rows: Tensor) -> dict[int, Tensor]:
     """Return the images of some rows of the bank, `[3, S, S]` by row number."""
     by_row: dict[int, Tensor] = {}
     start = 0
-    for images, _ in access.rows("bank"):
+    for data, _ in access.rows("bank"):
+        images = dense(data, "image")
         here = rows[(rows >= start) & (rows < start + len(images))]
         by_row |= {row: images[row - start].clone() for row in here.tolist()}
         start += len(images)
@@ -298,10 +302,10 @@ def _score(
         tuned: classes and classifier of each trial. A class that it was not shown is always wrong.
     """
     hits: dict[str, list[Tensor]] = {name: [] for name in tuned}
-    for images, truth in access.rows("queries", limit):
+    for data, truth in access.rows("queries", limit):
         if truth is None:
             return {}
-        prepared = access.prepared(images)
+        prepared = access.prepared(data)
         for name, (classes, classifier) in tuned.items():
             hits[name].append(classes[classifier(prepared).argmax(1).cpu()] == truth)
     return {name: torch.cat(parts) for name, parts in hits.items()}

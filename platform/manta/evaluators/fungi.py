@@ -38,6 +38,7 @@ from manta.evaluators._base import (
 )
 from manta.evaluators._metrics import Metric
 from manta.evaluators.knn import KNN, KNNConfig
+from manta.ragged import dense
 
 Loss = Literal["kl", "dino", "simclr"]
 
@@ -119,6 +120,7 @@ class Fungi(EncoderEvaluator[FungiConfig]):
     )
     metrics = METRICS
     needs_labels = True
+    modalities = frozenset({"image"})
 
     @torch.inference_mode(False)  # there would be no gradients in it
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
@@ -184,7 +186,7 @@ class Gradients:
 
         The latter are `[B, D * (1 + losses)]`, of normalised parts.
         """
-        prepared = self.access.prepared(images)
+        prepared = self.access.prepared_images(images)
         terms = {"kl": self._kl, "dino": self._dino, "simclr": self._simclr}
         crops = self._crops(prepared) if set(self.config.losses) != {"kl"} else []
         with torch.enable_grad():
@@ -241,8 +243,7 @@ class Gradients:
     def _negatives(self) -> Tensor:
         """Return rows from all over the bank, normalised, under SimCLR's head."""
         found = [
-            self.access.embed(images)
-            for images, _ in self.access.rows("bank", self.config.negatives)
+            self.access.embed(data) for data, _ in self.access.rows("bank", self.config.negatives)
         ]
         return F.normalize(torch.cat(found) @ self.heads["simclr"].T, dim=1)
 
@@ -338,8 +339,8 @@ def _read(
 ) -> _Rows:
     """Return features without and with gradients, and labels, on the CPU."""
     plain, joined, labels = [], [], []
-    for images, truth in access.rows(split, limit):
-        for part in torch.split(images, gradients.config.batch):
+    for data, truth in access.rows(split, limit):
+        for part in torch.split(dense(data, "image"), gradients.config.batch):
             z, both = gradients(part)
             plain.append(z.cpu())
             joined.append(both.cpu())

@@ -260,8 +260,8 @@ def _read(
     """Return the features of every layer, and labels, on the CPU."""
     by_layer: dict[str, list[Tensor]] = {name: [] for name in reader.modules}
     labels = []
-    for images, truth in access.rows(split, limit):
-        for name, output in reader(access.prepared(images)).items():
+    for data, truth in access.rows(split, limit):
+        for name, output in reader(access.prepared(data)).items():
             by_layer[name].append(output.cpu())
         if truth is not None:
             labels.append(truth)

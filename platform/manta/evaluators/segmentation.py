@@ -97,6 +97,7 @@ class Segmentation(EncoderEvaluator[SegmentationConfig]):
     title = "Zero-shot segmentation"
     about = "Whether what is like the patch that is pointed at is the object."
     metrics = METRICS
+    modalities = frozenset({"image"})
 
     @torch.no_grad()
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:
@@ -112,7 +113,7 @@ class Segmentation(EncoderEvaluator[SegmentationConfig]):
         scenes = islice(_scenes(config, access.size), config.rows)
         number = 0
         while batch := list(islice(scenes, config.batch)):
-            images = access.prepared(torch.stack([image for image, _ in batch]))
+            images = access.prepared_images(torch.stack([image for image, _ in batch]))
             maps = encoder.feature_map(images).float().cpu()
             for patches, (_, mask) in zip(F.normalize(maps, dim=1), batch, strict=True):
                 # The threshold is chosen on even images and scored on odd ones.

@@ -9,19 +9,26 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from manta.leaves import Columns
+import numpy as np
+
+from manta.leaves import Columns, Stack, take
 from manta.modalities._decoder import Decoder, Picture
 from manta.modalities._inspect import DecodingInspector, Inspector
 from manta.modalities.config import DataConfig
 from manta.registry import Registry
 
 if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
     from manta.batch import ViewNeeds
     from manta.modalities.preprocess import Preprocess
+    from manta.ragged import Leaves
     from manta.spec import Spec
     from manta.views import ViewPipeline, ViewsConfig
 
 
+THUMBNAIL = 64
+"""Side of a picture in pixels."""
 Stats = Mapping[str, Any]
 """What an ingest measured of a dataset, as plain data: see the modality's inspector."""
 D = TypeVar("D", bound=DataConfig)
@@ -38,6 +45,7 @@ class Modality(ABC, Generic[D]):
 
     Attributes:
         Config: model of the section `data`.
+        name: under which it is registered.
         views_name: the view pipeline that is taken where `views.name` is not given.
         noun: what bars and pages count, in the plural: "images", "clips".
         suffixes: of its files, with the dot, in lower case.
@@ -46,6 +54,7 @@ class Modality(ABC, Generic[D]):
     """
 
     Config: ClassVar[type[DataConfig]]
+    name: ClassVar[str]
     views_name: ClassVar[str]
     noun: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
@@ -55,6 +64,11 @@ class Modality(ABC, Generic[D]):
     def __init__(self, data: D, stats: Stats) -> None:
         self.data = data
         self.stats = stats
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the spec is known; that of some modalities is only after an ingest."""
+        return True
 
     @property
     @abstractmethod
@@ -91,6 +105,39 @@ class Modality(ABC, Generic[D]):
     @abstractmethod
     def picture(self, row: Columns) -> Picture:
         """Return something to look at for a decoded row: columns of one row."""
+
+    def picture_of(self, data: bytes, side: int = THUMBNAIL) -> Picture:
+        """Return something to look at for a row's bytes, `side` pixels wide at most.
+
+        Raises:
+            BadSample: the bytes cannot be decoded.
+        """
+        decoder = self.decoder()
+        stack = Stack(decoder.layout, 1)
+        stack.add(decoder(data, None))
+        return self.picture(stack.columns())
+
+    def pictures(self, data: Leaves, longest: int = THUMBNAIL) -> Tensor:
+        """Return something to look at for decoded rows, `[B, h, w, 3]` uint8 on the CPU.
+
+        Args:
+            longest: largest side in pixels.
+        """
+        import torch
+
+        from manta.ragged import as_columns, count_rows
+
+        columns = as_columns(data)
+        rows = [self.picture(take(columns, slice(i, i + 1))) for i in range(count_rows(data))]
+        shape = (0, THUMBNAIL, THUMBNAIL, 3)
+        shown = [torch.from_numpy(np.array(one.pixels)) for one in rows]
+        return torch.stack(shown) if shown else torch.empty(shape, dtype=torch.uint8)
+
+    def sampled(self, rows: int, generator: Generator) -> Leaves:
+        """Return random rows, as the decoder gives them, to try an objective on."""
+        from manta.ragged import sampled
+
+        return sampled(self.decoder().layout, rows, generator)
 
 
 MODALITIES: Registry[type[Modality[Any]]] = Registry("modalities", "manta.modalities")

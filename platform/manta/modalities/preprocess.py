@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from manta.batch import ViewNeeds
 from manta.modalities._decoder import Decoder
-from manta.ragged import Data
+from manta.ragged import Data, Leaves
 from manta.spec import Spec
+from manta.views import ViewPipeline
 
 
 class Signature(NamedTuple):
@@ -45,12 +46,16 @@ class Preprocess(nn.Module, ABC):
         """Return the encoder's input for what a stranger has, as `signature` describes it."""
 
     @abstractmethod
-    def ready(self, data: Mapping[str, Data]) -> Data:
+    def ready(self, data: Leaves) -> Data:
         """Return the same for the leaves of decoded rows, on their device."""
 
     @abstractmethod
     def decoder(self) -> Decoder:
         """Return the decoder of bytes into the leaves that `ready` takes."""
+
+    @abstractmethod
+    def views(self, needs: ViewNeeds) -> ViewPipeline[Any]:
+        """Return the pipeline of SimCLR's views whose output the encoder takes."""
 
     @abstractmethod
     def examples(self) -> list[Tensor]:

@@ -19,7 +19,7 @@ from manta.models.restore import export, exported_encoder
 from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
-from manta.runs.store import find_run, is_run, load_experiment, places_of
+from manta.runs.store import find_run, is_run, load_experiment, places_of, stats_of
 from manta.serving import ExportedEncoder, save_encoder
 from manta.spec import Spec
 from manta.tracking import Tracker, download_model
@@ -104,7 +104,8 @@ def _from_run(model: str, runs: str, folder: Path) -> Path:
     encoder = exported_encoder(
         run, experiment, open_dataset(run.read_json("run.json")["dataset"]), checkpoint
     )
-    return save_encoder(export(experiment, encoder), folder, config=experiment.encoder).folder
+    exported = export(experiment, encoder, stats_of(run))
+    return save_encoder(exported, folder, config=experiment.encoder).folder
 
 
 def _from_timm(name: str, folder: Path) -> Path:

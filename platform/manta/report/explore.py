@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from manta.data import decode, open_dataset
+from manta.data import open_dataset
 from manta.data.read import read_rows
+from manta.data.samples import modality_of
 from manta.errors import DataError
 from manta.files import Place
 from manta.report.parts.embedding import neighbours, normalise, project, trouble
@@ -89,7 +90,8 @@ def draw_sample(out: str, dataset: str, digest: str, images: int) -> EmbeddedIma
         )
     index = np.asarray(rows["index"])
     encoded = read_rows(manifest, index, labels=True)
-    pictures = np.stack([decode(data, SIDE) for data in encoded.data])
+    modality = modality_of(manifest)
+    pictures = np.stack([modality.picture_of(data, SIDE).pixels for data in encoded.data])
     vectors = np.stack(rows["embedding"].to_numpy()).astype(np.float32)
     labels = None
     if encoded.labels is not None:

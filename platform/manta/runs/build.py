@@ -15,7 +15,7 @@ from manta import encoders, objectives
 from manta.batch import DataFacts, ViewNeeds
 from manta.config import Experiment
 from manta.data import Manifest, Plan
-from manta.modalities import Decoder
+from manta.modalities import Decoder, Stats
 from manta.runs.materials import START
 
 
@@ -27,40 +27,46 @@ def build_objective(
     What fits of the weights that the run starts from is loaded before the objective exists, so that
     momentum copies and teachers are made of them.
     """
-    facts = data_facts(experiment, manifest.rows, materials or {})
-    encoder = untrained_encoder(experiment)
+    facts = data_facts(experiment, manifest.rows, materials or {}, manifest.stats)
+    encoder = untrained_encoder(experiment, manifest.stats)
     if (start := experiment.encoder.start) is not None:
         encoders.load_fitting(encoder, (materials or {})[START], start=start)
     return objectives.build(experiment.objective, encoder, facts)
 
 
-def data_facts(experiment: Experiment, rows: int, materials: Mapping[str, Path]) -> DataFacts:
-    """Return what an objective may know of the data when it is built."""
-    modality = experiment.modality()
+def data_facts(
+    experiment: Experiment,
+    rows: int,
+    materials: Mapping[str, Path],
+    stats: Stats | None = None,
+) -> DataFacts:
+    """Return what an objective may know of the data when it is built.
+
+    Args:
+        stats: of the dataset; None where there is none yet.
+    """
+    modality = experiment.modality(stats)
     mean, std = (getattr(experiment.views, name, None) for name in ("mean", "std"))
     # The objective, whose needs these are not, does not exist yet; the width is the pipeline's.
     width = modality.views(experiment.views, ViewNeeds()).transform_width
     return DataFacts(rows, modality.spec, materials, mean, std, width)
 
 
-def untrained_encoder(experiment: Experiment) -> encoders.Encoder:
+def untrained_encoder(experiment: Experiment, stats: Stats | None = None) -> encoders.Encoder:
     """Return the encoder at the run's random or pretrained weights; this seeds torch.
 
     Those of `encoder.start` are not in it.
+
+    Args:
+        stats: of the dataset; None where there is none yet.
     """
     torch.manual_seed(experiment.train.seed)
-    return encoders.build(experiment.encoder, experiment.modality().spec)
+    return encoders.build(experiment.encoder, experiment.modality(stats).spec)
 
 
-def canonical_size(experiment: Experiment) -> int:
-    """Return the side of decoded images in pixels."""
-    size: int = experiment.data.canonical_size  # type: ignore[attr-defined]
-    return size
-
-
-def decoder_of(experiment: Experiment) -> Decoder:
+def decoder_of(experiment: Experiment, manifest: Manifest) -> Decoder:
     """Return the decoder of the rows that a run of the experiment takes."""
-    return experiment.modality().decoder()
+    return experiment.modality(manifest.stats).decoder()
 
 
 def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:

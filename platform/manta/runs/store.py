@@ -70,6 +70,11 @@ def load_experiment(folder: RunFolder) -> Experiment:
     return from_mapping(tree)
 
 
+def stats_of(folder: RunFolder) -> dict[str, Any]:
+    """Return what the ingest of a run's data measured, for its modality."""
+    return dict(folder.read_json("run.json").get("stats") or {})
+
+
 def require_components(tree: Mapping[str, Any], owner: str) -> None:
     """Check that this process has the objective and the evaluators of a saved configuration.
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
 from manta.encoders.layers import LayerReader
-from manta.modalities.image.preprocess import image_side
+from manta.ragged import Leaves, sampled
 from manta.serving.export import ExportedEncoder
 
 
 class FeatureReader(nn.Module):
-    """Module from decoded images `[N, 3, resize, resize]` uint8 to features `[N, D]`.
+    """Module from decoded rows to features `[N, D]`.
 
     Args:
         layer: submodule of the encoder, such as `layer3` or `blocks.5`, whose pooled output is
@@ -30,15 +28,16 @@ class FeatureReader(nn.Module):
         self.layer = layer
         self.eval()
         self._reader = None if layer is None else LayerReader(self.encoder, [layer])
-        # Embed one image, to find the width and so that a wrong layer fails here.
-        side = image_side(self.preprocess)
+        # Embed one row, to find the width and so that a wrong layer fails here.
+        layout = self.preprocess.decoder().layout
         with torch.inference_mode():
-            self.width = int(self(torch.zeros(1, 3, side, side, dtype=torch.uint8)).shape[1])
+            self.width = int(self(sampled(layout, 1, torch.Generator())).shape[1])
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the features of decoded images."""
-        prepared = cast(Tensor, self.preprocess.ready({"image": images}))
-        prepared = prepared.contiguous(memory_format=torch.channels_last)
+    def forward(self, data: Leaves) -> Tensor:
+        """Return the features of decoded rows."""
+        prepared = self.preprocess.ready(data)
+        if isinstance(prepared, Tensor) and prepared.ndim == 4:
+            prepared = prepared.contiguous(memory_format=torch.channels_last)
         if self._reader is None or self.layer is None:
             return self.encoder.embed(prepared)
         return self._reader(prepared)[self.layer]

@@ -105,17 +105,17 @@ class Embedder:
         """Return `[N, D]` features of N decoded rows."""
         import torch
 
-        from manta.ragged import dense
+        from manta.ragged import moved
 
         if not row_count(data):
             return np.empty((0, self.features.width), dtype=np.float32)
-        tensor = dense(as_tensors(data), "image").to(self.device, non_blocking=True)
+        leaves = moved(as_tensors(data), self.device)
         lower = self.job.precision == "bf16"
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, torch.bfloat16, enabled=lower),
         ):
-            features: npt.NDArray[np.float32] = self.features(tensor).float().cpu().numpy()
+            features: npt.NDArray[np.float32] = self.features(leaves).float().cpu().numpy()
         return features
 
 

@@ -12,32 +12,35 @@ import torch
 from manta.config import Experiment
 from manta.data import RankBatch
 from manta.evaluation.online import Measured, SplitFeatures
-from manta.ragged import dense
+from manta.ragged import count_rows, rows_of
 from manta.runs.folder import RunFolder
-from manta.views import ViewPipeline
+from manta.training.step import TrainStep
 
 MOST_NAMES = 10_000
 """Classes whose names are kept with the samples, at most."""
 SHEET_ROWS = 8
-"""Images on the contact sheet of views."""
+"""Samples on the contact sheet of views."""
+LONGEST_SHOWN = 1024
+"""Largest side in pixels of a picture there."""
 
 
-def save_views(folder: RunFolder, views: ViewPipeline[Any], batch: RankBatch, seed: int) -> None:
-    """Write `artifacts/views.npz`: a few images, and the views of them that a step trained on.
+def save_views(folder: RunFolder, step: TrainStep, batch: RankBatch, seed: int) -> None:
+    """Write `artifacts/views.npz`: a few samples, and the views of them that a step trained on.
 
     They are drawn again here: random draws depend on seed, step and row alone.
     """
-    images = dense(batch.data, "image")
-    rows = min(SHEET_ROWS, len(images))
+    views, count = step.views, count_rows(batch.data)
+    rows = min(SHEET_ROWS, count)
+    data = rows_of(batch.data, slice(rows))
     seen = views(
-        {"image": images[:rows]},
+        data,
         batch.index[:rows],
         seed=seed,
         step=batch.step,
         rows=slice(0, rows),
-        global_batch=len(images),
+        global_batch=count,
     )
-    sheet: dict[str, Any] = {"source": images[:rows].permute(0, 2, 3, 1).numpy()}
+    sheet: dict[str, Any] = {"source": step.modality.pictures(data, LONGEST_SHOWN).numpy()}
     for number, view in enumerate(seen.views):
         pixels = views.shown(view).mul(255).round().to(torch.uint8)
         sheet[f"view_{number}"] = pixels.permute(0, 2, 3, 1).numpy()

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from manta.batch import ViewNeeds
 from manta.config import Experiment
-from manta.data import SourceOptions, is_dataset, open_dataset, prepared
+from manta.data import Manifest, SourceOptions, is_dataset, open_dataset, prepared
+from manta.errors import ConfigError
+from manta.modalities import Modality
 from manta.objectives import Objective
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
@@ -46,8 +48,16 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
     train = experiment.train
     batch = train.batch_size // experiment.resources.workers // train.accumulate
     experiment, start = _started(experiment, runs)
-    encoder, objective = built(experiment)
-    steps, rows, notes = _of_data(experiment, runs)
+    manifest = _ingested(experiment, runs)
+    stats = None if manifest is None else manifest.stats
+    if manifest is None and not experiment.modality().is_complete:
+        raise ConfigError(
+            f"{experiment.data.source} must be ingested before it is known what fits its "
+            f"{experiment.modality().noun}: `manta ingest SOURCE FOLDER --modality "
+            f"{experiment.data.modality}`, or train without --dry-run"
+        )
+    encoder, objective = built(experiment, stats)
+    steps, rows, notes = _of_data(experiment, manifest)
     plan: dict[str, Any] = {
         "parameters": None,
         "encoder_parameters": _count(encoder.parameters()),
@@ -64,7 +74,8 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
         plan["start"] = start
     if objective is None:
         return plan
-    return plan | _of_objective(experiment, objective, encoder, batch)
+    modality = experiment.modality(stats)
+    return plan | _of_objective(experiment, modality, objective, encoder, batch)
 
 
 def _started(experiment: Experiment, runs: str) -> tuple[Experiment, str | None]:
@@ -100,17 +111,21 @@ def activation_elements(encoder: nn.Module, spec: Spec) -> int:
 
 
 def _of_objective(
-    experiment: Experiment, objective: Objective[Any], encoder: nn.Module, batch: int
+    experiment: Experiment,
+    modality: Modality[Any],
+    objective: Objective[Any],
+    encoder: nn.Module,
+    batch: int,
 ) -> dict[str, Any]:
     """Return the trained parameters, the precision and the memory of a worker."""
     trained = _count(p for p in objective.parameters() if p.requires_grad)
     held = _count(objective.parameters()) + _count(objective.buffers())
-    smallest = experiment.modality().views(experiment.views, objective.needs).smallest
+    smallest = modality.views(experiment.views, objective.needs).smallest
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = resolve_precision(experiment.train.precision, device, smallest=smallest)
     element = 2 if precision == "bf16" else 4
     images = batch * _full_views(objective.needs)
-    activations = activation_elements(encoder, experiment.modality().spec) * images * element
+    activations = activation_elements(encoder, modality.spec) * images * element
     # Weights and buffers, then in float32 the gradients and the optimizer's copies.
     copies = 1 + OPTIMIZER_COPIES.get(experiment.optimizer.name, 2)
     return {
@@ -129,13 +144,19 @@ def _count(tensors: Any) -> int:
     return sum(tensor.numel() for tensor in tensors)
 
 
-def _of_data(experiment: Experiment, runs: str) -> tuple[int | None, int | None, list[str] | None]:
-    """Return steps, rows, and what evaluators cannot do with the data; None before an ingest."""
+def _ingested(experiment: Experiment, runs: str) -> Manifest | None:
+    """Return the dataset that a run would take; None before an ingest."""
     cache = experiment.data.cache_dir or default_cache(runs)
     location = prepared(experiment.data.source, cache, options=SourceOptions.of(experiment.data))
-    if not is_dataset(location):
+    return open_dataset(location) if is_dataset(location) else None
+
+
+def _of_data(
+    experiment: Experiment, manifest: Manifest | None
+) -> tuple[int | None, int | None, list[str] | None]:
+    """Return steps, rows, and what evaluators cannot do with the data; None before an ingest."""
+    if manifest is None:
         return None, None, None
-    manifest = open_dataset(location)
     plan = plan_of(experiment, manifest)
     notes = evaluation_notes(experiment, manifest, plan)
     return total_steps(experiment, plan), manifest.rows, notes

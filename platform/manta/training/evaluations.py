@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from manta.config import Experiment
 from manta.data import Manifest, Plan
 from manta.encoders import Encoder
 from manta.evaluation import untrained
-from manta.evaluation.augmented import Augment, augmentation, required_views
+from manta.evaluation.augmented import augmentation, required_views
 from manta.evaluation.labels import count_labels, label_notes
 from manta.evaluation.online import SplitFeatures, due_evaluators, embed_splits
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator
-from manta.modalities.image.views import ImageViewsConfig
-from manta.ragged import dense
-from manta.runs.build import canonical_size, untrained_encoder
+from manta.ragged import moved
+from manta.runs.build import untrained_encoder
 from manta.training.step import TrainStep
 from manta.training.supply import Supply
 
@@ -83,6 +81,7 @@ class RunEvaluations:
         self.plan = plan
         self.step = step
         self.supply = supply
+        self.modality = experiment.modality(manifest.stats)
         self._untrained_next = with_untrained
 
     @property
@@ -118,20 +117,13 @@ class RunEvaluations:
             encoders,
             bank,
             queries,
-            prepare=self._plain,
-            size=canonical_size(self.experiment),
+            prepare=self.step.views.plain,
+            modality=self.modality,
             device=self.step.device,
             read=self.supply.read,
-            augment=self._augment(),
+            augment=augmentation(self.modality.preprocess(self.experiment.views)),
             views=required_views(evaluators),
         )
-
-    def _augment(self) -> Augment:
-        views = cast(ImageViewsConfig, self.experiment.views)
-        return augmentation(views, self.experiment.modality().spec.side)
-
-    def _plain(self, images: Tensor) -> Tensor:
-        return cast(Tensor, self.step.views.plain({"image": images}))
 
     def _untrained(self) -> Encoder:
         """Return the encoder as it was before the first step, its BatchNorm recalibrated.
@@ -141,12 +133,12 @@ class RunEvaluations:
         # Building the encoder seeds torch on every device; afterwards training must continue from
         # its own random state, as if nothing had been built.
         with torch.random.fork_rng(range(torch.cuda.device_count())):
-            encoder = untrained_encoder(self.experiment).to(self.step.device)
+            encoder = untrained_encoder(self.experiment, self.manifest.stats).to(self.step.device)
         limit = min(untrained.ROWS, self.experiment.evaluation.bank_rows)
         rows = SplitRows(self.manifest, self.plan.holdout, "bank", limit)
         untrained.recalibrate_batchnorm(
             encoder,
-            (dense(batch.data, "image") for batch in self.supply.read(rows, rank=0, world=1)),
-            lambda images: self._plain(images.to(self.step.device)),
+            (batch.data for batch in self.supply.read(rows, rank=0, world=1)),
+            lambda data: self.step.views.plain(moved(data, self.step.device)),
         )
         return encoder

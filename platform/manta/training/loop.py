@@ -96,6 +96,7 @@ class Worker:
             build_objective(self.experiment, manifest, materials).to(self.device),
             device=self.device,
             total_steps=self.total_steps,
+            stats=manifest.stats,
         )
         lease = Lease(self.folder, task.attempt)
         self.checkpoints = Checkpoints(
@@ -176,7 +177,7 @@ class Worker:
                 self.done = batch.step + 1
                 metrics = self._after(batch, terms, self.done)
                 if self.done == 1 and self.rank == 0 and self.task.saves_views:
-                    save_views(self.folder, self.step.views, batch, self.experiment.train.seed)
+                    save_views(self.folder, self.step, batch, self.experiment.train.seed)
                 self.clock.step_done(self.experiment.train.batch_size)
                 if metrics is not None:
                     # The caller may take long over this rung, or never resume the generator, so

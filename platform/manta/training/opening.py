@@ -105,6 +105,7 @@ def open_run(
         "dataset": dataset,
         "digest": manifest.digest,
         "rows": manifest.rows,
+        "stats": manifest.stats,
         "tracking_uri": tracker.uri,
     }
     folder.write_json(before | record, "run.json")

@@ -20,6 +20,7 @@ from manta.report import write_plots, write_report
 from manta.runs.checkpoint import Checkpoints
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
+from manta.runs.store import stats_of
 from manta.serving import save_encoder
 from manta.tracking import Tracker, log_model
 
@@ -137,7 +138,7 @@ def _register(
     Returns:
         the model's URI; None if the run does not register models.
     """
-    exported = export(experiment, encoder)
+    exported = export(experiment, encoder, stats_of(folder))
     with tempfile.TemporaryDirectory(prefix="manta-encoder-") as scratch:
         saved = save_encoder(exported, Path(scratch) / "encoder", config=experiment.encoder)
         # The description last: readers take a folder that has one for complete.

@@ -144,20 +144,24 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         if not request.resume:  # which goes on with the dataset that it was started with
             check_source(experiment.data.source, SourceOptions.of(experiment.data))
         request.notify("starting Ray")
-        checking = background.submit(preflight, experiment)
+        is_complete = experiment.modality().is_complete
+        checking = background.submit(preflight, experiment) if is_complete else None
         opening = background.submit(check_store, folder, tracker)
         # Ray starts in this thread, since its processes end with the thread that started them.
         own = connect(cpus=logical_cpus(experiment))
         start_ahead()
         # A wrong configuration or too few resources must fail before the ingest, which may take
         # hours.
-        checking.result()
+        if checking is not None:
+            checking.result()
         start = _start(request, folder, tracker)
         resources = allocate(experiment)
         dataset = _dataset(request, folder)
         manifest = open_dataset(dataset)
         for line in manifest.said():
             request.notify(line)
+        if not is_complete:
+            preflight(experiment, manifest.stats)
         plan = plan_of(experiment, manifest)
         steps = total_steps(experiment, plan)
         for note in evaluation_notes(experiment, manifest, plan):

@@ -61,7 +61,8 @@ class TrainStep:
         if config.compile:
             self.objective.encoder.compile()
         self.model: nn.Module = self._parallel() if self.distributed else self.objective
-        self.views = experiment.modality(stats).views(experiment.views, objective.needs)
+        self.modality = experiment.modality(stats)
+        self.views = self.modality.views(experiment.views, objective.needs)
         self.optimizer = build_optimizer(self.objective, experiment.optimizer)
         self.precision = resolve_precision(config.precision, device, smallest=self.views.smallest)
 

@@ -65,7 +65,7 @@ class StreamedRows:
             plan,
             rank=rank,
             world=world,
-            decoder=decoder_of(self.experiment),
+            decoder=decoder_of(self.experiment, self.manifest),
             start_step=start,
             stop_step=stop,
             executor=self.executor,
@@ -79,7 +79,7 @@ class StreamedRows:
             rows.holdout,
             rows.split,
             limit=rows.limit,
-            decoder=decoder_of(self.experiment),
+            decoder=decoder_of(self.experiment, self.manifest),
             rank=rank,
             world=world,
             executor=self.executor,
@@ -113,7 +113,7 @@ class CachedRows:
         """
         manifest = open_dataset(dataset)
         plan = plan_of(experiment, manifest)
-        cache = DecodedCache(manifest, plan, decoder=decoder_of(experiment))
+        cache = DecodedCache(manifest, plan, decoder=decoder_of(experiment, manifest))
         limits = experiment.evaluation
         splits = (
             plan.holdout.sample("bank", min(bank, limits.bank_rows)),

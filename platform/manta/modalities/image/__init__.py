@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
-import PIL.Image
 from pydantic import Field
 
-from manta.leaves import Array, Columns
-from manta.modalities import MODALITIES, Modality, Picture
+from manta.leaves import Columns
+from manta.modalities import MODALITIES, THUMBNAIL, Modality, Picture
 from manta.modalities.config import DataConfig
 from manta.modalities.image.decode import BadImage, decode, optional_formats, verify
 from manta.modalities.image.decoder import ImageDecoder
@@ -18,8 +17,11 @@ from manta.modalities.image.inspect import ImageInspector
 from manta.spec import Spec
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from manta.modalities.image.preprocess import ImagePreprocess
     from manta.modalities.image.views import ImageViewsConfig
+    from manta.ragged import Leaves
     from manta.views import ViewsConfig
 
 __all__ = [
@@ -32,10 +34,6 @@ __all__ = [
     "optional_formats",
     "verify",
 ]
-
-BICUBIC = PIL.Image.Resampling.BICUBIC
-THUMBNAIL = 64
-"""Side in pixels of a row's picture."""
 
 
 class ImageConfig(DataConfig):
@@ -63,6 +61,7 @@ class Image(Modality[ImageConfig]):
     """Photographs and other pictures: JPEG, PNG, WebP, TIFF and what else Pillow reads."""
 
     Config = ImageConfig
+    name = "image"
     views_name = "image"
     noun = "images"
     searchable: ClassVar[tuple[str, ...]] = ("image_size",)
@@ -78,10 +77,19 @@ class Image(Modality[ImageConfig]):
         return ImageInspector()
 
     def picture(self, row: Columns) -> Picture:
-        """Return the decoded image at the size of a picture."""
-        (pixels,) = cast(Array, row["image"])
-        whole = PIL.Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-        return Picture(np.asarray(whole.resize((THUMBNAIL, THUMBNAIL), BICUBIC)))
+        import torch
+
+        pixels = torch.from_numpy(np.array(row["image"]))
+        return Picture(self.pictures({"image": pixels})[0].numpy())
+
+    def picture_of(self, data: bytes, side: int = THUMBNAIL) -> Picture:
+        return Picture(decode(data, side))
+
+    def pictures(self, data: Leaves, longest: int = THUMBNAIL) -> Tensor:
+        from manta.modalities.image.pictures import shrunk
+        from manta.ragged import dense
+
+        return shrunk(dense(data, "image"), longest)
 
     def preprocess(self, config: ViewsConfig) -> ImagePreprocess:
         from manta.modalities.image.preprocess import ImagePreprocess

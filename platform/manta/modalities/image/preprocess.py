@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from manta.errors import ConfigError
+from manta.batch import ViewNeeds
 from manta.modalities import Decoder
 from manta.modalities.image.decoder import ImageDecoder
+from manta.modalities.image.views import ImageViews, ImageViewsConfig
 from manta.modalities.preprocess import Preprocess, Signature
 from manta.ragged import Data
 from manta.spec import Spec
@@ -94,6 +95,11 @@ class ImagePreprocess(Preprocess):
     def decoder(self) -> Decoder:
         return ImageDecoder(self.resize)
 
+    def views(self, needs: ViewNeeds) -> ImageViews:
+        mean, std = (tuple(one) for one in (self._mean, self._std))
+        config = ImageViewsConfig.model_validate({"preset": "simclr", "mean": mean, "std": std})
+        return ImageViews(config, needs, image_size=self.image_size)
+
     def examples(self) -> list[Tensor]:
         return photographs()
 
@@ -122,10 +128,3 @@ def photographs() -> list[Tensor]:
     both = torch.from_numpy(np.stack(load_sample_images().images))  # [2, 427, 640, 3]
     tiles = torch.stack([both[0, :96, 96 * i : 96 * (i + 1)] for i in range(5)])
     return [both[:1], both[:, :, 200:500], tiles]
-
-
-def image_side(preprocess: Preprocess) -> int:
-    """Return the side of the decoded images that a preprocessing takes."""
-    if not isinstance(preprocess, ImagePreprocess):
-        raise ConfigError(f"this takes models of images, not of {preprocess.modality}")
-    return preprocess.resize

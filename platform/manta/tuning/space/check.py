@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from manta.config import Experiment
+from manta.encoders import check_name_fits
 from manta.errors import ConfigError, did_you_mean
 from manta.modalities import MODALITIES
 from manta.tuning.space.constraints import Constraint
@@ -187,7 +188,7 @@ def _check_buildable(path: str, value: Label, experiment: Experiment) -> None:
 
         build_optimizer(nn.Linear(1, 1), experiment.optimizer)
     if path == "encoder.name":
-        from manta.encoders import check_known, check_name_fits, folder_of, names
+        from manta.encoders import check_known, folder_of, names
 
         folder = folder_of(str(value))
         if folder is not None and not folder.is_absolute():
@@ -197,7 +198,7 @@ def _check_buildable(path: str, value: Label, experiment: Experiment) -> None:
         if name.partition(".")[0] not in list(names()):
             raise ConfigError(f"{path}: no encoder is named {name!r}")
         check_known(name)
-        check_name_fits(experiment.encoder, experiment.modality().spec)
+        _check_fits(experiment)
 
 
 def _refusal(path: str, message: str) -> str:
@@ -233,3 +234,9 @@ def _hint(tree: Mapping[str, Any], path: str) -> str:
 def _words(settings: Mapping[str, Any]) -> str:
     listed = ", ".join(f"{path}={value}" for path, value in settings.items())
     return f" with {listed}" if listed else ""
+
+
+def _check_fits(experiment: Experiment) -> None:
+    modality = experiment.modality()
+    if modality.is_complete:
+        check_name_fits(experiment.encoder, modality.spec)

@@ -192,7 +192,7 @@ class Attempt:
             components=task.components,
         )
         shared = task.shared
-        if shared is not None and shared.cache.decoder != decoder_of(experiment):
+        if shared is not None and shared.cache.decoder != decoder_of(experiment, manifest):
             shared = None  # this trial's rows are decoded in another way
         if resources.workers > 1:
             return Group(order, shared, resources)

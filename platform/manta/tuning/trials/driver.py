@@ -83,7 +83,9 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     settings = settings_from(merged(section.values, changes), None if changes else section.error)
     whole = whole_of(settings, recipe)
     folder = new_folder(request, settings.storage)
-    preflight(recipe)
+    is_complete = recipe.modality().is_complete
+    if is_complete:
+        preflight(recipe)
     check_source(recipe.data.source, SourceOptions.of(recipe.data))
     request.notify("starting Ray")
     _set_up_tune()
@@ -96,6 +98,8 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     check_reach(tracker.uri, len(cluster.nodes))
     dataset = _dataset(request, folder)
     manifest = open_dataset(dataset)
+    if not is_complete:
+        preflight(recipe, manifest.stats)
     plan = plan_of(recipe, manifest)  # refuses too few rows
     if settings.scheduler.name == "pbt" and space.default(recipe) is None:
         raise ConfigError(
