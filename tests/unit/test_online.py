@@ -245,7 +245,7 @@ def test_evaluators_of_encoders_read_the_rows_of_the_features() -> None:
     assert {name: metrics[name] for name in seen} == seen
     assert {name: metrics[f"random_{name}"] for name in seen} == seen
     assert len(metrics) == 2 * (2 + 4)
-    drawn = torch.cat([images for images, _ in found.accesses[""].rows("bank", 50)])
+    drawn = torch.cat([dense(data, "image") for data, _ in found.accesses[""].rows("bank", 50)])
     assert torch.equal(drawn, images_of(torch.from_numpy(HOLDOUT.sample("bank", 50))))
 
 

@@ -109,16 +109,6 @@ class Manifest:
         return self.understanding.lines() if self.understood else []
 
     @property
-    def modality(self) -> str:
-        """What the samples are."""
-        return "image"
-
-    @property
-    def stats(self) -> dict[str, Any]:
-        """What the ingest measured, for the modality; of images nothing is needed."""
-        return {}
-
-    @property
     def understanding(self) -> Understanding:
         """Return what the ingest understood; of an earlier version's, what can still be told."""
         if self.understood:

@@ -133,7 +133,7 @@ class LayerReader:
             output = output.unsqueeze(1)
         return output.float()
 
-    def _outputs(self, prepared: Tensor) -> dict[str, Tensor]:
+    def _outputs(self, prepared: Data) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}
         with torch.no_grad(), self._hooks(outputs):
             self.encoder.embed(prepared)

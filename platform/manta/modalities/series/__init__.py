@@ -73,6 +73,7 @@ class Series(Modality[SeriesConfig]):
     """Values over time: windows of sensors, ECGs, meter readings; of equal or unequal lengths."""
 
     Config = SeriesConfig
+    name = "series"
     views_name = "series"
     noun = "windows"
     suffixes = (".ts",)

@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from manta.batch import ViewNeeds
 from manta.modalities import Decoder
 from manta.modalities.preprocess import Preprocess, Signature
 from manta.modalities.series.decoder import FLAT, LEAF, SeriesDecoder
 from manta.modalities.series.stretch import cut
+from manta.modalities.series.views import SeriesViews, SeriesViewsConfig
 from manta.ragged import Data, Ragged
 from manta.spec import Spec
 
@@ -73,6 +75,14 @@ class SeriesPreprocess(Preprocess):
 
     def decoder(self) -> Decoder:
         return self._decoder
+
+    def views(self, needs: ViewNeeds) -> SeriesViews:
+        decoder = self._decoder
+        unit = decoder.std if decoder.normalise == "none" and decoder.std else (1.0,)
+        config = SeriesViewsConfig(preset="simclr")
+        return SeriesViews(
+            config, needs, spec=self.spec, longest=decoder.length or decoder.longest, unit=unit
+        )
 
     def examples(self) -> list[Tensor]:
         generator = torch.Generator().manual_seed(0)
