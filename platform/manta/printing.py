@@ -138,7 +138,7 @@ def _conclusion(metric: str, gain: Mapping[str, float]) -> str:
 
     better = describe_metric(metric).about.better
     if gain["low"] <= 0 <= gain["high"]:
-        return "may be chance"
+        return "may be chance" if f"{abs(gain['gain']):.4f}" != "0.0000" else "no difference"
     if better not in ("higher", "lower"):
         return "different"
     return "better" if (gain["low"] > 0) == (better == "higher") else "worse"

@@ -151,3 +151,24 @@ def test_a_path_is_pasted_into_a_shell() -> None:
         assert word in (path, f"./{path}")
     assert in_shell("runs/a-b_c.html") == "runs/a-b_c.html"
     assert in_shell("-x") == "./-x"
+
+
+@pytest.mark.parametrize(
+    ("gain", "low", "high", "said"),
+    [
+        (0.0, -0.01, 0.01, "no difference"),
+        (0.01, -0.01, 0.03, "may be chance"),
+        (0.02, 0.01, 0.03, "better"),
+        (-0.02, -0.03, -0.01, "worse"),
+    ],
+)
+def test_what_a_gain_means(
+    out: io.StringIO, gain: float, low: float, high: float, said: str
+) -> None:
+    change = {"knn_top1": {"gain": gain, "low": low, "high": high}}
+    rows = {"bank_rows": 90, "query_rows": 10}
+    numbers = {"a": {"knn_top1": 0.5}, "b": {"knn_top1": 0.5 + gain}}
+    comparison = {"models": ["a", "b"], "metrics": numbers, "intervals": {"a": {}, "b": {}}}
+    printing.print_comparison(comparison | {"gains": {"b": change}} | rows)
+    (line,) = (one for one in out.getvalue().splitlines() if one.startswith("b against a"))
+    assert line.endswith(f"{high:+.4f}], {said}")

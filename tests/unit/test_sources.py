@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from manta.data import prepared
+from manta.data import check_source, prepared
 from manta.data.sources import SOURCES, Sample, Source, SourceOptions, open_source
 from manta.errors import DataError
 
@@ -287,3 +287,9 @@ def test_all_of_a_source_without_parts_is_the_dataset_that_training_has(
     assert prepared(parts, cache, options=everything) != prepared(parts, cache)
     assert len(samples(open_source(parts))) == 2
     assert len(samples(open_source(parts, everything))) == 4
+
+
+def test_an_empty_folder_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    (tmp_path / "photos/cats").mkdir(parents=True)
+    with pytest.raises(DataError, match="holds no file"):
+        check_source(tmp_path / "photos")

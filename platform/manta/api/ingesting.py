@@ -136,12 +136,13 @@ def survey(
         ResourceError: Ray cannot be joined or started.
     """
     from manta.cluster import connect
-    from manta.data import SourceOptions, check_source
+    from manta.data import SourceOptions, check_source, is_ingested
     from manta.data import survey as survey_source
 
     options = SourceOptions(split, column, labels, group)
     with reporting(progress) as reporter:
         word = data_word(source, reporter.notify)
         check_source(word, options)
-        connect()
+        if not is_ingested(word):  # a dataset says what its ingest understood
+            connect()
         return survey_source(word, options=options, progress=reporter.ingest).lines()

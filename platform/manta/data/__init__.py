@@ -15,7 +15,14 @@ from manta.data.arrays import RowIndexes
 from manta.data.cache import DecodedCache
 from manta.data.holdout import Holdout, Split
 from manta.data.ingest import check_source, ingest, prepare, prepared, survey
-from manta.data.manifest import Manifest, Shard, is_dataset, open_dataset, refuse_dataset
+from manta.data.manifest import (
+    Manifest,
+    Shard,
+    is_dataset,
+    is_ingested,
+    open_dataset,
+    refuse_dataset,
+)
 from manta.data.plan import Plan, Segment
 from manta.data.sources import SOURCES, Sample, Source, SourceOptions, is_builtin, open_source
 from manta.data.splits import LabelledBatch, read_split
@@ -48,6 +55,7 @@ __all__ = [
     "ingest",
     "is_builtin",
     "is_dataset",
+    "is_ingested",
     "open_dataset",
     "open_source",
     "optional_formats",

@@ -156,7 +156,9 @@ def check_source(source: str | os.PathLike[str], options: SourceOptions | None =
     """
     text = os.fspath(source)
     if not is_builtin(text) and Place.of(text).is_local and not is_dataset(text):
-        _opened(text, options)
+        adapter = _opened(text, options)
+        if adapter.kind == "folder":
+            next(adapter.units(), None)  # refuses a folder without a file; lists the first few
 
 
 def prepared(
