@@ -161,6 +161,7 @@ class Stack:
             for name, leaf in layout.items()
             if not leaf.ragged
         }
+        self._items = tuple(self._dense.items())
         self._ragged: dict[str, list[Array]] = {
             name: [np.empty((0, *leaf.inner), dtype=leaf.dtype)] * rows
             for name, leaf in layout.items()
@@ -171,11 +172,12 @@ class Stack:
     def add(self, row: Mapping[str, Array]) -> None:
         """Add a decoded row, one array for each leaf."""
         # Not by `put`: this is called for every image of a run.
-        for name, dense in self._dense.items():
-            dense[self._done] = row[name]
+        done = self._done
+        for name, dense in self._items:
+            dense[done] = row[name]
         if self._ragged:
-            self._put_ragged(self._done, row)
-        self._done += 1
+            self._put_ragged(done, row)
+        self._done = done + 1
 
     def put(self, place: int, row: Mapping[str, Array]) -> None:
         """Set the row of a place, which several threads may do; `columns` must be told of it."""

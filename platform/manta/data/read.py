@@ -6,7 +6,7 @@ a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,7 +20,7 @@ from manta.data.arrays import RowIndexes
 from manta.data.manifest import Manifest
 from manta.errors import DataError
 from manta.files import Place
-from manta.leaves import Array, Columns, Layout, Stack, most_bytes
+from manta.leaves import Columns, Layout, Stack, most_bytes
 from manta.modalities import BadSample, Decoder, Draw, NoReader
 
 PART_BYTES = 64 << 20
@@ -125,8 +125,13 @@ def decode_rows(
         DataError: a row no longer decodes, although it did during the ingest.
     """
     stack = Stack(decoder.layout, len(data))
-    for place, encoded in enumerate(data):
-        stack.add(_decoded(manifest, indexes, place, encoded, decoder, draws))
+    place = 0
+    # One `try` around all rows, and no call of our own for each: small images decode in 20 us.
+    try:
+        for place, encoded in enumerate(data):
+            stack.add(decoder(encoded, None if draws is None else draws(int(indexes[place]))))
+    except BadSample as error:
+        raise _damaged(manifest, indexes[place], error) from None
     return stack.columns()
 
 
@@ -142,7 +147,7 @@ def decode_parts(
     """Decode rows in order, in parts of about `PART_BYTES` at most.
 
     Args:
-        data: encoded rows, which are set to nothing as soon as they are decoded.
+        data: encoded rows, which are set to nothing with the part in which they are decoded.
         most_rows: rows of a part, at most.
 
     Yields:
@@ -154,16 +159,21 @@ def decode_parts(
     start, most = 0, min(rows_per_part(layout), most_rows or len(data))
     while start < len(data):
         stop, size = start, 0
-        stack = Stack(layout, min(most, len(data) - start))
         last = min(start + most, len(data))
-        while stop < last and size < PART_BYTES:
-            row = _decoded(manifest, indexes, stop, data[stop], decoder, draws)
-            stack.add(row)
-            if ragged:
-                size += row_bytes + sum(row[name].nbytes for name in ragged)
-            # Free the encoded bytes: the consumer may hold this generator for a long time.
-            data[stop] = b""
-            stop += 1
+        stack = Stack(layout, last - start)
+        try:
+            for stop in range(start, last):
+                row = decoder(data[stop], None if draws is None else draws(int(indexes[stop])))
+                stack.add(row)
+                if ragged:
+                    size += row_bytes + sum(row[name].nbytes for name in ragged)
+                    if size >= PART_BYTES:
+                        break
+        except BadSample as error:
+            raise _damaged(manifest, indexes[stop], error) from None
+        stop += 1
+        # Free the encoded bytes: the consumer may hold this generator for a long time.
+        data[start:stop] = [b""] * (stop - start)
         yield slice(start, stop), stack.columns()
         start = stop
 
@@ -196,30 +206,13 @@ def _dense_bytes(layout: Layout) -> int:
     return most_bytes({name: leaf for name, leaf in layout.items() if not leaf.ragged})
 
 
-def _decoded(
-    manifest: Manifest,
-    indexes: RowIndexes,
-    place: int,
-    encoded: bytes,
-    decoder: Decoder,
-    draws: Draws | None,
-) -> Mapping[str, Array]:
-    """Return the leaves of the row at a place of `indexes`.
-
-    Raises:
-        DataError: it no longer decodes.
-    """
-    try:
-        return decoder(encoded, None if draws is None else draws(int(indexes[place])))
-    except NoReader as error:
-        raise DataError(
-            f"row {indexes[place]} of {manifest.location} cannot be read here: {error}"
-        ) from None
-    except BadSample as error:
-        raise DataError(
-            f"row {indexes[place]} of {manifest.location} was damaged after its ingest "
-            f"({error}); ingest again"
-        ) from None
+def _damaged(manifest: Manifest, index: int, error: BadSample) -> DataError:
+    """Return the error of a row that no longer decodes, although it did during the ingest."""
+    if isinstance(error, NoReader):
+        return DataError(f"row {index} of {manifest.location} cannot be read here: {error}")
+    return DataError(
+        f"row {index} of {manifest.location} was damaged after its ingest ({error}); ingest again"
+    )
 
 
 def _read_group(location: str, digest: str, path: str, group: int, columns: list[str]) -> pa.Table:

@@ -10,7 +10,7 @@ from manta.modalities._decoder import Draw
 from manta.modalities.image.decode import decode
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageDecoder:
     """Decoder of an image into `{"image": [3, size, size] uint8}`.
 
