@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,16 @@ from manta import encoders
 from manta.config import Experiment, from_mapping
 from manta.data import Manifest, Shard
 from manta.encoders import Encoder, EncoderConfig, load_fitting
-from manta.errors import ConfigError
+from manta.errors import ConfigError, MantaError
 from manta.modalities.image.preprocess import ImagePreprocess
-from manta.models.find import model_folder
+from manta.models.find import exact_model, model_folder
 from manta.runs.build import build_objective, untrained_encoder
 from manta.runs.folder import RunFolder
 from manta.runs.materials import START, required
 from manta.serving import ExportedEncoder, save_encoder
 from manta.tracking import Tracker
 from manta.training.estimate import estimate
-from manta.training.start import start_of, tags, with_architecture
+from manta.training.start import OpenedStart, opened_start, tags
 
 SIZE = 32
 VIT = {"name": "test_vit", "stem": "small"}
@@ -141,30 +142,87 @@ def test_nothing_that_fits_is_one_line(given: tuple[Path, Encoder]) -> None:
 
 
 def test_the_architecture_is_the_starts_where_none_is_named(
-    given: tuple[Path, Encoder], tracker: Tracker, tmp_path: Path
+    given: tuple[Path, Encoder], tmp_path: Path
 ) -> None:
     start = str(given[0])
-    taken = with_architecture(experiment_of(start), tracker, str(tmp_path))
-    assert (taken.encoder.name, taken.encoder.start) == ("test_resnet", start)
+    with opened_start(experiment_of(start), str(tmp_path)) as opened:
+        encoder = opened.experiment.encoder
+    assert (encoder.name, encoder.start) == ("test_resnet", start)
     named = experiment_of(start, name="resnet10t")
-    assert with_architecture(named, tracker, str(tmp_path)) is named
-    # A resumed run needs the start no more: its own configuration names the architecture.
-    run = RunFolder(tmp_path / "run")
-    run.write(taken.to_yaml().encode(), "experiment.yaml")
-    gone = with_architecture(experiment_of("gone"), tracker, str(tmp_path), run)
-    assert gone.encoder.name == "test_resnet"
+    with pytest.raises(ConfigError), opened_start(named, str(tmp_path)):
+        pass
 
 
-def test_a_start_states_where_it_comes_from(
-    given: tuple[Path, Encoder], tracker: Tracker, tmp_path: Path
-) -> None:
+def test_a_start_states_where_it_comes_from(given: tuple[Path, Encoder], tmp_path: Path) -> None:
     experiment = experiment_of(str(given[0]), name="test_resnet")
-    start = start_of(experiment, tracker, str(tmp_path))
+    with opened_start(experiment, str(tmp_path)) as opened:
+        start = opened.record
+        assert opened.at_hand == {str(given[0]): given[0]}
     assert start is not None
     assert start["unfitted"] == {}
     assert tags(start)["manta.start"] == str(given[0])
-    assert start_of(experiment_of(name="test_resnet"), tracker, str(tmp_path)) is None
+    with opened_start(experiment_of(name="test_resnet"), str(tmp_path)) as none:
+        assert (none.record, none.at_hand) == (None, {})
     assert estimate(experiment, str(tmp_path))["start"] == start["said"]
+
+
+def copied(start: OpenedStart, folder: RunFolder) -> None:
+    """Do to a run's folder what a run does: write the record, then copy the model."""
+    start.write(folder)
+    for model in start.at_hand.values():
+        for file in model.iterdir():
+            folder.write(file.read_bytes(), "materials", START, file.name)
+
+
+def test_a_resumed_run_goes_on_where_its_start_is_gone(
+    given: tuple[Path, Encoder], tmp_path: Path
+) -> None:
+    experiment, run = experiment_of(str(given[0])), RunFolder(tmp_path / "run")
+    with opened_start(experiment, str(tmp_path)) as begun:
+        begun.write(run)
+    shutil.move(given[0], tmp_path / "elsewhere")
+    # Killed before the copy: the model is needed, and the line names it.
+    with pytest.raises(MantaError, match="given"), opened_start(experiment, str(tmp_path), run):
+        pass
+    shutil.move(tmp_path / "elsewhere", given[0])
+    with opened_start(experiment, str(tmp_path), run) as again:
+        copied(again, run)
+    shutil.rmtree(given[0])
+    with opened_start(experiment, str(tmp_path), run) as resumed:
+        assert (resumed.experiment, resumed.record) == (begun.experiment, begun.record)
+        assert resumed.at_hand == {str(given[0]): run.local / "materials" / START}
+
+
+def test_what_was_resolved_is_what_is_open(
+    given: tuple[Path, Encoder], tracker: Tracker, tmp_path: Path
+) -> None:
+    assert exact_model(str(given[0]), tracker, str(tmp_path)) == str(given[0])
+    run = RunFolder(tmp_path / "runs/first")
+    run.write(experiment_of(name="test_resnet").to_yaml().encode(), "experiment.yaml")
+    run.write_json({"name": "first", "run_id": "7", "status": "finished"}, "run.json")
+    for file in given[0].iterdir():
+        run.write(file.read_bytes(), "encoder", file.name)
+    with opened_start(experiment_of("first"), str(tmp_path / "runs")) as opened:
+        record = opened.record
+    assert record is not None
+    assert (record["model"], record["resolved"], record["run_id"]) == ("first", run.url, "7")
+    assert tags(record)["manta.start.run_id"] == "7"
+
+
+def test_a_start_of_another_modality_is_refused_in_one_line(
+    given: tuple[Path, Encoder], tmp_path: Path
+) -> None:
+    tree = experiment_of(str(given[0]), name="test_resnet").model_dump(mode="json")
+    series = {"source": "waves.csv", "modality": "series"}
+    of_series = from_mapping(
+        {"data": series, "objective": tree["objective"], "encoder": {"start": str(given[0])}}
+    )
+    with (
+        pytest.raises(ConfigError, match=r"is a model of image and the data are series") as caught,
+        opened_start(of_series, str(tmp_path)),
+    ):
+        pass
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_of_timm_is_a_model(

@@ -16,13 +16,13 @@ from manta.errors import ConfigError, RunError
 from manta.files import Place
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.models.restore import export, exported_encoder
-from manta.runs.checkpoint import CheckpointManifest, Checkpoints
+from manta.runs.checkpoint import CheckpointManifest, Checkpoints, folder_name
 from manta.runs.folder import RunFolder
 from manta.runs.lease import status
 from manta.runs.store import find_run, is_run, load_experiment, places_of, stats_of
 from manta.serving import ExportedEncoder, save_encoder
 from manta.spec import Spec
-from manta.tracking import Tracker, download_model
+from manta.tracking import Tracker, download_model, exact_version
 from manta.words import choice
 
 TIMM = "timm:"
@@ -87,16 +87,8 @@ def _saved(model: str, runs: str) -> Path | None:
 
 
 def _from_run(model: str, runs: str, folder: Path) -> Path:
-    try:
-        run = find_run(runs, _run_part(model))
-    except RunError as error:
-        hint = f"; timm's model of that name is {TIMM}{model}" if model in set(names()) else ""
-        raise RunError(f"{error}{hint}") from None
-    if (
-        model == _run_part(model)
-        and status(run) == "finished"
-        and run.exists("encoder", DESCRIPTION)
-    ):
+    run = _run_named(model, runs)
+    if _is_export(model, run):
         for file in run.list("encoder"):
             (folder / file).write_bytes(run.read("encoder", file))
         return folder
@@ -106,6 +98,12 @@ def _from_run(model: str, runs: str, folder: Path) -> Path:
     )
     exported = export(experiment, encoder, stats_of(run))
     return save_encoder(exported, folder, config=experiment.encoder).folder
+
+
+def _is_export(model: str, run: RunFolder) -> bool:
+    """Return whether a model that names a run stands for the encoder that it exported."""
+    is_whole = model == _run_part(model) and status(run) == "finished"
+    return is_whole and run.exists("encoder", DESCRIPTION)
 
 
 def _from_timm(name: str, folder: Path) -> Path:
@@ -146,7 +144,33 @@ def run_folder(model: str, runs: str) -> RunFolder | None:
     """
     if model.startswith(OTHERS) or _saved(model, runs) is not None:
         return None
-    return find_run(runs, _run_part(model))
+    return _run_named(model, runs)
+
+
+def exact_model(model: str, tracker: Tracker, runs: str) -> str:
+    """Return a word for what `model` stands for now, which does not change its meaning.
+
+    Returns:
+        a registered version, a finished run's folder, a checkpoint's folder, or `model` itself.
+
+    Raises:
+        MantaError: there is no such model.
+    """
+    if not model.startswith(FOLDER) and (own := _saved(model, runs)) is not None:
+        return str(own.absolute())
+    if (run := run_folder(model, runs)) is None:
+        return exact_version(tracker, model)
+    if _is_export(model, run):
+        return run.url
+    return f"{run.url}/checkpoints/{folder_name(checkpoint_of(model, run).step)}"
+
+
+def _run_named(model: str, runs: str) -> RunFolder:
+    try:
+        return find_run(runs, _run_part(model))
+    except RunError as error:
+        hint = f"; timm's model of that name is {TIMM}{model}" if model in set(names()) else ""
+        raise RunError(f"{error}{hint}") from None
 
 
 def checkpoint_of(model: str, run: RunFolder) -> CheckpointManifest:

@@ -4,7 +4,7 @@ No other package of Manta imports mlflow. This one imports it within functions o
 import takes a second.
 """
 
-from manta.tracking.evaluations import exact_version, record_evaluation
+from manta.tracking.evaluations import exact_version, record_evaluation, run_of_version
 from manta.tracking.metrics import MetricLog
 from manta.tracking.promotion import EvaluateModels, Evidence, ModelAnswers, promote
 from manta.tracking.registry import RegisteredModel, download_model, log_model, register_logged
@@ -26,4 +26,5 @@ __all__ = [
     "promote",
     "record_evaluation",
     "register_logged",
+    "run_of_version",
 ]

@@ -109,6 +109,17 @@ def exact_version(tracker: Tracker, model: str) -> str:
     return model if version is None else f"models:/{version.name}/{version.version}"
 
 
+def run_of_version(tracker: Tracker, model: str) -> str | None:
+    """Return the id of the run that a registered model is from; None for any other model.
+
+    Raises:
+        TrackingError: there is no such model.
+    """
+    with refusals(f"find {model}", tracker.uri):
+        version = _version(tracker, model)
+    return None if version is None else version.run_id or None
+
+
 def _logged(
     tracker: Tracker, run_id: str, version: ModelVersion | None, step: int | None
 ) -> tuple[str | None, int]:

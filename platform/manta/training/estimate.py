@@ -16,12 +16,10 @@ from manta.objectives import Objective
 from manta.runs.build import plan_of, total_steps
 from manta.runs.folder import default_cache
 from manta.runs.materials import required
-from manta.runs.store import default_store
 from manta.spec import Spec
-from manta.tracking import Tracker
 from manta.training.evaluations import evaluation_notes
 from manta.training.preflight import built
-from manta.training.start import start_of, with_architecture
+from manta.training.start import opened_start
 from manta.training.step import resolve_precision
 
 OPTIMIZER_COPIES = {"sgd": 1, "lars": 1, "muon": 1}
@@ -47,7 +45,6 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
     """
     train = experiment.train
     batch = train.batch_size // experiment.resources.workers // train.accumulate
-    experiment, start = _started(experiment, runs)
     manifest = _ingested(experiment, runs)
     stats = None if manifest is None else manifest.stats
     if manifest is None and not experiment.modality().is_complete:
@@ -56,6 +53,8 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
             f"{experiment.modality().noun}: `manta ingest SOURCE FOLDER --modality "
             f"{experiment.data.modality}`, or train without --dry-run"
         )
+    with opened_start(experiment, runs) as opened:
+        experiment, start = opened.experiment, opened.tried(stats).record
     encoder, objective = built(experiment, stats)
     steps, rows, notes = _of_data(experiment, manifest)
     plan: dict[str, Any] = {
@@ -71,21 +70,11 @@ def estimate(experiment: Experiment, runs: str) -> dict[str, Any]:
         "materials": {name: str(material) for name, material in required(experiment).items()},
     }
     if start is not None:
-        plan["start"] = start
+        plan["start"] = start["said"]
     if objective is None:
         return plan
     modality = experiment.modality(stats)
     return plan | _of_objective(experiment, modality, objective, encoder, batch)
-
-
-def _started(experiment: Experiment, runs: str) -> tuple[Experiment, str | None]:
-    """Return the experiment with its start's architecture, and a line on what of the start fits."""
-    if experiment.encoder.start is None:
-        return experiment, None
-    tracker = Tracker(experiment=experiment.tracking.experiment, runs_dir=default_store(runs))
-    experiment = with_architecture(experiment, tracker, runs)
-    start = start_of(experiment, tracker, runs)
-    return experiment, None if start is None else str(start["said"])
 
 
 @torch.no_grad()

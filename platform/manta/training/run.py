@@ -40,7 +40,7 @@ from manta.training.opening import (
     open_run,
 )
 from manta.training.preflight import preflight
-from manta.training.start import RECORD, start_of, tags, with_architecture
+from manta.training.start import OpenedStart, opened_start, tags
 from manta.training.task import Task
 from manta.workshop.prepare import prepare_materials
 
@@ -90,46 +90,32 @@ def train(request: RunRequest) -> dict[str, Any]:
         MantaError: a problem that the user can fix; `TrainingStopped` if the run collapsed or its
             loss was not finite.
     """
-    request = _with_architecture(request)
-    experiment = request.experiment
-    folder = open_folder(experiment, request.runs, request.name, resume=request.resume)
-    if request.resume and folder.exists("summary.json"):
-        request.notify(f"run {folder.name!r} is already finished")
-        return dict(folder.read_json("summary.json"))
+    with opened_start(request.experiment, request.runs, _resumed(request)) as start:
+        request = replace(request, experiment=start.experiment)
+        folder = open_folder(request.experiment, request.runs, request.name, resume=request.resume)
+        if request.resume and folder.exists("summary.json"):
+            request.notify(f"run {folder.name!r} is already finished")
+            return dict(folder.read_json("summary.json"))
+        with naming_resume(folder, "experiment.yaml"):
+            run = _prepare(request, folder, start)
     with naming_resume(folder, "experiment.yaml"):
-        run = _prepare(request, folder)
         count = run.resources.workers
         newest = Checkpoints(folder, None).latest() if request.resume else None
-        start = f" from step {newest.step} on" if newest is not None else ""
-        request.notify(f"training {folder.name!r}{start}: {run.steps} steps on {count} worker(s)")
+        since = f" from step {newest.step} on" if newest is not None else ""
+        request.notify(f"training {folder.name!r}{since}: {run.steps} steps on {count} worker(s)")
         with _watched(request, run), _marked_if_it_fails(run):
             result = _fit(run)
         # Outside the block, because the publication records the status of the run itself.
         return _publish(run, result, request.notify)
 
 
-def _with_architecture(request: RunRequest) -> RunRequest:
-    """Return the request, with the architecture of the model to start from where none is named."""
-    experiment, runs = request.experiment, request.runs
-    if experiment.encoder.start is None:
-        return request
-    tracker = Tracker(experiment=experiment.tracking.experiment, runs_dir=default_store(runs))
-    folder = RunFolder(f"{runs.rstrip('/')}/{request.name}") if request.resume else None
-    begun = folder if folder is not None and folder.exists("experiment.yaml") else None
-    return replace(request, experiment=with_architecture(experiment, tracker, runs, begun))
+def _resumed(request: RunRequest) -> RunFolder | None:
+    """Return the folder of the run to resume, whether there is one or not; None for a new run."""
+    is_resumed = request.resume and request.name is not None
+    return RunFolder(f"{request.runs.rstrip('/')}/{request.name}") if is_resumed else None
 
 
-def _start(request: RunRequest, folder: RunFolder, tracker: Tracker) -> dict[str, Any] | None:
-    """Return what is known of the model to start from; a resumed run does not need that model."""
-    if folder.exists(RECORD):
-        return dict(folder.read_json(RECORD))
-    start = start_of(request.experiment, tracker, request.runs)
-    if start is not None:
-        request.notify(start["said"])
-    return start
-
-
-def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
+def _prepare(request: RunRequest, folder: RunFolder, start: OpenedStart) -> _PreparedRun:
     """Start Ray, find or ingest the data, and open the run."""
     experiment = request.experiment
     tracker = Tracker(
@@ -154,11 +140,11 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         # hours.
         if checking is not None:
             checking.result()
-        start = _start(request, folder, tracker)
         resources = allocate(experiment)
         dataset = _dataset(request, folder)
         manifest = open_dataset(dataset)
-        for line in manifest.said():
+        start = start.tried(manifest.stats)
+        for line in [*manifest.said(), *start.said(resumed=request.resume)]:
             request.notify(line)
         if not is_complete:
             preflight(experiment, manifest.stats)
@@ -174,17 +160,21 @@ def _prepare(request: RunRequest, folder: RunFolder) -> _PreparedRun:
         # The lease comes before the materials and `run.json`: from here on, another attempt at this
         # run stops writing them.
         lease = Lease.take(folder)
+        start.write(folder)
         prepare_materials(
-            experiment, manifest, folder, tracker, runs=request.runs, notify=request.notify
+            experiment,
+            manifest,
+            folder,
+            tracker,
+            runs=request.runs,
+            notify=request.notify,
+            at_hand=start.at_hand,
         )
-        # After the weights: a folder with this file has them.
-        if start is not None:
-            folder.write_json(start, RECORD)
         run_id = open_run(
-            folder, experiment, tracker, manifest, dataset, request.notify, tags=tags(start)
+            folder, experiment, tracker, manifest, dataset, request.notify, tags=tags(start.record)
         )
-        if start is not None:
-            folder.update_json({"start": start}, "run.json")
+        if start.record is not None:
+            folder.update_json({"start": start.record}, "run.json")
     task = Task(
         experiment=experiment,
         dataset=dataset,

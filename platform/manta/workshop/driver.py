@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Set
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,11 @@ _FEATURES, _MODEL, _PARTS = "{}-features.parquet", "{}-model", "{}-parts"
 
 @dataclass(frozen=True, slots=True)
 class Supplies:
-    """Everything that materials are made from, and the run's folder."""
+    """Everything that materials are made from, and the run's folder.
+
+    Attributes:
+        at_hand: folders of models that are open already, by the words for them.
+    """
 
     experiment: Experiment
     manifest: Manifest
@@ -49,6 +53,13 @@ class Supplies:
     tracker: Tracker
     runs: str
     notify: Notify
+    at_hand: Mapping[str, Path] = field(default_factory=dict)
+
+    def opened(self, model: str) -> AbstractContextManager[Path]:
+        """Open the folder of a model, for a `with` block."""
+        if (folder := self.at_hand.get(model)) is not None:
+            return nullcontext(folder)
+        return model_folder(model, self.tracker, self.runs)
 
 
 class DriverWorkshop:
@@ -75,8 +86,7 @@ class DriverWorkshop:
         return _labels(self._manifest)
 
     def keep_model(self, model: str, target: Place) -> None:
-        supplies = self._supplies
-        _keep(model_folder(model, supplies.tracker, supplies.runs), target)
+        _keep(self._supplies.opened(model), target)
 
     def features(
         self, model: str | None, *, layer: str | None = None, seed: int = 0, purpose: str
@@ -145,7 +155,7 @@ class DriverWorkshop:
     def _opened(self, model: str | None, seed: int, purpose: str) -> AbstractContextManager[Path]:
         supplies = self._supplies
         if model is not None:
-            return model_folder(model, supplies.tracker, supplies.runs)
+            return supplies.opened(model)
         from manta.workshop.autoencoder import trained_autoencoder
 
         self.notify(f"training an autoencoder for {purpose}")

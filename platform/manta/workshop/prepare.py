@@ -11,6 +11,9 @@ another model since.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from manta.config import Experiment
 from manta.data import Manifest
 from manta.materials import Target
@@ -29,13 +32,17 @@ def prepare_materials(
     *,
     runs: str,
     notify: Notify,
+    at_hand: Mapping[str, Path] | None = None,
 ) -> None:
     """Make the required materials that the folder lacks; for Ray jobs, Ray must be connected.
+
+    Args:
+        at_hand: folders of models that are open already, by the words for them.
 
     Raises:
         MantaError: there is no such model or column, or too few rows for the clusters.
     """
-    supplies = Supplies(experiment, manifest, folder, tracker, runs, notify)
+    supplies = Supplies(experiment, manifest, folder, tracker, runs, notify, at_hand or {})
     materials = required(experiment)
     for name, material in materials.items():
         entry = material.entry(name)

@@ -22,6 +22,7 @@ from manta.runs.lease import Lease
 from manta.runs.materials import reuse
 from manta.tracking import Tracker
 from manta.training.loop import Worker
+from manta.training.start import opened_for_trial, tags
 from manta.training.task import Rung, Task
 from manta.tuning.study.folders import TRIALS, trial_folder, trial_name
 from manta.tuning.study.rung_result import RungResult
@@ -165,14 +166,24 @@ class Attempt:
         """Build the worker, with its run in MLflow and its folder; `close` closes them."""
         task, resources = self.task, self.task.resources
         tracker = Tracker(task.tracking_uri, task.tracking_experiment)
-        self.run_id = self._open_run(experiment, tracker)
-        self.folder.write(experiment.to_yaml().encode(), "experiment.yaml")
-        # What the objective needs before its first step: the study's, or this trial's own where it
-        # drew another.
-        reuse(experiment, self.folder, task.study)
-        prepare_materials(
-            experiment, manifest, self.folder, tracker, runs=task.runs, notify=_log.info
-        )
+        with opened_for_trial(
+            experiment, task.runs, task.study, self.folder, manifest.stats
+        ) as start:
+            self.run_id = self._open_run(experiment, tracker, tags(start.record))
+            self.folder.write(experiment.to_yaml().encode(), "experiment.yaml")
+            start.write(self.folder)
+            # What the objective needs before its first step: the study's, or this trial's own where
+            # it drew another.
+            reuse(experiment, self.folder, task.study)
+            prepare_materials(
+                experiment,
+                manifest,
+                self.folder,
+                tracker,
+                runs=task.runs,
+                notify=_log.info,
+                at_hand=start.at_hand,
+            )
         gpu = resources.gpus > 0 and torch.cuda.is_available()
         order = Task(
             experiment=experiment,
@@ -203,7 +214,9 @@ class Attempt:
         self._open_things.enter_context(worker.sampling())
         return worker
 
-    def _open_run(self, experiment: Experiment, tracker: Tracker) -> str:
+    def _open_run(
+        self, experiment: Experiment, tracker: Tracker, of_start: Mapping[str, str]
+    ) -> str:
         """Return the trial's run in MLflow, a child of the study's: an earlier or a new one."""
         if self.folder.exists("run.json"):
             run_id = str(self.folder.read_json("run.json")["run_id"])
@@ -215,7 +228,7 @@ class Attempt:
         run_id = tracker.create_run(
             f"{study}-{number}",
             config=experiment.model_dump(mode="json"),
-            tags={"manta.study": study, "manta.trial": str(self.number)},
+            tags={"manta.study": study, "manta.trial": str(self.number), **of_start},
             parent=self.task.parent_run,
         )
         run = {

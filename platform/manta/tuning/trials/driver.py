@@ -7,6 +7,7 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import optuna
 import yaml
@@ -28,7 +29,7 @@ from manta.training.components import own_components
 from manta.training.evaluations import ONLINE_BANK, ONLINE_QUERIES, evaluated_rows
 from manta.training.opening import naming_resume
 from manta.training.preflight import preflight
-from manta.training.start import start_of
+from manta.training.start import OpenedStart, opened_start
 from manta.training.supply import CachedRows
 from manta.tuning.space.read import read_space
 from manta.tuning.study.creation import merged, new_folder, open_folder, whole_of
@@ -75,6 +76,14 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     Raises:
         MantaError: anything that the user can mend.
     """
+    named = request.resume and request.name is not None
+    resumed = RunFolder(f"{request.runs.rstrip('/')}/{request.name}") if named else None
+    with opened_start(request.recipe, request.runs, resumed) as start:
+        return _search(replace(request, recipe=start.experiment), start)
+
+
+def _search(request: StudyRequest, start: OpenedStart) -> tuple[StoredStudy, StudyRecord]:
+    """Run a study whose start is open. Returns it and its record."""
     recipe = request.recipe
     # What a file can say wrong comes first, then what the cluster and the data do not allow. The
     # study's folder is written after all of that, so that what is refused leaves nothing behind.
@@ -93,13 +102,14 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
     cluster = ClusterResources.connected()
     resources = allocate(settings, recipe, cluster)
     tracker = Tracker(experiment=recipe.tracking.experiment, runs_dir=default_store(request.runs))
-    if not request.resume and (start := start_of(recipe, tracker, request.runs)) is not None:
-        request.notify(start["said"])
     check_reach(tracker.uri, len(cluster.nodes))
     dataset = _dataset(request, folder)
     manifest = open_dataset(dataset)
     if not is_complete:
         preflight(recipe, manifest.stats)
+    start = start.tried(manifest.stats)
+    for line in start.said(resumed=request.resume):
+        request.notify(line)
     plan = plan_of(recipe, manifest)  # refuses too few rows
     if settings.scheduler.name == "pbt" and space.default(recipe) is None:
         raise ConfigError(
@@ -113,8 +123,15 @@ def search(request: StudyRequest) -> tuple[StoredStudy, StudyRecord]:
         metric(name)  # refuses an unknown name
     with naming_resume(folder, STUDY):
         saved = open_folder(folder, request, settings, whole, manifest, dataset, tracker)
+        start.write(folder)
         prepare_materials(
-            recipe, manifest, folder, tracker, runs=request.runs, notify=request.notify
+            recipe,
+            manifest,
+            folder,
+            tracker,
+            runs=request.runs,
+            notify=request.notify,
+            at_hand=start.at_hand,
         )
         study = StoredStudy(folder, space, settings, recipe, metrics, saved)
         with _running(tracker, saved["study_run_id"]):
