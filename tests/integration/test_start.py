@@ -6,12 +6,17 @@ import mlflow
 import torch
 from command import TINY, manta
 
+from manta.config import from_mapping
 from manta.data import open_dataset
 from manta.encoders import load_saved
-from manta.runs.build import build_objective
+from manta.modalities.image.preprocess import ImagePreprocess
+from manta.runs.build import build_objective, untrained_encoder
 from manta.runs.folder import RunFolder
 from manta.runs.materials import local_paths
-from manta.runs.store import load_experiment
+from manta.runs.store import default_store, load_experiment
+from manta.serving import ExportedEncoder, save_encoder
+from manta.tracking import Tracker, download_model, log_model
+from manta.training.start import opened_start, tags
 
 SHORT = ["digits", *TINY, "train.epochs=0.2"]
 
@@ -44,3 +49,43 @@ def test_a_second_run_starts_at_the_features_of_the_first(tmp_path):
     assert refused.returncode == 2
     assert "none-such" in refused.stderr
     assert not (tmp_path / "manta-runs/third").exists()
+
+
+def _weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+def _registered(tracker, run_id, seed, folder):
+    """Register another version of the model `base`; return its experiment."""
+    given = {
+        "data": {"source": "digits", "image_size": 32},
+        "encoder": {"name": "test_resnet"},
+        "objective": {"name": "byol"},
+        "train": {"seed": seed},
+    }
+    experiment = from_mapping(given)
+    exported = ExportedEncoder(
+        untrained_encoder(experiment).eval(), ImagePreprocess(32, (0.5,) * 3, (0.5,) * 3)
+    )
+    saved = save_encoder(exported, folder, config=experiment.encoder)
+    log_model(tracker, run_id, exported, name="base", encoder_folder=saved.folder)
+    return experiment
+
+
+def test_a_registered_start_is_the_version_that_the_alias_had(tmp_path):
+    tracker = Tracker(experiment="manta", runs_dir=default_store(str(tmp_path)))
+    run_id = tracker.create_run("base", config={})
+    experiment = _registered(tracker, run_id, 1, tmp_path / "one")
+    encoder = experiment.encoder.model_copy(update={"start": "models:/base@candidate"})
+    started = experiment.model_copy(update={"encoder": encoder})
+    with opened_start(started, str(tmp_path)) as start:
+        _registered(tracker, run_id, 2, tmp_path / "two")  # the alias moves on
+        (opened,) = start.at_hand.values()
+        assert _weights(opened) == _weights(tmp_path / "one")
+        assert tags(start.record) == {
+            "manta.start": "models:/base@candidate",
+            "manta.start.resolved": "models:/base/1",
+            "manta.start.run_id": run_id,
+        }
+    moved = download_model(tracker, "models:/base@candidate", tmp_path / "moved")
+    assert _weights(moved / "encoder") == _weights(tmp_path / "two") != _weights(tmp_path / "one")
