@@ -52,7 +52,8 @@ def test_ingest(command):
     dataset = manta.IngestedDataset("/d", 1200, 2, 3, "abcdef0123456789", 1.5, 0, lines)
     words = ["ingest", "photos", "photos.manta", "--max-side", "0", "--split", "all"]
     call, printed, summary = command("ingest", dataset, *words)
-    options = {"split": "all", "column": None, "labels": None, "group": None, "max_side": 0}
+    options = {"split": "all", "column": None, "labels": None, "group": None}
+    options |= {"modality": None, "max_side": 0}
     assert call == Call(("photos", "photos.manta"), options)
     assert printed.splitlines() == [
         *lines,
@@ -65,7 +66,7 @@ def test_ingest(command):
 def test_a_dry_run_of_ingest_says_what_it_would_make(command):
     lines = ["3 images, 2 classes (a 1, b 2)", "read train, left out test: data.split chooses"]
     call, printed, summary = command("survey", lines, "ingest", "photos", "out", "--dry-run")
-    options = {"split": None, "column": None, "labels": None, "group": None}
+    options = {"split": None, "column": None, "labels": None, "group": None, "modality": None}
     assert call == Call(("photos",), options)
     assert printed.splitlines() == lines
     assert summary == {"understood": lines}

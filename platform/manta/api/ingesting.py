@@ -61,6 +61,7 @@ def ingest(
     column: str | None = None,
     labels: str | None = None,
     group: str | None = None,
+    modality: str | None = None,
     max_side: int | None = 512,
     progress: bool = True,
 ) -> IngestedDataset:
@@ -80,6 +81,8 @@ def ingest(
             layout suggests.
         group: what rows belong together by, which holdout keeps whole: a column, "parent" (the
             folder of each file) or "regex:" and a pattern on its path, whose one group names it.
+        modality: what the samples are: "image", "series" or another of `manta list modalities`.
+            None: what the source is surely of, else images.
         max_side: pixels; images whose shorter side is longer are shrunk to it, as JPEG. None or 0
             keeps all as they are.
         progress: whether a counter is shown.
@@ -91,8 +94,9 @@ def ingest(
     from manta.cluster import connect
     from manta.data import SourceOptions, check_source, refuse_dataset
     from manta.data import ingest as ingest_source
+    from manta.modalities import default_modality
 
-    options = SourceOptions(split, column, labels, group)
+    options = SourceOptions(split, column, labels, group, modality)
     with reporting(progress) as reporter:
         word = data_word(source, reporter.notify)
         refuse_dataset(word)
@@ -102,6 +106,7 @@ def ingest(
             word,
             os.fspath(out),
             options=options,
+            modality=default_modality(modality),
             max_side=max_side or None,
             progress=reporter.ingest,
         )
@@ -124,12 +129,13 @@ def survey(
     column: str | None = None,
     labels: str | None = None,
     group: str | None = None,
+    modality: str | None = None,
     progress: bool = True,
 ) -> list[str]:
     """Return lines on what `manta.ingest` would make of a source: read all, write nothing.
 
     Args:
-        source, split, column, labels, group, progress: as `manta.ingest` takes them.
+        source, split, column, labels, group, modality, progress: as `manta.ingest` takes them.
 
     Raises:
         DataError: the source cannot be read, or has no image.
@@ -138,11 +144,17 @@ def survey(
     from manta.cluster import connect
     from manta.data import SourceOptions, check_source, is_ingested
     from manta.data import survey as survey_source
+    from manta.modalities import default_modality
 
-    options = SourceOptions(split, column, labels, group)
+    options = SourceOptions(split, column, labels, group, modality)
     with reporting(progress) as reporter:
         word = data_word(source, reporter.notify)
         check_source(word, options)
         if not is_ingested(word):  # a dataset says what its ingest understood
             connect()
-        return survey_source(word, options=options, progress=reporter.ingest).lines()
+        return survey_source(
+            word,
+            options=options,
+            modality=default_modality(modality),
+            progress=reporter.ingest,
+        ).lines()

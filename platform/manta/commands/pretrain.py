@@ -56,6 +56,13 @@ def ingest(
             "(the folder of each file) or regex:PATTERN on its path, as in 'regex:\\d+_([a-z]+)_'."
         ),
     ] = None,
+    modality: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="What the samples are (`manta list modalities`); by default what the source is "
+            "surely of, else images."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -76,7 +83,9 @@ def ingest(
     import manta
 
     if dry_run:
-        lines = manta.survey(source, split=split, column=column, labels=labels, group=group)
+        lines = manta.survey(
+            source, split=split, column=column, labels=labels, group=group, modality=modality
+        )
         print_lines(lines)
         write_result(summary, {"understood": lines})
         return
@@ -87,6 +96,7 @@ def ingest(
         column=column,
         labels=labels,
         group=group,
+        modality=modality,
         max_side=max_side,
     )
     print_lines(result.understood)

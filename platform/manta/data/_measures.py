@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from manta.data.manifest import SIZE_EDGES
-from manta.modalities import Inspector, Modality
+from manta.data.sources import Source
+from manta.errors import DataError
+from manta.modalities import Inspector, Modality, default_modality
 from manta.modalities.image.inspect import MOMENTS, ImageInspector
 
 Measures = dict[str, dict[str, float]]
@@ -28,6 +30,26 @@ class Measured(Protocol):
     def moment_rows(self) -> int: ...
     @property
     def stats(self) -> Measures: ...
+
+
+def modality_of(source: Source, modality: Modality[Any] | None) -> Modality[Any] | None:
+    """Return what the samples of a source are; None stands for images.
+
+    Args:
+        modality: as it was given; None: not at all.
+
+    Raises:
+        DataError: the source has others.
+    """
+    if modality is None:
+        if source.modality == "image":
+            return None
+        return default_modality(source.modality)
+    if source.modality not in ("image", name_of(modality)):
+        raise DataError(
+            f"{source.place.url} holds {source.modality}; set data.modality={source.modality}"
+        )
+    return modality
 
 
 def name_of(modality: Modality[Any] | None) -> str:

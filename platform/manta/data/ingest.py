@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from manta.data._group_column import check_group, count_groups, refuse_no_group
 from manta.data._ingest_job import IngestJob, IngestProgress, IngestReport
 from manta.data._label_column import stored_values
-from manta.data._measures import inspector_of, mark_of, name_of, of_dataset
+from manta.data._measures import inspector_of, mark_of, modality_of, name_of, of_dataset
 from manta.data._shards import Limits, Written
 from manta.data.groups import in_order, write_groups
 from manta.data.manifest import (
@@ -50,7 +50,6 @@ from manta.errors import DataError
 from manta.failures import one_line_errors
 from manta.files import Place
 from manta.modalities import Modality
-from manta.modalities.image import ImageInspector
 
 
 def ingest(
@@ -71,7 +70,7 @@ def ingest(
         max_side: larger images are stored as JPEG (quality 95) with this shorter side; None keeps
             every byte.
         limits: bounds of shards and row groups; the argument `max_side` overrides its own.
-        modality: what a sample is, with its settings; None: an image.
+        modality: what a sample is, with its settings; None: what the source says.
         progress: called with rows and quarantined images so far.
         executor: "local" reads and writes in this process, one file after the other.
 
@@ -82,6 +81,7 @@ def ingest(
     began = time.monotonic()
     refuse_dataset(source)
     place, adapter = Place.of(out), _opened(source, options)
+    modality = modality_of(adapter, modality)
     bounds = Limits(**(asdict(limits or Limits()) | {"max_side": max_side}))
     identity = {
         "source": adapter.place.url,
@@ -110,6 +110,7 @@ def survey(
     source: str | os.PathLike[str],
     *,
     options: SourceOptions | None = None,
+    modality: Modality[Any] | None = None,
     progress: IngestProgress | None = None,
     executor: Executor = "ray",
 ) -> Understanding:
@@ -122,7 +123,8 @@ def survey(
         return open_dataset(source).understanding
     adapter = _opened(source, options)
     with one_line_errors(f"the survey of {adapter.place.url}"):
-        counted = IngestJob(adapter, ImageInspector(), Limits(), executor, progress).survey()
+        inspector = inspector_of(modality_of(adapter, modality), Limits())
+        counted = IngestJob(adapter, inspector, Limits(), executor, progress).survey()
     refuse_empty(adapter, counted.rows, counted.bad, counted.example)
     numbering, names = classes_of(adapter, counted.labels)
     refuse_no_group(adapter, counted.groups, counted.path)
@@ -177,7 +179,9 @@ def prepared(
     if is_ingested(text):
         return Place.of(text).url
     adapter = open_source(text, options)
-    told = "" if adapter.options == SourceOptions() else f"\n{adapter.options.to_json()}"
+    modality = modality_of(adapter, modality)
+    said = adapter.options.to_json()
+    told = "" if said == SourceOptions().to_json() else f"\n{said}"
     if mark_of(modality) != "image":
         told += f"\n{mark_of(modality)}"
     key = f"{adapter.place.url}\n{_state(adapter)}{told}"

@@ -140,4 +140,16 @@ class Modality(ABC, Generic[D]):
         return sampled(self.decoder().layout, rows, generator)
 
 
+def default_modality(name: str | None) -> Modality[Any] | None:
+    """Return a modality with its own settings; None for no name.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name is None:
+        return None
+    kind = MODALITIES[name]
+    return kind(kind.Config(source=""), {})
+
+
 MODALITIES: Registry[type[Modality[Any]]] = Registry("modalities", "manta.modalities")

@@ -8,6 +8,7 @@ from typing import Any
 from manta.data import IngestProgress, SourceOptions, is_dataset, open_dataset, prepare, prepared
 from manta.errors import DataError, RunError
 from manta.files import Place
+from manta.modalities import Modality
 from manta.runs.store import Notify
 
 
@@ -20,6 +21,7 @@ def prepare_resumed(
     progress: IngestProgress | None = None,
     *,
     options: SourceOptions | None = None,
+    modality: Modality[Any] | None = None,
 ) -> str:
     """Return the location of the dataset to go on with.
 
@@ -28,6 +30,7 @@ def prepare_resumed(
 
     Args:
         began: `dataset` and `digest` of then; without them the source is prepared as for a new run.
+        modality: what a sample is; None: an image.
         owner: what is resumed, such as "run 'photos'", for the messages.
 
     Raises:
@@ -36,10 +39,10 @@ def prepare_resumed(
     """
     kept, digest = began.get("dataset"), began.get("digest")
     if not kept or not digest:
-        return prepare(source, cache, progress, options=options)
+        return prepare(source, cache, progress, options=options, modality=modality)
     is_kept = _holds(kept, digest)
     try:
-        present = prepared(source, cache, options=options)
+        present = prepared(source, cache, options=options, modality=modality)
     except DataError as error:
         # The source itself is gone, or cannot be read any more.
         if not is_kept:
@@ -57,7 +60,7 @@ def prepare_resumed(
             f"going on with the data of then, {kept}"
         )
         return str(kept)
-    present = prepare(source, cache, progress, options=options)
+    present = prepare(source, cache, progress, options=options, modality=modality)
     if _holds(present, digest):
         return present
     raise RunError(

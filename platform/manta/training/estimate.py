@@ -136,7 +136,8 @@ def _count(tensors: Any) -> int:
 def _ingested(experiment: Experiment, runs: str) -> Manifest | None:
     """Return the dataset that a run would take; None before an ingest."""
     cache = experiment.data.cache_dir or default_cache(runs)
-    location = prepared(experiment.data.source, cache, options=SourceOptions.of(experiment.data))
+    options, modality = SourceOptions.of(experiment.data), experiment.modality()
+    location = prepared(experiment.data.source, cache, options=options, modality=modality)
     return open_dataset(location) if is_dataset(location) else None
 
 

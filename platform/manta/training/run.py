@@ -202,6 +202,7 @@ def _dataset(request: RunRequest, folder: RunFolder) -> str:
         request.notify,
         request.ingest_progress,
         options=SourceOptions.of(data),
+        modality=request.experiment.modality(),
     )
 
 

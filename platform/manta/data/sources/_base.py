@@ -111,7 +111,7 @@ class Source(ABC):
     has_columns: ClassVar[bool] = False
     """Whether a column can give `Sample.group`."""
     modality: ClassVar[str] = "image"
-    """What its samples are."""
+    """What its samples are, if it has one kind alone; sources of files leave this as it is."""
     options: SourceOptions = SourceOptions()
 
     def __init__(self, place: Place) -> None:
@@ -221,16 +221,7 @@ def _adapter(text: str, modality: str | None = None) -> Source:
     place = Place.of(text)
     if not place.is_glob and not place.exists():
         place = _parts_of_stem(place, text)
-    claims = [(cls.claim(place), name) for name, cls in SOURCES.items() if _asked(cls, modality)]
-    if modality is not None and not claims:
-        raise DataError(f"no source is of data.modality={modality}; give an ingested dataset")
-    surest, name = max(claims)
-    if modality is None and surest < 2:
-        others = [(cls.claim(place), name) for name, cls in SOURCES.items()]
-        surest, name = max([(surest, name), *(claim for claim in others if claim[0] == 2)])
-    if surest == 0 and modality not in (None, "image"):
-        kinds = sorted(name for _, name in claims)
-        raise DataError(f"{text} is no source of data.modality={modality} ({', '.join(kinds)})")
+    surest, name = _surest(place, modality)
     if surest == 0:
         fix = _FIXES.get(place.suffix)
         if fix is not None:
@@ -242,9 +233,20 @@ def _adapter(text: str, modality: str | None = None) -> Source:
     return SOURCES[name](place)
 
 
-def _asked(source: type[Source], modality: str | None) -> bool:
-    """Return whether a source has samples of the modality that was asked for."""
-    return source.modality == (modality or "image")
+def _surest(place: Place, modality: str | None) -> tuple[int, str]:
+    """Return the largest claim to a location and the source that makes it.
+
+    Sources of the modality come first, then those of files of any kind. Where none was asked for,
+    a source of something else counts only if it is certain and no other can read the location.
+    """
+    claims = [(cls.claim(place), name, cls.modality) for name, cls in SOURCES.items()]
+    own = [claim for claim in claims if claim[2] == modality and claim[0] > 0]
+    of_files = [claim for claim in claims if claim[2] == "image"]
+    surest, name, _ = max(own or of_files)
+    if modality is None and surest == 0:
+        certain = [claim for claim in claims if claim[0] == 2]
+        surest, name, _ = max([(surest, name, ""), *certain])
+    return surest, name
 
 
 def _parts_of_stem(place: Place, text: str) -> Place:

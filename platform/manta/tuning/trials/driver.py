@@ -151,6 +151,7 @@ def _dataset(request: StudyRequest, folder: RunFolder) -> str:
         request.notify,
         request.ingest_progress,
         options=SourceOptions.of(data),
+        modality=request.recipe.modality(),
     )
 
 
