@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from manta import encoders
 from manta.config import Experiment
 from manta.encoders import RunEncoderConfig
 from manta.encoders.saved import saved_config
-from manta.errors import ConfigError
+from manta.errors import ConfigError, MantaError
 from manta.modalities import Stats
 from manta.models.find import exact_model, model_folder, run_folder
 from manta.runs.folder import RunFolder
@@ -112,14 +112,17 @@ def opened_start(
             yield opened
             return
     tracker = Tracker(experiment=experiment.tracking.experiment, runs_dir=default_store(runs))
-    exact = exact_model(start, tracker, runs) if before is None else before["resolved"]
-    with model_folder(exact, tracker, runs) as folder:
+    with ExitStack() as stack:
+        with _naming_start():
+            exact = exact_model(start, tracker, runs) if before is None else before["resolved"]
+            folder = stack.enter_context(model_folder(exact, tracker, runs))
+            run_id = _run_id(exact, tracker, runs)
         found = saved_config(folder).model_dump(mode="json")
         experiment = _with_architecture(experiment, found)
         record = {
             "model": start,
             "resolved": exact,
-            "run_id": _run_id(exact, tracker, runs),
+            "run_id": run_id,
             "architecture": found,
         }
         _check_modality(experiment, folder, start)
@@ -195,6 +198,19 @@ def _tried(experiment: Experiment, folder: Path, start: str, stats: Stats | None
 
 def _untried(record: Record) -> Record:
     return {name: value for name, value in record.items() if name not in FIT}
+
+
+@contextmanager
+def _naming_start() -> Iterator[None]:
+    """Run the block; an error of it names the key that the user wrote, and no other."""
+    try:
+        yield
+    except MantaError as error:
+        message = str(error)
+        for key in ("pretrained", "name"):
+            message = message.removeprefix(f"encoder.{key}: ")
+        error.args = (f"encoder.start: {message}", *error.args[1:])
+        raise
 
 
 def _settings(experiment: Experiment) -> Record:

@@ -134,4 +134,18 @@ ARGUMENTS = [
     refused("summary_nowhere", "mkdir -p", "--summary", "missing/out.json"),
     refused("summary_folder", "is a folder", "--summary", "."),
 ]
-COMMANDS = [*NAMES, *SIZES, *ARGUMENTS]
+STARTS = [
+    refused("start_missing", "encoder.start: no run named 'missing'", "encoder.start=missing"),
+    refused("start_of_timm", "that name is timm:resnet18", "encoder.start=resnet18"),
+    refused("start_empty", "my enc", "encoder.start=./my enc", make=empty_folder),
+    refused(
+        "start_unweighted",
+        "encoder.start: the weights",
+        "encoder.start=local-dir:my enc",
+        make=described(),
+    ),
+    refused("start_and_pretrained", "leave one out", "encoder.start=a", "encoder.pretrained=true"),
+    built("start_nothing", "encoder.start="),
+    built("start_null", "encoder.start=null"),
+]
+COMMANDS = [*NAMES, *SIZES, *ARGUMENTS, *STARTS]
