@@ -292,3 +292,16 @@ def test_many_samples_are_thinned_evenly() -> None:
     assert len(rows) == 1500
     assert (rows[0], rows[-1]) == (0, 3999)
     assert np.diff(rows).max() <= 3
+
+
+def test_a_page_of_clips_speaks_of_clips(tmp_path: Path) -> None:
+    shown = page(full() | {"modality": "audio"}, tmp_path)
+    assert not re.findall(r"(?i).{30}\bimages?\b.{30}", shown.text)
+    assert "Clips scored" in shown.text
+    assert "how far other clips of the same kind would move a number" in shown.text
+    (plots,) = re.findall(r"^const PLOTS = (.*);$", shown.source, re.M)
+    assert not re.search(r"\bimages?\b", plots)
+
+
+def test_samples_of_an_unknown_modality_are_rows(tmp_path: Path) -> None:
+    assert "Rows scored" in page(full() | {"modality": "smells"}, tmp_path).text

@@ -278,3 +278,20 @@ def test_folders_without_a_run(tmp_path: Path) -> None:
         write_report(tmp_path / "nothing")
     with pytest.raises(RunError, match="holds no run"):
         write_plots(tmp_path)
+
+
+def test_a_page_of_series_speaks_of_windows(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "beats")
+    config = folder / "experiment.yaml"
+    config.write_text(CONFIG.replace("data:\n", "data:\n  modality: series\n", 1))
+    page = Page(write_report(folder))
+    said = page.text.replace("image_size: 32", "")  # of the configuration
+    assert not re.findall(r"(?i).{20}\bimages?\b.{20}", said)
+    assert "Measured on 179 windows held out of training" in said
+    assert "1,797 windows" in said
+    assert "windows/s" in said
+    assert "Each column is one window" in said
+    labels = [str(a.get("alt") or a.get("aria-label")) for _, a in page.tags]
+    assert not [label for label in labels if re.search(r"(?i)\bimages?\b", label)]
+    (plots,) = re.findall(r"^const PLOTS = (.*);$", page.source, re.M)
+    assert "image" not in plots

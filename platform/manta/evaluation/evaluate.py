@@ -87,6 +87,7 @@ def evaluate_model(
             "version": subject.model,
             "data": data,
             "digest": session.queries.manifest.digest,
+            **_modality(session.queries.manifest.modality),
             **_numbers(results),
             **_conditions(chosen, results[""]),
             "note": _note(data, bank, results[""], session.classes.missing),
@@ -158,6 +159,11 @@ def _note(
             f"probes learn from {bank_rows} of {bank} and are scored on {queries} rows of {data}"
         )
     return words + labels
+
+
+def _modality(name: str) -> dict[str, str]:
+    """Return what a statement says of its samples: nothing of images, as earlier ones did."""
+    return {} if name == "image" else {"modality": name}
 
 
 def _model_facts(folder: Path) -> dict[str, Any]:

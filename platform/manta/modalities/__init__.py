@@ -1,10 +1,12 @@
 """What a sample is: one folder for each modality, found by its name in `data.modality`."""
 
-from manta.modalities._base import MODALITIES, THUMBNAIL, Modality, Stats, default_modality
+from manta.modalities._base import MODALITIES, THUMBNAIL, Modality, Stats, default_modality, noun_of
 from manta.modalities._decoder import BadSample, Decoder, Draw, NoReader, Picture
 from manta.modalities._inspect import DecodingInspector, Inspected, Inspector
+from manta.modalities._noun import IMAGES, Noun
 
 __all__ = [
+    "IMAGES",
     "MODALITIES",
     "THUMBNAIL",
     "BadSample",
@@ -15,7 +17,9 @@ __all__ = [
     "Inspector",
     "Modality",
     "NoReader",
+    "Noun",
     "Picture",
     "Stats",
     "default_modality",
+    "noun_of",
 ]

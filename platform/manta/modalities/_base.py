@@ -14,6 +14,7 @@ import numpy as np
 from manta.leaves import Columns, Stack, take
 from manta.modalities._decoder import Decoder, Picture
 from manta.modalities._inspect import DecodingInspector, Inspector
+from manta.modalities._noun import ROWS, Noun
 from manta.modalities.config import DataConfig
 from manta.registry import Registry
 
@@ -48,6 +49,7 @@ class Modality(ABC, Generic[D]):
         name: under which it is registered.
         views_name: the view pipeline that is taken where `views.name` is not given.
         noun: what bars and pages count, in the plural: "images", "clips".
+        singular: of `noun`; empty: without its "s".
         suffixes: of its files, with the dot, in lower case.
         columns: names by which a table's column of samples is recognised.
         searchable: settings of `data` that a search space may have.
@@ -57,6 +59,7 @@ class Modality(ABC, Generic[D]):
     name: ClassVar[str]
     views_name: ClassVar[str]
     noun: ClassVar[str]
+    singular: ClassVar[str] = ""
     suffixes: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ()
     searchable: ClassVar[tuple[str, ...]] = ()
@@ -153,3 +156,12 @@ def default_modality(name: str | None) -> Modality[Any] | None:
 
 
 MODALITIES: Registry[type[Modality[Any]]] = Registry("modalities", "manta.modalities")
+
+
+def noun_of(modality: str | None) -> Noun:
+    """Return what the samples of a modality are called: of None images, of an unknown one rows."""
+    name = modality or "image"
+    if name not in MODALITIES:
+        return ROWS
+    kind = MODALITIES[name]
+    return Noun(kind.noun, kind.singular or kind.noun.removesuffix("s"))

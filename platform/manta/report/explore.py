@@ -15,6 +15,7 @@ from manta.data.read import read_rows
 from manta.data.samples import modality_of
 from manta.errors import DataError
 from manta.files import Place
+from manta.modalities import Noun, noun_of
 from manta.report.parts.embedding import neighbours, normalise, project, trouble
 from manta.report.parts.facts import Fact
 from manta.report.parts.images import data_uri, sheet
@@ -43,6 +44,7 @@ class EmbeddedImages:
         vectors: `[S, D]`, their embeddings.
         images: `[S, 48, 48, 3]` uint8, as thumbnails.
         labels: names of the classes, or None without labels.
+        noun: what the rows are called.
     """
 
     index: Rows
@@ -50,6 +52,7 @@ class EmbeddedImages:
     vectors: Vectors
     images: npt.NDArray[np.uint8]
     labels: list[str] | None
+    noun: Noun
 
 
 def write_explorer(out: str, page: Path, *, images: int = IMAGES) -> Path:
@@ -65,7 +68,7 @@ def write_explorer(out: str, page: Path, *, images: int = IMAGES) -> Path:
     """
     manifest = read_manifest(out)
     shown = draw_sample(out, manifest["dataset"], manifest["digest"], images)
-    if (why := trouble(shown.vectors)) is not None:
+    if (why := trouble(shown.vectors, shown.noun.plural)) is not None:
         raise DataError(f"the embeddings in {out} cannot be looked at: {why}")
     Place.of(page).write(render("explore.html", _context(out, manifest, shown)).encode())
     return page
@@ -83,9 +86,10 @@ def draw_sample(out: str, dataset: str, digest: str, images: int) -> EmbeddedIma
     tables = (part_table(out, number) for number in chosen)
     rows = pa.concat_tables(table.take(_evenly(len(table), each)) for table in tables)
     manifest = open_dataset(dataset)
+    noun = noun_of(manifest.modality)
     if manifest.digest != digest:
         raise DataError(
-            f"{dataset} has changed since {out} was made of it, and shows other images; "
+            f"{dataset} has changed since {out} was made of it, and shows other {noun.plural}; "
             "embed it again"
         )
     index = np.asarray(rows["index"])
@@ -96,7 +100,7 @@ def draw_sample(out: str, dataset: str, digest: str, images: int) -> EmbeddedIma
     labels = None
     if encoded.labels is not None:
         labels = [_class_name(value, manifest.classes) for value in encoded.labels]
-    return EmbeddedImages(index, rows["path"].to_pylist(), vectors, pictures, labels)
+    return EmbeddedImages(index, rows["path"].to_pylist(), vectors, pictures, labels, noun)
 
 
 def _evenly(length: int, count: int) -> Rows:
@@ -118,7 +122,8 @@ def _context(out: str, manifest: dict[str, Any], shown: EmbeddedImages) -> dict[
     return {
         "name": out.rstrip("/").rsplit("/", 1)[-1],
         "model": manifest["model"],
-        "facts": _facts(manifest, len(shown.index)),
+        "noun": shown.noun,
+        "facts": _facts(manifest, len(shown.index), shown.noun),
         "sheets": sheets,
         "legend": list(colours.items())[:_MOST_LEGEND],
         "data": _data(shown)
@@ -132,11 +137,11 @@ def _context(out: str, manifest: dict[str, Any], shown: EmbeddedImages) -> dict[
     }
 
 
-def _facts(manifest: dict[str, Any], total: int) -> list[Fact]:
+def _facts(manifest: dict[str, Any], total: int, noun: Noun) -> list[Fact]:
     return [
         Fact("Rows", f"{manifest['embedded']:,}", f"{total:,} of them on this page"),
         Fact("Numbers a row", f"{manifest['width']:,}", manifest["layer"] or "pooled embedding"),
-        Fact("Set aside", f"{manifest['unreadable']:,}", "unreadable images"),
+        Fact("Set aside", f"{manifest['unreadable']:,}", f"unreadable {noun.plural}"),
         Fact("Data", manifest["digest"][:12], "digest"),
     ]
 

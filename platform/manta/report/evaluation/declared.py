@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from manta.evaluators import EVALUATORS, MetricFigure, describe_metric
+from manta.modalities import Noun
 from manta.report.evaluation.numbers import Number, shown
 from manta.report.evaluation.plots import (
     add_ends,
@@ -24,7 +25,7 @@ _COUNTED = re.compile(r"([\d.]+(?:e[+-]?\d+)?)%?(?: .*)?")
 """Label that begins with a number, by which labels are then ordered."""
 
 
-def declared_figures(known: Mapping[str, Number]) -> list[Chart]:
+def declared_figures(known: Mapping[str, Number], noun: Noun) -> list[Chart]:
     """Return the figures that evaluators declare, in the order of the numbers.
 
     One with too few numbers is left out.
@@ -35,10 +36,23 @@ def declared_figures(known: Mapping[str, Number]) -> list[Chart]:
         if described.about.figure and not described.untrained:
             members.setdefault((described.evaluator, described.about.figure), []).append(number)
     charts = [
-        _drawn(f"{evaluator}-{key}", EVALUATORS[evaluator].figures[key], numbers, known)
+        _drawn(
+            f"{evaluator}-{key}", _said(EVALUATORS[evaluator].figures[key], noun), numbers, known
+        )
         for (evaluator, key), numbers in members.items()
     ]
     return [chart for chart in charts if chart is not None]
+
+
+def _said(figure: MetricFigure, noun: Noun) -> MetricFigure:
+    """Return a declaration in the words of the data's samples."""
+    return replace(
+        figure,
+        title=noun.said(figure.title),
+        caption=noun.said(figure.caption),
+        axis=noun.said(figure.axis),
+        level_note=noun.said(figure.level_note),
+    )
 
 
 def _drawn(

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from manta.modalities import IMAGES, Noun
 from manta.report.evaluation.declared import declared_figures
 from manta.report.evaluation.numbers import Number
 from manta.report.evaluation.plots import bars, curves
@@ -19,7 +20,10 @@ _WHISKERS = (
 
 
 def figures(
-    numbers: Numbers, settings: Mapping[str, Mapping[str, Any]], bank_rows: int | None
+    numbers: Numbers,
+    settings: Mapping[str, Mapping[str, Any]],
+    bank_rows: int | None,
+    noun: Noun = IMAGES,
 ) -> list[Chart]:
     """Return every figure that has numbers.
 
@@ -28,21 +32,25 @@ def figures(
         bank_rows: to which the k of nearest neighbours is clipped.
     """
     charts = [
-        _accuracies(numbers),
+        _accuracies(numbers, noun),
         _neighbours(numbers, settings.get("knn") or {}, bank_rows),
-        *declared_figures(numbers),
+        *declared_figures(numbers, noun),
     ]
     return paired_up([chart for chart in charts if chart is not None])
 
 
-def _accuracies(numbers: Numbers) -> Chart | None:
+def _accuracies(numbers: Numbers, noun: Noun) -> Chart | None:
     names = [n for n in numbers if re.search(r"_top\d+$", n) and not re.match(r"knn\d", n)]
     rows = [numbers[name] for name in names if not numbers[name].meaning.one_of_many]
     caption = "Share of images that were named correctly." + (
         f" {_WHISKERS}" if any(row.interval for row in rows) else ""
     )
     return bars(
-        "accuracies", "Accuracies", caption, [(row.meaning.short, row) for row in rows], wide=True
+        "accuracies",
+        "Accuracies",
+        noun.said(caption),
+        [(row.meaning.short, row) for row in rows],
+        wide=True,
     )
 
 

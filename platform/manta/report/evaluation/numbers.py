@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from manta.evaluators import UNTRAINED, Kind, Metric, describe_evaluator, describe_metric
+from manta.modalities import IMAGES, Noun, noun_of
 from manta.report.parts import words as words
 from manta.report.parts.facts import Fact
 from manta.secrets import without_secrets
@@ -25,6 +26,7 @@ class Number:
     Attributes:
         value: NaN where it could not be had.
         untrained: None where there is no untrained encoder.
+        noun: what the samples that were scored are called.
     """
 
     name: str
@@ -32,11 +34,17 @@ class Number:
     untrained: float | None = None
     interval: Interval | None = None
     untrained_interval: Interval | None = None
+    noun: Noun = IMAGES
 
     @property
     def meaning(self) -> Metric:
-        """The metric's declaration."""
-        return describe_metric(self.name).about
+        """The metric's declaration, in words of the samples."""
+        about, said = describe_metric(self.name).about, self.noun.said
+        if self.noun == IMAGES:
+            return about
+        return replace(
+            about, title=said(about.title), note=said(about.note), short=said(about.short)
+        )
 
     @property
     def finite(self) -> bool:
@@ -66,6 +74,7 @@ def numbers(found: Mapping[str, Any]) -> dict[str, Number]:
     values = {str(name): _float(value) for name, value in (found.get("metrics") or {}).items()}
     known = found.get("intervals") or {}
     intervals = {name: _interval(values, known, name) for name in values}
+    noun = noun_of(found.get("modality"))
     return {
         name: Number(
             name,
@@ -73,6 +82,7 @@ def numbers(found: Mapping[str, Any]) -> dict[str, Number]:
             values.get(UNTRAINED + name),
             intervals[name],
             intervals.get(UNTRAINED + name),
+            noun,
         )
         for name, value in values.items()
         if not (name.startswith(UNTRAINED) and name.removeprefix(UNTRAINED) in values)
@@ -132,11 +142,14 @@ def groups(found: Mapping[str, Any], known: Mapping[str, Number]) -> list[dict[s
     for name, number in known.items():
         owner = owners.get(name) or describe_metric(name).evaluator or "other numbers"
         rows.setdefault(str(owner), []).append(number)
-    return [_group(name, own, stated.get(name) or {}) for name, own in rows.items()]
+    noun = noun_of(found.get("modality"))
+    return [_group(name, own, stated.get(name) or {}, noun) for name, own in rows.items()]
 
 
-def _group(evaluator: str, own: list[Number], stated: Mapping[str, Any]) -> dict[str, Any]:
-    title, note = describe_evaluator(evaluator)
+def _group(
+    evaluator: str, own: list[Number], stated: Mapping[str, Any], noun: Noun
+) -> dict[str, Any]:
+    title, note = map(noun.said, describe_evaluator(evaluator))
     many = [number for number in own if number.meaning.one_of_many]
     folded = many if len(many) > _FEW else []
     return {
@@ -159,17 +172,23 @@ def facts(found: Mapping[str, Any]) -> list[Fact]:
     model: Mapping[str, Any] = found.get("model") or {}
     rest = {key: value for key, value in model.items() if key not in ("encoder", "weights")}
     queries, bank = found.get("query_rows"), found.get("bank_rows")
+    noun = noun_of(found.get("modality"))
     versions = ", ".join(
         f"{name} {version}" for name, version in (found.get("versions") or {}).items()
     )
     data = without_secrets(str(found.get("data") or ""))
     known = [
         Fact("Data", data, _text(found.get("digest"))[:12]),
-        Fact("Images scored", _count(queries), f"{_count(bank)} to learn from" if bank else ""),
+        Fact(
+            f"{noun.plural.capitalize()} scored",
+            _count(queries),
+            f"{_count(bank)} to learn from" if bank else "",
+        ),
         Fact("Encoder", _text(model.get("encoder")), _text(model.get("weights"))[:12]),
         *(
             Fact(str(key).replace("_", " ").capitalize(), words.setting(value))
             for key, value in rest.items()
+            if not isinstance(value, Mapping)  # such as the settings of a decoder
         ),
         Fact("Labels", _labels(found)),
         Fact("Measured", _text(found.get("date")), versions),

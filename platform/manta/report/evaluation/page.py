@@ -11,6 +11,7 @@ from typing import Any
 
 from manta.evaluators import describe_evaluator
 from manta.files import Place
+from manta.modalities import noun_of
 from manta.report.evaluation import numbers as words_of
 from manta.report.evaluation import samples as images_of
 from manta.report.evaluation.figures import figures
@@ -26,6 +27,7 @@ def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
 
     Args:
         found: the evaluation. Everything but `metrics` may be missing, and that may be empty.
+            modality: of the data; images where it is missing;
             name, data, digest, bank_rows, query_rows, labelled, note, date: what was measured, on
             what;
             metrics: name -> number, NaN or None where it could not be had; `random_<name>` is the
@@ -44,12 +46,13 @@ def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
 
 def _context(found: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the template takes."""
+    noun = noun_of(found.get("modality"))
     known = words_of.numbers(found)
     settings = {
         name: one.get("settings") or {} for name, one in (found.get("evaluators") or {}).items()
     }
     bank_rows = found.get("bank_rows")
-    drawn = figures(known, settings, bank_rows if isinstance(bank_rows, int) else None)
+    drawn = figures(known, settings, bank_rows if isinstance(bank_rows, int) else None, noun)
     pictures = images_of.pictures(found.get("samples"))
     note = without_secrets(str(found.get("note") or "")).strip()
     return {
@@ -58,6 +61,7 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
         "labelled": found.get("labelled", True),
         "paired": any(number.untrained is not None for number in known.values()),
         "headline": words_of.headline(known),
+        "noun": noun,
         "facts": words_of.facts(found),
         "charts": drawn,
         "plots": plot_script(drawn),
@@ -66,8 +70,8 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
         "skipped": {
             describe_evaluator(str(k))[0]: str(v) for k, v in (found.get("skipped") or {}).items()
         },
-        "map": images_of.chart(pictures) if pictures else None,
-        "neighbours": images_of.neighbours(pictures) if pictures else None,
+        "map": images_of.chart(pictures, noun) if pictures else None,
+        "neighbours": images_of.neighbours(pictures, noun) if pictures else None,
         "mistakes": images_of.mistakes(pictures) if pictures else None,
         "plotly": plotly_library() if drawn else "",
     }

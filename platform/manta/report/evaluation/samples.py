@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from manta.modalities import IMAGES, Noun
 from manta.report.parts import embedding, images
 from manta.report.parts.embedding_map import embedding_map
 from manta.report.parts.samples import Array, Samples
@@ -74,7 +75,7 @@ def pictures(samples: Mapping[str, Any] | None) -> Pictures | None:
     return Pictures(thumbnails[kept], features[kept], part("labels"), names, part("predictions"))
 
 
-def chart(shown: Pictures) -> dict[str, Any]:
+def chart(shown: Pictures, noun: Noun = IMAGES) -> dict[str, Any]:
     """Return the map as the template of a run takes it, with the names of classes.
 
     `marks` holds the colours of right and wrong.
@@ -82,7 +83,7 @@ def chart(shown: Pictures) -> dict[str, Any]:
     # Stands for the untrained encoder's: the map of features that are all alike is left out.
     nothing = np.zeros_like(shown.features)
     context = embedding_map(
-        Samples(shown.thumbnails, shown.features, nothing, shown.labels, shown.classes)
+        Samples(shown.thumbnails, shown.features, nothing, shown.labels, shown.classes), noun
     )
     if not context["maps"]:
         return context
@@ -93,21 +94,21 @@ def chart(shown: Pictures) -> dict[str, Any]:
     return context
 
 
-def neighbours(shown: Pictures) -> dict[str, Any]:
+def neighbours(shown: Pictures, noun: Noun = IMAGES) -> dict[str, Any]:
     """Return a few images, each with the nearest others.
 
     `agreement` is how often those share its class.
     """
-    if (trouble := embedding.trouble(shown.features)) is not None:
+    if (trouble := embedding.trouble(shown.features, noun.plural)) is not None:
         return {"rows": [], "trouble": trouble}
     nothing = np.zeros_like(shown.features)
     chosen = embedding.queries(Samples(shown.thumbnails, shown.features, nothing, shown.labels))
     nearest = embedding.neighbours(shown.features, chosen)
     rows = [
         {
-            "query": _tile(shown, query, None),
+            "query": _tile(shown, query, None, noun),
             "name": _name(shown, query),
-            "tiles": [_tile(shown, o, query) for o in near],
+            "tiles": [_tile(shown, o, query, noun) for o in near],
         }
         for query, near in zip(chosen.tolist(), nearest.tolist(), strict=True)
     ]
@@ -156,7 +157,7 @@ def mistakes(shown: Pictures) -> dict[str, Any] | None:
     }
 
 
-def _tile(shown: Pictures, row: int, query: int | None) -> dict[str, Any]:
+def _tile(shown: Pictures, row: int, query: int | None, noun: Noun) -> dict[str, Any]:
     """Return an image; beside a query, with whether it has the same label."""
     agrees = None
     if query is not None and shown.labels is not None:
@@ -166,7 +167,7 @@ def _tile(shown: Pictures, row: int, query: int | None) -> dict[str, Any]:
     same = {True: ", the same class", False: ", another class", None: ""}[agrees]
     return {
         "image": images.data_uri(shown.thumbnails[row]),
-        "alt": f"Image {name}".strip() + same,
+        "alt": f"{noun.singular.capitalize()} {name}".strip() + same,
         "agrees": agrees,
     }
 

@@ -20,10 +20,10 @@ def normalise(features: Array) -> Array:
     return np.asarray(rows / np.where(length > 0, length, 1.0))
 
 
-def trouble(features: Array) -> str | None:
+def trouble(features: Array, noun: str = "images") -> str | None:
     """Return why features cannot be shown, or None where they can."""
     if len(features) < 3:
-        return "there are fewer than three images"
+        return f"there are fewer than three {noun}"
     if not np.isfinite(features).all():
         return "the features hold values that are not finite"
     if normalise(features).std(axis=0).max() < 1e-6:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from manta.modalities import IMAGES, Noun
 from manta.report.parts import embedding, images
 from manta.report.parts.palette import label_colour, label_colours
 from manta.report.parts.samples import Array, Samples
@@ -13,13 +14,13 @@ _TILE = 40
 _MOST_LEGEND = 12
 
 
-def embedding_map(samples: Samples | None) -> dict[str, Any]:
+def embedding_map(samples: Samples | None, noun: Noun = IMAGES) -> dict[str, Any]:
     """Return the maps by the trained and by the untrained encoder, in a 100 x 100 square.
 
     With them stand one sheet of all thumbnails, which the page shows under the pointer, and a
     legend. `trouble` says why there is no map, and is empty without samples.
     """
-    trouble = "" if samples is None else embedding.trouble(samples.features)
+    trouble = "" if samples is None else embedding.trouble(samples.features, noun.plural)
     if samples is None or trouble:
         return {"maps": [], "trouble": trouble}
     total, labels = len(samples.thumbnails), samples.labels

@@ -57,7 +57,7 @@ def _summary(run: RunRecord, title: str, rows: Sequence[Panel]) -> str:
     for metric in (line.metric for panel in rows for line in panel.lines):
         values = run.curves[metric].values
         first, last = (words.number(float(values[place]), metric) for place in (0, -1))
-        parts.append(f"{words.title(metric)} from {first} to {last}")
+        parts.append(f"{run.noun.said(words.title(metric))} from {first} to {last}")
     return f"{title}: " + "; ".join(parts)
 
 

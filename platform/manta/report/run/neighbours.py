@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from manta.modalities import IMAGES, Noun
 from manta.report.parts import embedding, images
 from manta.report.parts.samples import Array, Samples
 
@@ -24,12 +25,12 @@ class Tile:
     agrees: bool | None
 
 
-def neighbour_rows(samples: Samples | None) -> dict[str, Any]:
+def neighbour_rows(samples: Samples | None, noun: Noun = IMAGES) -> dict[str, Any]:
     """Return queries with their neighbours by both encoders, and how often labels agree.
 
     `trouble` says why there are none, and is empty without samples.
     """
-    trouble = "" if samples is None else embedding.trouble(samples.features)
+    trouble = "" if samples is None else embedding.trouble(samples.features, noun.plural)
     if samples is None or trouble:
         return {"rows": [], "trouble": trouble}
     labels = samples.labels
@@ -44,7 +45,7 @@ def neighbour_rows(samples: Samples | None) -> dict[str, Any]:
         }
         agreement = shares if all(map(math.isfinite, shares.values())) else {}
     return {
-        "rows": [_row(samples, row, int(query), sides) for row, query in enumerate(queries)],
+        "rows": [_row(samples, row, int(query), sides, noun) for row, query in enumerate(queries)],
         "trouble": None,
         "sides": list(sides),
         "agreement": agreement,
@@ -53,11 +54,13 @@ def neighbour_rows(samples: Samples | None) -> dict[str, Any]:
     }
 
 
-def _row(samples: Samples, row: int, query: int, sides: dict[str, Array]) -> dict[str, Any]:
+def _row(
+    samples: Samples, row: int, query: int, sides: dict[str, Array], noun: Noun
+) -> dict[str, Any]:
     label = "" if samples.labels is None else f", label {samples.named(samples.labels[query])}"
     image = images.data_uri(samples.thumbnails[query])
     tiles = {side: _tiles(samples, query, nearest[row]) for side, nearest in sides.items()}
-    return {"query": Tile(image, f"Query image {row + 1}{label}", None), "sides": tiles}
+    return {"query": Tile(image, f"Query {noun.singular} {row + 1}{label}", None), "sides": tiles}
 
 
 def _tiles(samples: Samples, query: int, nearest: Array) -> list[Tile]:

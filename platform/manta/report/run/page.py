@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from manta.modalities import IMAGES
 from manta.report.parts import words
 from manta.report.parts.charts import plot_script, plotly_library
 from manta.report.parts.embedding_map import embedding_map
@@ -18,6 +19,8 @@ from manta.report.run.record import RunRecord, read
 from manta.report.run.summary import callout, facts, headline, measured_on, results, why_missing
 from manta.secrets import without_secrets
 from manta.words import in_shell
+
+_ANY_LENGTH = "64: any length will do"
 
 
 def write_report(run_dir: Path, *, url: str | None = None) -> Path:
@@ -42,6 +45,7 @@ def _context(run: RunRecord, home: str) -> dict[str, Any]:
     charts = [chart for group in groups for chart in group.charts]
     return {
         "name": run.name,
+        "noun": run.noun,
         "description": run.setting("description") or "",
         "state": words.STATES.get(
             str(run.run.get("status", "")).lower(), ("plain", "state unknown")
@@ -55,8 +59,8 @@ def _context(run: RunRecord, home: str) -> dict[str, Any]:
         "plots": plot_script(charts),
         "plotly": plotly_library() if charts else "",
         "views": _views(run),
-        "neighbours": neighbour_rows(run.samples),
-        "map": embedding_map(run.samples),
+        "neighbours": neighbour_rows(run.samples, run.noun),
+        "map": embedding_map(run.samples, run.noun),
         "missing": why_missing(run),
         "config": without_secrets(run.config_text).strip(),
         "load": _load_code(run),
@@ -81,13 +85,23 @@ def _load_code(run: RunRecord) -> str | None:
     if tracking:
         shown = json.dumps(without_secrets(str(tracking)), ensure_ascii=False)
         lines.append(f"mlflow.set_tracking_uri({shown})")
-    lines += [
-        f'model = mlflow.pyfunc.load_model("{uri}")',
-        "",
-        "images = np.zeros((2, 48, 64, 3), np.uint8)  # any size: the model preprocesses",
-        "features = model.predict(images)             # one vector an image",
-    ]
+    lines += [f'model = mlflow.pyfunc.load_model("{uri}")', "", *_predict_lines(run)]
     return "\n".join(lines)
+
+
+def _predict_lines(run: RunRecord) -> list[str]:
+    """Return the code that calls a loaded model."""
+    if run.noun == IMAGES:
+        return [
+            "images = np.zeros((2, 48, 64, 3), np.uint8)  # any size: the model preprocesses",
+            "features = model.predict(images)             # one vector an image",
+        ]
+    return [
+        "taken = model.metadata.signature.inputs.inputs[0]  # what the model preprocesses",
+        f"sides = [64 if side < 0 else side for side in taken.shape[1:]]  # {_ANY_LENGTH}",
+        f"{run.noun.plural} = np.zeros((2, *sides), taken.type)",
+        f"features = model.predict({run.noun.plural})  # one vector {run.noun.with_article}",
+    ]
 
 
 def _reproduce_code(run: RunRecord, home: str) -> str:

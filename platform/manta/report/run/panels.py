@@ -70,21 +70,27 @@ def panels(run: RunRecord) -> dict[str, list[Panel]]:
         "loss": [
             _panel(run, "Loss", ["loss"], smooth=True),
             _panel(run, "Terms of the loss", terms if len(terms) > 1 else [], smooth=True),
-            _panel(run, words.title("gradient_norm"), ["gradient_norm"], smooth=True),
+            _panel(run, _title(run, "gradient_norm"), ["gradient_norm"], smooth=True),
         ],
-        "evaluation": [_panel(run, "Accuracy on held-out images", scores, baselines=True)],
+        "evaluation": [
+            _panel(run, f"Accuracy on held-out {run.noun.plural}", scores, baselines=True)
+        ],
         "features": [
-            _panel(run, words.title(name), [name], from_zero=True, baselines=True)
+            _panel(run, _title(run, name), [name], from_zero=True, baselines=True)
             for name in ("rankme", "feature_rank", "feature_std")
         ],
-        "schedules": [_panel(run, words.title(name).capitalize(), [name]) for name in schedules],
+        "schedules": [_panel(run, _title(run, name).capitalize(), [name]) for name in schedules],
         "throughput": [
-            _panel(run, words.title(name), [name], smooth=True, from_zero=True)
+            _panel(run, _title(run, name), [name], smooth=True, from_zero=True)
             for name in ("images_per_second", "input_wait_fraction")
         ],
     }
     kept = {name: [one for one in rows if one.lines] for name, rows in figures.items()}
     return {name: rows for name, rows in kept.items() if rows}
+
+
+def _title(run: RunRecord, metric: str) -> str:
+    return run.noun.said(words.title(metric))
 
 
 def _panel(
@@ -103,7 +109,7 @@ def _panel(
     for place, name in enumerate(drawn):
         steps, values = thin(run.curves[name].steps, run.curves[name].values)
         trend = smoothed(values) if smooth and len(steps) > FEW_POINTS else None
-        label = words.title(name).removesuffix(" accuracy")
+        label = _title(run, name).removesuffix(" accuracy")
         colour = LIGHT.series[place % len(LIGHT.series)]
         untrained = _untrained(run, name) if baselines else None
         lines.append(Line(name, label, colour, steps, values, trend, untrained))

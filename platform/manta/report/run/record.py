@@ -14,6 +14,7 @@ import yaml
 
 from manta.errors import RunError
 from manta.metric_log import MetricRecord, read_metrics
+from manta.modalities import Noun, noun_of
 from manta.report.parts.samples import Array, Samples
 
 _ANY_OF = ("run.json", "experiment.yaml", "metrics.jsonl")
@@ -62,6 +63,12 @@ class RunRecord:
         for key in path.split("."):
             value = value.get(key) if isinstance(value, dict) else None
         return value
+
+    @property
+    def noun(self) -> Noun:
+        """What the run's samples are called."""
+        modality = self.setting("data.modality")
+        return noun_of(modality if isinstance(modality, str) else None)
 
     @property
     def name(self) -> str:

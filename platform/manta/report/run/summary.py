@@ -43,7 +43,7 @@ def headline(run: RunRecord) -> Headline | None:
     if words.is_fraction(metric) and untrained is not None:
         bar = (100 * min(trained, untrained), 100 * max(trained, untrained))
     return Headline(
-        title=words.title(metric),
+        title=run.noun.said(words.title(metric)),
         trained=words.number(trained, metric),
         untrained="" if untrained is None else words.number(untrained, metric),
         change=words.change(trained, untrained, metric),
@@ -66,7 +66,7 @@ def callout(run: RunRecord) -> dict[str, str] | None:
     last = max((int(curve.steps[-1]) for curve in run.curves.values()), default=None)
     where = "before its first logged step" if last is None else f"after step {last:,}"
     meaning = (
-        words.explain(diagnosis)
+        run.noun.said(words.explain(diagnosis))
         or f"`manta train ... --name {run.name} --resume` goes on from its checkpoint."
     )
     verb = {"stopped": "The watch stopped this run", "killed": "This run was killed"}.get(
@@ -96,13 +96,15 @@ def facts(run: RunRecord) -> list[Fact]:
         ),
         Fact("Start", *_start(stated.get("start"))),
         Fact(
-            "Data", _tail(source), _joined(_with(rows, "images"), _word(stated.get("digest"))[:12])
+            "Data",
+            _tail(source),
+            _joined(_with(rows, run.noun.plural), _word(stated.get("digest"))[:12]),
         ),
         Fact("Training", _epochs(setting("train.epochs")), _steps(run)),
         Fact("Wall time", words.duration(run.seconds), created[:16].replace("T", " ")),
         Fact(
             "Throughput",
-            "" if rate is None else f"{words.number(rate)} images/s",
+            "" if rate is None else f"{words.number(rate)} {run.noun.plural}/s",
             "" if wait is None else f"{wait:.0%} of the time waiting for input",
         ),
         Fact("Precision", _word(setting("train.precision")), f"seed {setting('train.seed')}"),
@@ -122,8 +124,8 @@ def results(run: RunRecord) -> list[dict[str, Any]]:
         untrained = numbers.get(f"{words.UNTRAINED}{metric}")
         described = words.about(metric)
         row: dict[str, str | bool] = {
-            "title": words.title(metric),
-            "note": described.about.note,
+            "title": run.noun.said(words.title(metric)),
+            "note": run.noun.said(described.about.note),
             "trained": words.number(value, metric),
             "untrained": words.number(untrained, metric),
             "change": words.change(value, untrained, metric),
@@ -153,11 +155,12 @@ def _is_better(metric: str, trained: float, untrained: float | None) -> bool:
 
 
 def measured_on(run: RunRecord) -> str:
-    """Return a sentence on which images the final numbers come from."""
+    """Return a sentence on which samples the final numbers come from."""
     queries, bank, step = (run.evaluation.get(key) for key in ("query_rows", "bank_rows", "step"))
+    noun = run.noun.plural
     parts = [
-        f"Measured on {queries:,} images held out of training" if isinstance(queries, int) else "",
-        f"with {bank:,} training images as the bank of the probes" if isinstance(bank, int) else "",
+        f"Measured on {queries:,} {noun} held out of training" if isinstance(queries, int) else "",
+        f"with {bank:,} training {noun} as the bank of the probes" if isinstance(bank, int) else "",
         f"after step {step:,}" if isinstance(step, int) else "",
         str(run.evaluation.get("labels") or ""),
     ]
@@ -194,7 +197,8 @@ def why_missing(run: RunRecord) -> dict[str, str]:
         if labels
         else "",
         "curves": f"metrics.jsonl holds no numbers; {ended}.",
-        "samples": f"artifacts/samples.npz is written at the end, from held-out images; {ended}.",
+        "samples": f"artifacts/samples.npz is written at the end, from held-out "
+        f"{run.noun.plural}; {ended}.",
         "views": f"artifacts/views.npz is written at the start of training; {ended}.",
         "model": f"A model is registered at the end of a run; {ended}, or tracking.register_model "
         "is off.",
@@ -283,7 +287,7 @@ def _steps(run: RunRecord) -> str:
     steps, batch = run.run.get("steps"), run.setting("train.batch_size")
     parts = [
         f"{steps:,} steps" if isinstance(steps, int) else "",
-        f"of {batch} images" if batch else "",
+        f"of {batch} {run.noun.plural}" if batch else "",
     ]
     return " ".join(filter(None, parts))
 
