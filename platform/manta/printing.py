@@ -130,6 +130,8 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
             line(f"{model} against {models[0]}: {name} {change}")
     rows = f"{comparison['query_rows']:,} queries, {comparison['bank_rows']:,} rows to learn from"
     out.print(f"[dim]the same {rows}; 95% intervals, paired[/]", highlight=False)
+    if scored := comparison.get("scored"):
+        line(scored, style="dim")
 
 
 def _conclusion(metric: str, gain: Mapping[str, float]) -> str:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from manta.errors import ConfigError
+from manta.evaluation.own_rows import Training, scored_rows
 from manta.evaluation.session import EvaluationSession, Observer, evaluators_named
 from manta.evaluators import counted, interval, means, paired_gain
 from manta.models.find import model_folder
@@ -28,7 +29,7 @@ def compare_models(
     Returns:
         models, metrics (by model), intervals (by model: 95% of each accuracy that counts queries),
         gains (by model but the first: gain, low, high; by a paired bootstrap over the queries),
-        rows and settings.
+        rows, scored (a sentence on them) and settings.
 
     Raises:
         ConfigError: fewer than two models, or the same one twice.
@@ -43,7 +44,10 @@ def compare_models(
         folders = {
             model: stack.enter_context(model_folder(model, tracker, runs)) for model in models
         }
-        session = EvaluationSession.start(data, bank, runs, observer or Observer())
+        trainings = [Training.of(model, runs) for model in models]
+        session = EvaluationSession.start(
+            data, bank, runs, observer or Observer(), trainings=trainings
+        )
         session.check(chosen)
         session.observer.notify(f"evaluating {', '.join(models)}")
         results = {model: session.evaluate(folder, chosen) for model, folder in folders.items()}
@@ -68,5 +72,6 @@ def compare_models(
         },
         "bank_rows": len(features.bank),
         "query_rows": len(features.queries),
+        "scored": scored_rows(session.queries, len(features.queries)),
         "settings": {one.config.name: one.config.model_dump(mode="json") for one in chosen},
     }

@@ -19,6 +19,7 @@ from manta.data.samples import modality_of
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import TrackingError
 from manta.evaluation.online import SAMPLES
+from manta.evaluation.own_rows import Training, scored_rows
 from manta.evaluation.session import (
     EvaluationResult,
     EvaluationSession,
@@ -74,7 +75,8 @@ def evaluate_model(
         own = subject.evaluation.evaluators
         names = [config.name for config in own] if evaluators is None else evaluators
         chosen = evaluators_named(names, own)
-        session = EvaluationSession.start(data, bank, runs, observer, subject.evaluation)
+        trainings = [Training.of(subject.model, runs)]
+        session = EvaluationSession.start(data, bank, runs, observer, subject.evaluation, trainings)
         session.check(chosen)
         observer.notify(f"evaluating {subject.name}")
         if (untrained := subject.folders.get(UNTRAINED)) is not None:
@@ -82,6 +84,8 @@ def evaluate_model(
         results = {
             name: session.evaluate(folder, chosen) for name, folder in subject.folders.items()
         }
+        note = _note(data, bank, results[""], session.classes.missing)
+        scored = scored_rows(session.queries, len(results[""].features.queries))
         statement = {
             "name": subject.name,
             "version": subject.model,
@@ -90,7 +94,7 @@ def evaluate_model(
             **_modality(session.queries.manifest.modality),
             **_numbers(results),
             **_conditions(chosen, results[""]),
-            "note": _note(data, bank, results[""], session.classes.missing),
+            "note": f"{note}; {scored}",
             "model": _model_facts(subject.folders[""]),
         }
         rows = _slug(data) if bank is None else f"{_slug(data)}-from-{_slug(bank)}"

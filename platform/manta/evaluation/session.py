@@ -10,13 +10,13 @@ from typing import Any
 from manta.cluster import connect
 from manta.config import EvaluationConfig
 from manta.data import Holdout, IngestProgress, Manifest, check_source, open_dataset, prepare
-from manta.data.groups import open_groups
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
 from manta.evaluation.classes import CommonClasses, common_classes
 from manta.evaluation.features import FeatureStore, encoder_access, readable_rows
 from manta.evaluation.labels import count_labels, label_notes, lacking
+from manta.evaluation.own_rows import Training, split_of
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import (
     EVALUATORS,
@@ -101,20 +101,29 @@ class EvaluationSession:
         runs: str,
         observer: Observer,
         limits: EvaluationConfig | None = None,
+        trainings: Sequence[Training] = (),
     ) -> EvaluationSession:
         """Return a session on `data`; starts Ray, or joins it.
 
         Args:
             bank: data that probes learn from, all of it; with None, `data` is split by
-                `limits.holdout`.
+                `limits.holdout`, or as a run was that was trained on it.
+            trainings: of the models; what was trained on of the rows to score is said.
         """
         for source in {data, bank} - {None}:
             check_source(str(source))
         observer.notify("starting Ray")
         connect(cpus=2)
         bank_rows, queries = bank_and_queries(
-            data, bank, default_cache(runs), limits or EvaluationConfig(), observer.ingest
+            data,
+            bank,
+            default_cache(runs),
+            limits or EvaluationConfig(),
+            observer.ingest,
+            trainings,
         )
+        for warning in filter(None, (one.warning(queries) for one in trainings)):
+            observer.notify(warning)
         for note in queries.holdout.notes() if bank is None else ():
             observer.notify(note)
         for one in {id(rows.manifest): rows.manifest for rows in (bank_rows, queries)}.values():
@@ -195,19 +204,21 @@ def bank_and_queries(
     cache: str,
     limits: EvaluationConfig,
     progress: IngestProgress | None = None,
+    trainings: Sequence[Training] = (),
 ) -> tuple[SplitRows, SplitRows]:
     """Return the rows that probes learn from, and those that they are scored on.
 
     Args:
         bank: data that probes learn from, all of it; with None, `data` is split by
-            `limits.holdout`.
+            `limits.holdout`, or as a run was that was trained on it.
+        trainings: of the models.
 
     Raises:
         ConfigError: the two are the same data, or have no class in common.
     """
     manifest = open_dataset(prepare(data, cache, progress=progress))
     if bank is None:
-        splits = _split_of(manifest, limits)
+        splits = split_of(manifest, limits, trainings)
         bank_rows = SplitRows(manifest, splits, "bank", limits.bank_rows)
         return bank_rows, SplitRows(manifest, splits, "queries", limits.query_rows)
     source = open_dataset(prepare(bank, cache, progress=progress))
@@ -222,16 +233,6 @@ def bank_and_queries(
         SplitRows(source, Holdout(source), "bank", limits.bank_rows, same.bank),
         SplitRows(manifest, Holdout(manifest), "bank", limits.query_rows, same.queries),
     )
-
-
-def _split_of(manifest: Manifest, limits: EvaluationConfig) -> Holdout:
-    """Return the split of data by a run's settings.
-
-    The groups that a run has held out are held out of these data too where they have them.
-    """
-    groups, names = open_groups(manifest), limits.holdout_group
-    known = names if groups is not None and set(names) <= set(groups.names) else []
-    return Holdout(manifest, limits.holdout or EvaluationConfig().holdout, names=known)
 
 
 def _say_parts(manifest: Manifest, observer: Observer) -> None:
