@@ -85,7 +85,7 @@ def _preset(about: str, *views: ViewSpec) -> Preset:
     return Preset(views, local, about)
 
 
-_WEAK = ViewSpec(jitter=0.1, scale=0.3)
+_WEAK = ViewSpec(crop=(0.8, 1.0), jitter=0.3, scale=0.5)
 
 PRESETS: dict[str, Preset] = {
     "simclr": _preset(
