@@ -143,3 +143,18 @@ def test_a_path_is_no_markup(source: str) -> None:
     (row,) = [line for line in text.splitlines() if line.startswith("| Data | ")]
     cell = re.split(r"(?<!\\)[|]", row)[2].strip()
     assert re.sub(r"\\([^\w\s])", r"\1", cell).startswith(f"{source}, ")
+
+
+def test_a_card_of_series_says_what_the_encoder_takes() -> None:
+    series = EXPERIMENT | {
+        "data": {"source": "./beats.csv", "modality": "series", "channels": ["x", "y"]},
+        "encoder": {"name": "resnet1d"},
+    }
+    text = model_card(from_mapping(series), RUN, EVALUATION)
+    assert not re.findall(r"(?i).{20}\bimages?\b.{20}", text)
+    assert "An encoder of windows that was pretrained without labels: float32 `series`" in text
+    assert "`[N, T, 2]` in, float32 features `[N, D]` out." in text
+    assert "the encoder is given sequences of 2 x any." in text
+    assert "12,345 windows, digest" in text
+    assert "On 1,234 windows held out of training" in text
+    assert "## Limits\n\n- Measured on windows of" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from manta.data import Understanding
 from manta.modalities import IMAGES, MODALITIES, Noun, noun_of
 
 
@@ -36,3 +37,9 @@ def test_every_modality_has_both_forms() -> None:
 
 def test_samples_of_a_modality_that_is_not_here_are_rows() -> None:
     assert noun_of("smells").plural == "rows"
+
+
+def test_lines_on_data_name_their_samples() -> None:
+    assert Understanding(1797, modality="series").lines() == ["1,797 windows, no labels"]
+    assert Understanding(1797).lines() == ["1,797 images, no labels"]
+    assert "modality" not in Understanding(3, modality="audio").to_json()

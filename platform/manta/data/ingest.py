@@ -15,9 +15,8 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -49,7 +48,7 @@ from manta.data.understanding import (
 from manta.errors import DataError
 from manta.failures import one_line_errors
 from manta.files import Place
-from manta.modalities import Modality
+from manta.modalities import Inspector, Modality
 
 
 def ingest(
@@ -101,8 +100,7 @@ def ingest(
         progress(resumed, sum(len(item.bad) for item in done))
     with one_line_errors(f"the ingest of {adapter.place.url}"):
         done += IngestJob(adapter, inspector, bounds, executor, progress).write(place, done)
-    measure = partial(of_dataset, done, inspector, name_of(modality))
-    manifest = _finish(place, adapter, identity, done, measure)
+    manifest = _finish(place, adapter, identity, done, inspector, name_of(modality))
     return _report(manifest, began, resumed)
 
 
@@ -122,14 +120,15 @@ def survey(
     if is_ingested(source):
         return open_dataset(source).understanding
     adapter = _opened(source, options)
+    kind = modality_of(adapter, modality)
     with one_line_errors(f"the survey of {adapter.place.url}"):
-        inspector = inspector_of(modality_of(adapter, modality), Limits())
+        inspector = inspector_of(kind, Limits())
         counted = IngestJob(adapter, inspector, Limits(), executor, progress).survey()
-    refuse_empty(adapter, counted.rows, counted.bad, counted.example)
+    refuse_empty(adapter, counted.rows, counted.bad, counted.example, name_of(kind))
     numbering, names = classes_of(adapter, counted.labels)
     refuse_no_group(adapter, counted.groups, counted.path)
     bad = dict(counted.bad)
-    return understand(adapter, counted.rows, numbering, names, bad, counted.groups)
+    return understand(adapter, counted.rows, numbering, names, bad, counted.groups, name_of(kind))
 
 
 def prepare(
@@ -281,7 +280,8 @@ def _finish(
     source: Source,
     identity: dict[str, Any],
     done: list[Written],
-    measure: Callable[[], dict[str, Any]],
+    inspector: Inspector,
+    kind: str,
 ) -> Manifest:
     """Write the quarantine and the manifest; return the manifest."""
     # The manifest comes last of all files: a folder that has one is a complete dataset.
@@ -294,7 +294,7 @@ def _finish(
     with (out / "quarantine.parquet").writing() as file:
         pq.write_table(table, file)
     reasons = by_reason(reason for _, reason in bad)
-    refuse_empty(source, rows, reasons, bad[0] if bad else None)
+    refuse_empty(source, rows, reasons, bad[0] if bad else None, kind)
     counts = sum((Counter(item.labels) for item in done), Counter[str]())
     numbering, names = classes_of(source, counts)
     runs = in_order(item.groups or [(None, item.shard.rows)] for item in done)
@@ -302,14 +302,14 @@ def _finish(
     refuse_no_group(source, groups, None)
     if groups:
         write_groups(out, runs)
-    understood = understand(source, rows, numbering, names, dict(reasons), groups)
+    understood = understand(source, rows, numbering, names, dict(reasons), groups, kind)
     manifest = Manifest(
         location=out.url,
         rows=rows,
         labelled=sum(numbering.rows) > 0,
         classes=names,
         shards=[item.shard for item in done if item.shard.rows],
-        **measure(),
+        **of_dataset(done, inspector, kind),
         source=source.place.url,
         kind=source.kind,
         quarantined=len(bad),

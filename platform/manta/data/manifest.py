@@ -112,10 +112,10 @@ class Manifest:
     def understanding(self) -> Understanding:
         """Return what the ingest understood; of an earlier version's, what can still be told."""
         if self.understood:
-            return Understanding.from_json(self.understood)
+            return Understanding.from_json({**self.understood, "modality": self.modality})
         classes = self.classes if self.labelled and self.classes else []
         notes = [f"classes: {', '.join(classes[:6])}{', ...' * (len(classes) > 6)}"]
-        return Understanding(self.rows, notes=notes if classes else [])
+        return Understanding(self.rows, notes=notes if classes else [], modality=self.modality)
 
     @cached_property
     def group_starts(self) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from typing import Any
 from manta.data.labels import Numbering, declared_classes, number_classes, told_apart
 from manta.data.sources import Source
 from manta.errors import DataError
+from manta.modalities import noun_of
 
 MOST_CLASSES = 10_000
 """Classes whose rows a manifest lists."""
@@ -23,7 +24,7 @@ class Understanding:
     """What a source holds, as it was read.
 
     Attributes:
-        rows: images that can be read.
+        rows: samples that can be read.
         labelled_rows: those of them that have a label.
         class_count: number of classes.
         classes: rows by the name of their class, for the first `MOST_CLASSES` classes.
@@ -34,6 +35,7 @@ class Understanding:
         group_count: number of groups.
         groups: rows of the largest groups, by name.
         grouped_rows: rows that belong to a group.
+        modality: of the rows.
     """
 
     rows: int
@@ -47,10 +49,12 @@ class Understanding:
     group_count: int = 0
     groups: dict[str, int] = field(default_factory=dict)
     grouped_rows: int = 0
+    modality: str = "image"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data for a manifest; of data without groups that of earlier versions."""
         content = asdict(self)
+        del content["modality"]  # which the manifest has
         if not self.group_count:
             for name in ("group_count", "groups", "grouped_rows"):
                 del content[name]
@@ -64,7 +68,7 @@ class Understanding:
 
     def lines(self) -> list[str]:
         """Return a few lines for people."""
-        lines = [f"{self.rows:,} images, {self._labels()}"]
+        lines = [f"{self.rows:,} {noun_of(self.modality).plural}, {self._labels()}"]
         if len(self.parts) > 1:
             lines.append(self._parts())
         if self.group_count:
@@ -114,6 +118,7 @@ def understand(
     names: list[str] | None,
     bad: dict[str, int],
     groups: Mapping[str, int] | None = None,
+    modality: str = "image",
 ) -> Understanding:
     """Return what was understood of a source whose rows have been read.
 
@@ -138,6 +143,7 @@ def understand(
         group_count=len(groups),
         groups=dict(largest),
         grouped_rows=sum(groups.values()),
+        modality=modality,
     )
 
 
@@ -163,9 +169,13 @@ def by_reason(reasons: Iterable[str]) -> Counter[str]:
 
 
 def refuse_empty(
-    source: Source, rows: int, reasons: Mapping[str, int], example: Sequence[str] | None
+    source: Source,
+    rows: int,
+    reasons: Mapping[str, int],
+    example: Sequence[str] | None,
+    modality: str = "image",
 ) -> None:
-    """Check that a source has an image.
+    """Check that a source has a sample.
 
     Raises:
         DataError: none of its files can be read.
@@ -175,6 +185,6 @@ def refuse_empty(
         for reason, count in Counter(reasons).most_common(1):
             shown += f"; {count} of them: {reason}" if reason not in shown else ""
         raise DataError(
-            f"none of the {sum(reasons.values())} files of {source.place.url} is an image that "
-            f"can be read{shown}"
+            f"none of the {sum(reasons.values())} files of {source.place.url} is "
+            f"{noun_of(modality).with_article} that can be read{shown}"
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from manta.config import Experiment
-from manta.evaluators import UNTRAINED, describe_metric
+from manta.evaluators import UNTRAINED, Metric, describe_metric
+from manta.modalities import Noun, noun_of
 from manta.objectives import OBJECTIVES
 from manta.secrets import without_secrets
 
@@ -29,6 +31,7 @@ def model_card(
     """
     objective = experiment.objective.name
     metrics: Mapping[str, float] = evaluation.get("metrics", {})
+    modality = experiment.modality(run.get("stats"))
     template = _environment().get_template(_TEMPLATE)
     return template.render(
         run={"created": None, "git_commit": None, "start": None, **run},
@@ -36,12 +39,15 @@ def model_card(
         objective=objective,
         paper=getattr(OBJECTIVES[objective], "paper", None),
         train=experiment.train,
-        image_size=experiment.modality().spec.side,
+        noun=noun_of(modality.name),
+        taken=modality.preprocess(experiment.views).signature,
+        image_size=modality.spec.side if modality.name == "image" else None,
+        spec=modality.spec,
         source=_plain(without_secrets(experiment.data.source)),
         evaluation=evaluation,
         labelled=evaluation.get("labelled", True),
         metrics=[
-            (name, value, metrics.get(UNTRAINED + name), describe_metric(name).about)
+            (name, value, metrics.get(UNTRAINED + name), _about(name, noun_of(modality.name)))
             for name, value in metrics.items()
             if not name.startswith(UNTRAINED)
         ],
@@ -50,6 +56,12 @@ def model_card(
             for name, settings in evaluation.get("settings", {}).items()
         ],
     )
+
+
+def _about(metric: str, noun: Noun) -> Metric:
+    """Return a metric's declaration in the words of the data's samples."""
+    about = describe_metric(metric).about
+    return replace(about, title=noun.said(about.title))
 
 
 def _plain(text: str) -> str:
@@ -66,8 +78,14 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, not HTML
     )
-    environment.filters |= {"count": "{:,}".format, "number": _number}
+    environment.filters |= {"axes": _axes, "count": "{:,}".format, "number": _number}
     return environment
+
+
+def _axes(shape: Sequence[int]) -> str:
+    """Return a shape in letters where any length will do: `[N, T, 3]`."""
+    free = iter("NTUVW")
+    return ", ".join(next(free) if side < 0 else str(side) for side in shape)
 
 
 def _number(value: float | None, form: str = ".4g") -> str:

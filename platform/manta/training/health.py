@@ -23,7 +23,8 @@ class CollapseMonitor:
     checks in a row below a limit the run is stopped.
     """
 
-    def __init__(self, config: WatchConfig) -> None:
+    def __init__(self, config: WatchConfig, noun: str = "images") -> None:
+        self.noun = noun
         self.config = config
         self.below = 0
 
@@ -60,7 +61,7 @@ class CollapseMonitor:
         self.below = self.below + 1 if collapsed else 0
         if self.below >= self.config.patience:
             raise TrainingStopped(
-                f"collapsed at step {step}: all images get nearly the same features (standard "
+                f"collapsed at step {step}: all {self.noun} get nearly the same features (standard "
                 f"deviation {std:.2g}, effective rank {rank:.2f}); lower optimizer.lr, raise the "
                 "batch size, or try another objective",
                 diagnosis="collapsed",

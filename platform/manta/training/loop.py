@@ -113,7 +113,7 @@ class Worker:
             supply,
             with_untrained=task.evaluates_untrained,
         )
-        self.monitor = CollapseMonitor(self.experiment.watch)
+        self.monitor = CollapseMonitor(self.experiment.watch, self.experiment.modality().noun)
         self.clock = Clock(started=task.started)
         self.log = RunLog(self.folder, lease, task, rank=self.rank)
         self.last_metrics: dict[str, float] = {}
