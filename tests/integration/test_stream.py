@@ -199,7 +199,7 @@ def test_one_cache_serves_other_processes_and_plans(
 
 
 def test_a_large_batch_travels_in_parts(digits: Manifest) -> None:
-    plan = plan_of(digits, batch_decoder=ImageDecoder(8))
+    plan = plan_of(digits, batch_size=8)
     options = {"decoder": ImageDecoder(2048), "stop_step": 1}  # 96 MiB, five images a part
     got = take(stream(digits, plan, **options))  # type: ignore[arg-type]
     wanted = take(stream(digits, plan, executor="local", **options))  # type: ignore[arg-type]
