@@ -9,10 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from manta.metric_log import read_metrics
+from manta.modalities import noun_of
 
 POLL_SECONDS = 0.5
 
@@ -77,6 +79,7 @@ def _follow(console: Console, path: Path, steps: int, done: threading.Event) -> 
     )
     task = bar.add_task("train", total=steps, numbers="starting workers")
     shown: dict[str, float] = {}
+    noun = noun_of_run(path.parent)
     offset = 0
     with bar:
         ended = False
@@ -84,7 +87,17 @@ def _follow(console: Console, path: Path, steps: int, done: threading.Event) -> 
             ended = done.wait(POLL_SECONDS)
             offset = read_new_metrics(path, offset, shown)
             if shown:
-                bar.update(task, completed=shown["step"], numbers=describe_metrics(shown))
+                bar.update(task, completed=shown["step"], numbers=describe_metrics(shown, noun))
+
+
+def noun_of_run(folder: Path) -> str:
+    """Return what the samples of a run are called, by its experiment; images where it has none."""
+    try:
+        tree = yaml.safe_load((folder / "experiment.yaml").read_text())
+        modality = tree["data"].get("modality")
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError):
+        modality = None
+    return noun_of(modality).plural
 
 
 def read_new_metrics(path: Path, offset: int, shown: dict[str, float]) -> int:
@@ -103,12 +116,12 @@ def read_new_metrics(path: Path, offset: int, shown: dict[str, float]) -> int:
     return offset
 
 
-def describe_metrics(shown: dict[str, float]) -> str:
+def describe_metrics(shown: dict[str, float], noun: str = "images") -> str:
     """Return the numbers that a bar has room for: `loss 0.250  kNN 0.500  812 images/s`."""
     parts = [
         ("loss", "loss {:.3f}"),
         ("knn_top1", "kNN {:.3f}"),
-        ("images_per_second", "{:.0f} images/s"),
+        ("images_per_second", f"{{:.0f}} {noun}/s"),
     ]
     return "  ".join(text.format(shown[key]) for key, text in parts if key in shown)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from manta.bars import describe_metrics, read_new_metrics
+from manta.bars import describe_metrics, noun_of_run, read_new_metrics
 from manta.metric_log import append, read_metrics
 
 
@@ -74,6 +74,9 @@ def test_a_bar_follows_a_growing_file(path: Path) -> None:
     assert read_new_metrics(path, offset, shown) == path.stat().st_size
     assert shown["step"] == 3
     assert describe_metrics(shown) == "loss 0.250  kNN 0.500  812 images/s"
+    assert noun_of_run(path.parent) == "images"
+    (path.parent / "experiment.yaml").write_text("data: {modality: audio}")
+    assert describe_metrics(shown, noun_of_run(path.parent)).endswith("812 clips/s")
 
 
 def test_a_bar_reads_a_file_that_a_resume_cut_from_its_beginning(path: Path) -> None:

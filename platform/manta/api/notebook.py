@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from manta.bars import POLL_SECONDS, describe_metrics, read_new_metrics, trial_line
+from manta.bars import POLL_SECONDS, describe_metrics, noun_of_run, read_new_metrics, trial_line
 
 if TYPE_CHECKING:
     from manta.runs.folder import RunFolder
@@ -92,10 +92,11 @@ class CellBars:
 
         def follow() -> None:
             shown: dict[str, float] = {}
+            noun = noun_of_run(folder.local)
             offset = 0
             while not done.wait(POLL_SECONDS):
                 offset = read_new_metrics(folder.local / "metrics.jsonl", offset, shown)
-                note = describe_metrics(shown) if shown else "starting workers"
+                note = describe_metrics(shown, noun) if shown else "starting workers"
                 bar.update(shown.get("step", 0), steps, note)
 
         thread = threading.Thread(target=follow, name="manta-cell-bar", daemon=True)

@@ -30,6 +30,7 @@ from manta.evaluators import (
     evaluate_all,
     missing_input,
 )
+from manta.modalities import noun_of
 from manta.models.actors import cluster_pool
 from manta.runs.folder import RunFolder, default_cache
 from manta.runs.store import Notify
@@ -223,8 +224,9 @@ def bank_and_queries(
         return bank_rows, SplitRows(manifest, splits, "queries", limits.query_rows)
     source = open_dataset(prepare(bank, cache, progress=progress))
     if source.digest == manifest.digest:
+        noun = noun_of(manifest.modality).plural
         raise ConfigError(
-            f"{bank} and {data} are the same images: each would find itself; leave --bank out, "
+            f"{bank} and {data} are the same {noun}: each would find itself; leave --bank out, "
             "and they are split"
         )
     same = common_classes(source, manifest)
