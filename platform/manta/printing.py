@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from manta.failures import described, innermost, keep_trace, whole_trace
+from manta.modalities import noun_of
 
 if TYPE_CHECKING:
     from manta.doctor import Check
@@ -159,13 +160,13 @@ def _between(interval: Sequence[float] | None) -> str:
 def print_result(result: Mapping[str, Any]) -> None:
     """Print a run's summary: its metrics, and where its model and its report are."""
     print_metrics(result["metrics"])
-    rate = result["images_per_second"]
+    rate, noun = result["images_per_second"], noun_of(result.get("modality")).plural
     print_rows(
         {
             "checkpoint": result["checkpoint"],
             "model": result["model_uri"],
             "report": result["report"],
-            "images/s": f"{rate:.0f}" if rate else None,
+            f"{noun}/s": f"{rate:.0f}" if rate else None,
         }
     )
     if pending := result.get("metrics_pending"):

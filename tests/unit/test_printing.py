@@ -54,6 +54,9 @@ def test_a_result_names_only_what_there_is(out: io.StringIO) -> None:
         "report": "runs/a/report.html",
         "metrics_pending": 3,
     }
+    printing.print_result(result | {"modality": "series"})
+    assert "windows/s   812\n" in out.getvalue()
+    out.truncate(0)
     printing.print_result(result)
     text = out.getvalue()
     assert "images/s    812\n" in text

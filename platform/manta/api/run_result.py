@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from manta.api.display import as_html, as_text, metric_rows, metric_table
+from manta.modalities import noun_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,10 +152,11 @@ class Run:
 
     def _rows(self, metrics: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
         rate = self.summary.get("images_per_second")
+        noun = noun_of(self.summary.get("modality")).plural
         return [
             *metrics,
             ("steps", self.summary.get("steps")),
-            ("images/s", f"{rate:.0f}" if rate else None),
+            (f"{noun}/s", f"{rate:.0f}" if rate else None),
             ("model", self.model_uri),
             ("folder", self.folder),
             ("page", self.page if self.status == "finished" else None),

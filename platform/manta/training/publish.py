@@ -66,6 +66,8 @@ def publish(
         "model_uri": None,
         "report": f"{folder.url}/report.html",
     }
+    if experiment.data.modality != "image":
+        summary["modality"] = experiment.data.modality
     facts: dict[str, Any] = {"steps": result["steps"]}
     if model and newest is not None:
         notify("exporting the encoder")
