@@ -69,7 +69,10 @@ def test_a_loss_is_refused_with_the_reason(name: str) -> None:
 def test_unknown_names_get_a_hint() -> None:
     with pytest.raises(ConfigError, match="did you mean 'knn_top1'"):
         metric("knn_top_1")
-    with pytest.raises(ConfigError, match="known: alpha_req_gap, knn_top1, lidar, linear_top1"):
+    with pytest.raises(
+        ConfigError,
+        match="known: alpha_req_gap, knn_top1, leave_group_out_top1, lidar, linear_top1",
+    ):
         metric("xyz")
 
 
