@@ -173,4 +173,33 @@ def list_of_the_training_images(folder: Path) -> Path:
 
 LISTS.append(Case("held_out/list_as_source", list_of_the_training_images, rows=1, labels=None))
 
-CASES = WORDS + DEEP + NAMES + LISTS
+
+def chosen_list(folder: Path) -> Path:
+    """Write images of two parts, and one list that names all of them."""
+    names = [f"{part}/{kind}/1.png" for part in ("train", "test") for kind in ("a", "b")]
+    images(*names)(folder)
+    rows = [f"{name},{name.split('/')[1]}" for name in names]
+    path = folder / "all.csv"
+    path.write_text("\n".join(["path,label", *rows]) + "\n")
+    return path
+
+
+CHOSEN = [
+    Case(
+        "held_out/chosen_list_names_both",
+        chosen_list,
+        rows=4,
+        labels=[0, 1, 0, 1],
+        notes=("read too, since the list names it: test/; data.split=train leaves it out",),
+    ),
+    Case(
+        "held_out/chosen_list_of_the_training_part",
+        chosen_list,
+        rows=2,
+        labels=[0, 1],
+        splits={"train": 2},
+        options={"split": "train"},
+    ),
+]
+
+CASES = WORDS + DEEP + NAMES + LISTS + CHOSEN

@@ -8,10 +8,10 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from manta.data.names import shown
+from manta.data.names import first_names, shown
 from manta.data.sources import _list_form, _lists
 from manta.data.sources._base import FILES_PER_UNIT, SOURCES, Label, Sample, Source, chunks
-from manta.data.sources._layout import TRAIN, is_image_name, split_of
+from manta.data.sources._layout import TRAIN, divide, is_image_name, split_of
 from manta.data.sources._list_rows import Entry, Form
 from manta.data.sources._resolve import exists, folders_of, locate, read_named
 from manta.data.sources._row_parts import RowParts, Value, divide_rows, part_of_value
@@ -106,9 +106,22 @@ class FileList(Source):
                 notes.append(f"columns: {path} (images), {label} (labels)")
             notes.extend(form.notes)
             notes.extend(self._row_parts.notes)
+            notes.extend(self._named_parts(place))
             if folder != place.parent:
                 notes.append(f"paths begin in {folder.url}")
         return notes
+
+    def _named_parts(self, place: Place) -> list[str]:
+        """Return a line on images that the chosen list names in folders of a held-out part."""
+        if not self._is_chosen or self.options.split is not None or self._forms[place].split:
+            return []
+        rows = (row for row in self._entries(place) if row.reason is None)
+        parts = divide({folder for row in rows if (folder := _first_folder(row.path))})
+        names = [f"{name}/" for part, names in parts.items() if part != TRAIN for name in names]
+        if TRAIN not in parts or not names:
+            return []
+        listed = first_names([shown(name) for name in names])
+        return [f"read too, since the list names it: {listed}; data.split=train leaves it out"]
 
     def identity(self) -> list[Any]:
         """Return the state of each list, and a digest of that of the first files it names."""
@@ -150,10 +163,14 @@ class FileList(Source):
         if form.split is not None:
             column = form.split if isinstance(form.split, str) else form.columns[form.split]
             return column, row.split or ""
-        if self.place.is_glob or not self.place.is_dir():
-            return None  # the user has chosen this very list
-        folders = row.path.replace("\\", "/").removeprefix("./").split("/")[:-1]
-        return _FOLDER, folders[0] if folders else ""
+        if self._is_chosen and self.options.split is None:
+            return None
+        return _FOLDER, _first_folder(row.path)
+
+    @property
+    def _is_chosen(self) -> bool:
+        """Whether the user has named this very list, which then means all that it names."""
+        return self.place.is_glob or not self.place.is_dir()
 
     def _part_of(self, place: Place, row: Entry) -> str | None:
         value = self._value(place, row)
@@ -200,6 +217,12 @@ class FileList(Source):
             return row.label
         folders = row.path.replace("\\", "/").split("/")[:-1]
         return folders[-1] if folders and folders[-1] not in ("", ".", "..") else None
+
+
+def _first_folder(path: str) -> str:
+    """Return the folder in which a relative path begins; empty for none."""
+    folders = path.replace("\\", "/").removeprefix("./").split("/")[:-1]
+    return folders[0] if folders else ""
 
 
 def _lists_in(folder: Place) -> list[tuple[Place, str | None]]:
