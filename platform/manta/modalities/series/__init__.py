@@ -81,6 +81,10 @@ class Series(Modality[SeriesConfig]):
     searchable: ClassVar[tuple[str, ...]] = ("length", "normalise")
 
     @property
+    def is_complete(self) -> bool:
+        return bool(self.stats)
+
+    @property
     def spec(self) -> Spec:
         return Spec("sequence", self.channels, (self.data.length or self.common_length,))
 
