@@ -17,7 +17,9 @@ from spaces import space_of
 
 from manta.config import Experiment, from_mapping
 from manta.data import LabelledBatch, Manifest, RankBatch, Shard
+from manta.errors import DiskFull
 from manta.modalities.image import ImageDecoder
+from manta.runs.checkpoint import CheckpointManifest, Checkpoints
 from manta.runs.folder import RunFolder
 from manta.tracking import Tracker
 from manta.tuning.study.folders import trial_folder
@@ -231,3 +233,32 @@ def test_a_budget_of_steps_ends_at_its_step(task: StudyTask) -> None:
         (4, 4, False),
         (8, 8, True),
     ]
+
+
+def test_a_last_checkpoint_without_room_fails_the_trial_which_goes_on_later(
+    task: StudyTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, room = Checkpoints._commit, [False]
+
+    def full(
+        self: Checkpoints, contents: dict[str, bytes], manifest: CheckpointManifest, name: str
+    ) -> None:
+        if manifest.step == 2 * STEPS_PER_EPOCH and not room[0]:
+            raise DiskFull("no room is left")
+        commit(self, contents, manifest, name)
+
+    monkeypatch.setattr(Checkpoints, "_commit", full)
+    attempt = Attempt(task, 1, WARM)
+    first, last = attempt.step(), attempt.step()
+    attempt.close()
+    assert first.failed is None
+    assert str(last.failed).startswith("DiskFull: no room is left")
+    room[0] = True
+    again = Attempt(task, 1, None)
+    repeated, ended = again.step(), again.step()
+    again.close()
+    assert repeated == first
+    assert (ended.step, ended.done, ended.failed) == (2 * STEPS_PER_EPOCH, True, None)
+    newest = Checkpoints(trial_folder(task.study, 1), None).latest()
+    assert newest is not None
+    assert newest.step == 2 * STEPS_PER_EPOCH

@@ -137,7 +137,11 @@ class Attempt:
         unreported = [] if copied else self._unreported(experiment, plan.steps_per_epoch)
         with closing(worker.train(start.source)) as rungs:
             for rung in chain(unreported, rungs):
-                self.results.append(self._result(rung, total, plan.steps_per_epoch))
+                result = self._result(rung, total, plan.steps_per_epoch)
+                if result.done and isinstance(worker, Worker):
+                    # A trial is complete with its last checkpoint; a full disk shows here.
+                    worker.checkpoints.wait()
+                self.results.append(result)
                 # Before it is yielded: after a kill a resume counts on what Tune has heard.
                 self.folder.write_json([result.to_plain() for result in self.results], RUNGS)
                 yield self.results[-1]
