@@ -262,7 +262,7 @@ def test_settings_override_the_preset_and_are_checked() -> None:
 
 def test_rows_that_are_no_part_of_the_batch_are_refused() -> None:
     data = {"audio": clips()}
-    with pytest.raises(ValueError, match="12 clips are not rows 0:4 of 12"):
+    with pytest.raises(ValueError, match="12 samples are not rows 0:4 of 12"):
         pipeline()(data, torch.arange(B), seed=0, step=0, rows=slice(0, 4), global_batch=B)
 
 

@@ -120,7 +120,7 @@ def test_views_do_not_depend_on_the_number_of_ranks(preset: str, ranks: int) -> 
 
 def test_rows_that_do_not_match_the_images_are_refused() -> None:
     data, rows = {"image": pictures()}, slice(0, 12)
-    with pytest.raises(ValueError, match="24 images are not rows 0:12 of 48"):
+    with pytest.raises(ValueError, match="24 samples are not rows 0:12 of 48"):
         pipeline()(data, torch.arange(B), seed=0, step=0, rows=rows, global_batch=48)
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+import torch
 from torch import Tensor
 
 from manta.batch import Batch, View, ViewNeeds
-from manta.ragged import Data
+from manta.ragged import Data, count_rows, device_of
 from manta.registry import Registry
 from manta.spec import Spec
 from manta.views.config import ViewsConfig
+from manta.views.draws import draw_masks, generator
 
 V = TypeVar("V", bound=ViewsConfig)
 
@@ -31,6 +34,26 @@ class Samples(Protocol):
 
     @property
     def spec(self) -> Spec: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPart:
+    """One rank's part of a global batch, or of a micro-batch of it.
+
+    Attributes:
+        seed, step: of the run; they decide every draw, together with a row's place.
+        rows: which rows of the global batch these are.
+        global_batch: samples of the whole step, over all ranks and micro-batches.
+        stream: random numbers of the step, the same on every rank.
+        device: that the rows are on.
+    """
+
+    seed: int
+    step: int
+    rows: slice
+    global_batch: int
+    stream: torch.Generator
+    device: torch.device
 
 
 class ViewPipeline(ABC, Generic[V]):
@@ -63,7 +86,7 @@ class ViewPipeline(ABC, Generic[V]):
             ConfigError: it cannot make what the objective needs.
         """
 
-    @abstractmethod
+    @torch.no_grad()
     def __call__(
         self,
         data: Mapping[str, Data],
@@ -83,6 +106,38 @@ class ViewPipeline(ABC, Generic[V]):
             rows: which rows of the global batch these are; None for all.
             global_batch: samples of the whole step, over all ranks and micro-batches.
         """
+        rows = slice(0, global_batch) if rows is None else rows
+        if len(range(*rows.indices(global_batch))) != count_rows(data):
+            raise ValueError(
+                f"{count_rows(data)} samples are not rows {rows.start}:{rows.stop} of "
+                f"{global_batch}"
+            )
+        part = BatchPart(seed, step, rows, global_batch, generator(seed, step), device_of(data))
+        with torch.autocast(part.device.type, enabled=False):
+            return Batch(self.make(data, part), index)
+
+    @abstractmethod
+    def make(self, data: Mapping[str, Data], part: BatchPart) -> list[View]:
+        """Return the views that the objective needs, globals first, in float32.
+
+        Args:
+            data: leaves of the decoded rows, by name.
+            part: which rows these are, and their draws. The order of what is drawn from its stream
+                is part of a run.
+        """
+
+    def mask(self, tokens: int, part: BatchPart) -> Tensor | None:
+        """Draw the hidden ones of a view's tokens, `[B, tokens]`; None if nothing is masked."""
+        if self.needs.mask_ratio is None:
+            return None
+        return draw_masks(
+            tokens,
+            hidden=round(self.needs.mask_ratio * tokens),
+            rows=part.rows,
+            global_batch=part.global_batch,
+            stream=part.stream,
+            device=part.device,
+        )
 
     @abstractmethod
     def plain(self, data: Mapping[str, Data]) -> Data:

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from manta.batch import Role, ViewNeeds
-from manta.errors import ConfigError, did_you_mean
-from manta.views import ViewsConfig
+from manta.views import Preset, ViewsConfig, specified
 
 SMALLEST_CROP = 0.1
 """Least share of a spectrogram to which `strength` shrinks crops."""
@@ -76,20 +75,7 @@ class ViewSpec:
         return (self.crop_mels, self.crop_time) != ((1.0, 1.0), (1.0, 1.0))
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """Augmentations by what they are for: global views take `views` in turn, local ones `local`.
-
-    Attributes:
-        about: where it comes from, and what is different here.
-    """
-
-    views: tuple[ViewSpec, ...]
-    local: ViewSpec
-    about: str
-
-
-def _preset(about: str, *views: ViewSpec) -> Preset:
+def _preset(about: str, *views: ViewSpec) -> Preset[ViewSpec]:
     return Preset(views, replace(views[0], role="local", crop_time=(0.6, 1.0)), about)
 
 
@@ -104,7 +90,7 @@ _SIMCLR = ViewSpec(
 )
 _BYOL_A = ViewSpec(noise=0.5, crop_mels=(0.6, 1.5), crop_time=(0.6, 1.5), fade=1.0)
 
-PRESETS: dict[str, Preset] = {
+PRESETS: dict[str, Preset[ViewSpec]] = {
     "simclr": _preset(
         "Two alike: windows, gain, speed and noise of the wave (after CLAR, Al-Tahan and "
         "Mohsenzadeh 2021), a random resized crop of the spectrogram, and a part of the "
@@ -137,6 +123,7 @@ class AudioViewsConfig(ViewsConfig):
     masks are of spectrograms; waveforms have none of them.
     """
 
+    ranges = ("snr", "crop_mels", "crop_time")
     name: Literal["audio"] = Field("audio", description="which view pipeline: that of audio")
     strength: float = Field(
         1.0, ge=0, description="scales the whole preset: 0 the middle, 1 the preset, 2 double"
@@ -171,14 +158,6 @@ class AudioViewsConfig(ViewsConfig):
         None, description="of log-mel levels, divided by; None: AudioSet's (0.1 of waveforms)"
     )
 
-    @model_validator(mode="after")
-    def _ranges_ascend(self) -> AudioViewsConfig:
-        for name in ("snr", "crop_mels", "crop_time"):
-            given = getattr(self, name)
-            if given is not None and given[0] > given[1]:
-                raise ValueError(f"{name} must ascend: write [{given[1]}, {given[0]}]")
-        return self
-
 
 _OVERRIDES = (
     *("speed", "speed_prob", "gain", "noise", "snr"),
@@ -199,22 +178,14 @@ def specify(
     Raises:
         ConfigError: the objective names a preset that does not exist.
     """
-    name = needs.preset if config.preset == "auto" else config.preset
-    if name not in PRESETS:
-        raise ConfigError(f"views.preset: no preset is named {name!r}{did_you_mean(name, PRESETS)}")
-    preset = PRESETS[name]
-    chosen = [preset.views[i % len(preset.views)] for i in range(needs.global_views)]
-    views = [replace(view, samples=samples) for view in chosen]
-    views += [replace(preset.local, samples=local_samples)] * needs.local_views
-    strengths = [config.strength * share for share in needs.strengths or (1.0,)]
     given = {name: getattr(config, name) for name in _OVERRIDES}
     overrides = {name: value for name, value in given.items() if value is not None}
-    return tuple(
-        replace(view, **overrides).scaled(
-            strengths[i % len(strengths) if view.role == "global" else 0]
-        )
-        for i, view in enumerate(views)
-    )
+
+    def adapted(view: ViewSpec) -> ViewSpec:
+        own = samples if view.role == "global" else local_samples
+        return replace(view, samples=own, **overrides)
+
+    return specified(config, needs, PRESETS, adapted)
 
 
 def _stretched(crop: Range, strength: float) -> Range:

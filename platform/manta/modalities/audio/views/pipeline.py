@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from manta.batch import Batch, View, ViewNeeds
+from manta.batch import View, ViewNeeds
 from manta.errors import ConfigError
 from manta.modalities.audio.decoder import LEAF
 from manta.modalities.audio.features import Features
@@ -20,7 +20,7 @@ from manta.modalities.audio.views.draws import TRANSFORM_WIDTH, Draws, draw
 from manta.modalities.audio.views.kernels import add_fade, add_noise, crop, hide
 from manta.modalities.audio.windows import cut
 from manta.ragged import Data, Ragged
-from manta.views import VIEWS, Samples, ViewPipeline, draw_masks, generator
+from manta.views import VIEWS, BatchPart, Samples, ViewPipeline
 
 
 @VIEWS.register("audio")
@@ -58,48 +58,23 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
     def of(cls, config: AudioViewsConfig, needs: ViewNeeds, samples: Samples) -> AudioViews:
         return cls(config, needs, Features.of(samples.data, config.mean, config.std))
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        data: Mapping[str, Data],
-        index: Tensor,
-        *,
-        seed: int,
-        step: int,
-        rows: slice | None = None,
-        global_batch: int,
-    ) -> Batch:
-        """Make the views of this rank's part of the global batch.
-
-        Args:
-            data: `audio`, ragged rows `[T]` float32.
-            index: `[B]` int64, stable indexes of the samples.
-            seed, step: decide every draw, together with a sample's row of the global batch.
-            rows: which rows of the global batch these are; None for all.
-            global_batch: samples of the whole step, over all ranks and micro-batches.
-        """
+    def make(self, data: Mapping[str, Data], part: BatchPart) -> list[View]:
+        """Return the views of `audio`, ragged rows `[T]` float32."""
         waves = cast(Ragged, data[LEAF])
-        rows = slice(0, global_batch) if rows is None else rows
-        if len(range(*rows.indices(global_batch))) != len(waves):
-            raise ValueError(
-                f"{len(waves)} clips are not rows {rows.start}:{rows.stop} of {global_batch}"
-            )
-        device = waves.device
-        where: dict[str, Any] = {
-            "rows": rows,
-            "global_batch": global_batch,
-            "stream": generator(seed, step),
-            "device": device,
-        }
-        drawn = draw(self.specs, **where)
+        drawn = draw(
+            self.specs,
+            rows=part.rows,
+            global_batch=part.global_batch,
+            stream=part.stream,
+            device=part.device,
+        )
         views = []
-        with torch.autocast(device.type, enabled=False):
-            for spec, one in zip(self.specs, drawn, strict=True):
-                view, box = self._view(waves, spec, one)
-                # Masks follow in the same stream, so the order of the views is part of a run.
-                mask = self._mask(spec, **where)
-                views.append(View(view, spec.role, box, None, mask, one.transform))
-        return Batch(views, index)
+        for spec, one in zip(self.specs, drawn, strict=True):
+            view, box = self._view(waves, spec, one)
+            # Masks follow in the same stream, so the order of the views is part of a run.
+            mask = self.mask(self._tokens(spec), part)
+            views.append(View(view, spec.role, box, None, mask, one.transform))
+        return views
 
     @torch.no_grad()
     def plain(self, data: Mapping[str, Data]) -> Tensor:
@@ -137,30 +112,14 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
             starts, ends = starts + drawn.left * span, starts + (drawn.left + drawn.width) * span
         return view.unsqueeze(1), torch.stack([starts, ends], dim=1).float()
 
-    def _mask(
-        self,
-        spec: ViewSpec,
-        *,
-        rows: slice,
-        global_batch: int,
-        stream: torch.Generator,
-        device: torch.device,
-    ) -> Tensor | None:
-        """Draw the hidden tokens of a view, or return None if the objective masks nothing."""
-        if self.needs.mask_ratio is None or self.needs.mask_grid is None:
-            return None
+    def _tokens(self, spec: ViewSpec) -> int:
+        """Return the number of a view's tokens; 0 where the objective masks nothing."""
+        if self.needs.mask_grid is None:
+            return 0
         # Shorter views have as many fewer tokens along time, the last side.
         *others, time = self.needs.mask_grid
         length, whole = (one.sides[-1] for one in (self.features.spec(spec.samples), self.spec))
-        tokens = math.prod(others) * (time * length // whole)
-        return draw_masks(
-            tokens,
-            hidden=round(self.needs.mask_ratio * tokens),
-            rows=rows,
-            global_batch=global_batch,
-            stream=stream,
-            device=device,
-        )
+        return math.prod(others) * (time * length // whole)
 
     def _tools(self, device: torch.device) -> Features:
         """Return the features on a device, where they are kept."""

@@ -5,7 +5,6 @@ from manta.modalities.image.views.config import (
     IMAGENET_STD,
     PRESETS,
     ImageViewsConfig,
-    Preset,
     ViewSpec,
     specify,
 )
@@ -17,7 +16,6 @@ __all__ = [
     "PRESETS",
     "ImageViews",
     "ImageViewsConfig",
-    "Preset",
     "ViewSpec",
     "specify",
 ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from manta.batch import Role, ViewNeeds
-from manta.errors import ConfigError, did_you_mean
-from manta.views import ViewsConfig
+from manta.views import Preset, ViewsConfig, specified
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -74,20 +73,7 @@ class ViewSpec:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A paper's augmentations: global views take `views` in turn; every local view takes `local`.
-
-    Attributes:
-        about: where it comes from, and what is different here.
-    """
-
-    views: tuple[ViewSpec, ...]
-    local: ViewSpec
-    about: str
-
-
-def _preset(about: str, *views: ViewSpec, local_blur: float = 0.0) -> Preset:
+def _preset(about: str, *views: ViewSpec, local_blur: float = 0.0) -> Preset[ViewSpec]:
     """Return a preset whose local views differ from the first global view in three settings.
 
     These are their crop, which is DINO's, their blur, and that nothing is solarized.
@@ -102,7 +88,7 @@ _BYOL = ViewSpec(
 )
 _DINO = replace(_BYOL, crop=(0.4, 1.0))
 
-PRESETS: dict[str, Preset] = {
+PRESETS: dict[str, Preset[ViewSpec]] = {
     "simclr": _preset(
         "Chen et al. 2020 (SimCLR), appendix A, but for the smallest crop: 0.2 as in MoCo v2, "
         "where SimCLR has 0.08, which leaves 9 pixels a side at 32 px.",
@@ -135,6 +121,7 @@ class ImageViewsConfig(ViewsConfig):
     None leaves a value to the preset; `strength` scales preset and overrides alike.
     """
 
+    ranges = ("crop_scale", "local_crop_scale", "batch_style_area")
     name: Literal["image"] = Field("image", description="which view pipeline: that of images")
     strength: float = Field(
         1.0, ge=0, description="scales the whole preset: 0 a plain resize, 1 the preset, 2 double"
@@ -184,14 +171,6 @@ class ImageViewsConfig(ViewsConfig):
         None, description="divided by, RGB in 0..1; None: ImageNet's"
     )
 
-    @model_validator(mode="after")
-    def _ranges_ascend(self) -> ImageViewsConfig:
-        for name in ("crop_scale", "local_crop_scale", "batch_style_area"):
-            area = getattr(self, name)
-            if area is not None and area[0] > area[1]:
-                raise ValueError(f"{name} must ascend: write [{area[1]}, {area[0]}]")
-        return self
-
 
 def specify(config: ImageViewsConfig, needs: ViewNeeds, *, image_size: int) -> tuple[ViewSpec, ...]:
     """Return one spec for each view that the objective needs, globals first.
@@ -201,20 +180,13 @@ def specify(config: ImageViewsConfig, needs: ViewNeeds, *, image_size: int) -> t
     Raises:
         ConfigError: the objective names a preset that does not exist.
     """
-    name = needs.preset if config.preset == "auto" else config.preset
-    if name not in PRESETS:
-        raise ConfigError(f"views.preset: no preset is named {name!r}{did_you_mean(name, PRESETS)}")
-    preset = PRESETS[name]
-    chosen = [preset.views[i % len(preset.views)] for i in range(needs.global_views)]
-    views = [replace(view, size=image_size) for view in chosen]
     local_size = config.local_size or _local_size(image_size)
-    views += [replace(preset.local, size=local_size)] * needs.local_views
-    strengths = [config.strength * share for share in needs.strengths or (1.0,)]
-    specs = []
-    for i, view in enumerate(views):
-        strength = strengths[i % len(strengths) if view.role == "global" else 0]
-        specs.append(_overridden(view, config, image_size).scaled(strength))
-    return tuple(specs)
+
+    def adapted(view: ViewSpec) -> ViewSpec:
+        size = image_size if view.role == "global" else local_size
+        return _overridden(replace(view, size=size), config, image_size)
+
+    return specified(config, needs, PRESETS, adapted)
 
 
 def _overridden(view: ViewSpec, config: ImageViewsConfig, image_size: int) -> ViewSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from manta.batch import Batch, View, ViewNeeds
+from manta.batch import View, ViewNeeds
 from manta.errors import ConfigError
 from manta.modalities.image.views.config import (
     IMAGENET_MEAN,
@@ -23,7 +24,7 @@ from manta.modalities.image.views.kernels import recolour, resample, solarize
 from manta.modalities.image.views.style import STYLE, Style, draw_styles, restyle
 from manta.ragged import Data
 from manta.spec import Spec
-from manta.views import VIEWS, Samples, ViewPipeline, draw_masks, generator
+from manta.views import VIEWS, BatchPart, Samples, ViewPipeline, generator
 
 
 @VIEWS.register("image")
@@ -61,54 +62,33 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
     def of(cls, config: ImageViewsConfig, needs: ViewNeeds, samples: Samples) -> ImageViews:
         return cls(config, needs, image_size=samples.spec.side)
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        data: Mapping[str, Data],
-        index: Tensor,
-        *,
-        seed: int,
-        step: int,
-        rows: slice | None = None,
-        global_batch: int,
-    ) -> Batch:
-        """Make the views of this rank's part of the global batch.
-
-        Args:
-            data: `image` `[B, 3, H, W]` uint8.
-            index: `[B]` int64, stable indexes of the samples.
-            seed, step: decide every draw, together with a sample's row of the global batch.
-            rows: which rows of the global batch these are; None for all.
-            global_batch: samples of the whole step, over all ranks and micro-batches.
-        """
+    def make(self, data: Mapping[str, Data], part: BatchPart) -> list[View]:
+        """Return the views of `image` `[B, 3, H, W]` uint8."""
         images = cast(Tensor, data["image"])
-        rows = slice(0, global_batch) if rows is None else rows
-        if len(range(*rows.indices(global_batch))) != len(images):
-            raise ValueError(
-                f"{len(images)} images are not rows {rows.start}:{rows.stop} of {global_batch}"
-            )
-        device, (height, width) = images.device, images.shape[-2:]
-        stream, source_size = generator(seed, step), (height, width)
+        height, width = images.shape[-2:]
         drawn = draw(
-            self.specs, source=source_size, rows=rows, global_batch=global_batch, stream=stream
+            self.specs,
+            source=(height, width),
+            rows=part.rows,
+            global_batch=part.global_batch,
+            stream=part.stream,
         )
-        draws = drawn.to(device)
+        draws = drawn.to(part.device)
         views = []
-        with torch.autocast(device.type, enabled=False):
-            pixels = images.float().div_(255)
-            styles = self._styles(pixels, seed, step)
-            for i, (spec, style) in enumerate(zip(self.specs, styles, strict=True)):
-                sigma = draws.sigma[i] if spec.blur > 0 else None
-                source = pixels if style is None else restyle(pixels, *style)
-                view = resample(source, draws.box[i], draws.flip[i], sigma, size=spec.size)
-                view = recolour(view, draws.colour[i], draws.shift[i])
-                if spec.solarize > 0:
-                    view = solarize(view, draws.solarize[i])
-                # Masks follow in the same stream, so the order of the views is part of a run.
-                mask = self._mask(spec, rows, global_batch, stream, device)
-                facts = (draws.box[i], draws.flip[i], mask, draws.transform[i])
-                views.append(View(self._normalise(view), spec.role, *facts))
-        return Batch(views, index)
+        pixels = images.float().div_(255)
+        styles = self._styles(pixels, part)
+        for i, (spec, style) in enumerate(zip(self.specs, styles, strict=True)):
+            sigma = draws.sigma[i] if spec.blur > 0 else None
+            source = pixels if style is None else restyle(pixels, *style)
+            view = resample(source, draws.box[i], draws.flip[i], sigma, size=spec.size)
+            view = recolour(view, draws.colour[i], draws.shift[i])
+            if spec.solarize > 0:
+                view = solarize(view, draws.solarize[i])
+            # Masks follow in the same stream, so the order of the views is part of a run.
+            mask = self.mask(self._tokens(spec), part)
+            facts = (draws.box[i], draws.flip[i], mask, draws.transform[i])
+            views.append(View(self._normalise(view), spec.role, *facts))
+        return views
 
     @torch.no_grad()
     def plain(self, data: Mapping[str, Data]) -> Tensor:
@@ -128,11 +108,11 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
         mean, std = self._constants(data.device)
         return (data.float() * std + mean).clamp_(0, 1)
 
-    def _styles(self, pixels: Tensor, seed: int, step: int) -> list[Style | None]:
+    def _styles(self, pixels: Tensor, part: BatchPart) -> list[Style | None]:
         """Draw the style of each view, from a random stream of its own."""
         if not any(spec.batch_style > 0 for spec in self.specs):
             return [None] * len(self.specs)
-        return draw_styles(self.specs, pixels, generator(seed, step, STYLE))
+        return draw_styles(self.specs, pixels, generator(part.seed, part.step, STYLE))
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         mean, std = self._constants(pixels.device)
@@ -149,25 +129,8 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
             self._on_device[device] = mean, std
         return self._on_device[device]
 
-    def _mask(
-        self,
-        spec: ViewSpec,
-        rows: slice,
-        global_batch: int,
-        stream: torch.Generator,
-        device: torch.device,
-    ) -> Tensor | None:
-        """Draw the hidden tokens of a view, or return None if the objective masks nothing."""
-        if self.needs.mask_ratio is None or self.needs.mask_grid is None:
-            return None
+    def _tokens(self, spec: ViewSpec) -> int:
+        """Return the number of a view's tokens; 0 where the objective masks nothing."""
         # Local views have as many fewer tokens along a side as they have fewer pixels.
-        height, width = (side * spec.size // self.image_size for side in self.needs.mask_grid)
-        hidden = round(self.needs.mask_ratio * height * width)
-        return draw_masks(
-            height * width,
-            hidden=hidden,
-            rows=rows,
-            global_batch=global_batch,
-            stream=stream,
-            device=device,
-        )
+        sides = (side * spec.size // self.image_size for side in self.needs.mask_grid or (0,))
+        return math.prod(sides)

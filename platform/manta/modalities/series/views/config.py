@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from manta.batch import Role, ViewNeeds
-from manta.errors import ConfigError, did_you_mean
-from manta.views import ViewsConfig
+from manta.views import Preset, ViewsConfig, specified
 
 MOST_SEGMENTS = 5
 """Segments that a window is cut into at most before they change places."""
@@ -67,27 +66,14 @@ class ViewSpec:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """Augmentations by what they are for: global views take `views` in turn, local ones `local`.
-
-    Attributes:
-        about: where it comes from, and what is different here.
-    """
-
-    views: tuple[ViewSpec, ...]
-    local: ViewSpec
-    about: str
-
-
-def _preset(about: str, *views: ViewSpec) -> Preset:
+def _preset(about: str, *views: ViewSpec) -> Preset[ViewSpec]:
     local = replace(views[0], role="local", crop=(0.2, 0.5), permute=0.0)
     return Preset(views, local, about)
 
 
 _WEAK = ViewSpec(crop=(0.8, 1.0), jitter=0.3, scale=0.5)
 
-PRESETS: dict[str, Preset] = {
+PRESETS: dict[str, Preset[ViewSpec]] = {
     "simclr": _preset(
         "Two alike: crops (as in TS2Vec, Yue et al. 2022, each stretched by itself), jitter and "
         "scaling (Um et al. 2017), and a band of frequencies lost (TF-C, Zhang et al. 2022).",
@@ -118,6 +104,7 @@ class SeriesViewsConfig(ViewsConfig):
     None leaves a value to the preset; `strength` scales preset and overrides alike.
     """
 
+    ranges = ("crop", "local_crop")
     name: Literal["series"] = Field("series", description="which view pipeline: that of series")
     strength: float = Field(
         1.0, ge=0, description="scales the whole preset: 0 the whole row, 1 the preset, 2 double"
@@ -144,14 +131,6 @@ class SeriesViewsConfig(ViewsConfig):
     )
     band: Share | None = Field(None, description="widest such band, share of all frequencies")
 
-    @model_validator(mode="after")
-    def _ranges_ascend(self) -> SeriesViewsConfig:
-        for name in ("crop", "local_crop"):
-            share = getattr(self, name)
-            if share is not None and share[0] > share[1]:
-                raise ValueError(f"{name} must ascend: write [{share[1]}, {share[0]}]")
-        return self
-
 
 _OVERRIDES = (
     *("jitter", "jitter_prob", "scale", "scale_prob"),
@@ -172,22 +151,13 @@ def specify(
     Raises:
         ConfigError: the objective names a preset that does not exist.
     """
-    name = needs.preset if config.preset == "auto" else config.preset
-    if name not in PRESETS:
-        raise ConfigError(f"views.preset: no preset is named {name!r}{did_you_mean(name, PRESETS)}")
-    preset = PRESETS[name]
-    views = [
-        replace(preset.views[i % len(preset.views)], length=length)
-        for i in range(needs.global_views)
-    ]
     local_length = None if length is None else config.local_length or max(length // 2, 1)
-    views += [replace(preset.local, length=local_length)] * needs.local_views
-    strengths = [config.strength * share for share in needs.strengths or (1.0,)]
-    specs = []
-    for i, view in enumerate(views):
-        strength = strengths[i % len(strengths) if view.role == "global" else 0]
-        specs.append(_overridden(view, config).scaled(strength))
-    return tuple(specs)
+
+    def adapted(view: ViewSpec) -> ViewSpec:
+        own = length if view.role == "global" else local_length
+        return _overridden(replace(view, length=own), config)
+
+    return specified(config, needs, PRESETS, adapted)
 
 
 def _overridden(view: ViewSpec, config: SeriesViewsConfig) -> ViewSpec:

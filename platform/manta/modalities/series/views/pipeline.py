@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from manta.batch import Batch, View, ViewNeeds
+from manta.batch import View, ViewNeeds
 from manta.errors import ConfigError
 from manta.modalities.series.decoder import LEAF
 from manta.modalities.series.picture import plot
@@ -19,7 +19,7 @@ from manta.modalities.series.views.draws import Draws, draw
 from manta.modalities.series.views.kernels import jitter, lose_band, places, rescale
 from manta.ragged import Data, Ragged
 from manta.spec import Spec
-from manta.views import VIEWS, Samples, ViewPipeline, draw_masks, generator
+from manta.views import VIEWS, BatchPart, Samples, ViewPipeline
 
 
 @VIEWS.register("series")
@@ -70,43 +70,23 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
             raise ConfigError("views.name=series makes views of data.modality=series alone")
         return cls(config, needs, spec=series.spec, longest=series.longest, unit=series.unit)
 
-    @torch.no_grad()
-    def __call__(
-        self,
-        data: Mapping[str, Data],
-        index: Tensor,
-        *,
-        seed: int,
-        step: int,
-        rows: slice | None = None,
-        global_batch: int,
-    ) -> Batch:
-        """Make the views of this rank's part of the global batch.
-
-        Args:
-            data: `series` `[B, T, C]`, or ragged rows `[T, C]`; float32.
-            index: `[B]` int64, stable indexes of the samples.
-            seed, step: decide every draw, together with a sample's row of the global batch.
-            rows: which rows of the global batch these are; None for all.
-            global_batch: samples of the whole step, over all ranks and micro-batches.
-        """
+    def make(self, data: Mapping[str, Data], part: BatchPart) -> list[View]:
+        """Return the views of `series` `[B, T, C]`, or of ragged rows `[T, C]`; float32."""
         values, lengths = _padded(data)
-        rows = slice(0, global_batch) if rows is None else rows
-        if len(range(*rows.indices(global_batch))) != len(values):
-            raise ValueError(
-                f"{len(values)} series are not rows {rows.start}:{rows.stop} of {global_batch}"
-            )
-        device, stream = values.device, generator(seed, step)
-        where: dict[str, Any] = {"rows": rows, "global_batch": global_batch, "stream": stream}
-        draws = draw(self.specs, device=device, **where)
+        draws = draw(
+            self.specs,
+            rows=part.rows,
+            global_batch=part.global_batch,
+            stream=part.stream,
+            device=part.device,
+        )
         views = []
-        with torch.autocast(device.type, enabled=False):
-            for i, spec in enumerate(self.specs):
-                view, box = self._view(values, lengths, i, draws)
-                # Masks follow in the same stream, so the order of the views is part of a run.
-                mask = self._mask(spec, device=device, **where)
-                views.append(View(view, spec.role, box, draws.reversed(i), mask))
-        return Batch(views, index)
+        for i, spec in enumerate(self.specs):
+            view, box = self._view(values, lengths, i, draws)
+            # Masks follow in the same stream, so the order of the views is part of a run.
+            mask = self.mask(self._tokens(spec), part)
+            views.append(View(view, spec.role, box, draws.reversed(i), mask))
+        return views
 
     @torch.no_grad()
     def plain(self, data: Mapping[str, Data]) -> Data:
@@ -158,29 +138,11 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
             return Ragged(view[there], widths), box
         return view.transpose(1, 2).contiguous(), box
 
-    def _mask(
-        self,
-        spec: ViewSpec,
-        *,
-        rows: slice,
-        global_batch: int,
-        stream: torch.Generator,
-        device: torch.device,
-    ) -> Tensor | None:
-        """Draw the hidden tokens of a view, or return None if the objective masks nothing."""
-        if self.needs.mask_ratio is None or self.needs.mask_grid is None:
-            return None
+    def _tokens(self, spec: ViewSpec) -> int:
+        """Return the number of a view's tokens; 0 where the objective masks nothing."""
         # Shorter views have as many fewer tokens.
-        whole = math.prod(self.needs.mask_grid)
-        tokens = whole * (spec.length or 0) // (self.length or 1)
-        return draw_masks(
-            tokens,
-            hidden=round(self.needs.mask_ratio * tokens),
-            rows=rows,
-            global_batch=global_batch,
-            stream=stream,
-            device=device,
-        )
+        whole = math.prod(self.needs.mask_grid or (0,))
+        return whole * (spec.length or 0) // (self.length or 1)
 
 
 def _padded(data: Mapping[str, Data]) -> tuple[Tensor, Tensor]:
