@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Pretrain image encoders without labels, find the settings that suit your data, and "
+    help="Pretrain encoders without labels, find the settings that suit your data, and "
     "hand on the best one.\n\n"
     "First `manta doctor`: is this machine ready? Then `manta train digits --name first`: two "
     "minutes on two cores, no "

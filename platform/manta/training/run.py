@@ -118,17 +118,18 @@ def _resumed(request: RunRequest) -> RunFolder | None:
 def _prepare(request: RunRequest, folder: RunFolder, start: OpenedStart) -> _PreparedRun:
     """Start Ray, find or ingest the data, and open the run."""
     experiment = request.experiment
+    # Before the tracker, which makes the folder of its store: a refusal leaves nothing behind.
+    if not request.resume:  # which goes on with the dataset that it was started with
+        check_source(experiment.data.source, SourceOptions.of(experiment.data))
     tracker = Tracker(
         experiment=experiment.tracking.experiment, runs_dir=default_store(request.runs)
     )
-    # First of all, so that a component that cannot be pickled fails before Ray takes seconds to
+    # Early, so that a component that cannot be pickled fails before Ray takes seconds to
     # start.
     components = own_components(experiment)
     with ThreadPoolExecutor(2) as background:
         # Three starts take seconds each and mostly wait, so they run side by side: Ray's, MLflow's
         # (import and first migration) and timm's (import, in `preflight`).
-        if not request.resume:  # which goes on with the dataset that it was started with
-            check_source(experiment.data.source, SourceOptions.of(experiment.data))
         request.notify("starting Ray")
         is_complete = experiment.modality().is_complete
         checking = background.submit(preflight, experiment) if is_complete else None
