@@ -21,6 +21,7 @@ EXTRAS = {
     "heif": Extra("HEIC photographs", ("pillow_heif",)),
     "jxl": Extra("JPEG XL images", ("pillow_jxl",)),
     "audio": Extra("FLAC, Ogg and MP3", ("soundfile",)),
+    "text": Extra("sentences", ("tokenizers",)),
     "dashboard": Extra("optuna-dashboard", ("optuna_dashboard",)),
 }
 

@@ -42,6 +42,7 @@ INDIRECT = {
     "pillow-heif": "Pillow, for HEIC: the modality's _formats registers it by name",
     "pillow-jxl-plugin": "Pillow, for JPEG XL: the modality's _formats registers it by name",
     "soundfile": "the audio modality, which loads it by name",
+    "tokenizers": "the text modality, which loads it by name",
     "mkdocs": "a command",
     "mkdocs-material": "MkDocs",
     "mkdocstrings": "MkDocs",
