@@ -16,11 +16,21 @@ from manta.errors import ConfigError
 from manta.ragged import Ragged
 from manta.spec import Spec
 
-NAMES = ["resnet1d", "tcn", "patchtst"]
+NAMES = ["resnet1d", "tcn", "patchtst", "wave"]
 SMALL: dict[str, dict[str, Any]] = {
     "resnet1d": {"widths": [8, 12, 12]},
     "tcn": {"hidden": 8, "depth": 4, "output": 12},
     "patchtst": {"dim": 16, "depth": 2, "heads": 2, "patch": 4},
+    "wave": {
+        "channels": 8,
+        "kernels": (4, 3),
+        "strides": (2, 2),
+        "positions": 5,
+        "groups": 4,
+        "dim": 16,
+        "depth": 2,
+        "heads": 2,
+    },
 }
 LENGTHS = torch.tensor([30, 1, 17, 8, 4])
 CHANNELS = 3
@@ -102,7 +112,7 @@ def test_they_fit_series_of_any_length(name: str, length: int | None) -> None:
 def test_sizes_are_those_of_the_papers() -> None:
     spec = Spec("sequence", 1, (None,))
     dims = [encoders.build(EncoderConfig(name=name), spec).embed_dim for name in NAMES]
-    assert dims == [128, 320, 128]
+    assert dims == [128, 320, 128, 128]
     tcn = encoders.build(EncoderConfig(name="tcn"), spec)
     # TS2Vec's for one channel: counted from its code, ten blocks of 64 and one of 320.
     each = 2 * (64 * 64 * 3 + 64)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from manta.encoders._protocols import Encoder
+from manta.encoders._protocols import Encoder, HidingEncoder
 from manta.encoders.concatenation import Concatenation
 from manta.errors import ConfigError
 from manta.ragged import Data
@@ -20,15 +20,20 @@ _PART = re.compile(r"parts\.(?P<number>\d+)\.(?P<rest>.+)")
 
 
 def stages(encoder: Encoder) -> list[str]:
-    """Return the names of an encoder's stages or blocks, first to last, as timm lists them.
+    """Return the names of an encoder's stages or blocks, first to last.
 
-    Those of a concatenation are its last part's.
+    They are those that timm lists, else those in the list `blocks` of a `HidingEncoder`. Those of
+    a concatenation are its last part's.
 
     Raises:
-        ConfigError: the encoder is not timm's.
+        ConfigError: the encoder has neither.
     """
     if isinstance(encoder, Concatenation):
         return stages(cast(Encoder, encoder.parts[-1]))
+    if isinstance(encoder, HidingEncoder) and isinstance(
+        blocks := getattr(encoder, "blocks", None), nn.ModuleList
+    ):
+        return [f"blocks.{number}" for number in range(len(blocks))]
     listed = getattr(getattr(encoder, "model", None), "feature_info", None)
     if not listed:
         raise ConfigError(
