@@ -80,7 +80,7 @@ class _Convolutions(nn.Module):
         norms = 1 if self.is_grouped else len(self.shapes)
         self.norms = nn.ModuleList(nn.LayerNorm(args.channels) for _ in range(norms))
         for layer in self.layers:
-            nn.init.kaiming_normal_(layer.weight)
+            nn.init.kaiming_normal_(cast(Tensor, layer.weight))
 
     def forward(self, x: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the frames; those after the end of a row are of no use.
@@ -203,7 +203,8 @@ class Wave(Encoder):
         (stride,) = self.patch_size
         frames = (values.shape[2] - self.tail) // stride
         whole = values[:, :, : frames * stride]
-        return whole.unflatten(2, (frames, stride)).transpose(1, 2).flatten(2)
+        parted = whole.reshape(*whole.shape[:2], frames, stride)
+        return parted.transpose(1, 2).flatten(2)
 
     def learn_hidden(self) -> None:
         """Add the learnt vector that `hide` puts in the place of frames."""
