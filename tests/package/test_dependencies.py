@@ -83,8 +83,8 @@ def test_the_doctor_names_the_extras_that_a_user_may_want() -> None:
 def test_an_extra_that_is_missing_is_named_with_its_remedy(monkeypatch) -> None:
     monkeypatch.setattr("manta.extras.find_spec", lambda name: None if name == "onnx" else name)
     assert describe_extras() == (
-        "s3, gcs, postgres, heif, jxl, audio, text, dashboard; not installed: onnx (export to ONNX): "
-        "pip install 'manta-ssl[onnx]'"
+        "s3, gcs, postgres, heif, jxl, audio, text, dashboard; not installed: "
+        "onnx (export to ONNX): pip install 'manta-ssl[onnx]'"
     )
 
 
