@@ -9,13 +9,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from manta.errors import ConfigError
-from manta.ragged import Data, moved
+from manta.ragged import Data, Ragged, moved, rows_of
 from manta.spec import Spec
 
 Role = Literal["global", "local"]
@@ -77,6 +77,16 @@ class View:
             self.field,
         )
 
+    def rows(self, which: slice) -> View:
+        """Return the view of some of the samples."""
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        of_samples: dict[str, Any] = {
+            name: rows_of(value, which)
+            for name, value in values.items()
+            if isinstance(value, (Tensor, Ragged, Mapping))
+        }
+        return dataclasses.replace(self, **of_samples)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -104,6 +114,10 @@ class Batch:
     def to(self, device: torch.device | str) -> Batch:
         views = [view.to(device) for view in self.views]
         return Batch(views, self.index.to(device, non_blocking=True))
+
+    def rows(self, which: slice) -> Batch:
+        """Return some of the samples."""
+        return Batch([view.rows(which) for view in self.views], self.index[which])
 
     def __iter__(self) -> Iterator[View]:
         return iter(self.views)

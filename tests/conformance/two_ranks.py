@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,20 @@ def two_steps(case: RankCase, rank: int, world: int) -> dict[str, Tensor]:
     return {"losses": torch.stack(losses), **gradients}
 
 
-def worker(rank: int, world: int, folder: str, cases: Sequence[RankCase]) -> None:
+@contextmanager
+def joined_by(rank: int, world: int, folder: str) -> Iterator[None]:
+    """Make this process one of `world` ranks, which meet in a folder."""
     torch.set_num_threads(1)
     where = f"file://{folder}/rendezvous"
     dist.init_process_group("gloo", init_method=where, rank=rank, world_size=world)
-    torch.save([two_steps(case, rank, world) for case in cases], f"{folder}/{rank}.pt")
-    dist.barrier()
+    yield
     dist.destroy_process_group()
+
+
+def worker(rank: int, world: int, folder: str, cases: Sequence[RankCase]) -> None:
+    with joined_by(rank, world, folder):
+        torch.save([two_steps(case, rank, world) for case in cases], f"{folder}/{rank}.pt")
+        dist.barrier()
 
 
 def assert_two_ranks_are_one(cases: Sequence[RankCase], folder: Path) -> None:

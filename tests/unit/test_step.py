@@ -1,13 +1,18 @@
 """The training step in one process: accumulation, clipping, schedules, precision."""
 
+import copy
+
 import pytest
 import torch
 
 from manta import encoders, objectives
-from manta.batch import DataFacts
+from manta.batch import Batch, DataFacts, Progress, View
 from manta.config import Experiment, from_mapping
+from manta.modalities.image.views import ImageViewsConfig
+from manta.ragged import Ragged
 from manta.spec import Spec
 from manta.training.step import TrainStep, resolve_precision
+from manta.views import ViewPipeline
 
 CPU = torch.device("cpu")
 
@@ -102,6 +107,8 @@ def test_accumulated_micro_batches_average_their_gradients():
 class FixedViews:
     """Every micro-batch gets the draws of the first rows."""
 
+    rows_are_independent = True
+
     def __init__(self, views: object) -> None:
         self.views = views
 
@@ -114,6 +121,85 @@ class FixedViews:
             rows=slice(0, len(index)),
             global_batch=global_batch,
         )
+
+
+class Centred(ViewPipeline[ImageViewsConfig]):
+    """Images less the mean of all that are given, with a fact of each row and a ragged one."""
+
+    def __init__(self) -> None:
+        self.calls: list[slice] = []
+
+    @classmethod
+    def of(cls, config, needs, samples):
+        return cls()
+
+    def make(self, data, part):
+        self.calls.append(part.rows)
+        pixels = data["image"].float()
+        rows = torch.arange(part.rows.start, part.rows.stop)
+        facts = {"row": rows, "run": Ragged(torch.repeat_interleave(rows, rows), rows)}
+        return [View(pixels - pixels.mean(), box=rows.unsqueeze(1).expand(-1, 4), facts=facts)]
+
+    def plain(self, data):
+        return data["image"].float()
+
+    def shown(self, view):
+        return view.tensor
+
+
+def micro_batches(step: TrainStep) -> list[Batch]:
+    """Return the batches that a step gives to its model."""
+    seen = []
+
+    def model(batch: Batch, progress: Progress) -> dict[str, torch.Tensor]:
+        seen.append(batch)
+        return {"loss": torch.stack([p.sum() for p in step.objective.parameters()]).sum()}
+
+    step.model = model
+    step(*images(), 3)
+    return seen
+
+
+def test_micro_batches_are_cut_from_the_views_of_all_rows():
+    step = step_of(experiment(accumulate=4))
+    step.views = Centred()
+    batches = micro_batches(step)
+    assert step.views.calls == [slice(0, 16)]
+    pixels = images()[0]["image"].float()
+    for part, batch in enumerate(batches):
+        rows = torch.arange(4 * part, 4 * part + 4)
+        (view,) = batch.views
+        assert torch.equal(batch.index, rows)
+        assert torch.equal(view.data, (pixels - pixels.mean())[rows])
+        assert torch.equal(view.box[:, 0], rows)
+        assert torch.equal(view.facts["row"], rows)
+        assert torch.equal(view.facts["run"].lengths, rows)
+        assert torch.equal(view.facts["run"].values, torch.repeat_interleave(rows, rows))
+
+
+def test_images_give_the_same_bits_in_parts_as_in_one_piece():
+    """Each image's views are its own, so only those of one micro-batch need to be held."""
+    whole, parts = step_of(experiment(accumulate=4)), step_of(experiment(accumulate=4))
+    assert parts.views.rows_are_independent
+    whole.views.rows_are_independent = False
+    for one, other in zip(micro_batches(whole), micro_batches(parts), strict=True):
+        assert torch.equal(one.index, other.index)
+        for view, same in zip(one, other, strict=True):
+            assert torch.equal(view.data, same.data)
+            assert torch.equal(view.box, same.box)
+            assert torch.equal(view.transform, same.transform)
+
+
+def test_all_micro_batches_have_the_style_of_one_image_of_the_whole_batch():
+    config = experiment(accumulate=4).model_dump(mode="json")
+    config["views"] |= {"batch_style": 1.0}
+    once = copy.deepcopy(config)
+    once["train"] |= {"accumulate": 1}
+    (whole,) = micro_batches(step_of(from_mapping(once)))
+    parts = micro_batches(step_of(from_mapping(config)))
+    for view in range(2):
+        found = torch.cat([batch.views[view].data for batch in parts])
+        assert torch.equal(found, whole.views[view].data)
 
 
 def test_precision_by_name():

@@ -68,7 +68,10 @@ class TrainConfig(_Section):
     epochs: float = Field(100, gt=0, description="passes over the training rows; may be a fraction")
     batch_size: int = Field(256, ge=2, description="global: summed over workers")
     accumulate: int = Field(
-        1, ge=1, description="micro-batches per optimizer step (each is batch_size / accumulate)"
+        1,
+        ge=1,
+        description="micro-batches per optimizer step (each is batch_size / accumulate); BatchNorm "
+        "and a method that compares samples see one of them at a time, over all workers",
     )
     seed: int = Field(
         0, ge=0, description="of the weights, the order of rows and the augmentations"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -108,21 +108,37 @@ class TrainStep:
         self, data: Mapping[str, Data], index: Tensor, progress: Progress
     ) -> Iterator[tuple[Batch, bool]]:
         parts = self.experiment.train.accumulate
-        rows = len(index)
-        size = rows // parts
-        for part in range(parts):
-            start = part * size
-            here = slice(start, start + size)
-            batch = self.views(
+        size = len(index) // parts
+        cuts = [slice(part * size, (part + 1) * size) for part in range(parts)]
+        for part, batch in enumerate(self._viewed(data, index, progress, cuts)):
+            views = [replace(view, data=self._in_memory_order(view.data)) for view in batch]
+            yield Batch(views, batch.index), part == parts - 1
+
+    def _viewed(
+        self, data: Mapping[str, Data], index: Tensor, progress: Progress, cuts: Sequence[slice]
+    ) -> Iterator[Batch]:
+        """Yield the views of each cut of this rank's rows.
+
+        They are cut from the views of all rows, since a sample's may be made with another sample;
+        where each is made alone, only those of one cut are held at a time.
+        """
+        first = self.rank * len(index)
+
+        def views_of(here: slice) -> Batch:
+            return self.views(
                 rows_of(data, here),
                 index[here],
                 seed=progress.seed,
                 step=progress.step,
-                rows=slice(self.rank * rows + start, self.rank * rows + start + size),
+                rows=slice(first + here.start, first + here.stop),
                 global_batch=self.experiment.train.batch_size,
             )
-            views = [replace(view, data=self._in_memory_order(view.data)) for view in batch]
-            yield Batch(views, batch.index), part == parts - 1
+
+        if len(cuts) == 1 or self.views.rows_are_independent:
+            yield from map(views_of, cuts)
+            return
+        whole = views_of(slice(0, len(index)))
+        yield from map(whole.rows, cuts)
 
     def _in_memory_order(self, data: Data) -> Data:
         """Return a view's data in the order in which the encoder computes fastest."""

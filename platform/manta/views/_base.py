@@ -68,6 +68,9 @@ class ViewPipeline(ABC, Generic[V]):
         local_specs: of further kinds of views, such as local ones of another size.
         smallest: shortest side of a grid among the views; None where views are no grids.
         transform_width: numbers in `View.transform`; 0 where there is none.
+        rows_are_independent: a sample's views are the same, bit for bit, whichever other samples of
+            the batch are given with it. They may then be made for one micro-batch after the other,
+            which takes less memory than those of all of a rank's samples.
     """
 
     Config: ClassVar[type[ViewsConfig]]
@@ -76,6 +79,7 @@ class ViewPipeline(ABC, Generic[V]):
     local_specs: tuple[Spec, ...] = ()
     smallest: int | None = None
     transform_width: int = 0
+    rows_are_independent: bool = False
 
     @classmethod
     @abstractmethod

@@ -54,6 +54,7 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
         sizes = dict.fromkeys(one.size for one in self.specs if one.size != image_size)
         self.local_specs = tuple(map(Spec.image, sizes))
         self.smallest = min(one.size for one in self.specs)
+        self.rows_are_independent = all(one.batch_style == 0 for one in self.specs)
         self.mean = config.mean or IMAGENET_MEAN
         self.std = config.std or IMAGENET_STD
         self._on_device: dict[torch.device, tuple[Tensor, Tensor]] = {}

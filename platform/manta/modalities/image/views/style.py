@@ -39,7 +39,7 @@ def draw_styles(
     """Draw a style for each view, or None for views that keep their own.
 
     Every rank draws the same image of the batch that all ranks' `pixels: [B, 3, H, W]` form, and
-    the rank that has it sends it. With gradient accumulation that is the batch of one micro-step.
+    the rank that has it sends it.
     """
     uniform = torch.rand(3, len(specs), generator=stream, dtype=torch.float64).T.tolist()
     ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
