@@ -9,7 +9,14 @@ HEAVY = "import sys, {module}\nprint(sorted({{'torch', 'torchvision', 'timm'}} &
 
 
 @pytest.mark.parametrize(
-    "module", ["manta.data.stream", "manta.leaves", "manta.modalities", "manta.modalities.image"]
+    "module",
+    [
+        "manta.data.stream",
+        "manta.leaves",
+        "manta.modalities",
+        "manta.modalities.image",
+        "manta.modalities.text",
+    ],
 )
 def test_a_decode_task_starts_without_torch(module: str) -> None:
     script = HEAVY.format(module=module)

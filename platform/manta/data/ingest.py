@@ -16,7 +16,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from manta.data._group_column import check_group, count_groups, refuse_no_group
 from manta.data._ingest_job import IngestJob, IngestProgress, IngestReport
 from manta.data._label_column import stored_values
+from manta.data._learning import learnt_of
 from manta.data._measures import inspector_of, mark_of, modality_of, name_of, of_dataset
 from manta.data._shards import Limits, Written
 from manta.data.groups import in_order, write_groups
@@ -48,7 +49,7 @@ from manta.data.understanding import (
 from manta.errors import DataError
 from manta.failures import one_line_errors
 from manta.files import Place
-from manta.modalities import Inspector, Modality
+from manta.modalities import Learner, Modality
 
 
 def ingest(
@@ -90,6 +91,7 @@ def ingest(
         "options": adapter.options.to_json(),
     } | ({} if mark_of(modality) == "image" else {"modality": mark_of(modality)})
     inspector = inspector_of(modality, bounds)
+    learner = modality.learner() if modality is not None else None
     if is_dataset(place.url):
         finished = open_dataset(place.url)
         _refuse_other(place, finished.options, identity)
@@ -99,8 +101,9 @@ def ingest(
     if progress and done:
         progress(resumed, sum(len(item.bad) for item in done))
     with one_line_errors(f"the ingest of {adapter.place.url}"):
-        done += IngestJob(adapter, inspector, bounds, executor, progress).write(place, done)
-    manifest = _finish(place, adapter, identity, done, inspector, name_of(modality))
+        job = IngestJob(adapter, inspector, bounds, executor, progress)
+        done += job.write(place, done)
+    manifest = _finish(place, job, learner, identity, done, name_of(modality))
     return _report(manifest, began, resumed)
 
 
@@ -277,14 +280,15 @@ def _committed(out: Place, identity: dict[str, Any]) -> list[Written]:
 
 def _finish(
     out: Place,
-    source: Source,
+    job: IngestJob,
+    learner: Learner | None,
     identity: dict[str, Any],
     done: list[Written],
-    inspector: Inspector,
     kind: str,
 ) -> Manifest:
     """Write the quarantine and the manifest; return the manifest."""
     # The manifest comes last of all files: a folder that has one is a complete dataset.
+    source = job.source
     bad = [row for item in done for row in item.bad]
     rows = sum(item.shard.rows for item in done)
     names = pa.schema({"path": pa.string(), "reason": pa.string()})
@@ -309,7 +313,7 @@ def _finish(
         labelled=sum(numbering.rows) > 0,
         classes=names,
         shards=[item.shard for item in done if item.shard.rows],
-        **of_dataset(done, inspector, kind),
+        **of_dataset(done, job.inspector, kind),
         source=source.place.url,
         kind=source.kind,
         quarantined=len(bad),
@@ -321,6 +325,10 @@ def _finish(
         understood=understood.to_json(),
         groups=len(groups),
     )
+    if learner is not None:
+        with one_line_errors(f"the ingest of {source.place.url}"):
+            learnt = learnt_of(manifest, learner, job.executor)
+        manifest = replace(manifest, stats={**manifest.stats, **learnt})
     (out / FILE).write(manifest.to_json().encode())
     # After the manifest: a kill in between leaves some needless files, not a dataset to redo.
     (out / "progress").remove()

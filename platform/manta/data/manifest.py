@@ -67,7 +67,8 @@ class Manifest:
         understood: what the ingest understood: `manta.data.understanding.Understanding`.
         modality: what a sample is.
         column: of the shards, that holds the samples.
-        stats: rows, sum, least and most of what was measured of the samples of another modality.
+        stats: rows, sum, least and most of what was measured of the samples of another modality,
+            and what was learnt of all of them.
         groups: number of groups; of some, `manta.data.groups.open_groups` tells the rows.
     """
 
@@ -93,7 +94,7 @@ class Manifest:
     groups: int = 0
     modality: str = "image"
     column: str = "image"
-    stats: dict[str, dict[str, float]] = field(default_factory=dict)
+    stats: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         content = asdict(self)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
@@ -65,3 +67,11 @@ def max_pooled(frames: Tensor, there: Tensor | None) -> Tensor:
     if there is not None:
         frames = frames.masked_fill(~there.unsqueeze(1), float("-inf"))
     return frames.amax(2)
+
+
+def sines(count: int, dim: int, device: torch.device) -> Tensor:
+    """Return fixed positions, `[count, dim]`."""
+    place = torch.arange(count, device=device, dtype=torch.float32).unsqueeze(1)
+    steps = torch.arange(0, dim, 2, device=device, dtype=torch.float32)
+    angles = place * torch.exp(-math.log(10_000) / dim * steps)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)

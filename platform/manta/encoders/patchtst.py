@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from manta.encoders._blocks import Block
 from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
-from manta.encoders._sequences import SequenceArgs, args_of, mean_pooled, padded
+from manta.encoders._sequences import SequenceArgs, args_of, mean_pooled, padded, sines
 from manta.ragged import Ragged
 from manta.spec import Form, Spec
 
@@ -39,32 +37,6 @@ class PatchTSTArgs(SequenceArgs):
         return self
 
 
-class _Block(nn.Module):
-    """Attention and a hidden layer, each with a norm before it and a shortcut around it."""
-
-    def __init__(self, args: PatchTSTArgs) -> None:
-        super().__init__()
-        dim, hidden = args.dim, round(args.dim * args.mlp)
-        self.heads, self.rate = args.heads, args.dropout
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.mlp = nn.Sequential(
-            nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(args.dropout), nn.Linear(hidden, dim)
-        )
-        self.dropout = nn.Dropout(args.dropout)
-
-    def forward(self, x: Tensor, there: Tensor | None) -> Tensor:
-        x = x + self.dropout(self._attended(self.norm1(x), there))
-        return cast(Tensor, x + self.dropout(self.mlp(self.norm2(x))))
-
-    def _attended(self, x: Tensor, there: Tensor | None) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = None if there is None else there[:, None, None]
-        rate = self.rate if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=rate)
-        return cast(Tensor, self.out(mixed.transpose(1, 2).flatten(2)))
-
-
 class PatchTST(Encoder):
     """Tokens of patches that do not overlap, with fixed sines as positions, and their mean.
 
@@ -83,7 +55,7 @@ class PatchTST(Encoder):
         self.grid: tuple[int, ...] = (-(-(length or 0) // side),)
         self.entry = nn.Linear(channels * side, args.dim)
         self.dropout = nn.Dropout(args.dropout)
-        self.blocks = nn.ModuleList(_Block(args) for _ in range(args.depth))
+        self.blocks = nn.ModuleList(Block(args) for _ in range(args.depth))
         self.norm = nn.LayerNorm(args.dim)
         self.hidden_token: nn.Parameter | None = None
         self.embed_dim = args.dim
@@ -143,7 +115,7 @@ class PatchTST(Encoder):
             if self.hidden_token is None:
                 raise RuntimeError("call learn_hidden() before tokens are hidden")
             tokens = torch.where(hide.unsqueeze(2), self.hidden_token.to(tokens.dtype), tokens)
-        positions = _sines(tokens.shape[1], self.embed_dim, tokens.device)
+        positions = sines(tokens.shape[1], self.embed_dim, tokens.device)
         return self.dropout(tokens + positions.to(tokens.dtype)), there
 
     def _patches(self, x: Tensor | Ragged) -> tuple[Tensor, Tensor | None]:
@@ -176,11 +148,3 @@ def _patch_for(length: int | None) -> int:
         if fitting:
             return fitting[0]
     return most
-
-
-def _sines(count: int, dim: int, device: torch.device) -> Tensor:
-    """Return fixed positions, `[count, dim]`."""
-    place = torch.arange(count, device=device, dtype=torch.float32).unsqueeze(1)
-    steps = torch.arange(0, dim, 2, device=device, dtype=torch.float32)
-    angles = place * torch.exp(-math.log(10_000) / dim * steps)
-    return torch.cat([angles.sin(), angles.cos()], dim=1)

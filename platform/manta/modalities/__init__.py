@@ -2,7 +2,7 @@
 
 from manta.modalities._base import MODALITIES, THUMBNAIL, Modality, Stats, default_modality, noun_of
 from manta.modalities._decoder import BadSample, Decoder, Draw, NoReader, Picture
-from manta.modalities._inspect import DecodingInspector, Inspected, Inspector
+from manta.modalities._inspect import DecodingInspector, Inspected, Inspector, Learner
 from manta.modalities._noun import IMAGES, Noun
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Draw",
     "Inspected",
     "Inspector",
+    "Learner",
     "Modality",
     "NoReader",
     "Noun",

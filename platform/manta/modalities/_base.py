@@ -13,7 +13,7 @@ import numpy as np
 
 from manta.leaves import Columns, Stack, take
 from manta.modalities._decoder import Decoder, Picture
-from manta.modalities._inspect import DecodingInspector, Inspector
+from manta.modalities._inspect import DecodingInspector, Inspector, Learner
 from manta.modalities._noun import ROWS, Noun
 from manta.modalities.config import DataConfig
 from manta.registry import Registry
@@ -85,6 +85,14 @@ class Modality(ABC, Generic[D]):
     def inspector(self) -> Inspector:
         """Return the inspector of samples at an ingest: of itself, one that decodes them."""
         return DecodingInspector(self.decoder(), str(self.data.modality))
+
+    def learner(self) -> Learner | None:
+        """Return what an ingest asks once, after its last shard; None: there is nothing to learn.
+
+        Raises:
+            ConfigError: it cannot learn here, which an ingest hears before it begins.
+        """
+        return None
 
     def views(self, config: ViewsConfig, needs: ViewNeeds) -> ViewPipeline[Any]:
         """Return the pipeline from decoded rows to the views of an objective.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from manta.modalities._decoder import Decoder
 
@@ -45,6 +45,25 @@ class Inspector(Protocol):
         Raises:
             BadSample: the sample cannot be used.
         """
+        ...
+
+
+class Learner(Protocol):
+    """Learner of what belongs to a whole dataset, such as a vocabulary; plain data to be pickled.
+
+    An ingest asks it once, after the last shard, so that interruptions and the machines that wrote
+    the shards make no difference. What it says depends on the rows and its settings alone, and
+    joins the dataset's stats. Its `repr` is part of the inspector's where it changes a dataset.
+
+    Attributes:
+        rows: how many it learns from, at most; they are spread over the dataset. 0: none.
+    """
+
+    @property
+    def rows(self) -> int: ...
+
+    def __call__(self, rows: Iterable[bytes]) -> Mapping[str, Any]:
+        """Return stats by name, as plain data."""
         ...
 
 

@@ -1,0 +1,112 @@
+"""The view pipeline of sentences: from token numbers to the views of an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from manta.batch import View, ViewNeeds
+from manta.errors import ConfigError
+from manta.modalities.text.decoder import LEAF
+from manta.modalities.text.picture import written
+from manta.modalities.text.views.config import TextViewsConfig, specify
+from manta.modalities.text.views.draws import Draws, draw
+from manta.modalities.text.views.kernels import kept, mask_spans, replace, shuffle, window
+from manta.modalities.text.vocabulary import Vocabulary
+from manta.ragged import Data, Ragged
+from manta.spec import Spec
+from manta.views import VIEWS, BatchPart, Samples, ViewPipeline
+
+
+@VIEWS.register("text")
+class TextViews(ViewPipeline[TextViewsConfig]):
+    """Crops of sentences, with tokens masked, replaced, moved and left out, in this order.
+
+    Everything happens on the device of the rows. `View.box` has the first token of each crop and
+    the one after its last.
+
+    Args:
+        config: the user's.
+        needs: the objective's.
+        vocabulary: of the tokens.
+        spec: of a global view.
+    """
+
+    Config = TextViewsConfig
+
+    def __init__(
+        self, config: TextViewsConfig, needs: ViewNeeds, vocabulary: Vocabulary, spec: Spec
+    ) -> None:
+        if needs.mask_ratio is not None and needs.mask_grid is None:
+            raise ConfigError(
+                "this objective masks tokens, which the encoder lacks; set encoder.name=transformer"
+            )
+        self.specs = specify(config, needs)
+        self.needs, self.spec, self.vocabulary = needs, spec, vocabulary
+        self._ordinary = torch.from_numpy(vocabulary.ordinary).long()
+
+    @classmethod
+    def of(cls, config: TextViewsConfig, needs: ViewNeeds, samples: Samples) -> TextViews:
+        text: Any = samples
+        if getattr(text, "name", None) != "text":
+            raise ConfigError("views.name=text makes views of data.modality=text alone")
+        return cls(config, needs, text.vocabulary, text.spec)
+
+    def make(self, data: Mapping[str, Data], part: BatchPart) -> list[View]:
+        """Return the views of `text`, ragged rows `[T]` of token numbers."""
+        text = cast(Ragged, data[LEAF])
+        ids = text.padded()[0].long()
+        views = []
+        for spec, drawn in zip(self.specs, draw(self.specs, part), strict=True):
+            view, box = self._view(ids, text.lengths, drawn)
+            # Masks follow in the same stream, so the order of the views is part of a run.
+            views.append(View(view, spec.role, box, mask=self._hidden(view, part)))
+        return views
+
+    @torch.no_grad()
+    def plain(self, data: Mapping[str, Data]) -> Ragged:
+        """Return whole rows, as the encoder takes them for evaluation."""
+        return cast(Ragged, data[LEAF])
+
+    def shown(self, view: View) -> Tensor:
+        """Return the words of a view, `[B, 3, 64, 64]` in 0..1."""
+        rows = cast(Ragged, view.data)
+        each = torch.split(rows.values.cpu(), rows.lengths.tolist())
+        pictures = [torch.from_numpy(written(self.vocabulary.read(row.tolist()))) for row in each]
+        return torch.stack(pictures).permute(0, 3, 1, 2).float().div_(255)
+
+    def _view(self, ids: Tensor, lengths: Tensor, drawn: Draws) -> tuple[Ragged, Tensor]:
+        """Return a view of padded rows, and its box."""
+        spec = drawn.spec
+        starts, widths = drawn.window(lengths)
+        box = torch.stack([starts, starts + widths], dim=1).float()
+        rows = window(ids, starts, int(widths.max()))
+        if spec.mask > 0:
+            rows = mask_spans(rows, widths, drawn, self.vocabulary.mask)
+        if spec.replace > 0:
+            rows = replace(rows, drawn, self._ordinary.to(rows.device))
+        if spec.shuffle > 0:
+            rows = shuffle(rows, widths, drawn)
+        stay = kept(widths, drawn, rows.shape[1])
+        return Ragged(rows[stay], stay.sum(1)), box
+
+    def _hidden(self, view: Ragged, part: BatchPart) -> Tensor | None:
+        """Draw the hidden tokens of a view, `[B, longest]`; None if nothing is masked.
+
+        Of each row the objective's share is hidden, one token at least and not all of several.
+        """
+        if self.needs.mask_ratio is None:
+            return None
+        (longest,) = self.spec.size
+        order = torch.rand(part.global_batch, longest or 1, generator=part.stream)[part.rows]
+        order = order[:, : int(view.lengths.max())].to(part.device)
+        place = torch.arange(order.shape[1], device=part.device)
+        order = order.masked_fill(place >= view.lengths.unsqueeze(1), 2.0)
+        order = order.argsort(stable=True, dim=1)
+        rank = torch.empty_like(order).scatter_(1, order, place.expand_as(order))
+        count = (self.needs.mask_ratio * view.lengths).round().long()
+        count = count.minimum(view.lengths - 1).clamp(min=1)
+        return rank < count.unsqueeze(1)
