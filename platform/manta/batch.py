@@ -9,16 +9,17 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from manta.asks import Mask, Role, ViewNeeds
 from manta.errors import ConfigError
 from manta.ragged import Data, Ragged, moved, rows_of
 from manta.spec import Spec
 
-Role = Literal["global", "local"]
+__all__ = ["Batch", "DataFacts", "Mask", "Progress", "Role", "View", "ViewNeeds"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,9 @@ class View:
         box: `[B, 2n]` window in units of the source's n axes, before the flip: its lower corner,
             then its upper one. Of an image's crop `(left, top, right, bottom)` in pixels. Or None.
         flip: `[B]` bool, mirrored after the crop; or None.
-        mask: `[B, T]` bool, True for a token hidden from the encoder; every row hides equally many.
-            Or None.
+        mask: `[B, T]` bool, True for a token hidden from the encoder; or None. Of rows of one size
+            each hides equally many if the mask's kind says so, as "uniform" does. Of ragged rows T
+            is the longest one's tokens, and nothing is hidden after the end of a row.
         transform: `[B, P]` float32, the parameters of the transformation in the pipeline's order,
             each of the order of 1; or None.
         facts: what else the pipeline knows of the view, by name, such as times or actions.
@@ -121,33 +123,6 @@ class Batch:
 
     def __iter__(self) -> Iterator[View]:
         return iter(self.views)
-
-
-@dataclass(frozen=True, slots=True)
-class ViewNeeds:
-    """An objective's requirements of the view pipeline.
-
-    Attributes:
-        preset: the view preset that `views.preset: auto` means for this objective.
-        global_views, local_views: number of each.
-        mask_ratio: fraction of tokens to hide in every view, or None for no masks.
-        mask_grid: sides of the encoder's token grid, such as `(rows, columns)`; needed with
-            `mask_ratio`.
-        strengths: of each global view in turn, times `views.strength`; None: all alike.
-    """
-
-    preset: str = "simclr"
-    global_views: int = 2
-    local_views: int = 0
-    mask_ratio: float | None = None
-    mask_grid: tuple[int, ...] | None = None
-    strengths: tuple[float, ...] | None = None
-
-    def __str__(self) -> str:
-        """Return a text such as "2 global + 4 local, masked"."""
-        local = f" + {self.local_views} local" if self.local_views else ""
-        masked = ", masked" if self.mask_ratio is not None else ""
-        return f"{self.global_views} global{local}{masked}"
 
 
 @dataclass(frozen=True, slots=True)

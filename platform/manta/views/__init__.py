@@ -3,9 +3,9 @@
 Those of a modality's own are in its folder, `manta/modalities/<name>/views`.
 """
 
-from manta.views._base import VIEWS, BatchPart, Samples, ViewPipeline
+from manta.views._base import VIEWS, Samples, ViewPipeline
 from manta.views.config import Intent, ViewsConfig
-from manta.views.draws import draw_masks, generator
+from manta.views.draws import BatchPart, RowNumbers, draw_masks, generator
 from manta.views.presets import Preset, specified
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "BatchPart",
     "Intent",
     "Preset",
+    "RowNumbers",
     "Samples",
     "ViewPipeline",
     "ViewsConfig",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
@@ -15,7 +14,8 @@ from manta.ragged import Data, count_rows, device_of
 from manta.registry import Registry
 from manta.spec import Spec
 from manta.views.config import ViewsConfig
-from manta.views.draws import draw_masks, generator
+from manta.views.draws import BatchPart, generator
+from manta.views.masks import Tokens, draw_mask
 
 V = TypeVar("V", bound=ViewsConfig)
 
@@ -34,26 +34,6 @@ class Samples(Protocol):
 
     @property
     def spec(self) -> Spec: ...
-
-
-@dataclass(frozen=True, slots=True)
-class BatchPart:
-    """One rank's part of a global batch, or of a micro-batch of it.
-
-    Attributes:
-        seed, step: of the run; they decide every draw, together with a row's place.
-        rows: which rows of the global batch these are.
-        global_batch: samples of the whole step, over all ranks and micro-batches.
-        stream: random numbers of the step, the same on every rank.
-        device: that the rows are on.
-    """
-
-    seed: int
-    step: int
-    rows: slice
-    global_batch: int
-    stream: torch.Generator
-    device: torch.device
 
 
 class ViewPipeline(ABC, Generic[V]):
@@ -130,18 +110,24 @@ class ViewPipeline(ABC, Generic[V]):
                 is part of a run.
         """
 
-    def mask(self, tokens: int, part: BatchPart) -> Tensor | None:
-        """Draw the hidden ones of a view's tokens, `[B, tokens]`; None if nothing is masked."""
-        if self.needs.mask_ratio is None:
+    def mask(
+        self, grid: int | Sequence[int], part: BatchPart, lengths: Tensor | None = None
+    ) -> Tensor | None:
+        """Draw the hidden ones of a view's tokens, `[B, T]` bool; None if nothing is masked.
+
+        Args:
+            grid: sides of the grid of tokens, the last axis fastest; a number for a sequence: of
+                ragged rows the tokens of the longest.
+            lengths: `[B]` tokens of each of ragged rows, nothing is hidden after them; None where
+                all rows have the whole grid.
+
+        Raises:
+            ConfigError: the mask is not for such tokens.
+        """
+        if self.needs.mask is None:
             return None
-        return draw_masks(
-            tokens,
-            hidden=round(self.needs.mask_ratio * tokens),
-            rows=part.rows,
-            global_batch=part.global_batch,
-            stream=part.stream,
-            device=part.device,
-        )
+        sides = (grid,) if isinstance(grid, int) else tuple(grid)
+        return draw_mask(self.needs.mask, Tokens(sides, part, lengths))
 
     @abstractmethod
     def plain(self, data: Mapping[str, Data]) -> Data:

@@ -2,9 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
+
+from manta.splitmix import GOLDEN, mix
+
+_LOWER_53 = (1 << 53) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPart:
+    """One rank's part of a global batch, or of a micro-batch of it.
+
+    Attributes:
+        seed, step: of the run; they decide every draw, together with a row's place.
+        rows: which rows of the global batch these are.
+        global_batch: samples of the whole step, over all ranks and micro-batches.
+        stream: random numbers of the step, the same on every rank.
+        device: that the rows are on.
+    """
+
+    seed: int
+    step: int
+    rows: slice
+    global_batch: int
+    stream: torch.Generator
+    device: torch.device
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Return `[*shape, B]` float64 in [0, 1) of these rows, on their device.
+
+        It takes the stream on by the numbers of the whole global batch.
+        """
+        drawn = torch.rand((*shape, self.global_batch), generator=self.stream, dtype=torch.float64)
+        numbers = drawn[..., self.rows].contiguous()
+        numbers = numbers.pin_memory() if self.device.type == "cuda" else numbers
+        return numbers.to(self.device, non_blocking=True)
+
+    def row_numbers(self) -> RowNumbers:
+        """Return numbers of which each row has as many as it likes."""
+        return RowNumbers((self.uniform() * 2**53).long())
+
+
+@dataclass(frozen=True, slots=True)
+class RowNumbers:
+    """Random numbers that belong to a row alone, whatever else is in its batch.
+
+    Attributes:
+        keys: `[B]` int64; a number is a hash of its row's key, its purpose and its place.
+    """
+
+    keys: Tensor
+
+    def uniform(self, count: int, purpose: int = 0) -> Tensor:
+        """Return `[B, count]` float64 in (0, 1); a larger count begins with the same numbers.
+
+        Args:
+            purpose: separates the draws of one row for different ends.
+        """
+        counters = torch.arange(1, count + 1, device=self.keys.device) * GOLDEN
+        words = mix(mix(mix(self.keys) + purpose).unsqueeze(1) + counters)
+        return ((words & _LOWER_53).double() + 0.5) / (1 << 53)
 
 
 def generator(seed: int, step: int, *purpose: int) -> torch.Generator:

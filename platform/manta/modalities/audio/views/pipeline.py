@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -40,7 +39,7 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
     transform_width = TRANSFORM_WIDTH
 
     def __init__(self, config: AudioViewsConfig, needs: ViewNeeds, features: Features) -> None:
-        if needs.mask_ratio is not None and needs.mask_grid is None:
+        if needs.mask is not None and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; choose a vision transformer"
             )
@@ -112,14 +111,14 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
             starts, ends = starts + drawn.left * span, starts + (drawn.left + drawn.width) * span
         return view.unsqueeze(1), torch.stack([starts, ends], dim=1).float()
 
-    def _tokens(self, spec: ViewSpec) -> int:
-        """Return the number of a view's tokens; 0 where the objective masks nothing."""
+    def _tokens(self, spec: ViewSpec) -> tuple[int, ...]:
+        """Return the grid of a view's tokens; (0,) where the objective masks nothing."""
         if self.needs.mask_grid is None:
-            return 0
+            return (0,)
         # Shorter views have as many fewer tokens along time, the last side.
         *others, time = self.needs.mask_grid
         length, whole = (one.sides[-1] for one in (self.features.spec(spec.samples), self.spec))
-        return math.prod(others) * (time * length // whole)
+        return (*others, time * length // whole)
 
     def _tools(self, device: torch.device) -> Features:
         """Return the features on a device, where they are kept."""

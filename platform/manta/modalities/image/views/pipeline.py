@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -43,7 +42,7 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
     transform_width = TRANSFORM_WIDTH
 
     def __init__(self, config: ImageViewsConfig, needs: ViewNeeds, *, image_size: int) -> None:
-        if needs.mask_ratio is not None and needs.mask_grid is None:
+        if needs.mask is not None and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; choose a vision transformer"
             )
@@ -130,8 +129,8 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
             self._on_device[device] = mean, std
         return self._on_device[device]
 
-    def _tokens(self, spec: ViewSpec) -> int:
-        """Return the number of a view's tokens; 0 where the objective masks nothing."""
+    def _tokens(self, spec: ViewSpec) -> tuple[int, ...]:
+        """Return the grid of a view's tokens; (0,) where the objective masks nothing."""
         # Local views have as many fewer tokens along a side as they have fewer pixels.
-        sides = (side * spec.size // self.image_size for side in self.needs.mask_grid or (0,))
-        return math.prod(sides)
+        grid = self.needs.mask_grid or (0,)
+        return tuple(side * spec.size // self.image_size for side in grid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -48,12 +47,12 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
         longest: int = 4096,
         unit: Sequence[float] = (1.0,),
     ) -> None:
-        if needs.mask_ratio is not None and needs.mask_grid is None:
+        if needs.mask is not None and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; set encoder.name=patchtst"
             )
         (self.length,) = spec.size
-        if needs.mask_ratio is not None and self.length is None:
+        if needs.mask is not None and self.length is None:
             raise ConfigError(
                 "this objective masks tokens of rows of one length, and these have their own; set "
                 "data.length"
@@ -138,11 +137,11 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
             return Ragged(view[there], widths), box
         return view.transpose(1, 2).contiguous(), box
 
-    def _tokens(self, spec: ViewSpec) -> int:
-        """Return the number of a view's tokens; 0 where the objective masks nothing."""
+    def _tokens(self, spec: ViewSpec) -> tuple[int, ...]:
+        """Return the grid of a view's tokens; (0,) where the objective masks nothing."""
         # Shorter views have as many fewer tokens.
-        whole = math.prod(self.needs.mask_grid or (0,))
-        return whole * (spec.length or 0) // (self.length or 1)
+        (whole,) = self.needs.mask_grid or (0,)
+        return (whole * (spec.length or 0) // (self.length or 1),)
 
 
 def _padded(data: Mapping[str, Data]) -> tuple[Tensor, Tensor]:
