@@ -65,8 +65,8 @@ lint: setup ## ruff, the import contract and the measures of the house
 types: setup ## mypy, strict
 	$(BIN)/mypy
 
-bench: setup ## every benchmark that fits a laptop; those of all recipes and objectives take hours and are run by hand
-	for script in $(filter-out benchmarks/_% benchmarks/objectives.py benchmarks/recipes.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: setup ## every benchmark that fits a laptop; those of all recipes, objectives and modalities take hours and are run by hand, as is before_after
+	for script in $(filter-out benchmarks/_% $(addprefix benchmarks/,before_after.py modalities.py objectives.py recipes.py),$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 package: setup ## sdist and wheel in dist/, tried in an empty environment (a few minutes, needs the package index)
 	rm -rf dist
