@@ -199,3 +199,8 @@ def test_a_stream_in_process_is_the_plan(manifest: Manifest) -> None:
         assert batch.index.tolist() == rows.tolist()
         expected = np.stack([pixels(row).transpose(2, 0, 1) for row in rows.tolist()])
         assert np.array_equal(batch.data["image"].numpy(), expected)
+
+
+def test_a_block_without_parcels_has_no_facts() -> None:
+    """As a task of an ingest gives that goes on after the last sample: it has no columns."""
+    assert facts(pa.table({})) == []

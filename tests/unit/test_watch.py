@@ -9,7 +9,7 @@ from manta.config import WatchConfig
 from manta.encoders import EncoderConfig, build
 from manta.errors import TrainingStopped
 from manta.spec import Spec
-from manta.training.health import CollapseMonitor, embed_plain
+from manta.training.health import ROWS, CollapseMonitor, embed_plain
 
 
 def test_collapse_stops_after_patience_looks():
@@ -64,3 +64,10 @@ def test_not_finite_is_named(bad):
 def test_the_diagnosis_survives_the_way_between_processes():
     again = pickle.loads(pickle.dumps(TrainingStopped("why", diagnosis="collapsed")))
     assert (str(again), again.diagnosis) == ("why", "collapsed")
+
+
+def test_samples_of_unequal_lengths_are_embedded_too():
+    spec = Spec("sequence", 2, (None,))
+    encoder = build(EncoderConfig(name="resnet1d", args={"widths": [8]}), spec)
+    rows = spec.example(ROWS + 5, generator=torch.Generator().manual_seed(1))
+    assert embed_plain(encoder, rows).shape == (ROWS, 8)

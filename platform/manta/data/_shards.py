@@ -204,7 +204,12 @@ def _parcel(rows: list[dict[str, Any]], number: int, taken: int, size: int) -> p
 
 
 def facts(block: pa.Table) -> list[dict[str, int]]:
-    """Return the counts that the driver needs of each parcel in a block, without the images."""
+    """Return the counts that the driver needs of each parcel in a block, without the images.
+
+    A block without parcels, as a task gives that has nothing left to read, has no columns either.
+    """
+    if block.num_rows == 0:
+        return []
     return block.select(_FACTS).to_pylist()  # type: ignore[no-any-return]
 
 

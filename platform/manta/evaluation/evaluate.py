@@ -29,6 +29,7 @@ from manta.evaluation.session import (
 from manta.evaluation.subject import UNTRAINED, Subject, subject_of
 from manta.evaluators import Evaluator, counted, interval, means
 from manta.modalities import BadSample
+from manta.models.samples import modality_taken
 from manta.report.evaluation.page import write_evaluation
 from manta.runs.folder import RunFolder
 from manta.serving.adapt import Preparation
@@ -76,7 +77,15 @@ def evaluate_model(
         names = [config.name for config in own] if evaluators is None else evaluators
         chosen = evaluators_named(names, own)
         trainings = [Training.of(subject.model, runs)]
-        session = EvaluationSession.start(data, bank, runs, observer, subject.evaluation, trainings)
+        session = EvaluationSession.start(
+            data,
+            bank,
+            runs,
+            observer,
+            subject.evaluation,
+            trainings,
+            modality=modality_taken(subject.folders[""]),
+        )
         session.check(chosen)
         observer.notify(f"evaluating {subject.name}")
         if (untrained := subject.folders.get(UNTRAINED)) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from manta.cluster import connect
 from manta.config import EvaluationConfig
-from manta.data import Holdout, IngestProgress, Manifest, check_source, open_dataset, prepare
+from manta.data import Holdout, IngestProgress, Manifest, open_dataset
 from manta.errors import ConfigError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
@@ -32,6 +32,7 @@ from manta.evaluators import (
 )
 from manta.modalities import noun_of
 from manta.models.actors import cluster_pool
+from manta.models.samples import check_data, dataset_of
 from manta.runs.folder import RunFolder, default_cache
 from manta.runs.store import Notify
 from manta.serving import load_exported, save_weights
@@ -103,6 +104,8 @@ class EvaluationSession:
         observer: Observer,
         limits: EvaluationConfig | None = None,
         trainings: Sequence[Training] = (),
+        *,
+        modality: str = "image",
     ) -> EvaluationSession:
         """Return a session on `data`; starts Ray, or joins it.
 
@@ -110,9 +113,10 @@ class EvaluationSession:
             bank: data that probes learn from, all of it; with None, `data` is split by
                 `limits.holdout`, or as a run was that was trained on it.
             trainings: of the models; what was trained on of the rows to score is said.
+            modality: of the samples that the models take.
         """
         for source in {data, bank} - {None}:
-            check_source(str(source))
+            check_data(str(source), modality)
         observer.notify("starting Ray")
         connect(cpus=2)
         bank_rows, queries = bank_and_queries(
@@ -122,6 +126,7 @@ class EvaluationSession:
             limits or EvaluationConfig(),
             observer.ingest,
             trainings,
+            modality=modality,
         )
         for warning in filter(None, (one.warning(queries) for one in trainings)):
             observer.notify(warning)
@@ -195,7 +200,14 @@ class EvaluationSession:
                 continue
             if isinstance(evaluator, EncoderEvaluator):
                 self.observer.notify(f"{name}: trying the encoder itself")
-            by_evaluator[name] = evaluate_all([evaluator], features, access)
+            try:
+                by_evaluator[name] = evaluate_all([evaluator], features, access)
+            except ConfigError as error:
+                # Of an encoder that it cannot try; what the others give is worth having.
+                if len(chosen) == 1:
+                    raise
+                self.observer.notify(f"left out: {name} ({error})")
+                skipped[name] = str(error)
         return EvaluationResult(features, by_evaluator, skipped)
 
 
@@ -206,6 +218,8 @@ def bank_and_queries(
     limits: EvaluationConfig,
     progress: IngestProgress | None = None,
     trainings: Sequence[Training] = (),
+    *,
+    modality: str = "image",
 ) -> tuple[SplitRows, SplitRows]:
     """Return the rows that probes learn from, and those that they are scored on.
 
@@ -213,16 +227,17 @@ def bank_and_queries(
         bank: data that probes learn from, all of it; with None, `data` is split by
             `limits.holdout`, or as a run was that was trained on it.
         trainings: of the models.
+        modality: of the samples that the models take.
 
     Raises:
-        ConfigError: the two are the same data, or have no class in common.
+        ConfigError: the two are the same data, or have no class in common, or other samples.
     """
-    manifest = open_dataset(prepare(data, cache, progress=progress))
+    manifest = open_dataset(dataset_of(data, modality, cache, progress=progress))
     if bank is None:
         splits = split_of(manifest, limits, trainings)
         bank_rows = SplitRows(manifest, splits, "bank", limits.bank_rows)
         return bank_rows, SplitRows(manifest, splits, "queries", limits.query_rows)
-    source = open_dataset(prepare(bank, cache, progress=progress))
+    source = open_dataset(dataset_of(bank, modality, cache, progress=progress))
     if source.digest == manifest.digest:
         noun = noun_of(manifest.modality).plural
         raise ConfigError(

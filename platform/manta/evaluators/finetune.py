@@ -139,6 +139,7 @@ class Finetune(EncoderEvaluator[FinetuneConfig]):
     metrics = METRICS
     figures = FIGURES
     needs_labels = True
+    modalities = frozenset({"image"})
 
     @torch.inference_mode(False)  # training needs gradients, whatever mode its caller is in
     def evaluate_encoder(self, access: EncoderAccess, features: Features) -> Scores:

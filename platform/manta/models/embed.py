@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from manta.cluster import connect
-from manta.data import IngestProgress, SourceOptions, check_source, prepare
+from manta.data import IngestProgress
 from manta.models.actors import PoolRequest, cluster_pool
 from manta.models.find import model_folder
+from manta.models.samples import check_data, dataset_of, modality_taken
 from manta.runs.folder import default_cache
 from manta.runs.store import Notify, default_store
 from manta.serving.embed import EmbedProgress, EmbedReport, embed
@@ -33,14 +34,15 @@ def embed_data(
     Raises:
         MantaError: a problem that the user can fix.
     """
-    # Features are of interest for every part of the data, unlike training.
-    everything = SourceOptions(split="all")
-    check_source(data, everything)
     with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
+        # Features are of interest for every part of the data, unlike training.
+        modality, everything = modality_taken(folder), "all"
+        check_data(data, modality, split=everything)
         notify("starting Ray")
         connect(cpus=2)
         actors = cluster_pool(pool)
-        dataset = prepare(data, default_cache(runs), progress=ingest_progress, options=everything)
+        cache = default_cache(runs)
+        dataset = dataset_of(data, modality, cache, split=everything, progress=ingest_progress)
         notify(f"embedding by {model} with {actors.least} to {actors.most} actor(s)")
         return embed(
             model,

@@ -11,6 +11,7 @@ from manta.config import WatchConfig
 from manta.encoders import Encoder
 from manta.errors import TrainingStopped
 from manta.functional.spectrum import feature_std, rankme
+from manta.ragged import Data, rows_of
 
 ROWS = 256
 """Rows of a batch that a check embeds: enough to estimate a rank, and a small part of a step."""
@@ -70,14 +71,14 @@ class CollapseMonitor:
 
 
 @torch.no_grad()
-def embed_plain(encoder: Encoder, images: Tensor) -> Tensor:
-    """Return the features of images in evaluation mode, as a user of the encoder gets them.
+def embed_plain(encoder: Encoder, samples: Data) -> Tensor:
+    """Return the features of samples in evaluation mode, as a user of the encoder gets them.
 
-    `[B, C, H, W] -> [min(B, ROWS), D]` float32; the encoder's mode is restored afterwards.
+    Of B samples `[min(B, ROWS), D]` float32; the encoder's mode is restored afterwards.
     """
     training = encoder.training
     encoder.eval()
     try:
-        return encoder.embed(images[:ROWS]).float()
+        return encoder.embed(rows_of(samples, slice(ROWS))).float()
     finally:
         encoder.train(training)
