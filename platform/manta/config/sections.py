@@ -255,6 +255,8 @@ class Experiment(_Section):
         of_source = ("source", "split", "column", "labels", "group")
         for key in (*of_source, "cache", "cache_dir", "decode_tasks"):
             kept["data"].pop(key)
+        if not self.data.buckets:
+            kept["data"].pop("buckets")  # runs from before there were any resume
         for section, key in (("data", "modality"), ("views", "name")):
             if kept[section][key] == "image":  # runs from before there were others resume
                 kept[section].pop(key)

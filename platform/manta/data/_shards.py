@@ -23,12 +23,14 @@ from manta.data._group_column import Runs, count_groups, group_rule, runs_of
 from manta.data._label_column import count_labels, with_stored_labels
 from manta.data._measures import Measures, of_shard
 from manta.data.labels import as_text, within
+from manta.data.lengths import write_part
 from manta.data.manifest import Shard
 from manta.data.names import shown
 from manta.data.sources import Sample, Source
 from manta.errors import DataError
 from manta.files import Place
 from manta.modalities import BadSample, Inspector
+from manta.modalities.image.inspect import ImageInspector
 
 PARCEL_ROWS = 256
 PARCEL_BYTES = 16 << 20
@@ -252,6 +254,8 @@ def write_shard(
         groups=runs_of(good),
         **of_shard(good, column),
     )
+    if column != ImageInspector.column:
+        write_part(out, number, good["length"].to_numpy())
     # Written after the shard: a resumed ingest trusts every shard that has a record, and a kill
     # between the two writes only costs writing this shard again.
     (out / "progress" / f"{number:05d}.json").write(written.to_json())

@@ -29,6 +29,7 @@ from manta.data._learning import learnt_of
 from manta.data._measures import inspector_of, mark_of, modality_of, name_of, of_dataset
 from manta.data._shards import Limits, Written
 from manta.data.groups import in_order, write_groups
+from manta.data.lengths import write_lengths
 from manta.data.manifest import (
     FILE,
     Manifest,
@@ -306,6 +307,8 @@ def _finish(
     refuse_no_group(source, groups, None)
     if groups:
         write_groups(out, runs)
+    if kind != "image":
+        write_lengths(out, len(done), rows)
     understood = understand(source, rows, numbering, names, dict(reasons), groups, kind)
     manifest = Manifest(
         location=out.url,

@@ -6,6 +6,10 @@ into equal *lanes*, and each lane into *segments* of a few steps. Rows are permu
 (lane, segment), and each step takes the next rows of every lane. A rank owns neighbouring lanes, so
 it reads row groups that no other rank reads (except those at a border), and the global batch is the
 same for every number of ranks that divides the number of lanes.
+
+With *buckets* the rows of each (lane, segment) are sorted by their lengths, equal ones in the drawn
+order, and cut into steps, which are then permuted, all lanes alike: so a step has rows of like
+lengths on all ranks, and a segment the same rows as without.
 """
 
 from __future__ import annotations
@@ -20,10 +24,13 @@ import numpy.typing as npt
 
 from manta.data.arrays import RowIndexes
 from manta.data.holdout import Holdout
+from manta.data.lengths import open_lengths
 from manta.data.manifest import Manifest
 from manta.errors import ConfigError, DataError
 
 _LANES = 8
+_BUCKETS = 1
+"""Purpose of the random number stream that orders the steps of a segment."""
 _Line = tuple[int, npt.NDArray[np.int32], RowIndexes]
 """An epoch's number, its pieces in order, and the position at which each ends."""
 
@@ -57,12 +64,14 @@ class Plan:
         holdout: fraction of the rows held out of training.
         holdout_group: names of groups that are held out instead.
         shuffle_rows: least number of rows that are shuffled together, if the epoch has so many.
+        buckets: give each step rows of like lengths.
 
     Attributes:
         holdout: the two splits; an epoch visits the rows of the bank.
 
     Raises:
-        DataError: there are fewer training rows than one batch needs.
+        ConfigError: buckets of images.
+        DataError: there are fewer training rows than one batch needs, or no lengths for buckets.
     """
 
     def __init__(
@@ -75,9 +84,14 @@ class Plan:
         holdout: float = 0.1,
         holdout_group: Sequence[str] = (),
         shuffle_rows: int = 4096,
+        buckets: bool = False,
     ) -> None:
         self.seed = seed
         self.batch_size = batch_size
+        # Opened by whoever needs them: a plan travels to decode tasks, a table does not.
+        self._bucketed = manifest if buckets else None
+        if buckets:
+            open_lengths(manifest)
         self.holdout = Holdout(manifest, holdout, limit=limit, names=holdout_group)
         self.rows = self.holdout.rows
         self.train_rows, self.held_out_rows = self.holdout.bank_rows, self.holdout.query_rows
@@ -135,8 +149,14 @@ class Plan:
             start = (lane * self.steps_per_epoch + first) * share
             rows = self._rows_at(epoch, np.arange(start, start + (stop - first) * share))
             rows = np.random.default_rng([self.seed, epoch, lane + 1, number]).permutation(rows)
+            if self._bucketed is not None:
+                rows = rows[open_lengths(self._bucketed)[rows].argsort(kind="stable")]
             parts.append(rows.reshape(stop - first, share))
-        return Segment(epoch, number, first, np.concatenate(parts, axis=1))
+        indexes = np.concatenate(parts, axis=1)
+        if self._bucketed is not None:
+            stream = np.random.default_rng([self.seed, epoch, 0, number, _BUCKETS])
+            indexes = indexes[stream.permutation(stop - first)]
+        return Segment(epoch, number, first, indexes)
 
     def indexes(self, epoch: int, step: int, *, rank: int = 0, world: int = 1) -> RowIndexes:
         """Return the rows that a rank sees in a step of an epoch, `[batch_size / world]`."""

@@ -51,6 +51,11 @@ class DataConfig(BaseModel):
     shuffle_rows: int = Field(
         4096, ge=1, description="rows mixed with one another, from many shards"
     )
+    buckets: bool = Field(
+        False,
+        description="give each step rows of like lengths, where rows have lengths of their own: "
+        "less padding, and a method compares samples that are alike in this",
+    )
     decode_tasks: int | None = Field(
         None, ge=1, description="decode tasks per worker at a time; None: by the CPUs"
     )

@@ -79,6 +79,7 @@ def plan_of(experiment: Experiment, manifest: Manifest) -> Plan:
         holdout=experiment.evaluation.holdout,
         holdout_group=experiment.evaluation.holdout_group,
         shuffle_rows=experiment.data.shuffle_rows,
+        buckets=experiment.data.buckets,
     )
 
 
