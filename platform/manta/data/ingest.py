@@ -19,14 +19,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from manta.data._group_column import check_group, count_groups, refuse_no_group
 from manta.data._ingest_job import IngestJob, IngestProgress, IngestReport
 from manta.data._label_column import stored_values
 from manta.data._learning import learnt_of
 from manta.data._measures import inspector_of, mark_of, modality_of, name_of, of_dataset
+from manta.data._quarantine import write_quarantine
 from manta.data._shards import Limits, Written
 from manta.data.groups import in_order, write_groups
 from manta.data.lengths import write_lengths
@@ -292,12 +290,7 @@ def _finish(
     source = job.source
     bad = [row for item in done for row in item.bad]
     rows = sum(item.shard.rows for item in done)
-    names = pa.schema({"path": pa.string(), "reason": pa.string()})
-    table = pa.Table.from_pylist(
-        [{"path": path, "reason": reason} for path, reason in bad], schema=names
-    )
-    with (out / "quarantine.parquet").writing() as file:
-        pq.write_table(table, file)
+    write_quarantine(out, bad)
     reasons = by_reason(reason for _, reason in bad)
     refuse_empty(source, rows, reasons, bad[0] if bad else None, kind)
     counts = sum((Counter(item.labels) for item in done), Counter[str]())
