@@ -5,6 +5,7 @@ from manta.encoders._config import ENCODERS, EncoderConfig, RunEncoderConfig, na
 from manta.encoders._protocols import (
     DenseEncoder,
     Encoder,
+    FrameEncoder,
     HidingEncoder,
     PatchEncoder,
     PyramidEncoder,
@@ -21,6 +22,7 @@ __all__ = [
     "Encoder",
     "EncoderConfig",
     "Fit",
+    "FrameEncoder",
     "HidingEncoder",
     "LoadedEncoder",
     "PatchEncoder",

@@ -86,6 +86,19 @@ class HidingEncoder(Protocol):
 
 
 @runtime_checkable
+class FrameEncoder(Protocol):
+    """An encoder of sequences that gives a vector for each place in time, and can hide places."""
+
+    dense_dim: int
+
+    def frames(self, x: Any, hide: Tensor | None = None) -> Tensor:
+        """Return `[N, dense_dim, T]`, zeros where a row has ended.
+
+        What a row has at `hide: [N, T]` bool does not reach the encoder.
+        """
+
+
+@runtime_checkable
 class DenseEncoder(Protocol):
     """An encoder with a spatial output of `dense_dim` channels, in most families the pooled D."""
 

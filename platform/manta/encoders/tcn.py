@@ -67,7 +67,8 @@ class _Block(nn.Module):
 class TCN(Encoder):
     """A linear layer on each frame, dilated residual blocks, and the maximum over time.
 
-    TS2Vec's encoder with the paper's sizes. Ours: it hides no frames by itself.
+    TS2Vec's encoder with the paper's sizes. Ours: it hides no frames by itself, only those that an
+    objective asks for, whose vectors after the linear layer are zero, as in the paper.
     """
 
     takes: tuple[Form, ...] = ("sequence",)
@@ -89,11 +90,19 @@ class TCN(Encoder):
 
     def feature_map(self, x: Tensor | Ragged) -> Tensor:
         """Return `[N, D, T]`, zeros where a row has ended."""
-        return kept(*self._frames(x))
+        return self.frames(x)
 
-    def _frames(self, x: Tensor | Ragged) -> tuple[Tensor, Tensor | None]:
+    def frames(self, x: Tensor | Ragged, hide: Tensor | None = None) -> Tensor:
+        """Return the same; values at `hide: [N, T]` bool are hidden."""
+        return kept(*self._frames(x, hide))
+
+    def _frames(
+        self, x: Tensor | Ragged, hide: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         frames, there = padded(x)
         frames = self.entry(frames)
+        if hide is not None:
+            frames = frames.masked_fill(hide.unsqueeze(1), 0)
         for block in self.blocks:
             frames = block(frames, there)
         return self.dropout(frames), there

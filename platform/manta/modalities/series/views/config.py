@@ -109,6 +109,11 @@ class SeriesViewsConfig(ViewsConfig):
     strength: float = Field(
         1.0, ge=0, description="scales the whole preset: 0 the whole row, 1 the preset, 2 double"
     )
+    stretch: bool = Field(
+        True,
+        description="every crop is stretched to one length, where rows have one; false: crops keep "
+        "their own lengths, as TS2Vec's do",
+    )
     crop: tuple[Share, Share] | None = Field(
         None, description="length of global crops, share of the row"
     )

@@ -57,7 +57,7 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
                 "this objective masks tokens of rows of one length, and these have their own; set "
                 "data.length"
             )
-        self.specs = specify(config, needs, length=self.length)
+        self.specs = specify(config, needs, length=self.length if config.stretch else None)
         self.needs, self.spec, self.longest, self.unit = needs, spec, longest, tuple(unit)
         sizes = dict.fromkeys(one.length for one in self.specs if one.length != self.length)
         self.local_specs = tuple(spec.resized(size) for size in sizes if size is not None)
