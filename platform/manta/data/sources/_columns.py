@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from manta.data.sources._words import (
     NO_LABELS,
     PATHS,
     SPLITS,
+    TEXTS,
     normal,
     usual,
 )
@@ -27,6 +28,9 @@ from manta.errors import DataError, did_you_mean
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 _DEPTH = 3
 _SURE = SPLITS[:3]
+
+
+Main = Callable[[dict[str, Any], Any, str | None, str], tuple[str, tuple[str, ...]]]
 
 
 class NoImages(DataError):
@@ -67,12 +71,15 @@ class Columns:
         return list(dict.fromkeys(filter(None, chosen)))
 
 
-def choose(schema: Any, options: SourceOptions, where: str) -> Columns:
+def choose(schema: Any, options: SourceOptions, where: str, main: Main | None = None) -> Columns:
     """Return the columns of a table to read.
 
     Args:
         schema: its Arrow schema.
         where: the table for people.
+        main: chooses the column of samples, and others that might be it, from the columns with
+            their types, the declared features, the column that was asked for, and `where`; None:
+            that of images.
 
     Raises:
         NoImages: no column can hold images, or there is none of the name that was asked for.
@@ -81,7 +88,7 @@ def choose(schema: Any, options: SourceOptions, where: str) -> Columns:
     _refuse_doubled(schema, options, where)
     leaves = dict(_leaves(schema, ""))
     features = _features(schema)
-    image, other_images = _image(leaves, features, options.column, where)
+    image, other_images = (main or _image)(leaves, features, options.column, where)
     group = options.group_column
     if group is not None and group not in leaves:
         raise DataError(f"{where} has no column {group!r}{did_you_mean(group, leaves)}")
@@ -221,6 +228,30 @@ def _image(
         f"{where} has no column of images (columns: {', '.join(leaves) or 'none'}); give its name "
         "by data.column"
     )
+
+
+def text_column(
+    leaves: dict[str, Any], features: Any, asked: str | None, where: str
+) -> tuple[str, tuple[str, ...]]:
+    """Return the column of texts of a table, and others that hold texts; see `choose`."""
+    if asked is not None:
+        if asked not in leaves:
+            raise NoImages(f"{where} has no column {asked!r}{did_you_mean(asked, leaves)}")
+        if not is_text(leaves[asked]) and not is_binary(leaves[asked]):
+            raise DataError(
+                f"column {asked} of {where} holds {leaves[asked]}, not text; choose another one by "
+                "data.column"
+            )
+        return asked, ()
+    texts = [path for path, kind in leaves.items() if is_text(kind)]
+    others = [path for path in texts if not usual([path], (*LABELS, *SPLITS, *KEYS))]
+    fitting = usual(texts, TEXTS) or others
+    if not fitting:
+        raise NoImages(
+            f"{where} has no column of text (columns: {', '.join(leaves) or 'none'}); give its "
+            "name by data.column"
+        )
+    return fitting[0], tuple(fitting[1:])
 
 
 def _label(

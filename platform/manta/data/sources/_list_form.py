@@ -91,8 +91,8 @@ def _of_cells(place: Place, number: int, cells: list[str], form: Form) -> Entry:
 
 
 def _of_record(place: Place, number: int, record: dict[str, Any], form: Form) -> Iterator[Entry]:
-    value, label = _at(record, form.path), _at(record, form.label)
-    split, group = _at(record, form.split), _at(record, form.group)
+    value, label = value_at(record, form.path), value_at(record, form.label)
+    split, group = value_at(record, form.split), value_at(record, form.group)
     if isinstance(label, (list, dict)):
         label = label[0] if isinstance(label, list) and len(label) == 1 else None
     for one in value if isinstance(value, list) else [value]:
@@ -107,7 +107,7 @@ def _of_record(place: Place, number: int, record: dict[str, Any], form: Form) ->
             yield Entry(place.name, reason=f"a record without {form.path}")
 
 
-def _at(record: Any, key: str | None) -> Any:
+def value_at(record: Any, key: str | None) -> Any:
     """Return the value of a key, or of a nested one written `a.b`."""
     if key is None or (isinstance(record, dict) and key in record):
         return None if key is None else record[key]

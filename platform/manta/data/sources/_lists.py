@@ -24,7 +24,7 @@ JSON_LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*PLAIN, *DELIMITED, *JSON_LINES, ".json")
 _SEPARATORS = ",;\t|"
 SAMPLE = 200
-_MOST_CELL = 1 << 30
+MOST_CELL = 1 << 30
 _IMAGE = rf".*(?:{'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))})"
 _LABELLED = re.compile(rf"(?P<path>{_IMAGE})\s+(?P<label>\S+(?:\s+\S+)*)", re.IGNORECASE)
 _NUMBERED = re.compile(rf"(?P<label>\d+)\s+(?P<path>{_IMAGE})", re.IGNORECASE)
@@ -35,6 +35,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_MARKED = ("utf-16", "utf-32")
+_WIDE = ("utf-16", "utf-32", "utf_16", "utf_32")
 _NO_TEXT = (b"\x89PNG", b"\xff\xd8\xff", b"\x1f\x8b", b"PK\x03\x04", b"BZh91AY&SY", b"%PDF-")
 """Beginnings of images, archives and documents."""
 _CONTROLS = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\x1a\x1b")
@@ -44,10 +46,15 @@ Numbered = tuple[int, list[str]]
 
 
 @contextmanager
-def text_of_list(place: Place, newline: str | None = None) -> Iterator[IO[str]]:
+def text_of_list(
+    place: Place, newline: str | None = None, encoding: str | None = None
+) -> Iterator[IO[str]]:
     """Yield a list's text: UTF-8, or UTF-16 and UTF-32 by their marks.
 
     Bytes that are not UTF-8 become lone surrogates, as in names of files.
+
+    Args:
+        encoding: of a text without a mark; None: it is found out.
     """
     try:
         opened = place.open()
@@ -56,13 +63,15 @@ def text_of_list(place: Place, newline: str | None = None) -> Iterator[IO[str]]:
     with opened as raw:
         start = raw.read(4096)
         raw.seek(0)
-        encoding = _encoding(start)
-        if encoding == "utf-8" and _is_binary(start):
+        marked = _encoding(start)
+        is_marked = marked in _MARKED or start.startswith(codecs.BOM_UTF8)
+        encoding = marked if encoding is None or is_marked else encoding
+        if marked == "utf-8" and _is_binary(start):
             raise DataError(
                 f"{place.url} is not a text file; a list holds a path in each line, and an archive "
                 "is unpacked first"
             )
-        errors = "surrogateescape" if encoding == "utf-8" else "replace"
+        errors = "replace" if encoding.startswith(_WIDE) else "surrogateescape"
         with io.TextIOWrapper(raw, encoding=encoding, errors=errors, newline=newline) as text:
             if start.startswith(codecs.BOM_UTF8):
                 text.read(1)
@@ -121,7 +130,7 @@ def delimited_rows(place: Place, separator: str) -> Iterator[Numbered]:
     Raises:
         DataError: a line cannot be read.
     """
-    csv.field_size_limit(_MOST_CELL)
+    csv.field_size_limit(MOST_CELL)
     with text_of_list(place, newline="") as lines:
         rows = csv.reader(lines, delimiter=separator, skipinitialspace=True)
         first = 1
@@ -149,15 +158,26 @@ def separator_of(place: Place) -> str | None:
     lines = [line for _, line in islice(plain_lines(place), SAMPLE)]
     if usual is None and _are_files(lines, place):
         return None
+    if usual is not None:
+        return best_separator(lines, usual)
+    fitting = [one for one in "\t" + _SEPARATORS if _has_paths_and_words(lines, one)]
+    return best_separator(lines, "\t", "".join(fitting))
+
+
+def best_separator(lines: list[str], usual: str, others: str = _SEPARATORS) -> str | None:
+    """Return the character that cuts most lines into as many cells as the first, or None.
+
+    Args:
+        usual: is taken if it fits as well as another one.
+        others: to try.
+    """
     best, best_fit = None, 0.0
-    for separator in dict.fromkeys((usual or "\t") + _SEPARATORS):
+    for separator in dict.fromkeys(usual * (usual in others) + others):
         widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
         widest = max(widths, default=1)
         fit = sum(width == widths[0] for width in widths) / len(widths) if widest > 1 else 0.0
         if widths and widths[0] == 1:
             fit /= 2  # more likely a comma within a path than a column that the first line lacks
-        if usual is None and not _has_paths_and_words(lines, separator):
-            fit = 0.0
         if fit > best_fit:
             best, best_fit = separator, fit
     return best
@@ -198,8 +218,13 @@ def _fits(pattern: re.Pattern[str], line: str) -> bool:
     return bool(found and not is_image_name(found["label"]))
 
 
-def json_records(place: Place) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def json_records(
+    place: Place, encoding: str | None = None
+) -> Iterator[tuple[int, dict[str, Any] | str]]:
     """Yield `(number, record)` of JSON lines or a JSON list; a text is why a line is no record.
+
+    Args:
+        encoding: of JSON lines without a mark; None: it is found out.
 
     Raises:
         DataError: a `.json` file holds something else than a list of records.
@@ -207,7 +232,7 @@ def json_records(place: Place) -> Iterator[tuple[int, dict[str, Any] | str]]:
     if place.suffix == ".json":
         yield from enumerate(_json_list(place), 1)
         return
-    with text_of_list(place) as lines:
+    with text_of_list(place, encoding=encoding) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

@@ -136,12 +136,16 @@ def whole(batches: Iterator[Any]) -> Iterator[Any]:
         yield f"the table is broken from here: {str(error).splitlines()[0]}"
 
 
-def about_columns(columns: Columns) -> list[str]:
-    """Return notes on the choice of the columns, where there was one."""
+def about_columns(columns: Columns, what: str = "images") -> list[str]:
+    """Return notes on the choice of the columns, where there was one.
+
+    Args:
+        what: the column of samples holds.
+    """
     notes = []
     if columns.other_images:
         others = ", ".join(columns.other_images)
-        notes.append(f"images: {columns.image} (also: {others}; data.column chooses)")
+        notes.append(f"{what}: {columns.image} (also: {others}; data.column chooses)")
     if columns.label is not None:
         others = ", ".join(columns.other_labels)
         also = f" (also: {others}; data.labels chooses)" if others else ""

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from manta.data.labels import told_apart
 from manta.data.names import first_names, shown
-from manta.data.sources._base import Label, Sample
+from manta.data.sources._base import Label, Sample, SourceOptions
 from manta.data.sources._columns import Columns, NoImages, choose
 from manta.data.sources._layout import TRAIN
 from manta.data.sources._listing import Files, Listed, beside_images, claimed
@@ -44,6 +44,8 @@ class Tables(Files):
     """Source of one table or many, whose columns are chosen by name and type."""
 
     noun: ClassVar[str]
+    what: ClassVar[str] = "images"
+    """What the column of samples holds."""
     has_columns = True
 
     @classmethod
@@ -72,6 +74,14 @@ class Tables(Files):
         Raises:
             DataError: it is broken; the message is the reason alone.
         """
+
+    def columns_of(self, schema: Any, options: SourceOptions, where: str) -> Columns:
+        """Return the columns of a table to read; see `choose`."""
+        return choose(schema, options, where)
+
+    def cells_of(self, column: Any) -> Iterator[list[Cell]]:
+        """Yield the samples of each row of an Arrow array."""
+        return cells(column)
 
     @cached_property
     def surveyed(self) -> list[Surveyed]:
@@ -127,7 +137,7 @@ class Tables(Files):
                     yield Sample(f"{file.name}#{row}", None, None, batch)
                     return
                 splits = texts_of(batch, columns.split)
-                images = cells(column_of(batch, columns.image))
+                images = self.cells_of(column_of(batch, columns.image))
                 groups = self._groups(file, columns, batch)
                 for of_row, label, split, group in zip(
                     images, self._labels(unit, columns, batch), splits, groups, strict=True
@@ -152,7 +162,7 @@ class Tables(Files):
     def notes(self) -> list[str]:
         """Return what was understood of the columns, and which files were left out."""
         used = [one for one in self._read if one.columns is not None]
-        notes = about_columns(used[0].columns) if used and used[0].columns else []
+        notes = about_columns(used[0].columns, self.what) if used and used[0].columns else []
         kinds: dict[tuple[str, str], str] = {}
         for one in used:
             if one.columns is not None:
@@ -259,7 +269,7 @@ class Tables(Files):
                     options = replace(options, labels=NO_LABELS)  # its folders tell them
                 if options.group in file.keys:
                     options = replace(options, group=None)
-                columns = choose(table.schema, options, file.place.url)
+                columns = self.columns_of(table.schema, options, file.place.url)
                 return Surveyed(file, table.groups, self._with_folders(columns, file))
         except NoImages as error:
             return Surveyed(file, [], None, error=str(error))

@@ -25,10 +25,18 @@ LABELS = _list(
     "class_id label_id category_id class_idx class_name label_name category_name classname "
     "class_names cls label_text coarse_label coarse_labels species breed diagnosis dx"
 )
+TEXTS = _list(
+    "text sentence content document review body tweet post comment utterance question query "
+    "message sentence_a sentence1 sentence_1 premise text_a text1 sentence_text review_text "
+    "clean_text raw_text full_text article abstract summary description passage paragraph context "
+    "title headline line string txt sentences texts reviews sms prompt transcript transcription "
+    "sentence_b sentence2 sentence_2 hypothesis text_b text2 question1 question2"
+)
 SPLITS = _list(
     "split subset partition set phase usage data_split dataset_split split_name train_test "
     "train_test_split"
 )
+TEXT_LABELS = (*LABELS, *_list("intent sentiment polarity topic emotion stars rating genre"))
 KEYS = _list("id uuid key md5 sha1 sha256 sha512 hash phash embedding")
 """Names of columns whose bytes are no images."""
 NO_LABELS, FOLDERS = "none", "folders"
