@@ -53,7 +53,7 @@ def test_ingest(command):
     words = ["ingest", "photos", "photos.manta", "--max-side", "0", "--split", "all"]
     call, printed, summary = command("ingest", dataset, *words)
     options = {"split": "all", "column": None, "labels": None, "group": None}
-    options |= {"modality": None, "max_side": 0}
+    options |= {"modality": None, "max_side": 0, "overrides": ()}
     assert call == Call(("photos", "photos.manta"), options)
     assert printed.splitlines() == [
         *lines,
@@ -67,7 +67,7 @@ def test_a_dry_run_of_ingest_says_what_it_would_make(command):
     lines = ["3 images, 2 classes (a 1, b 2)", "read train, left out test: data.split chooses"]
     call, printed, summary = command("survey", lines, "ingest", "photos", "out", "--dry-run")
     options = {"split": None, "column": None, "labels": None, "group": None, "modality": None}
-    assert call == Call(("photos",), options)
+    assert call == Call(("photos",), options | {"overrides": ()})
     assert printed.splitlines() == lines
     assert summary == {"understood": lines}
 

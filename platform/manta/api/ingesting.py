@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from manta.api.arguments import PathLike, data_word
+from manta.api.arguments import Overrides, PathLike, data_word, override_words
 from manta.api.display import as_html, as_text
 from manta.api.reporting import reporting
+from manta.errors import ConfigError
+
+if TYPE_CHECKING:
+    from manta.data import SourceOptions
+    from manta.modalities import Modality
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,6 +68,7 @@ def ingest(
     labels: str | None = None,
     group: str | None = None,
     modality: str | None = None,
+    overrides: Overrides = (),
     max_side: int | None = 512,
     progress: bool = True,
 ) -> IngestedDataset:
@@ -83,6 +90,8 @@ def ingest(
             folder of each file) or "regex:" and a pattern on its path, whose one group names it.
         modality: what the samples are: "image", "series" or another of `manta list modalities`.
             None: what the source is surely of, else images.
+        overrides: further settings of the section `data` of that modality, as a recipe has them:
+            `{"data.window": 128}` for series, `{"data.encoding": "latin-1"}` for text.
         max_side: pixels; images whose shorter side is longer are shrunk to it, as JPEG. None or 0
             keeps all as they are.
         progress: whether a counter is shown.
@@ -94,9 +103,10 @@ def ingest(
     from manta.cluster import connect
     from manta.data import SourceOptions, check_source, refuse_dataset
     from manta.data import ingest as ingest_source
-    from manta.modalities import default_modality
 
-    options = SourceOptions(split, column, labels, group, modality)
+    options, kind = settled_options(
+        SourceOptions(split, column, labels, group, modality), overrides
+    )
     with reporting(progress) as reporter:
         word = data_word(source, reporter.notify)
         refuse_dataset(word)
@@ -106,7 +116,7 @@ def ingest(
             word,
             os.fspath(out),
             options=options,
-            modality=default_modality(modality),
+            modality=kind,
             max_side=max_side or None,
             progress=reporter.ingest,
         )
@@ -130,12 +140,14 @@ def survey(
     labels: str | None = None,
     group: str | None = None,
     modality: str | None = None,
+    overrides: Overrides = (),
     progress: bool = True,
 ) -> list[str]:
     """Return lines on what `manta.ingest` would make of a source: read all, write nothing.
 
     Args:
-        source, split, column, labels, group, modality, progress: as `manta.ingest` takes them.
+        source, split, column, labels, group, modality, overrides, progress: as `manta.ingest`
+            takes them.
 
     Raises:
         DataError: the source cannot be read, or has no image.
@@ -144,9 +156,10 @@ def survey(
     from manta.cluster import connect
     from manta.data import SourceOptions, check_source, is_ingested
     from manta.data import survey as survey_source
-    from manta.modalities import default_modality
 
-    options = SourceOptions(split, column, labels, group, modality)
+    options, kind = settled_options(
+        SourceOptions(split, column, labels, group, modality), overrides
+    )
     with reporting(progress) as reporter:
         word = data_word(source, reporter.notify)
         check_source(word, options)
@@ -155,6 +168,37 @@ def survey(
         return survey_source(
             word,
             options=options,
-            modality=default_modality(modality),
+            modality=kind,
             progress=reporter.ingest,
         ).lines()
+
+
+def settled_options(
+    options: SourceOptions, overrides: Overrides
+) -> tuple[SourceOptions, Modality[Any] | None]:
+    """Return options with what overrides of the section `data` say, and the modality with it.
+
+    Raises:
+        ConfigError: an override is of something else, or it is not said what the samples are.
+    """
+    from manta.config import changed, from_mapping
+    from manta.data import SourceOptions
+    from manta.modalities import default_modality
+
+    words = override_words(overrides)
+    if not words:
+        return options, default_modality(options.modality)
+    other = next((word for word in words if not word.startswith("data.")), None)
+    if other is not None:
+        raise ConfigError(f"{other}: an ingest has settings of data alone, as data.column=text")
+    if options.modality is None and not any(word.startswith("data.modality=") for word in words):
+        raise ConfigError(f"{words[0]}: say what the samples are as well, as --modality text")
+    data = {"source": "", "modality": options.modality or "image"}
+    experiment = from_mapping({"data": data, "objective": {"name": "simclr"}})
+    experiment, _ = changed(experiment, words)
+    found = SourceOptions.of(experiment.data)
+    given = {name: getattr(options, name) for name in ("split", "column", "labels", "group")}
+    return (
+        replace(found, **{name: value for name, value in given.items() if value is not None}),
+        experiment.modality(),
+    )

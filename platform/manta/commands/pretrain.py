@@ -25,6 +25,13 @@ def ingest(
     target: Annotated[
         str, typer.Argument(help="Folder or URL of the dataset to write, such as photos.manta.")
     ],
+    overrides: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(
+            help="Further settings of the samples, with --modality: data.window=128 of series, "
+            "data.encoding=latin-1 of text (`manta describe` shows all)."
+        ),
+    ] = None,
     max_side: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -46,7 +53,8 @@ def ingest(
     labels: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            help="Column of the labels; or 'folders': the first sub-folders are classes; or 'none'."
+            help="Column of the labels; 'folders': the first sub-folders are classes; or 'none'. "
+            "Of lines of text also 'first', 'last' or regex:PATTERN."
         ),
     ] = None,
     group: Annotated[
@@ -84,7 +92,13 @@ def ingest(
 
     if dry_run:
         lines = manta.survey(
-            source, split=split, column=column, labels=labels, group=group, modality=modality
+            source,
+            split=split,
+            column=column,
+            labels=labels,
+            group=group,
+            modality=modality,
+            overrides=overrides or (),
         )
         print_lines(lines)
         write_result(summary, {"understood": lines})
@@ -97,6 +111,7 @@ def ingest(
         labels=labels,
         group=group,
         modality=modality,
+        overrides=overrides or (),
         max_side=max_side,
     )
     print_lines(result.understood)

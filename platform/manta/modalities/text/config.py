@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import codecs
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from manta.modalities.config import DataConfig
 
 
 class TextConfig(DataConfig):
     """Settings of the sentences: where they come from and how they reach a worker."""
+
+    of_source: ClassVar[tuple[str, ...]] = ("encoding", "row")
 
     modality: Literal["text"] = Field("text", description="what a sample is: a sentence")
     tokens: int = Field(
@@ -34,3 +37,22 @@ class TextConfig(DataConfig):
         description="rows, spread over the data, from which a vocabulary is learnt, at most",
     )
     lowercase: bool = Field(True, description="a vocabulary that is learnt knows no capitals")
+    encoding: str | None = Field(
+        None,
+        description="of files without a mark of their own, such as latin-1; None: UTF-8, and what "
+        "is not is set aside",
+    )
+    row: Literal["line", "file"] | None = Field(
+        None,
+        description="what a row of .txt files is; None: a file where they lie in folders of their "
+        "classes, else a line",
+    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str | None) -> str | None:
+        try:
+            return encoding if encoding is None else codecs.lookup(encoding).name
+        except LookupError:
+            known = "utf-8, latin-1, cp1252 and shift_jis are some"
+            raise ValueError(f"{encoding!r} is no encoding; {known}") from None

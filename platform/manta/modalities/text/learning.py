@@ -17,6 +17,8 @@ KEY = "vocabulary"
 """Name of a vocabulary's record in a dataset's stats."""
 _LEAST_TIMES = 2
 """How often two tokens must follow one another to become one."""
+_MOST_OF_A_ROW = 1 << 16
+"""Characters of a row that are learnt from: a line of 10 MB has no more to say than a page."""
 _FOLDERS = {
     "tokenizer.json": None,
     "manifest.json": ("stats", KEY),
@@ -125,6 +127,6 @@ def _in_folder(place: Place) -> Vocabulary:
 def _texts(rows: Iterable[bytes]) -> Iterable[str]:
     for row in rows:
         try:
-            yield text_of(row)
+            yield text_of(row)[:_MOST_OF_A_ROW]
         except BadSample:  # damaged after it was looked at: nothing to learn from
             continue

@@ -22,7 +22,7 @@ def text_of(data: bytes) -> str:
         text = data.decode("utf-8-sig").translate(_CONTROLS).strip()
     except UnicodeDecodeError as error:
         raise BadSample(
-            f"not UTF-8: byte 0x{data[error.start]:02x} at {error.start}; save it as UTF-8"
+            f"not UTF-8: byte 0x{data[error.start]:02x} at {error.start}; data.encoding reads it"
         ) from None
     if not any(unicodedata.category(letter)[0] in _SHOWN for letter in text):
         raise BadSample("has no text")
