@@ -14,12 +14,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from manta.asks import Mask, Role, ViewNeeds
+from manta.asks import Ask, Decreasing, Gap, Mask, Next, Role, Same, ViewNeeds, Within
 from manta.errors import ConfigError
 from manta.ragged import Data, Ragged, moved, rows_of
 from manta.spec import Spec
 
-__all__ = ["Batch", "DataFacts", "Mask", "Progress", "Role", "View", "ViewNeeds"]
+__all__ = [
+    "Ask",
+    "Batch",
+    "DataFacts",
+    "Decreasing",
+    "Gap",
+    "Mask",
+    "Next",
+    "Progress",
+    "Role",
+    "Same",
+    "View",
+    "ViewNeeds",
+    "Within",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +42,8 @@ class View:
 
     Attributes:
         data: of B samples, what the encoder takes.
-        role: "global" views cover much of the sample, "local" ones a small part.
+        role: "global" views cover much of the sample, "local" ones a small part; a "target" is a
+            clean twin, without augmentation.
         box: `[B, 2n]` window in units of the source's n axes, before the flip: its lower corner,
             then its upper one. Of an image's crop `(left, top, right, bottom)` in pixels. Or None.
         flip: `[B]` bool, mirrored after the crop; or None.
@@ -87,7 +102,12 @@ class View:
             for name, value in values.items()
             if isinstance(value, (Tensor, Ragged, Mapping))
         }
-        return dataclasses.replace(self, **of_samples)
+        view = dataclasses.replace(self, **of_samples)
+        if view.mask is None or not isinstance(view.data, Ragged):
+            return view
+        # Ragged rows are padded to the longest of them, which these may have lost.
+        longest = int(view.data.lengths.max()) if len(view.data) else 0
+        return dataclasses.replace(view, mask=view.mask[:, :longest])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +115,7 @@ class Batch:
     """The views of one rank's part of a global batch.
 
     Attributes:
-        views: globals first, then locals, as `ViewNeeds` describes them.
+        views: in the order of `ViewNeeds.asks`, which is globals first where they are alike.
         index: `[B]` int64, each sample's stable index in its manifest.
     """
 
@@ -112,6 +132,10 @@ class Batch:
     @property
     def local_views(self) -> list[View]:
         return [view for view in self.views if view.role == "local"]
+
+    @property
+    def target_views(self) -> list[View]:
+        return [view for view in self.views if view.role == "target"]
 
     def to(self, device: torch.device | str) -> Batch:
         views = [view.to(device) for view in self.views]

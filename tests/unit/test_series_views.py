@@ -144,7 +144,7 @@ def test_crops_cover_the_range_evenly() -> None:
         stream=generator(0, 0),
         device=torch.device("cpu"),
     )
-    starts, widths = draws.window(0, torch.full((count,), 100))
+    ((starts, widths),) = draws.windows(torch.full((count,), 100))
     assert (int(widths.min()), int(widths.max())) == (30, 80)
     assert abs(widths.double().mean() - 55) < 1
     assert int(starts.min()) == 0

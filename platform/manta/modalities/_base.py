@@ -100,9 +100,11 @@ class Modality(ABC, Generic[D]):
         Raises:
             ConfigError: the pipeline cannot make what the objective needs.
         """
-        from manta.views import VIEWS  # brings torch, which decode tasks do without
+        from manta.views import VIEWS, check_asks  # brings torch, which decode tasks do without
 
-        return VIEWS[config.name].of(config, needs, self)
+        kind = VIEWS[config.name]
+        check_asks(config.name, kind.honours, needs)
+        return kind.of(config, needs, self)
 
     @abstractmethod
     def preprocess(self, config: ViewsConfig) -> Preprocess:

@@ -126,7 +126,8 @@ def _of_objective(
 
 def _full_views(needs: ViewNeeds) -> float:
     """Return the number of views of an image, each counted by its pixels."""
-    return needs.global_views + needs.local_views * LOCAL_SHARE
+    local = needs.local_views
+    return len(needs.asks) - local + local * LOCAL_SHARE
 
 
 def _count(tensors: Any) -> int:

@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from manta.batch import Batch, View, ViewNeeds
+from manta.batch import Ask, Batch, View, ViewNeeds
 from manta.ragged import Data, count_rows, device_of
 from manta.registry import Registry
 from manta.spec import Spec
+from manta.views.asked import Feature
 from manta.views.config import ViewsConfig
 from manta.views.draws import BatchPart, generator
 from manta.views.masks import Tokens, draw_mask
@@ -51,6 +52,7 @@ class ViewPipeline(ABC, Generic[V]):
         rows_are_independent: a sample's views are the same, bit for bit, whichever other samples of
             the batch are given with it. They may then be made for one micro-batch after the other,
             which takes less memory than those of all of a rank's samples.
+        honours: what of an `Ask` it can do beyond alike views of one mask: see `manta.views.asked`.
     """
 
     Config: ClassVar[type[ViewsConfig]]
@@ -60,6 +62,7 @@ class ViewPipeline(ABC, Generic[V]):
     smallest: int | None = None
     transform_width: int = 0
     rows_are_independent: bool = False
+    honours: ClassVar[frozenset[Feature]] = frozenset()
 
     @classmethod
     @abstractmethod
@@ -111,7 +114,12 @@ class ViewPipeline(ABC, Generic[V]):
         """
 
     def mask(
-        self, grid: int | Sequence[int], part: BatchPart, lengths: Tensor | None = None
+        self,
+        grid: int | Sequence[int],
+        part: BatchPart,
+        lengths: Tensor | None = None,
+        *,
+        ask: Ask | None = None,
     ) -> Tensor | None:
         """Draw the hidden ones of a view's tokens, `[B, T]` bool; None if nothing is masked.
 
@@ -120,14 +128,16 @@ class ViewPipeline(ABC, Generic[V]):
                 ragged rows the tokens of the longest.
             lengths: `[B]` tokens of each of ragged rows, nothing is hidden after them; None where
                 all rows have the whole grid.
+            ask: the view's; None where all views have one mask.
 
         Raises:
             ConfigError: the mask is not for such tokens.
         """
-        if self.needs.mask is None:
+        mask = self.needs.mask if ask is None else ask.mask
+        if mask is None:
             return None
         sides = (grid,) if isinstance(grid, int) else tuple(grid)
-        return draw_mask(self.needs.mask, Tokens(sides, part, lengths))
+        return draw_mask(mask, Tokens(sides, part, lengths))
 
     @abstractmethod
     def plain(self, data: Mapping[str, Data]) -> Data:

@@ -43,26 +43,31 @@ def specified(
     needs: ViewNeeds,
     presets: Mapping[str, Preset[S]],
     adapted: Callable[[S], S],
+    clean: Callable[[S], S] | None = None,
 ) -> tuple[S, ...]:
-    """Return one spec for each view that the objective needs, globals first.
+    """Return one spec for each view that the objective asks for.
 
     Each is the preset, then what `adapted` makes of it, then strength.
 
     Args:
         adapted: sets the size of a view, and what the settings override.
+        clean: leaves of a global view its window alone, in the role "target"; None where the
+            pipeline has no targets.
 
     Raises:
         ConfigError: the objective names a preset that does not exist.
     """
-    name = needs.preset if config.preset == "auto" else config.preset
-    if name not in presets:
-        raise ConfigError(f"views.preset: no preset is named {name!r}{did_you_mean(name, presets)}")
-    preset = presets[name]
-    views = [preset.views[i % len(preset.views)] for i in range(needs.global_views)]
-    views += [preset.local] * needs.local_views
-    shares = needs.strengths or (1.0,)
-    specs = []
-    for i, view in enumerate(views):
-        share = shares[i % len(shares) if view.role == "global" else 0]
-        specs.append(adapted(view).scaled(config.strength * share))
+    usual = needs.preset if config.preset == "auto" else config.preset
+    specs, whole = [], 0
+    for ask in needs.asks:
+        name = ask.preset or usual
+        if name not in presets:
+            raise ConfigError(
+                f"views.preset: no preset is named {name!r}{did_you_mean(name, presets)}"
+            )
+        views = presets[name].views
+        view = presets[name].local if ask.role == "local" else views[whole % len(views)]
+        whole += ask.role == "global"
+        spec = adapted(view).scaled(config.strength * ask.strength)
+        specs.append(clean(spec) if clean and ask.role == "target" else spec)
     return tuple(specs)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from manta.batch import Role, ViewNeeds
-from manta.views import Preset, ViewsConfig, specified
+from manta.views import Preset, ViewsConfig, same_windows, specified
 
 SMALLEST_CROP = 0.1
 """Least share of a spectrogram to which `strength` shrinks crops."""
@@ -67,6 +68,22 @@ class ViewSpec:
             fade=self.fade * strength,
             mask_mels=min(self.mask_mels * strength, 0.9),
             mask_time=min(self.mask_time * strength, 0.9),
+        )
+
+    def clean(self) -> ViewSpec:
+        """Return the window alone, for a target."""
+        return ViewSpec("target", self.samples, self.place)
+
+    def in_window_of(self, other: ViewSpec) -> ViewSpec:
+        """Return this view in the very window of another: its place, size, speed and crop."""
+        return replace(
+            self,
+            samples=other.samples,
+            place=other.place,
+            speed=other.speed,
+            speed_prob=other.speed_prob,
+            crop_mels=other.crop_mels,
+            crop_time=other.crop_time,
         )
 
     @property
@@ -166,14 +183,20 @@ _OVERRIDES = (
 
 
 def specify(
-    config: AudioViewsConfig, needs: ViewNeeds, *, samples: int, local_samples: int
+    config: AudioViewsConfig,
+    needs: ViewNeeds,
+    *,
+    samples: int,
+    local_samples: int,
+    shortened: Callable[[float], int] | None = None,
 ) -> tuple[ViewSpec, ...]:
-    """Return one spec for each view that the objective needs, globals first.
+    """Return one spec for each view that the objective asks for.
 
     Each is the preset, then overrides, then strength.
 
     Args:
         samples, local_samples: of a global and of a local view.
+        shortened: returns the samples of a share of a global view; None: rounded.
 
     Raises:
         ConfigError: the objective names a preset that does not exist.
@@ -185,7 +208,13 @@ def specify(
         own = samples if view.role == "global" else local_samples
         return replace(view, samples=own, **overrides)
 
-    return specified(config, needs, PRESETS, adapted)
+    specs = list(specified(config, needs, PRESETS, adapted, ViewSpec.clean))
+    for view, (ask, of) in enumerate(zip(needs.asks, same_windows(needs.asks), strict=True)):
+        if ask.length is not None:
+            own = shortened(ask.length) if shortened else round(ask.length * samples)
+            specs[view] = replace(specs[view], samples=own)
+        specs[view] = specs[view].in_window_of(specs[of])
+    return tuple(specs)
 
 
 def _stretched(crop: Range, strength: float) -> Range:

@@ -8,14 +8,18 @@ hash of one of a row's numbers and the sample's place.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from manta.batch import Ask
 from manta.modalities.audio.views.config import Range, ViewSpec
+from manta.views import arranged, has_distances, with_windows
 
 _NUMBERS = 17  # uniform numbers for one view of one row
+_WINDOW = (0, 1, 2, 7, 8, 9, 10)
+"""Those of them that decide the window: its place, speed and crop."""
 TRANSFORM_WIDTH = 10
 """Numbers of `Draws.transform`."""
 _SPEED, _GAIN = 0.1, 6.0
@@ -27,7 +31,11 @@ class Draws:
     """What one view of B rows does, float64 on the rows' device; `[B]` each.
 
     Attributes:
-        place: of the window, from 0 (the clip's begin) to 1 (its end).
+        place: of the window, from 0 (the clip's begin) to 1 (its end), or of the chain of windows
+            that it is one of.
+        span: samples of the clip that the window has.
+        chain: samples of the chain; None where the window is placed by itself.
+        shift: of the window in the chain.
         speed: samples of the clip for each of the window's.
         gain: factor of the wave.
         noisy: bool; `snr` in dB; `keys` int64, what the noise is a hash of.
@@ -37,6 +45,9 @@ class Draws:
     """
 
     place: Tensor
+    span: Tensor
+    chain: Tensor | None
+    shift: Tensor
     speed: Tensor
     gain: Tensor
     noisy: Tensor
@@ -48,6 +59,24 @@ class Draws:
     width: Tensor
     fade: Tensor
     masks: Tensor
+
+    def starts(self, lengths: Tensor) -> Tensor:
+        """Return where windows of clips of `lengths: [B]` begin, negative before the clip."""
+        room = lengths - self.span
+        alone = self.place * room
+        if self.chain is None:
+            return alone
+        starts = self.place * (lengths - self.chain).clamp(min=0) + self.shift
+        # A chain that is longer than the clip ends where the clip does.
+        return torch.where(room < 0, alone, starts.minimum(room))
+
+    def placed(self, lengths: Tensor) -> Draws:
+        """Return the draws with the place that a window of a chain has by itself."""
+        if self.chain is None:
+            return self
+        room = lengths - self.span
+        share = self.starts(lengths) / torch.where(room > 0, room, 1.0)
+        return replace(self, place=torch.where(room > 0, share, self.place))
 
     @property
     def transform(self) -> Tensor:
@@ -64,23 +93,38 @@ def draw(
     global_batch: int,
     stream: torch.Generator,
     device: torch.device,
+    asks: Sequence[Ask] = (),
 ) -> list[Draws]:
     """Draw what each view does for `rows` of the global batch."""
-    shape = (_NUMBERS, len(specs), global_batch)
-    numbers = torch.rand(shape, generator=stream, dtype=torch.float64)[..., rows].contiguous()
-    numbers = numbers.pin_memory() if device.type == "cuda" else numbers
-    numbers = numbers.to(device, non_blocking=True)
-    return [_drawn(spec, numbers[:, view]) for view, spec in enumerate(specs)]
+
+    def uniform(*shape: int) -> Tensor:
+        drawn = torch.rand((*shape, global_batch), generator=stream, dtype=torch.float64)
+        numbers = drawn[..., rows].contiguous()
+        numbers = numbers.pin_memory() if device.type == "cuda" else numbers
+        return numbers.to(device, non_blocking=True)
+
+    numbers = with_windows(uniform(_NUMBERS, len(specs)), asks, _WINDOW)
+    draws = [_drawn(spec, numbers[:, view]) for view, spec in enumerate(specs)]
+    distances = uniform(len(specs)) if has_distances(asks) else None
+    places = arranged(asks, torch.stack([one.span for one in draws]), distances)
+    for view, root in enumerate(places.roots):
+        if not places.is_alone(view):
+            chain = {"chain": places.spans[view], "shift": places.shifts[view]}
+            draws[view] = replace(draws[view], place=draws[root].place, **chain)
+    return draws
 
 
 def _drawn(spec: ViewSpec, u: Tensor) -> Draws:
     """Return what uniform numbers `[17, B]` mean for a view."""
-    speed = 1 + spec.speed * (2 * u[1] - 1)
+    speed = torch.where(u[2] < spec.speed_prob, 1 + spec.speed * (2 * u[1] - 1), 1.0)
     height, top = _crop(spec.crop_mels, u[7], u[8], most=1.0)
     width, left = _crop(spec.crop_time, u[9], u[10], most=spec.crop_time[1])
     return Draws(
+        span=spec.samples * speed,
+        chain=None,
+        shift=torch.zeros_like(speed),
         place=0.5 + (u[0] - 0.5) * spec.place,
-        speed=torch.where(u[2] < spec.speed_prob, speed, 1.0),
+        speed=speed,
         gain=10 ** (spec.gain * (2 * u[3] - 1) / 20),
         noisy=u[4] < spec.noise,
         snr=spec.snr[0] + (spec.snr[1] - spec.snr[0]) * u[5],

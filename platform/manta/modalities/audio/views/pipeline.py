@@ -19,7 +19,7 @@ from manta.modalities.audio.views.draws import TRANSFORM_WIDTH, Draws, draw
 from manta.modalities.audio.views.kernels import add_fade, add_noise, crop, hide
 from manta.modalities.audio.windows import cut
 from manta.ragged import Data, Ragged
-from manta.views import VIEWS, BatchPart, Samples, ViewPipeline
+from manta.views import ALL_BUT_FIELDS, VIEWS, BatchPart, Samples, ViewPipeline
 
 
 @VIEWS.register("audio")
@@ -36,17 +36,24 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
     """
 
     Config = AudioViewsConfig
+    honours = ALL_BUT_FIELDS
     transform_width = TRANSFORM_WIDTH
 
     def __init__(self, config: AudioViewsConfig, needs: ViewNeeds, features: Features) -> None:
-        if needs.mask is not None and needs.mask_grid is None:
+        if needs.masks and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; choose a vision transformer"
             )
         self.needs, self.features = needs, features
         self.spec = features.spec(features.samples)
         local = _local_samples(config, features)
-        self.specs = specify(config, needs, samples=features.samples, local_samples=local)
+        self.specs = specify(
+            config,
+            needs,
+            samples=features.samples,
+            local_samples=local,
+            shortened=lambda share: _share_of(features, share),
+        )
         sizes = dict.fromkeys(one.samples for one in self.specs if one.samples != features.samples)
         self.local_specs = tuple(map(features.spec, sizes))
         if features.bands is not None:
@@ -66,13 +73,15 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
             global_batch=part.global_batch,
             stream=part.stream,
             device=part.device,
+            asks=self.needs.asks,
         )
         views = []
-        for spec, one in zip(self.specs, drawn, strict=True):
+        for spec, one, ask in zip(self.specs, drawn, self.needs.asks, strict=True):
             view, box = self._view(waves, spec, one)
             # Masks follow in the same stream, so the order of the views is part of a run.
-            mask = self.mask(self._tokens(spec), part)
-            views.append(View(view, spec.role, box, None, mask, one.transform))
+            mask = self.mask(self._tokens(spec), part, ask=ask)
+            transform = one.placed(waves.lengths).transform
+            views.append(View(view, spec.role, box, None, mask, transform))
         return views
 
     @torch.no_grad()
@@ -95,8 +104,7 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
     def _view(self, waves: Ragged, spec: ViewSpec, drawn: Draws) -> tuple[Tensor, Tensor]:
         """Return a view of rows, and its box in samples."""
         speed = drawn.speed if spec.speed > 0 else None
-        span = spec.samples * drawn.speed
-        starts = drawn.place * (waves.lengths - span)
+        span, starts = drawn.span, drawn.starts(waves.lengths)
         starts = starts.floor() if speed is None else starts
         clip = cut(waves, starts, spec.samples, speed)
         if spec.gain > 0:
@@ -143,7 +151,12 @@ def _local_samples(config: AudioViewsConfig, features: Features) -> int:
     """Return the samples of a local view: half of the frames of a global one by default."""
     if config.local_seconds is not None:
         return max(round(features.rate * config.local_seconds), 2)
+    return _share_of(features, 1 / 2)
+
+
+def _share_of(features: Features, share: float) -> int:
+    """Return the samples of a share of a global view, in whole frames of a spectrogram."""
     bands = features.bands
     if bands is None:
-        return max(features.samples // 2, 2)
-    return bands.samples(max(bands.frames(features.samples) // 2, 2))
+        return max(int(features.samples * share), 2)
+    return bands.samples(max(int(bands.frames(features.samples) * share), 2))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field
 
 from manta.batch import Role, ViewNeeds
-from manta.views import Preset, ViewsConfig, specified
+from manta.views import Preset, ViewsConfig, same_windows, specified
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -71,6 +71,14 @@ class ViewSpec:
             solarize=min(self.solarize * strength, 1.0),
             batch_style=min(self.batch_style * strength, 1.0),
         )
+
+    def clean(self) -> ViewSpec:
+        """Return the crop alone, for a target."""
+        return ViewSpec("target", self.size, self.crop, flip=0.0)
+
+    def in_window_of(self, other: ViewSpec) -> ViewSpec:
+        """Return this view in the very crop of another, mirrored as it is."""
+        return replace(self, crop=other.crop, flip=other.flip)
 
 
 def _preset(about: str, *views: ViewSpec, local_blur: float = 0.0) -> Preset[ViewSpec]:
@@ -173,7 +181,7 @@ class ImageViewsConfig(ViewsConfig):
 
 
 def specify(config: ImageViewsConfig, needs: ViewNeeds, *, image_size: int) -> tuple[ViewSpec, ...]:
-    """Return one spec for each view that the objective needs, globals first.
+    """Return one spec for each view that the objective asks for.
 
     Each is the preset, then overrides, then strength.
 
@@ -186,7 +194,9 @@ def specify(config: ImageViewsConfig, needs: ViewNeeds, *, image_size: int) -> t
         size = image_size if view.role == "global" else local_size
         return _overridden(replace(view, size=size), config, image_size)
 
-    return specified(config, needs, PRESETS, adapted)
+    specs = specified(config, needs, PRESETS, adapted, ViewSpec.clean)
+    windows = [specs[of] for of in same_windows(needs.asks)]
+    return tuple(spec.in_window_of(of) for spec, of in zip(specs, windows, strict=True))
 
 
 def _overridden(view: ViewSpec, config: ImageViewsConfig, image_size: int) -> ViewSpec:

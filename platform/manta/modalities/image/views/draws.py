@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from manta.batch import Ask
 from manta.modalities.image.views.config import ViewSpec
+from manta.views import with_windows
 
 ASPECT = (3 / 4, 4 / 3)
 """Width over height of a crop, as in Inception and every method since."""
@@ -24,6 +26,8 @@ LUMA = (0.299, 0.587, 0.114)
 TRANSFORM_WIDTH = 12
 """Numbers of `Draws.transform`."""
 _NUMBERS = 18  # uniform numbers for one view of one sample
+_WINDOW = (0, 1, 2, 3, 4)
+"""Those of them that decide the crop and the flip."""
 
 _GREY = torch.tensor([LUMA] * 3, dtype=torch.float64)
 _EYE = torch.eye(3, dtype=torch.float64)
@@ -87,6 +91,7 @@ def draw(
     rows: slice,
     global_batch: int,
     stream: torch.Generator,
+    asks: Sequence[Ask] = (),
 ) -> Draws:
     """Draw the parameters of `rows` of the global batch, for sources of `(height, width)` pixels.
 
@@ -96,6 +101,7 @@ def draw(
     """
     shape = (_NUMBERS, len(specs), global_batch)
     u = torch.rand(shape, generator=stream, dtype=torch.float64)[..., rows]
+    u = with_windows(u, asks, _WINDOW)
     area, aspect, left, top, flip, jittered, grey, blurred, sigma, solarize = u[:10]
     box = crop_boxes(area, aspect, left, top, crop=_column(specs, "crop"), source=source)
 

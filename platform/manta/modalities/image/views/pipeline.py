@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from manta.modalities.image.views.kernels import recolour, resample, solarize
 from manta.modalities.image.views.style import STYLE, Style, draw_styles, restyle
 from manta.ragged import Data
 from manta.spec import Spec
-from manta.views import VIEWS, BatchPart, Samples, ViewPipeline, generator
+from manta.views import VIEWS, BatchPart, Feature, Samples, ViewPipeline, generator
 
 
 @VIEWS.register("image")
@@ -39,10 +39,11 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
     """
 
     Config = ImageViewsConfig
+    honours: ClassVar[frozenset[Feature]] = frozenset({"target", "same", "mask", "preset"})
     transform_width = TRANSFORM_WIDTH
 
     def __init__(self, config: ImageViewsConfig, needs: ViewNeeds, *, image_size: int) -> None:
-        if needs.mask is not None and needs.mask_grid is None:
+        if needs.masks and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; choose a vision transformer"
             )
@@ -72,6 +73,7 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
             rows=part.rows,
             global_batch=part.global_batch,
             stream=part.stream,
+            asks=self.needs.asks,
         )
         draws = drawn.to(part.device)
         views = []
@@ -85,7 +87,7 @@ class ImageViews(ViewPipeline[ImageViewsConfig]):
             if spec.solarize > 0:
                 view = solarize(view, draws.solarize[i])
             # Masks follow in the same stream, so the order of the views is part of a run.
-            mask = self.mask(self._tokens(spec), part)
+            mask = self.mask(self._tokens(spec), part, ask=self.needs.asks[i])
             facts = (draws.box[i], draws.flip[i], mask, draws.transform[i])
             views.append(View(self._normalise(view), spec.role, *facts))
         return views

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from manta.batch import Role, ViewNeeds
-from manta.views import Preset, ViewsConfig, specified
+from manta.views import Preset, ViewsConfig, same_windows, specified
 
 MOST_SEGMENTS = 5
 """Segments that a window is cut into at most before they change places."""
@@ -64,6 +64,14 @@ class ViewSpec:
             reverse=self.reverse * gentle,
             frequency=min(self.frequency * strength, 1.0),
         )
+
+    def clean(self) -> ViewSpec:
+        """Return the window alone, for a target."""
+        return ViewSpec("target", self.length, self.crop)
+
+    def in_window_of(self, other: ViewSpec) -> ViewSpec:
+        """Return this view in the very window of another, in its order and direction."""
+        return replace(self, crop=other.crop, permute=other.permute, reverse=other.reverse)
 
 
 def _preset(about: str, *views: ViewSpec) -> Preset[ViewSpec]:
@@ -146,7 +154,7 @@ _OVERRIDES = (
 def specify(
     config: SeriesViewsConfig, needs: ViewNeeds, *, length: int | None
 ) -> tuple[ViewSpec, ...]:
-    """Return one spec for each view that the objective needs, globals first.
+    """Return one spec for each view that the objective asks for.
 
     Each is the preset, then overrides, then strength.
 
@@ -162,7 +170,12 @@ def specify(
         own = length if view.role == "global" else local_length
         return _overridden(replace(view, length=own), config)
 
-    return specified(config, needs, PRESETS, adapted)
+    specs = list(specified(config, needs, PRESETS, adapted, ViewSpec.clean))
+    for view, (ask, of) in enumerate(zip(needs.asks, same_windows(needs.asks), strict=True)):
+        if ask.length is not None:
+            specs[view] = replace(specs[view], crop=(ask.length, ask.length))
+        specs[view] = specs[view].in_window_of(specs[of])
+    return tuple(specs)
 
 
 def _overridden(view: ViewSpec, config: SeriesViewsConfig) -> ViewSpec:

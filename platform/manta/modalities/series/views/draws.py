@@ -14,10 +14,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from manta.batch import Ask
 from manta.modalities.series.views.config import MOST_SEGMENTS, ViewSpec
+from manta.views import arranged, has_distances, with_windows
 
 _SCALARS = 11
 _NUMBERS = _SCALARS + MOST_SEGMENTS - 1 + MOST_SEGMENTS  # uniform numbers for one view of one row
+_WINDOW = (0, 1, 2, 5, 6, *range(_SCALARS, _NUMBERS))
+"""Those of them that decide the window, its direction and its order."""
 
 
 class Order(NamedTuple):
@@ -38,18 +42,31 @@ class Draws:
 
     Attributes:
         numbers: `[numbers of a view, V, B]`.
+        asks: of the views; empty where none is placed from another.
+        distances: `[V, B]` numbers of the distances between views; None where none is drawn.
     """
 
     specs: Sequence[ViewSpec]
     numbers: Tensor
+    asks: Sequence[Ask] = ()
+    distances: Tensor | None = None
 
-    def window(self, view: int, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return first place and width of each row's crop, `[B]` int64 each."""
-        low, high = self.specs[view].crop
-        share = low + (high - low) * self.numbers[0, view]
-        widths = (share * lengths).round().clamp_(min=1).minimum(lengths.double())
-        starts = (self.numbers[1, view] * (lengths - widths + 1)).floor()
-        return starts.long(), widths.long()
+    def windows(self, lengths: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return first place and width of each row's crop, `[B]` int64 each, for every view."""
+        each = []
+        for view, spec in enumerate(self.specs):
+            low, high = spec.crop
+            share = low + (high - low) * self.numbers[0, view]
+            each.append((share * lengths).round().clamp_(min=1).minimum(lengths.double()))
+        places = arranged(self.asks, torch.stack(each), self.distances)
+        windows = []
+        for view, widths in enumerate(each):
+            room = (lengths - places.spans[view] + 1).clamp(min=1)
+            starts = (self.numbers[1, places.roots[view]] * room).floor() + places.shifts[view]
+            # A chain that is longer than the row ends where the row does.
+            starts = starts.round().minimum(lengths - widths)
+            windows.append((starts.long(), widths.long()))
+        return windows
 
     def happens(self, view: int, place: int, probability: float) -> Tensor:
         """Return `[B]` bool, True with the probability, by the number at a place."""
@@ -109,9 +126,15 @@ def draw(
     global_batch: int,
     stream: torch.Generator,
     device: torch.device,
+    asks: Sequence[Ask] = (),
 ) -> Draws:
     """Draw the numbers of `rows` of the global batch."""
-    shape = (_NUMBERS, len(specs), global_batch)
-    numbers = torch.rand(shape, generator=stream, dtype=torch.float64)[..., rows].contiguous()
-    numbers = numbers.pin_memory() if device.type == "cuda" else numbers
-    return Draws(specs, numbers.to(device, non_blocking=True))
+
+    def uniform(*shape: int) -> Tensor:
+        drawn = torch.rand((*shape, global_batch), generator=stream, dtype=torch.float64)
+        numbers = drawn[..., rows].contiguous()
+        numbers = numbers.pin_memory() if device.type == "cuda" else numbers
+        return numbers.to(device, non_blocking=True)
+
+    numbers = with_windows(uniform(_NUMBERS, len(specs)), asks, _WINDOW)
+    return Draws(specs, numbers, asks, uniform(len(specs)) if has_distances(asks) else None)

@@ -18,7 +18,7 @@ from manta.modalities.series.views.draws import Draws, draw
 from manta.modalities.series.views.kernels import jitter, lose_band, places, rescale
 from manta.ragged import Data, Ragged
 from manta.spec import Spec
-from manta.views import VIEWS, BatchPart, Samples, ViewPipeline
+from manta.views import ALL_BUT_FIELDS, VIEWS, BatchPart, Samples, ViewPipeline
 
 
 @VIEWS.register("series")
@@ -37,6 +37,7 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
     """
 
     Config = SeriesViewsConfig
+    honours = ALL_BUT_FIELDS
 
     def __init__(
         self,
@@ -47,12 +48,12 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
         longest: int = 4096,
         unit: Sequence[float] = (1.0,),
     ) -> None:
-        if needs.mask is not None and needs.mask_grid is None:
+        if needs.masks and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; set encoder.name=patchtst"
             )
         (self.length,) = spec.size
-        if needs.mask is not None and self.length is None:
+        if needs.masks and self.length is None:
             raise ConfigError(
                 "this objective masks tokens of rows of one length, and these have their own; set "
                 "data.length"
@@ -78,12 +79,16 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
             global_batch=part.global_batch,
             stream=part.stream,
             device=part.device,
+            asks=self.needs.asks,
         )
         views = []
-        for i, spec in enumerate(self.specs):
-            view, box = self._view(values, lengths, i, draws)
+        for i, (ask, window) in enumerate(
+            zip(self.needs.asks, draws.windows(lengths), strict=True)
+        ):
+            view, box = self._view(values, i, window, draws)
+            spec = self.specs[i]
             # Masks follow in the same stream, so the order of the views is part of a run.
-            mask = self.mask(self._tokens(spec), part)
+            mask = self.mask(self._tokens(spec), part, ask=ask)
             views.append(View(view, spec.role, box, draws.reversed(i), mask))
         return views
 
@@ -109,11 +114,11 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
         return torch.stack(pictures).permute(0, 3, 1, 2).float().div_(255)
 
     def _view(
-        self, values: Tensor, lengths: Tensor, i: int, draws: Draws
+        self, values: Tensor, i: int, window: tuple[Tensor, Tensor], draws: Draws
     ) -> tuple[Tensor | Ragged, Tensor]:
         """Return a view of padded rows, and its box."""
         spec = self.specs[i]
-        starts, widths = draws.window(i, lengths)
+        starts, widths = window
         box = torch.stack([starts, starts + widths], dim=1).float()
         size = widths if spec.length is None else torch.full_like(widths, spec.length)
         most = spec.length or int(widths.max())
