@@ -1,11 +1,23 @@
-"""Methods on data that are no images: sequences, dense and ragged, grids of 1 to 3 axes."""
+"""Methods that want a form of their data, on what is no image: grids of 1 to 3 axes, tokens."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
+from modality_kit import (
+    PATCHTST,
+    SAMPLES,
+    VIT,
+    Samples,
+    batch_of,
+    objective_of,
+    walks,
+    windows,
+)
 from objective_kit import config_of
 from torch import Tensor, nn
 
@@ -20,6 +32,7 @@ from manta.ragged import Data, Ragged
 from manta.spec import Spec
 
 ROWS, CHANNELS = 8, 2
+EVEN = (40,) * ROWS
 
 
 class Frames(Encoder):
@@ -42,23 +55,6 @@ class Frames(Encoder):
 def data_of(spec: Spec, seed: int) -> Data:
     generator = torch.Generator().manual_seed(seed)
     return spec.example(ROWS, generator=generator)
-
-
-@pytest.mark.parametrize("spec", [Spec("sequence", CHANNELS, (24,)), Spec("sequence", 2, (None,))])
-@pytest.mark.parametrize(
-    "name", ["simclr", "byol", "vicreg", "barlow_twins", "moco", "swav", "skd", "w_mse"]
-)
-def test_free_methods_train_on_sequences(name: str, spec: Spec) -> None:
-    torch.manual_seed(0)
-    objective = objectives.build(config_of(name), Frames(), DataFacts(ROWS, spec)).train()
-    views = [View(data_of(spec, seed)) for seed in range(objective.needs.global_views)]
-    views += [View(data_of(spec, 9 + n), "local") for n in range(objective.needs.local_views)]
-    loss = objective(Batch(views, torch.arange(ROWS)), Progress(5, 10))["loss"]
-    loss.backward()
-    assert torch.isfinite(loss)
-    gradients = [parameter.grad for parameter in objective.encoder.parameters()]
-    assert any(gradient is not None and gradient.any() for gradient in gradients)
-    objective.after_step(Progress(5, 10))
 
 
 def test_a_method_that_mixes_samples_refuses_rows_of_unequal_lengths() -> None:
@@ -156,3 +152,23 @@ def test_one_channel_grids_of_unequal_sides_train(name: str) -> None:
     loss = objective(Batch(views, torch.arange(ROWS)), Progress(0, 10))["loss"]
     loss.backward()
     assert torch.isfinite(loss)
+
+
+@pytest.mark.parametrize(
+    ("name", "samples"),
+    [
+        ("mae", Samples(partial(windows, EVEN), partial(walks, EVEN), (PATCHTST,))),
+        *((name, replace(SAMPLES["audio"], encoders=(VIT,))) for name in ("dino", "mae", "msn")),
+        ("sie", SAMPLES["audio"]),
+    ],
+)
+def test_methods_of_tokens_and_of_transformations_train(name: str, samples: Samples) -> None:
+    objective = objective_of(name, samples, torch.float32)
+    batch = batch_of(samples, objective, dtype=torch.float32)
+    loss = objective(batch, Progress(20, 40))["loss"]
+    loss.backward()
+    assert torch.isfinite(loss)
+    named = objective.encoder.named_parameters()
+    missing = [key for key, one in named if one.requires_grad and one.grad is None]
+    assert not missing
+    objective.after_step(Progress(20, 40))
