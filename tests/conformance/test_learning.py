@@ -10,7 +10,6 @@ rounding alone; one that is close to the bar is decided by the mean of three see
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -32,7 +31,6 @@ from objective_kit import (
     objective_of,
     pictures,
     saved,
-    sequences,
     trained,
     untrained,
 )
@@ -62,14 +60,6 @@ def plain(images: Tensor) -> Tensor:
     return PIPELINE.plain({"image": images})
 
 
-def digits_for(encoder: Encoder) -> Iterator[Tensor]:
-    """Yield all digits in parts, as the encoder takes them."""
-    if "sequence" in encoder.takes:
-        yield from sequences().mT.split(256)
-    else:
-        yield from map(plain, pictures().split(256))
-
-
 FACTS = DataFacts(rows=len(pictures()), spec=Spec.image(SIZE))
 
 
@@ -87,7 +77,9 @@ class Quality:
 def quality(encoder: Encoder) -> Quality:
     """Return kNN and rank on digits that are not augmented."""
     encoder.eval()
-    features = F.normalize(torch.cat([encoder(part) for part in digits_for(encoder)]), dim=1)
+    features = F.normalize(
+        torch.cat([encoder(plain(part)) for part in pictures().split(256)]), dim=1
+    )
     neighbours = KNeighborsClassifier(20, metric="cosine").fit(features[:BANK], labels()[:BANK])
     score = neighbours.score(features[BANK:], labels()[BANK:])
     return Quality(feature_std(features), rankme(features), float(score))
@@ -124,8 +116,7 @@ def starts(encoder: Encoder) -> tuple[Quality, Quality]:
     The statistics are those of the bank.
     """
     built = quality(encoder)
-    if "grid" in encoder.takes:
-        recalibrate_batchnorm(encoder, pictures()[:BANK].split(256), plain)
+    recalibrate_batchnorm(encoder, pictures()[:BANK].split(256), plain)
     return built, quality(encoder)
 
 

@@ -243,9 +243,9 @@ def _flat(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "source": identity.get("source"),
         "kind": identity.get("kind"),
-        "modality": identity.get("modality", "image"),
         **identity["limits"],
         **options,
+        "modality": identity.get("modality", "image"),
     }
 
 

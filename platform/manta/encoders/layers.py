@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from manta.encoders._protocols import Encoder, HidingEncoder
 from manta.encoders.concatenation import Concatenation
 from manta.errors import ConfigError
-from manta.ragged import Data
+from manta.ragged import Data, Ragged
 
 _PART = re.compile(r"parts\.(?P<number>\d+)\.(?P<rest>.+)")
 
@@ -97,7 +97,7 @@ class LayerReader:
             for name, (model, _) in located.items()
         }
         self._prefixes = {
-            name: int(getattr(model, "num_prefix_tokens", 0))
+            name: int(getattr(model, "num_prefix_tokens", getattr(model, "prefix_tokens", 0)))
             for name, (model, _) in located.items()
         }
 
@@ -111,16 +111,12 @@ class LayerReader:
             ConfigError: a layer takes no part in the embedding.
         """
         outputs = self._outputs(prepared)
-        return {
-            name: pooled(outputs[name], channels_last=self._channels_last[name]).float()
-            for name in self.modules
-        }
+        return {name: self._pooled(name, outputs[name], prepared).float() for name in self.modules}
 
-    def frames(self, prepared: Data) -> Tensor:
+    def frames(self, prepared: Tensor) -> Tensor:
         """Return `[N, T, D]` float32, every position of the last of the layers, without gradients.
 
-        These are the cells of a map, row by row, or tokens without those before the patches; of
-        ragged rows as many for each, of which those after a row's end are of no use.
+        These are the cells of a map, row by row, or tokens without those before the patches.
 
         Args:
             prepared: the encoder's input.
@@ -138,6 +134,15 @@ class LayerReader:
         else:
             output = output.unsqueeze(1)
         return output.float()
+
+    def _pooled(self, name: str, output: Tensor, prepared: Data) -> Tensor:
+        """Return `[N, D]`, the mean over positions; of ragged rows over those that they have."""
+        tell = getattr(self.encoder, "token_lengths", None)
+        if not isinstance(prepared, Ragged) or tell is None or output.ndim != 3:
+            return pooled(output, channels_last=self._channels_last[name])
+        counts = self._prefixes[name] + tell(prepared).unsqueeze(1)
+        there = torch.arange(output.shape[1], device=output.device) < counts
+        return cast(Tensor, (output * there.unsqueeze(2)).sum(1) / counts)
 
     def _outputs(self, prepared: Data) -> dict[str, Tensor]:
         outputs: dict[str, Tensor] = {}

@@ -139,7 +139,7 @@ class Transformer(Encoder):
             tokens = tokens.gather(1, keep.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
             there = there.gather(1, keep)
         if self.first is not None:
-            first = self.first.to(tokens.dtype).expand(len(tokens), 1, -1)
+            first = self.first.to(tokens.dtype).expand(tokens.shape[0], 1, -1)
             tokens = torch.cat([first, tokens], dim=1)
             there = torch.cat([torch.ones_like(there[:, :1]), there], dim=1)
         return self.dropout(self.norm_in(tokens)), there

@@ -29,7 +29,6 @@ from manta.materials.units import (
     Frames,
     FrameSource,
     LayerFrames,
-    RawFrames,
     UnitsMaterial,
 )
 
@@ -46,7 +45,6 @@ __all__ = [
     "Material",
     "ModelMaterial",
     "PartWork",
-    "RawFrames",
     "Result",
     "RowReader",
     "RowWork",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from manta.batch import ViewNeeds
 from manta.modalities._decoder import Decoder
-from manta.ragged import Data, Leaves, Ragged
+from manta.ragged import Data, Leaves
 from manta.spec import Spec
 from manta.views import ViewPipeline
 
@@ -28,6 +30,24 @@ class Signature(NamedTuple):
     shape: tuple[int, ...]
 
 
+class Reader(NamedTuple):
+    """What reads a stranger's samples for an exported graph, where these are no tensors.
+
+    Attributes:
+        code: a Python file with MLflow's `_load_pyfunc`, which imports nothing of Manta.
+        files: what the code finds beside the graph, by name.
+        packages: names in package indexes of what it imports.
+        taken: MLflow's name of what it is given, such as "string".
+        examples: of these.
+    """
+
+    code: Path
+    files: Mapping[str, str]
+    packages: tuple[str, ...]
+    taken: str
+    examples: tuple[Any, ...]
+
+
 class Preprocess(nn.Module, ABC):
     """Way from what a stranger has, and from decoded rows, to what an encoder takes.
 
@@ -35,13 +55,11 @@ class Preprocess(nn.Module, ABC):
         modality: name of the modality; in the description of an exported model.
         spec: of what it returns.
         signature: of the tensor that `forward` takes.
-        rate: units of a row's axis in a second, as `Modality.rate`; None where none is known.
     """
 
     modality: ClassVar[str]
     spec: Spec
     signature: Signature
-    rate: int | None = None
 
     @abstractmethod
     def forward(self, raw: Tensor) -> Data:
@@ -50,13 +68,6 @@ class Preprocess(nn.Module, ABC):
     @abstractmethod
     def ready(self, data: Leaves) -> Data:
         """Return the same for the leaves of decoded rows, on their device."""
-
-    def whole(self, data: Leaves) -> Ragged | None:
-        """Return whole decoded rows, for encoders of any length; None where there is no such way.
-
-        `ready` may cut them.
-        """
-        return None
 
     @abstractmethod
     def decoder(self) -> Decoder:
@@ -77,3 +88,7 @@ class Preprocess(nn.Module, ABC):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Return the constructor's arguments as plain data."""
+
+    def reader(self) -> Reader | None:
+        """Return what reads samples that are no tensors; None where `signature` tells all."""
+        return None

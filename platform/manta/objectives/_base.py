@@ -37,9 +37,7 @@ class Paper:
 
 
 Family = Literal["contrastive", "non-contrastive", "distillation", "clustering", "masked"]
-Keeps = Literal[
-    "teacher", "queue", "prototypes", "per-sample state", "another model", "clusters", "units"
-]
+Keeps = Literal["teacher", "queue", "prototypes", "per-sample state", "another model", "clusters"]
 Labels = Literal["none", "optional"]
 C = TypeVar("C", bound=ObjectiveConfig)
 

@@ -6,6 +6,8 @@ safetensors   a folder with model.safetensors and manta.json, which says what th
 pt2           one file for `torch.export.load`: images `[N, H, W, 3]` uint8 in, features `[N, D]`
               out, for every N, H, W
 onnx          one file for onnxruntime, with the same input and output
+
+Beside a graph of token numbers lies the vocabulary that gives them.
 """
 
 from __future__ import annotations
@@ -79,6 +81,8 @@ def export_model(folder: str | Path, format: Format, out: str | Path) -> Exporte
         written = Path(scratch) / out.name
         try:
             gap = _difference(source, _WRITERS[format](source, saved_config(folder), written))
+            if written.is_file():
+                _write_reader_files(source, written)
         except MantaError:
             raise
         except Exception as error:  # torch.export and its successors have many kinds
@@ -201,6 +205,13 @@ _WRITERS: dict[Format, Callable[[ExportedEncoder, EncoderConfig, Path], Run]] = 
     "pt2": _pt2,
     "onnx": _onnx,
 }
+
+
+def _write_reader_files(source: ExportedEncoder, written: Path) -> None:
+    """Write beside a graph what reads a stranger's samples, such as a vocabulary."""
+    reader = source.preprocess.reader()
+    for name, content in (reader.files if reader else {}).items():
+        written.with_name(f"{written.stem}.{name}").write_text(content)
 
 
 def _any_size(source: ExportedEncoder) -> tuple[dict[int, object], ...]:

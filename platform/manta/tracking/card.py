@@ -32,6 +32,7 @@ def model_card(
     objective = experiment.objective.name
     metrics: Mapping[str, float] = evaluation.get("metrics", {})
     modality = experiment.modality(run.get("stats"))
+    preprocess = modality.preprocess(experiment.views)
     template = _environment().get_template(_TEMPLATE)
     return template.render(
         run={"created": None, "git_commit": None, "start": None, **run},
@@ -40,7 +41,8 @@ def model_card(
         paper=getattr(OBJECTIVES[objective], "paper", None),
         train=experiment.train,
         noun=noun_of(modality.name),
-        taken=modality.preprocess(experiment.views).signature,
+        taken=preprocess.signature,
+        reader=preprocess.reader(),
         image_size=modality.spec.side if modality.name == "image" else None,
         spec=modality.spec,
         source=_plain(without_secrets(experiment.data.source)),

@@ -19,7 +19,9 @@ from manta.tracking._client import explain, refusals
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
+    from mlflow.models import Model
 
+    from manta.modalities.preprocess import Reader
     from manta.serving import ExportedEncoder
     from manta.tracking.tracker import Tracker
 
@@ -203,10 +205,9 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
     )
     # MLflow would infer the requirements by loading the model in another process, which takes 15 s.
     # A local version such as "+cu130" is dropped, since package indexes do not have it.
-    requirements = [
-        f"{package}=={version(package).split('+')[0]}"
-        for package in ("torch", "torchvision", "timm")
-    ]
+    reader = module.preprocess.reader()
+    packages = ("torch", "torchvision", "timm", *(reader.packages if reader else ()))
+    requirements = [f"{package}=={version(package).split('+')[0]}" for package in packages]
     try:
         with torch.no_grad():
             mlflow.pytorch.save_model(
@@ -216,6 +217,7 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
                 signature=signature,
                 input_example=example,
                 pip_requirements=requirements,
+                code_paths=[str(reader.code)] if reader else None,
                 serialization_format="pt2",
             )
     except (
@@ -227,7 +229,27 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
     # Without a device in the model's own configuration, MLflow would choose CUDA on a machine that
     # has it, and then refuse a graph whose weights are on the CPU.
     model.flavors["python_function"]["config"] = {"device": "cpu"}
+    if reader is not None:
+        _add_reader(model, folder, reader)
     model.save(str(folder / MLMODEL_FILE_NAME))
+
+
+def _add_reader(model: Model, folder: Path, reader: Reader) -> None:
+    """Let a model's pyfunc take what the reader reads, which then calls the graph."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    flavor = model.flavors["python_function"]
+    for name, content in reader.files.items():
+        (folder / flavor["data"] / name).write_text(content)
+    flavor["loader_module"] = reader.code.stem
+    signature: ModelSignature = model.signature
+    inputs = Schema([ColSpec(reader.taken)])
+    model.signature = ModelSignature(inputs=inputs, outputs=signature.outputs)
+    # The example is of what the graph takes; MLflow has no public way to write another one.
+    for name in ("input_example.json", "serving_input_example.json"):
+        (folder / name).unlink(missing_ok=True)
+    model.saved_input_example_info = None
 
 
 def _register(

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from manta.batch import ViewNeeds
-from manta.modalities.preprocess import Preprocess, Signature
+from manta.modalities.preprocess import Preprocess, Reader, Signature
+from manta.modalities.text import sentence_reader
 from manta.modalities.text.decoder import LEAF, TextDecoder
+from manta.modalities.text.sentence_reader import ENDED, LONGEST, TOKENIZER
 from manta.modalities.text.views import TextViews, TextViewsConfig
 from manta.modalities.text.vocabulary import Vocabulary
 from manta.ragged import Data, Ragged
 from manta.spec import Spec
 
-ENDED = -1
-"""What stands where a row has ended, for an encoder."""
+_SENTENCES = ("What is the capital of France?", "It rains.")
 
 
 class TextPreprocess(Preprocess):
@@ -52,16 +54,16 @@ class TextPreprocess(Preprocess):
             is_over = is_over | (ids == self.vocabulary.pad)
         return torch.where(is_over, ENDED, ids)
 
-    def numbers(self, sentences: Sequence[str]) -> Tensor:
+    def numbers(self, texts: Sequence[str]) -> Tensor:
         """Return the token numbers of sentences, `[N, T]` int64, -1 where a row has ended.
 
         Raises:
             BadSample: a sentence has nothing to read.
         """
-        if isinstance(sentences, str):
+        if isinstance(texts, str):
             raise TypeError("give a list of sentences, also of one")
         decoder = self.decoder()
-        rows = [torch.from_numpy(decoder.ids(sentence)).long() for sentence in sentences]
+        rows = [torch.from_numpy(decoder.ids(text)).long() for text in texts]
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)
         whole = torch.cat(rows) if rows else torch.empty(0, dtype=torch.int64)
         return Ragged(whole, lengths).padded(ENDED)[0]
@@ -92,6 +94,10 @@ class TextPreprocess(Preprocess):
         """Return the spec, and the constructor's arguments as plain data."""
         tokenizer = self.vocabulary.record()
         return {**self.spec.describe(), "tokenizer": tokenizer, "tokens": self.tokens}
+
+    def reader(self) -> Reader:
+        files = {TOKENIZER: self.vocabulary.text, LONGEST: str(self.tokens)}
+        return Reader(Path(sentence_reader.__file__), files, ("tokenizers",), "string", _SENTENCES)
 
     def _random(self, rows: int, length: int) -> Tensor:
         """Return random token numbers `[rows, length]`; each row is one shorter than the last."""

@@ -96,6 +96,11 @@ def _predict_lines(run: RunRecord) -> list[str]:
             "images = np.zeros((2, 48, 64, 3), np.uint8)  # any size: the model preprocesses",
             "features = model.predict(images)             # one vector an image",
         ]
+    if run.noun.plural == "sentences":
+        return [
+            'sentences = ["What is the capital of France?", "It rains."]',
+            "features = model.predict(sentences)  # one vector a sentence",
+        ]
     return [
         "taken = model.metadata.signature.inputs.inputs[0]  # what the model preprocesses",
         f"sides = [64 if side < 0 else side for side in taken.shape[1:]]  # {_ANY_LENGTH}",

@@ -36,11 +36,12 @@ class TextViews(ViewPipeline[TextViewsConfig]):
     """
 
     Config = TextViewsConfig
+    rows_are_independent = True
 
     def __init__(
         self, config: TextViewsConfig, needs: ViewNeeds, vocabulary: Vocabulary, spec: Spec
     ) -> None:
-        if needs.mask_ratio is not None and needs.mask_grid is None:
+        if needs.mask is not None and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; set encoder.name=transformer"
             )
@@ -63,7 +64,8 @@ class TextViews(ViewPipeline[TextViewsConfig]):
         for spec, drawn in zip(self.specs, draw(self.specs, part), strict=True):
             view, box = self._view(ids, text.lengths, drawn)
             # Masks follow in the same stream, so the order of the views is part of a run.
-            views.append(View(view, spec.role, box, mask=self._hidden(view, part)))
+            hidden = self.mask(int(view.lengths.max()), part, view.lengths)
+            views.append(View(view, spec.role, box, mask=hidden))
         return views
 
     @torch.no_grad()
@@ -92,21 +94,3 @@ class TextViews(ViewPipeline[TextViewsConfig]):
             rows = shuffle(rows, widths, drawn)
         stay = kept(widths, drawn, rows.shape[1])
         return Ragged(rows[stay], stay.sum(1)), box
-
-    def _hidden(self, view: Ragged, part: BatchPart) -> Tensor | None:
-        """Draw the hidden tokens of a view, `[B, longest]`; None if nothing is masked.
-
-        Of each row the objective's share is hidden, one token at least and not all of several.
-        """
-        if self.needs.mask_ratio is None:
-            return None
-        (longest,) = self.spec.size
-        order = torch.rand(part.global_batch, longest or 1, generator=part.stream)[part.rows]
-        order = order[:, : int(view.lengths.max())].to(part.device)
-        place = torch.arange(order.shape[1], device=part.device)
-        order = order.masked_fill(place >= view.lengths.unsqueeze(1), 2.0)
-        order = order.argsort(stable=True, dim=1)
-        rank = torch.empty_like(order).scatter_(1, order, place.expand_as(order))
-        count = (self.needs.mask_ratio * view.lengths).round().long()
-        count = count.minimum(view.lengths - 1).clamp(min=1)
-        return rank < count.unsqueeze(1)
