@@ -22,6 +22,8 @@ def entries(kind: str) -> list[dict[str, Any]]:
         "encoders": _encoders,
         "evaluators": _evaluators,
         "modalities": _modalities,
+        "masks": _masks,
+        "materials": _materials,
         "schedules": _schedules,
         "sources": _sources,
         "recipes": _recipes,
@@ -129,6 +131,28 @@ def _modalities() -> list[dict[str, Any]]:
         }
         for name, kind in MODALITIES.items()
     ]
+
+
+def _masks() -> list[dict[str, Any]]:
+    from manta.config.reference import paragraph
+    from manta.views.masks import MASKS
+
+    return [
+        {
+            "name": name,
+            "settings": [field for field in kind.model_fields if field != "ratio"],
+            "lengths": "rows of any" if kind.ragged else "rows of one size",
+            "about": paragraph(kind),
+        }
+        for name, kind in MASKS.items()
+    ]
+
+
+def _materials() -> list[dict[str, Any]]:
+    from manta.config.reference import paragraph
+    from manta.materials import MATERIALS
+
+    return [{"name": name, "about": paragraph(kind)} for name, kind in MATERIALS.items()]
 
 
 def _schedules() -> list[dict[str, Any]]:

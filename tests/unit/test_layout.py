@@ -49,7 +49,7 @@ def test_every_recipe_loads_and_says_what_it_is_for(recipe):
 def test_everything_that_can_be_listed_is():
     for kind in (
         *("objectives", "encoders", "evaluators", "modalities", "schedules", "sources"),
-        "recipes",
+        *("masks", "materials", "recipes"),
     ):
         rows = entries(kind)
         assert rows, kind

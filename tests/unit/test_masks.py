@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from manta.views import BatchPart, draw_masks, generator
 from manta.views.masks import MASKS, Tokens, draw_mask, mask_kind
 from manta.views.masks.block import box_sides
 
+ROOT = Path(__file__).resolve().parents[2]
 HUBERT = Mask("span", settings={"start": 0.08, "length": 10})
 JEPA = Mask("multi_block", settings={"count": 4, "scale": (0.15, 0.2), "aspect": (0.75, 1.5)})
 T5 = Mask("span", 0.15, {"length": 3, "vary": True})
@@ -235,3 +240,30 @@ def test_what_a_mask_cannot_do_is_one_line(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         drawn(mask, grid, lengths, batch=2)
+
+
+def test_a_package_adds_a_mask_by_an_entry_point(tmp_path: Path) -> None:
+    page = (ROOT / "docs/modalities.md").read_text()
+    (tmp_path / "ends.py").write_text(page.partition('title="ends.py"\n')[2].partition("```")[0])
+    about = tmp_path / "ends-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: ends\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[manta.masks]\nends = ends\n")
+    code = """
+import torch
+from manta.batch import Mask
+from manta.views import BatchPart, generator
+from manta.views.masks import MASKS, Tokens, draw_mask
+part = BatchPart(0, 0, slice(0, 2), 2, generator(0, 0), torch.device("cpu"))
+mask = draw_mask(Mask("ends", 0.5), Tokens((4,), part, torch.tensor([4, 2])))
+print("ends" in list(MASKS), mask.int().tolist())
+"""
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "platform")])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "True [[0, 0, 1, 1], [0, 1, 0, 0]]\n"

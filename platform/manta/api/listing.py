@@ -67,8 +67,8 @@ def list_kind(kind: str) -> Listing:
     """Return what there is of a kind, as `manta list KIND` does.
 
     Args:
-        kind: objectives, encoders, evaluators, modalities, schedules, sources, recipes or
-            spaces.
+        kind: objectives, encoders, evaluators, modalities, masks, materials, schedules, sources,
+            recipes or spaces.
 
     Raises:
         ConfigError: there is no such kind.

@@ -17,8 +17,8 @@ def list_components(
     kind: Annotated[
         str,
         typer.Argument(
-            help="objectives, encoders, evaluators, modalities, schedules, sources, recipes or "
-            "spaces."
+            help="objectives, encoders, evaluators, modalities, masks, materials, schedules, "
+            "sources, recipes or spaces."
         ),
     ],
     as_json: AsJson = False,
