@@ -75,11 +75,18 @@ class Tokens:
         ranks.scatter_(1, order, places)
         return ranks < counts.unsqueeze(1)
 
-    def spared(self, mask: Tensor, scores: Tensor) -> Tensor:
-        """Return a mask that leaves a row of several tokens one: that of the lowest score."""
-        is_all = ((mask | ~self.there).all(1)) & (self.own > 1)
-        one = self.lowest(scores, torch.ones_like(self.own))
-        return mask & ~(one & is_all.unsqueeze(1))
+    def one_of(self, counts: Tensor, numbers: Tensor) -> Tensor:
+        """Return `[B, T]` bool, True at one of each row's first `counts: [B]` places.
+
+        Args:
+            numbers: `[B]` uniform in [0, 1), by which it is chosen.
+        """
+        return self.places == (numbers * counts).floor().long().unsqueeze(1)
+
+    def spared(self, mask: Tensor, numbers: Tensor) -> Tensor:
+        """Return a mask that leaves a row of several tokens one, by `numbers: [B]` in [0, 1)."""
+        is_all = (mask | ~self.there).all(1) & (self.own > 1)
+        return mask & ~(self.one_of(self.own, numbers) & is_all.unsqueeze(1))
 
     def shared(self, count: int) -> list[float]:
         """Draw numbers in [0, 1) that are the same for every row of the global batch."""

@@ -11,6 +11,8 @@ from manta.views.masks._tokens import Tokens
 
 _SEEDS, _STEPS = range(2)
 """Purposes of a row's numbers."""
+_ROUNDS = 4
+"""Times that every axis of a grid of several is gone along; groups are connected after any."""
 
 
 @MASKS.register("group")
@@ -27,21 +29,22 @@ class Group(MaskKind):
         hidden = tokens.hidden(self.ratio)
         numbers = tokens.part.row_numbers()
         seeds = tokens.lowest(numbers.uniform(tokens.count, _SEEDS), -(-hidden // self.size))
-        steps = -numbers.uniform(tokens.count, _STEPS).log()
         shape = (-1, *tokens.grid)
-        steps = steps.masked_fill(~tokens.there, torch.inf).view(shape)
+        steps = numbers.uniform(tokens.count, _STEPS).view(shape)
         times = torch.full_like(steps, torch.inf).masked_fill_(seeds.view(shape), 0.0)
         # A token is reached from a neighbour after a time of its own (first-passage percolation):
         # those that are reached first are connected to the drawn ones.
-        for _ in range(sum(side - 1 for side in tokens.grid)):
-            _spread(times, steps)
+        for _ in range(1 if len(tokens.grid) == 1 else _ROUNDS):
+            for axis in range(1, times.ndim):
+                times = _spread(times, steps, axis)
         return tokens.lowest(times.flatten(1), hidden)
 
 
-def _spread(times: Tensor, steps: Tensor) -> None:
-    """Reach tokens from their neighbours of both sides along every axis, in place."""
-    for axis in range(1, times.ndim):
-        most = times.shape[axis] - 1
-        before, after = times.narrow(axis, 0, most), times.narrow(axis, 1, most)
-        after.copy_(torch.minimum(after, before + steps.narrow(axis, 1, most)))
-        before.copy_(torch.minimum(before, after + steps.narrow(axis, 0, most)))
+def _spread(times: Tensor, steps: Tensor, axis: int) -> Tensor:
+    """Return when tokens are reached if all along an axis are from both of its sides."""
+    after = steps.cumsum(axis)
+    before = after - steps
+    # From y to a later x it takes the steps after y up to x, to an earlier x those from x to y.
+    times = torch.minimum(times, after + (times - after).cummin(axis).values)
+    later = (times + before).flip(axis).cummin(axis).values.flip(axis)
+    return torch.minimum(times, later - before)

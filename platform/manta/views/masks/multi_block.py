@@ -10,8 +10,6 @@ from manta.views.masks._base import MASKS
 from manta.views.masks._tokens import Tokens
 from manta.views.masks.block import Boxed
 
-_SPARED = 0
-
 
 @MASKS.register("multi_block")
 class MultiBlock(Boxed):
@@ -31,4 +29,4 @@ class MultiBlock(Boxed):
     def draw(self, tokens: Tokens) -> Tensor:
         share = self.share(tokens, self.ratio / self.count)
         mask = torch.stack(self.drawn(tokens, share, self.count)).any(0)
-        return tokens.spared(mask, tokens.part.row_numbers().uniform(tokens.count, _SPARED))
+        return tokens.spared(mask, tokens.part.uniform())

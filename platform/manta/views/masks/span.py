@@ -57,7 +57,7 @@ class Span(MaskKind):
         begun = starts.cumsum(1)
         ended = torch.cat([begun.new_zeros(len(begun), self.length), begun], dim=1)
         mask = (begun > ended[:, : line.count]) & line.there
-        return line.spared(mask, numbers.uniform(line.count, _SPARED))
+        return line.spared(mask, numbers.uniform(1, _SPARED).squeeze(1))
 
     def _shared(self, line: Tokens, numbers: RowNumbers) -> Tensor:
         """Return spans of an exact share of each row, in a drawn order with the other tokens."""
@@ -77,14 +77,11 @@ class Span(MaskKind):
 
     def _widths(self, line: Tokens, hidden: Tensor, spans: Tensor, numbers: RowNumbers) -> Tensor:
         """Return the lengths of spans, `[B, T]` of which the first `spans: [B]` count."""
-        scores = numbers.uniform(line.count, _CUTS)
-        places = torch.arange(line.count, device=scores.device)
         if not self.vary:
             rest = hidden - (spans - 1) * self.length
-            widths = torch.full_like(line.places, self.length)
-            inside = places < spans.unsqueeze(1)
-            short = line.lowest(scores.masked_fill(~inside, torch.inf), spans.clamp(max=1))
-            return torch.where(short, rest.unsqueeze(1), widths)
+            short = line.one_of(spans, numbers.uniform(1, _CUTS).squeeze(1))
+            return torch.where(short, rest.unsqueeze(1), self.length)
+        scores, places = numbers.uniform(line.count, _CUTS), line.places
         # The hidden tokens are cut at drawn places into spans of one token at least.
         inside = (places >= 1) & (places < hidden.unsqueeze(1))
         cuts = line.lowest(scores.masked_fill(~inside, torch.inf), spans - 1)
