@@ -1,6 +1,7 @@
 """The setting in which the conformance suite runs every objective, on scikit-learn's digits.
 
-Each has small heads and a tiny encoder that it accepts.
+Each has small heads and a tiny encoder that it accepts. A method of sequences alone is given the
+digits as such: their pixels one after the other.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from manta import encoders, objectives
 from manta.batch import Batch, DataFacts, Progress
 from manta.encoders import Encoder, EncoderConfig
 from manta.errors import ConfigError
+from manta.files import Place
+from manta.materials import write_sequences
 from manta.modalities.image.preprocess import ImagePreprocess
 from manta.modalities.image.views import ImageViews, ImageViewsConfig
+from manta.modalities.series.views import SeriesViews, SeriesViewsConfig
 from manta.objectives import (
     OBJECTIVES,
     ClusterMaterial,
@@ -33,6 +37,7 @@ from manta.objectives import (
     ModelMaterial,
     Objective,
     ObjectiveConfig,
+    UnitsMaterial,
 )
 from manta.serving import ExportedEncoder, save_encoder
 from manta.spec import Spec
@@ -56,6 +61,32 @@ ENCODERS = (  # in the order in which they are offered
         name="vit_tiny_patch16_224", args=VIT | {"embed_dim": 96, "depth": 3, "num_heads": 3}
     ),
 )
+
+
+WAVE = EncoderConfig(
+    name="wave",
+    args={
+        "channels": 16,
+        "kernels": [4, 2, 2],
+        "strides": [2, 2, 2],
+        "dim": 32,
+        "depth": 2,
+        "heads": 2,
+        "positions": 5,
+        "groups": 4,
+        "dropout": 0.0,
+    },
+)
+LENGTH, FRAME = 128, 8
+"""Values of a digit as a sequence, and those of a frame, half a line of its pixels."""
+OF_SEQUENCES = ("hubert",)
+
+
+def backbones(name: str) -> tuple[tuple[EncoderConfig, ...], Spec]:
+    """Return the encoders that are offered to an objective, and what they are given."""
+    if name in OF_SEQUENCES:
+        return (WAVE,), Spec("sequence", 1, (LENGTH,))
+    return ENCODERS, Spec.image(SIZE)
 
 
 def config_of(name: str, **overrides: Any) -> ObjectiveConfig:
@@ -86,6 +117,14 @@ def material_path(material: Material) -> Path:
     if isinstance(material, ModelMaterial):
         return saved(fresh(ENCODERS[0], 1))
     folder = _folder()
+    if isinstance(material, UnitsMaterial):
+        frames = sequences().view(len(pictures()), -1, FRAME).numpy()
+        units = KMeans(material.clusters, n_init=1, random_state=0).fit_predict(
+            frames.reshape(-1, FRAME)
+        )
+        lengths = np.full(len(frames), frames.shape[1])
+        write_sequences(Place.of(folder / "units"), lengths, [units], np.uint8, step=FRAME)
+        return folder / "units"
     if isinstance(material, ClusterMaterial):
         pixels = pictures()[:, 0, ::4, ::4].flatten(1).numpy()
         clusters = KMeans(material.clusters, n_init=1, random_state=material.seed).fit_predict(
@@ -133,12 +172,11 @@ def objective_of(
     materials = {
         key: make(material) for key, material in OBJECTIVES[name].materials(config).items()
     }
-    facts = DataFacts(
-        len(pictures()), Spec.image(SIZE), materials, transform_width=ImageViews.transform_width
-    )
+    offered, spec = backbones(name)
+    facts = DataFacts(len(pictures()), spec, materials, transform_width=ImageViews.transform_width)
     refusals = []
-    for backbone in ENCODERS:
-        encoder = fresh(backbone, seed)
+    for backbone in offered:
+        encoder = fresh(backbone, seed, spec)
         try:
             objective = objectives.build(config, encoder, facts)
         except ConfigError as refusal:
@@ -148,19 +186,20 @@ def objective_of(
     raise AssertionError(f"{name} accepts no encoder: {refusals}")
 
 
-def fresh(backbone: EncoderConfig, seed: int) -> Encoder:
-    """Build an encoder that no objective has changed."""
+def fresh(backbone: EncoderConfig, seed: int, spec: Spec | None = None) -> Encoder:
+    """Build an encoder that no objective has changed, of images if nothing else is said."""
     torch.manual_seed(seed)
-    return encoders.build(backbone, Spec.image(SIZE))
+    return encoders.build(backbone, spec or Spec.image(SIZE))
 
 
 def untrained(objective: Objective[Any], seed: int) -> Encoder:
     """Return the encoder as `objective_of` gave it to the objective, which may have changed it."""
-    shape = objective.exported.state_dict().keys()
+    shape = objective.exported.state_dict().keys() - {"hidden_token"}
+    offered, spec = backbones(objective.config.name)
     return next(
         actual
-        for backbone in ENCODERS
-        if (actual := fresh(backbone, seed)).state_dict().keys() == shape
+        for backbone in offered
+        if (actual := fresh(backbone, seed, spec)).state_dict().keys() == shape
     )
 
 
@@ -170,6 +209,13 @@ def pictures() -> Tensor:
     digits = torch.tensor(load_digits().images, dtype=torch.float32).mul(255 / 16).unsqueeze(1)
     grown = torch.nn.functional.interpolate(digits, (SIZE, SIZE), mode="bilinear")
     return grown.round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+
+
+@lru_cache(maxsize=1)
+def sequences() -> Tensor:
+    """Return the digits' pixels, line after line and each twice, `[1797, LENGTH, 1]`."""
+    pixels = torch.tensor(load_digits().images, dtype=torch.float32).flatten(1)
+    return ((pixels - 8) / 8).repeat_interleave(2, dim=1).unsqueeze(2)
 
 
 @lru_cache(maxsize=1)
@@ -188,6 +234,11 @@ def batch_of(
 ) -> Batch:
     """Return the objective's views of `rows` digits from `start` on, as the trainer makes them."""
     index = torch.arange(start, start + rows) % len(pictures())
+    if objective.config.name in OF_SEQUENCES:
+        _, spec = backbones(objective.config.name)
+        whole = SeriesViews(SeriesViewsConfig(), objective.needs, spec=spec)
+        batch = whole({"series": sequences()[index]}, index, seed=0, step=step, global_batch=rows)
+        return Batch([replace(view, data=view.data.to(dtype)) for view in batch], batch.index)
     make = ImageViews(views, objective.needs, image_size=SIZE)
     batch = make({"image": pictures()[index]}, index, seed=0, step=step, global_batch=rows)
     return Batch([replace(view, data=view.data.to(dtype)) for view in batch], batch.index)

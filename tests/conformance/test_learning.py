@@ -10,6 +10,7 @@ rounding alone; one that is close to the bar is decided by the mean of three see
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from objective_kit import (
     objective_of,
     pictures,
     saved,
+    sequences,
     trained,
     untrained,
 )
@@ -60,6 +62,14 @@ def plain(images: Tensor) -> Tensor:
     return PIPELINE.plain({"image": images})
 
 
+def digits_for(encoder: Encoder) -> Iterator[Tensor]:
+    """Yield all digits in parts, as the encoder takes them."""
+    if "sequence" in encoder.takes:
+        yield from sequences().mT.split(256)
+    else:
+        yield from map(plain, pictures().split(256))
+
+
 FACTS = DataFacts(rows=len(pictures()), spec=Spec.image(SIZE))
 
 
@@ -77,9 +87,7 @@ class Quality:
 def quality(encoder: Encoder) -> Quality:
     """Return kNN and rank on digits that are not augmented."""
     encoder.eval()
-    features = F.normalize(
-        torch.cat([encoder(plain(part)) for part in pictures().split(256)]), dim=1
-    )
+    features = F.normalize(torch.cat([encoder(part) for part in digits_for(encoder)]), dim=1)
     neighbours = KNeighborsClassifier(20, metric="cosine").fit(features[:BANK], labels()[:BANK])
     score = neighbours.score(features[BANK:], labels()[BANK:])
     return Quality(feature_std(features), rankme(features), float(score))
@@ -116,7 +124,8 @@ def starts(encoder: Encoder) -> tuple[Quality, Quality]:
     The statistics are those of the bank.
     """
     built = quality(encoder)
-    recalibrate_batchnorm(encoder, pictures()[:BANK].split(256), plain)
+    if "grid" in encoder.takes:
+        recalibrate_batchnorm(encoder, pictures()[:BANK].split(256), plain)
     return built, quality(encoder)
 
 

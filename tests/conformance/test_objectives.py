@@ -36,6 +36,7 @@ from manta.objectives import (
     Prototypes,
     Queue,
     SampleTable,
+    UnitsMaterial,
 )
 
 MIDDLE = TOTAL_STEPS // 2
@@ -74,7 +75,11 @@ def test_it_declares_what_it_is(name: str) -> None:
     for kept, part in (("queue", Queue), ("per-sample state", SampleTable)):
         assert (kept in kind.keeps) == any(isinstance(module, part) for module in modules), kept
     materials = kind.materials(objective.config).values()
-    for kept, part in (("another model", ModelMaterial), ("clusters", ClusterMaterial)):
+    for kept, part in (
+        ("another model", ModelMaterial),
+        ("clusters", ClusterMaterial),
+        ("units", UnitsMaterial),
+    ):
         assert (kept in kind.keeps) == any(isinstance(material, part) for material in materials), (
             kept
         )

@@ -90,7 +90,7 @@ def test_an_undeclared_metric_is_what_its_name_tells(name: str, kind: str, evalu
 def test_patterns_format_to_the_names_that_they_read() -> None:
     for _, kind in EVALUATORS.items():
         for pattern in kind.metrics:
-            values = {"k": 3, "percent": 2.5, "shots": 4, "layer": "layer1", "severity": 2}
+            values = {"k": 3, "percent": 2.5, "shots": 4, "layer": "layer1", "severity": 2, "h": 24}
             name = pattern.format(**values, group="ann")
             assert describe_metric(name).declared, pattern
 

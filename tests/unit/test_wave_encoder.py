@@ -81,7 +81,7 @@ def expected(encoder: Wave, x: Tensor, args: dict[str, Any]) -> Tensor:
             "self_attn.out_proj.weight": block.out.weight,
             "self_attn.out_proj.bias": block.out.bias,
             **{f"linear1.{name}": value for name, value in block.mlp[0].named_parameters()},
-            **{f"linear2.{name}": value for name, value in block.mlp[2].named_parameters()},
+            **{f"linear2.{name}": value for name, value in block.mlp[3].named_parameters()},
             **{f"norm1.{name}": value for name, value in block.norm1.named_parameters()},
             **{f"norm2.{name}": value for name, value in block.norm2.named_parameters()},
         }

@@ -72,7 +72,8 @@ class HidingEncoder(Protocol):
     def learn_hidden(self) -> None:
         """Add the learnt vector, a parameter; an objective that hides tokens calls this first.
 
-        An encoder without it has the weights that it always had.
+        An encoder without it has the weights that it always had. It is called `hidden_token`, which
+        is left out where an encoder is saved: to embed takes no such vector.
         """
 
     def tokens(self, x: Any, keep: Tensor | None = None, hide: Tensor | None = None) -> Tensor:

@@ -113,10 +113,11 @@ class LayerReader:
         outputs = self._outputs(prepared)
         return {name: self._pooled(name, outputs[name], prepared).float() for name in self.modules}
 
-    def frames(self, prepared: Tensor) -> Tensor:
+    def frames(self, prepared: Data) -> Tensor:
         """Return `[N, T, D]` float32, every position of the last of the layers, without gradients.
 
-        These are the cells of a map, row by row, or tokens without those before the patches.
+        These are the cells of a map, row by row, or tokens without those before the patches; of
+        ragged rows as many for each, of which those after a row's end are of no use.
 
         Args:
             prepared: the encoder's input.

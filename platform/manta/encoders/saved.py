@@ -13,11 +13,19 @@ from manta.encoders._build import build
 from manta.encoders._config import EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.encoders.sources import DESCRIPTION, WEIGHTS
-from manta.encoders.weights import weighted
+from manta.encoders.weights import saved_state, weighted
 from manta.errors import RunError
 from manta.modalities import MODALITIES
 
-__all__ = ["DESCRIPTION", "WEIGHTS", "LoadedEncoder", "load_saved", "saved_config", "weighted"]
+__all__ = [
+    "DESCRIPTION",
+    "WEIGHTS",
+    "LoadedEncoder",
+    "load_saved",
+    "saved_config",
+    "saved_state",
+    "weighted",
+]
 
 
 class LoadedEncoder(NamedTuple):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from manta.encoders._blocks import Block
 from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.encoders._sequences import SequenceArgs, args_of, kept, mean_pooled, padded
@@ -134,31 +135,12 @@ class _Positions(nn.Module):
         return F.gelu(F.conv1d(around, weight, self.bias, groups=self.groups))
 
 
-class _Block(nn.Module):
-    """Attention and a hidden layer, each with a shortcut, and a norm before it or after both."""
-
-    def __init__(self, args: WaveArgs) -> None:
-        super().__init__()
-        dim, hidden = args.dim, round(args.dim * args.mlp)
-        self.heads, self.rate, self.is_pre = args.heads, args.dropout, args.order == "pre"
-        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
-        self.dropout = nn.Dropout(args.dropout)
+class _PostBlock(Block):
+    """A block with a norm after each layer and its shortcut, as the base models have them."""
 
     def forward(self, x: Tensor, there: Tensor | None) -> Tensor:
-        if self.is_pre:
-            x = x + self.dropout(self._attended(self.norm1(x), there))
-            return cast(Tensor, x + self.dropout(self.mlp(self.norm2(x))))
         x = self.norm1(x + self.dropout(self._attended(x, there)))
         return cast(Tensor, self.norm2(x + self.dropout(self.mlp(x))))
-
-    def _attended(self, x: Tensor, there: Tensor | None) -> Tensor:
-        q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = None if there is None else there[:, None, None]
-        rate = self.rate if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=rate)
-        return cast(Tensor, self.out(mixed.transpose(1, 2).flatten(2)))
 
 
 class Wave(Encoder):
@@ -185,7 +167,8 @@ class Wave(Encoder):
         self.grid: tuple[int, ...] = (0 if length is None else max(length // stride, 1),)
         self.entry = nn.Sequential(nn.LayerNorm(args.channels), nn.Linear(args.channels, args.dim))
         self.positions = _Positions(args)
-        self.blocks = nn.ModuleList(_Block(args) for _ in range(args.depth))
+        block = Block if args.order == "pre" else _PostBlock
+        self.blocks = nn.ModuleList(block(args) for _ in range(args.depth))
         self.norm = nn.LayerNorm(args.dim)
         self.is_pre = args.order == "pre"
         self.dropout = nn.Dropout(args.dropout)
@@ -253,7 +236,9 @@ class Wave(Encoder):
         if hide is not None:
             if self.hidden_token is None:
                 raise RuntimeError("call learn_hidden() before tokens are hidden")
-            tokens = torch.where(hide.unsqueeze(2), self.hidden_token.to(tokens.dtype), tokens)
+            # A mask that was made for a larger batch goes on where these rows have all ended.
+            is_hidden = hide[:, : tokens.shape[1]].unsqueeze(2)
+            tokens = torch.where(is_hidden, self.hidden_token.to(tokens.dtype), tokens)
         around = kept(tokens.mT, there)
         if keep is not None:  # positions must not tell what is hidden
             visible = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from manta.encoders._protocols import Encoder
 from manta.encoders.sources import FOLDER, TIMM_DESCRIPTION, WEIGHTS
@@ -43,6 +43,15 @@ def load_into(encoder: Encoder, file: Path) -> None:
         raise ConfigError(
             f"encoder.pretrained: the weights in {file} do not fit this encoder: {reason}"
         ) from None
+
+
+def saved_state(encoder: Encoder) -> dict[str, Tensor]:
+    """Return the weights that are saved, by their keys.
+
+    An objective's vector of hidden tokens is not among them: the encoder is built without it.
+    """
+    state = weighted(encoder).state_dict()
+    return {key: value for key, value in state.items() if key != "hidden_token"}
 
 
 def weighted(encoder: Encoder) -> nn.Module:

@@ -29,6 +29,7 @@ from manta.materials.units import (
     Frames,
     FrameSource,
     LayerFrames,
+    RawFrames,
     UnitsMaterial,
 )
 
@@ -45,6 +46,7 @@ __all__ = [
     "Material",
     "ModelMaterial",
     "PartWork",
+    "RawFrames",
     "Result",
     "RowReader",
     "RowWork",

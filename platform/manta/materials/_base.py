@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from manta.files import Place
 from manta.leaves import Columns
-from manta.modalities import Decoder
+from manta.modalities import Decoder, Modality
 from manta.registry import Registry
 
 # `manta.data` would be imported with its engine.
@@ -84,9 +84,13 @@ class Workshop(Protocol):
 
     Attributes:
         rows: of the dataset.
+        modality: what its rows are to the run.
     """
 
     rows: int
+
+    @property
+    def modality(self) -> Modality[Any]: ...
 
     def notify(self, message: str) -> None:
         """Tell the user something, on one line."""

@@ -17,6 +17,8 @@ from manta.ragged import Ragged
 VALUES, OFFSETS = "values.npy", "offsets.npy"
 """Files of a folder of sequences: all values end to end, and `[rows + 1]` int64 where rows begin;
 the second is written last."""
+STEP = "step.npy"
+"""File with the distance of two values on their row's axis, where they have one."""
 NONE = -1
 """What stands in a window where its row has ended."""
 
@@ -25,11 +27,18 @@ class SampleSequences:
     """Sequences of integers, one per sample, read from their files by sample index.
 
     They are memory-mapped, as `SampleValues`.
+
+    Attributes:
+        step: from where a value belongs in its row to where the next one does, in units of the
+            row's axis, as `View.box` is; the first belongs to its begin. None: values have no
+            places.
     """
 
     def __init__(self, folder: Path) -> None:
         self.values = np.load(folder / VALUES, mmap_mode="r", allow_pickle=False)
         self.offsets = np.load(folder / OFFSETS, mmap_mode="r", allow_pickle=False)
+        step = folder / STEP
+        self.step = float(np.load(step, allow_pickle=False)) if step.exists() else None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -55,9 +64,17 @@ class SampleSequences:
         Args:
             start: `[B]`, in values; fractions are cut off.
         """
+        return self.at(index, start.floor().unsqueeze(1) + torch.arange(length).to(start.device))
+
+    def at(self, index: Tensor, numbers: Tensor) -> Tensor:
+        """Return `[B, T]` int64, each row's values of some numbers; `NONE` beyond the row's ends.
+
+        Args:
+            numbers: `[B, T]`, from 0 for a row's first value; fractions are cut off.
+        """
         starts, stops = self._bounds(index)
-        first = starts + np.floor(start.detach().cpu().numpy()).astype(np.int64)
-        places = first[:, None] + np.arange(length)
+        counted = np.floor(numbers.detach().cpu().numpy()).astype(np.int64)
+        places = starts[:, None] + counted
         inside = (places >= starts[:, None]) & (places < stops[:, None])
         window = np.full(places.shape, NONE, dtype=np.int64)
         window[inside] = self.values[places[inside]]
@@ -73,6 +90,8 @@ def write_sequences(
     lengths: npt.NDArray[np.int64],
     blocks: Iterable[npt.NDArray[np.integer]],
     kind: npt.DTypeLike,
+    *,
+    step: float | None = None,
 ) -> None:
     """Write the files of `SampleSequences`, block after block, on disk rather than in memory.
 
@@ -80,6 +99,7 @@ def write_sequences(
         lengths: `[rows]`, how many values each row has.
         blocks: the values of all rows in their order, cut anywhere.
         kind: of integers, in which they are kept.
+        step: as `SampleSequences.step`.
 
     Raises:
         DataError: the blocks hold fewer or more values than the lengths say.
@@ -99,5 +119,8 @@ def write_sequences(
             done += len(block)
         if done != total:
             raise DataError(f"{folder.url}: {done:,} values of rows whose lengths say {total:,}")
+    if step is not None:
+        with (folder / STEP).writing() as file:
+            np.save(file, np.float64(step), allow_pickle=False)
     with (folder / OFFSETS).writing() as file:
         np.save(file, offsets, allow_pickle=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -15,12 +15,15 @@ from manta.errors import ConfigError, DataError
 from manta.files import Place
 from manta.materials._base import MATERIALS, Material, RowIndexes, RowReader, Target, Workshop
 from manta.materials._sequences import OFFSETS, write_sequences
+from manta.modalities import Modality, SignalFrames
 from manta.splitmix import GOLDEN, mix
 
 FIT_ROWS, FIT_FRAMES = 20_000, 200_000
 """Most rows, spread over the data, and most frames of them, to which centroids are fitted."""
 CHUNK = 1_024
 """Rows whose units are one result of a task."""
+DECODED = 64
+"""Rows that are decoded at a time."""
 CENTROIDS = "centroids.npy"
 
 Frames = npt.NDArray[np.float32]
@@ -30,7 +33,10 @@ FrameBlocks = Callable[[RowIndexes], Iterator[tuple[int, Frames]]]
 
 
 class FrameReader(Protocol):
-    """Producer of frames: plain data that can be pickled, and what a task makes of it."""
+    """Producer of frames: plain data that can be pickled, and what a task makes of it.
+
+    One whose frames have places has an attribute `step`, as `SampleSequences.step`.
+    """
 
     def open(self, data: RowReader) -> FrameBlocks:
         """Return the function from rows to their frames; called once in each process."""
@@ -60,6 +66,14 @@ class LayerFrames:
         return reader
 
 
+@dataclass(frozen=True, slots=True)
+class RawFrames:
+    """Frames of the raw signal, such as the cepstra of sounds: see `Modality.frames`."""
+
+    def reader(self, workshop: Workshop) -> FrameReader:
+        return _RawReader(workshop.modality.frames())
+
+
 @MATERIALS.register("units")
 @dataclass(frozen=True, slots=True)
 class UnitsMaterial(Material):
@@ -71,12 +85,14 @@ class UnitsMaterial(Material):
         frames: what is clustered.
         clusters: number of clusters.
         seed: of the k-means and of the frames that it is fitted to.
+        placed: whether it is refused where the units have no places in their rows.
     """
 
     last: ClassVar[str | None] = OFFSETS
     frames: FrameSource
     clusters: int
     seed: int = 0
+    placed: bool = field(default=False, repr=False)
 
     def make(self, workshop: Workshop, target: Target) -> None:
         """Fit centroids to a sample of the frames, then assign every frame, by Ray Data tasks.
@@ -86,6 +102,9 @@ class UnitsMaterial(Material):
         """
         parts = workshop.scratch(repr(self))
         reader = self.frames.reader(workshop)
+        step: float | None = getattr(reader, "step", None)
+        if self.placed:
+            _check_placed(workshop.modality, step)
         if (parts / CENTROIDS).exists():
             centroids = np.load(io.BytesIO((parts / CENTROIDS).read()), allow_pickle=False)
         else:
@@ -102,7 +121,8 @@ class UnitsMaterial(Material):
         numbers = range(-(-len(rows) // CHUNK))
         lengths = np.concatenate([_loaded(parts, number, "lengths") for number in numbers])
         units = (_loaded(parts, number, "units") for number in numbers)
-        write_sequences(target.place, lengths, units, np.min_scalar_type(self.clusters - 1))
+        kind = np.min_scalar_type(self.clusters - 1)
+        write_sequences(target.place, lengths, units, kind, step=step)
 
     def _fitted(self, workshop: Workshop, reader: FrameReader) -> npt.NDArray[np.float32]:
         """Return centroids `[clusters, D]` of a sample of the frames."""
@@ -122,8 +142,29 @@ class UnitsMaterial(Material):
 
     def stand_in(self, path: Path, rows: int) -> bool:
         """Write one unit for each row."""
-        write_sequences(Place.of(path), np.ones(rows, dtype=np.int64), [np.zeros(rows, int)], "u1")
+        ones, zeros = np.ones(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
+        write_sequences(Place.of(path), ones, [zeros], "u1", step=1.0 if self.placed else None)
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _RawReader:
+    """Producer of the frames of decoded rows."""
+
+    frames: SignalFrames
+
+    @property
+    def step(self) -> float:
+        return self.frames.step
+
+    def open(self, data: RowReader) -> FrameBlocks:
+        def blocks(rows: RowIndexes) -> Iterator[tuple[int, Frames]]:
+            for start in range(0, len(rows), DECODED):
+                some = rows[start : start + DECODED]
+                decoded = data.decoded(some, self.frames.decoder)
+                yield from zip(some.tolist(), self.frames(decoded), strict=True)
+
+        return blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +207,24 @@ class _Assigning:
             return np.array([len(row) for row in units], dtype=np.int64), np.concatenate(units)
 
         return assigned
+
+
+def _check_placed(modality: Modality[Any], step: float | None) -> None:
+    """Check that units can be looked up by the place of a view in its row.
+
+    Raises:
+        ConfigError: they have no places, or views come from drawn parts of rows.
+    """
+    if modality.decoder().draws:
+        raise ConfigError(
+            f"data: units have their places in whole {modality.noun}, and of longer ones a drawn "
+            "part is decoded; raise data.longest to that of the longest"
+        )
+    if step is None:
+        raise ConfigError(
+            f"units of this model have no places in {modality.noun}; name a model with frames over "
+            "time, such as one of encoder.name=wave"
+        )
 
 
 def _checked(blocks: FrameBlocks, rows: RowIndexes) -> Iterator[tuple[int, Frames]]:

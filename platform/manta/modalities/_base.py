@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from manta.errors import ConfigError
 from manta.leaves import Columns, Stack, take
 from manta.modalities._decoder import Decoder, Picture
+from manta.modalities._frames import SignalFrames
 from manta.modalities._inspect import DecodingInspector, Inspector, Learner
 from manta.modalities._noun import ROWS, Noun
 from manta.modalities.config import DataConfig
@@ -85,6 +87,22 @@ class Modality(ABC, Generic[D]):
     def inspector(self) -> Inspector:
         """Return the inspector of samples at an ingest: of itself, one that decodes them."""
         return DecodingInspector(self.decoder(), str(self.data.modality))
+
+    @property
+    def rate(self) -> float | None:
+        """Return how many units of the row's axis, as in `View.box`, a second has, if known."""
+        return None
+
+    def frames(self) -> SignalFrames:
+        """Return the way to frames of the raw signal, whose clusters are units to begin with.
+
+        Raises:
+            ConfigError: this modality has none.
+        """
+        raise ConfigError(
+            f"data.modality={self.data.modality} has no frames of its raw signal to make units of; "
+            "name a model whose layer has"
+        )
 
     def learner(self) -> Learner | None:
         """Return what an ingest asks once, after its last shard; None: there is nothing to learn.

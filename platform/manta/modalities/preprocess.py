@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from manta.batch import ViewNeeds
 from manta.modalities._decoder import Decoder
-from manta.ragged import Data, Leaves
+from manta.ragged import Data, Leaves, Ragged
 from manta.spec import Spec
 from manta.views import ViewPipeline
 
@@ -55,11 +55,13 @@ class Preprocess(nn.Module, ABC):
         modality: name of the modality; in the description of an exported model.
         spec: of what it returns.
         signature: of the tensor that `forward` takes.
+        rate: units of a row's axis in a second, as `Modality.rate`; None where none is known.
     """
 
     modality: ClassVar[str]
     spec: Spec
     signature: Signature
+    rate: int | None = None
 
     @abstractmethod
     def forward(self, raw: Tensor) -> Data:
@@ -68,6 +70,13 @@ class Preprocess(nn.Module, ABC):
     @abstractmethod
     def ready(self, data: Leaves) -> Data:
         """Return the same for the leaves of decoded rows, on their device."""
+
+    def whole(self, data: Leaves) -> Ragged | None:
+        """Return whole decoded rows, for encoders of any length; None where there is no such way.
+
+        `ready` may cut them.
+        """
+        return None
 
     @abstractmethod
     def decoder(self) -> Decoder:

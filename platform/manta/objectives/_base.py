@@ -37,7 +37,9 @@ class Paper:
 
 
 Family = Literal["contrastive", "non-contrastive", "distillation", "clustering", "masked"]
-Keeps = Literal["teacher", "queue", "prototypes", "per-sample state", "another model", "clusters"]
+Keeps = Literal[
+    "teacher", "queue", "prototypes", "per-sample state", "another model", "clusters", "units"
+]
 Labels = Literal["none", "optional"]
 C = TypeVar("C", bound=ObjectiveConfig)
 

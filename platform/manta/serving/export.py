@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from manta.encoders import Encoder, EncoderConfig, load_saved
 from manta.encoders.concatenation import config_of
-from manta.encoders.saved import DESCRIPTION, WEIGHTS, weighted
+from manta.encoders.saved import DESCRIPTION, WEIGHTS, saved_state, weighted
 from manta.errors import RunError
 from manta.modalities import MODALITIES
 from manta.modalities.preprocess import Preprocess
@@ -99,9 +99,7 @@ def save_encoder(
 def save_weights(encoder: Encoder, folder: Path) -> None:
     """Write an encoder's weights alone, without the description."""
     # Copies, since safetensors refuses tied and channels-last tensors.
-    weights = {
-        k: v.detach().cpu().contiguous().clone() for k, v in weighted(encoder).state_dict().items()
-    }
+    weights = {k: v.detach().cpu().contiguous().clone() for k, v in saved_state(encoder).items()}
     safetensors.torch.save_file(weights, folder / WEIGHTS)
 
 

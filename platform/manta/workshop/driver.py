@@ -20,6 +20,7 @@ from manta.encoders.saved import DESCRIPTION
 from manta.errors import ConfigError
 from manta.files import Place, copy_file
 from manta.materials import Column, PartWork, Result, RowWork
+from manta.modalities import Modality
 from manta.models.actors import PoolRequest, cluster_pool
 from manta.models.find import model_folder
 from manta.runs.folder import RunFolder
@@ -74,6 +75,10 @@ class DriverWorkshop:
         self._folder, self._manifest = supplies.folder, supplies.manifest
         self.rows = supplies.manifest.rows
 
+    @property
+    def modality(self) -> Modality[Any]:
+        return self._supplies.experiment.modality(self._manifest.stats)
+
     def notify(self, message: str) -> None:
         self._supplies.notify(message)
 
@@ -121,7 +126,8 @@ class DriverWorkshop:
         return over_rows(work, self._manifest.location, chunks, _pool())
 
     def layer_frames(self, model: str, layer: str | None) -> LayerFrameReader:
-        return LayerFrameReader.of(files_of(self._model(model, 0, "frames")), layer)
+        files = files_of(self._model(model, 0, "frames"))
+        return LayerFrameReader.of(files, layer, rate=self.modality.rate)
 
     def scratch(self, identity: str) -> Place:
         place = self._folder.at(FOLDER, _PARTS.format(self.name))

@@ -9,6 +9,7 @@ import numpy as np
 
 from manta.leaves import Columns, Packed
 from manta.modalities import MODALITIES, Modality, Picture
+from manta.modalities.audio.cepstra import Cepstra
 from manta.modalities.audio.config import AudioConfig
 from manta.modalities.audio.decoder import LEAF, AudioDecoder
 from manta.modalities.audio.inspect import AudioInspector
@@ -41,6 +42,13 @@ class Audio(Modality[AudioConfig]):
         if bands is None:
             return Spec("sequence", 1, (samples,))
         return Spec("grid", 1, (bands.mels, bands.frames(samples)))
+
+    @property
+    def rate(self) -> float:
+        return float(self.data.sample_rate)
+
+    def frames(self) -> Cepstra:
+        return Cepstra(self.decoder())
 
     def decoder(self) -> AudioDecoder:
         measured = self.stats.get("seconds")

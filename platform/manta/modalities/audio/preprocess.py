@@ -36,6 +36,7 @@ class AudioPreprocess(Preprocess):
     """
 
     modality = "audio"
+    rate: int
     ARGUMENTS: ClassVar = ("rate", "samples", "longest", "mels", "window", "hop", "mean", "std")
 
     def __init__(
@@ -93,6 +94,13 @@ class AudioPreprocess(Preprocess):
             data: `audio`, ragged rows `[T]` float32.
         """
         return self.features.middle(cast(Ragged, data[LEAF]))
+
+    def whole(self, data: Mapping[str, Data]) -> Ragged | None:
+        """Return whole waves `[T, 1]`, scaled; None where the encoder takes spectrograms."""
+        if self.mels is not None:
+            return None
+        waves = cast(Ragged, data[LEAF])
+        return Ragged(self.features.scaled(waves.values).unsqueeze(1), waves.lengths)
 
     def views(self, needs: ViewNeeds) -> AudioViews:
         """Return the pipeline of SimCLR's views whose output the encoder takes."""
