@@ -50,7 +50,7 @@ def test_it_has_the_authors_sizes() -> None:
 def test_too_small_a_spectrogram_is_refused_in_one_line(
     sides: tuple[int, ...], blocks: int
 ) -> None:
-    with pytest.raises(ConfigError, match="encoder.args.blocks"):
+    with pytest.raises(ConfigError, match=r"encoder\.args\.blocks"):
         make(*sides, blocks=blocks)
 
 
