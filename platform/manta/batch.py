@@ -94,7 +94,7 @@ class View:
             self.field,
         )
 
-    def rows(self, which: slice) -> View:
+    def rows(self, which: slice | Tensor) -> View:
         """Return the view of some of the samples."""
         values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
         of_samples: dict[str, Any] = {
@@ -141,7 +141,7 @@ class Batch:
         views = [view.to(device) for view in self.views]
         return Batch(views, self.index.to(device, non_blocking=True))
 
-    def rows(self, which: slice) -> Batch:
+    def rows(self, which: slice | Tensor) -> Batch:
         """Return some of the samples."""
         return Batch([view.rows(which) for view in self.views], self.index[which])
 

@@ -14,7 +14,13 @@ from manta.errors import ConfigError
 from manta.modalities.audio import Audio, AudioConfig
 from manta.modalities.audio.views import PRESETS, AudioViews, AudioViewsConfig, ViewSpec
 from manta.modalities.audio.views.draws import TRANSFORM_WIDTH, draw
-from manta.modalities.audio.views.kernels import add_fade, add_noise, crop, hide, normal
+from manta.modalities.audio.views.kernels import (
+    add_fade,
+    add_noise,
+    crop,
+    hide,
+    normal,
+)
 from manta.ragged import Ragged, rows_of
 from manta.spec import Spec
 from manta.views import generator
@@ -277,5 +283,7 @@ def test_views_are_shown_as_spectrograms(mels: int | None) -> None:
 def test_byol_has_the_numbers_of_byol_a() -> None:
     (view,) = PRESETS["byol"].views
     assert (view.crop_mels, view.crop_time, view.fade) == ((0.6, 1.5), (0.6, 1.5), 1.0)
+    assert (view.mix, view.noise) == (0.4, 0.0)
+    assert {one.mix for name in PRESETS if name != "byol" for one in PRESETS[name].views} == {0.0}
     data = AudioConfig(source="x")
     assert Audio(data, {}).spec == Spec("grid", 1, (64, 96))

@@ -147,7 +147,7 @@ class Centred(ViewPipeline[ImageViewsConfig]):
         return view.tensor
 
 
-def micro_batches(step: TrainStep) -> list[Batch]:
+def micro_batches(step: TrainStep, number: int = 3) -> list[Batch]:
     """Return the batches that a step gives to its model."""
     seen = []
 
@@ -155,8 +155,9 @@ def micro_batches(step: TrainStep) -> list[Batch]:
         seen.append(batch)
         return {"loss": torch.stack([p.sum() for p in step.objective.parameters()]).sum()}
 
-    step.model = model
-    step(*images(), 3)
+    trained, step.model = step.model, model
+    step(*images(), number)
+    step.model = trained
     return seen
 
 
@@ -188,6 +189,18 @@ def test_images_give_the_same_bits_in_parts_as_in_one_piece():
             assert torch.equal(view.data, same.data)
             assert torch.equal(view.box, same.box)
             assert torch.equal(view.transform, same.transform)
+
+
+def test_views_of_a_runs_first_samples_are_kept_as_it_trained_on_them():
+    step = step_of(experiment())
+    batches = micro_batches(step)
+    assert step.first_views is None, "of the first step alone"
+    step(*images(), 0)
+    (batch,) = micro_batches(step_of(experiment()), 0)
+    assert torch.equal(step.first_views.index, torch.arange(8))
+    for kept, view, later in zip(step.first_views, batch, batches[0], strict=True):
+        assert torch.equal(kept.data, view.data[:8])
+        assert not torch.equal(kept.data, later.data[:8])
 
 
 def test_all_micro_batches_have_the_style_of_one_image_of_the_whole_batch():

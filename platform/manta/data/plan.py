@@ -27,8 +27,8 @@ from manta.data.holdout import Holdout
 from manta.data.lengths import open_lengths
 from manta.data.manifest import Manifest
 from manta.errors import ConfigError, DataError
+from manta.lanes import LANES, lane_count
 
-_LANES = 8
 _BUCKETS = 1
 """Purpose of the random number stream that orders the steps of a segment."""
 _Line = tuple[int, npt.NDArray[np.int32], RowIndexes]
@@ -120,11 +120,7 @@ class Plan:
             raise ConfigError(
                 f"train.batch_size {self.batch_size} is no multiple of resources.workers {world}"
             )
-        common = math.lcm(_LANES, world)
-        if self.batch_size % common == 0:
-            return common
-        fitting = [n for n in range(world, _LANES + 1, world) if self.batch_size % n == 0]
-        return fitting[-1] if fitting else world
+        return lane_count(self.batch_size, world)
 
     def locate(self, step: int) -> tuple[int, int]:
         """Return `(epoch, step within the epoch)` of a step of the whole run."""
@@ -170,13 +166,13 @@ class Plan:
         Every step reads from all lanes, so the lanes take turns.
         """
         order, ends = self._order(epoch)
-        share = self.steps_per_epoch * self.batch_size // _LANES
+        share = self.steps_per_epoch * self.batch_size // LANES
         cuts = [
             0,
-            *np.searchsorted(ends, np.arange(1, _LANES) * share, side="right").tolist(),
+            *np.searchsorted(ends, np.arange(1, LANES) * share, side="right").tolist(),
             len(order),
         ]
-        lane = np.repeat(np.arange(_LANES), np.diff(cuts))
+        lane = np.repeat(np.arange(LANES), np.diff(cuts))
         place = np.arange(len(order)) - np.asarray(cuts)[lane]
         return order[np.lexsort((lane, place))].astype(np.int64)
 

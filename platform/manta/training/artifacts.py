@@ -12,37 +12,29 @@ import torch
 from manta.config import Experiment
 from manta.data import RankBatch
 from manta.evaluation.online import Measured, SplitFeatures
-from manta.ragged import count_rows, rows_of
+from manta.ragged import rows_of
 from manta.runs.folder import RunFolder
 from manta.training.step import TrainStep
 
 MOST_NAMES = 10_000
 """Classes whose names are kept with the samples, at most."""
-SHEET_ROWS = 8
-"""Samples on the contact sheet of views."""
 LONGEST_SHOWN = 1024
 """Largest side in pixels of a picture there."""
 
 
-def save_views(folder: RunFolder, step: TrainStep, batch: RankBatch, seed: int) -> None:
+def save_views(folder: RunFolder, step: TrainStep, batch: RankBatch) -> None:
     """Write `artifacts/views.npz`: a few samples, and the views of them that a step trained on.
 
-    They are drawn again here: random draws depend on seed, step and row alone.
+    Args:
+        batch: what the run's first step was given.
     """
-    views, count = step.views, count_rows(batch.data)
-    rows = min(SHEET_ROWS, count)
-    data = rows_of(batch.data, slice(rows))
-    seen = views(
-        data,
-        batch.index[:rows],
-        seed=seed,
-        step=batch.step,
-        rows=slice(0, rows),
-        global_batch=count,
-    )
+    seen = step.first_views
+    if seen is None:
+        return
+    data = rows_of(batch.data, slice(len(seen)))
     sheet: dict[str, Any] = {"source": step.modality.pictures(data, LONGEST_SHOWN).numpy()}
     for number, view in enumerate(seen.views):
-        pixels = views.shown(view).mul(255).round().to(torch.uint8)
+        pixels = step.views.shown(view).mul(255).round().to(torch.uint8)
         sheet[f"view_{number}"] = pixels.permute(0, 2, 3, 1).numpy()
     _save_npz(folder, sheet, "artifacts", "views.npz")
 

@@ -177,7 +177,7 @@ class Worker:
                 self.done = batch.step + 1
                 metrics = self._after(batch, terms, self.done)
                 if self.done == 1 and self.rank == 0 and self.task.saves_views:
-                    save_views(self.folder, self.step, batch, self.experiment.train.seed)
+                    save_views(self.folder, self.step, batch)
                 self.clock.step_done(self.experiment.train.batch_size)
                 if metrics is not None:
                     # The caller may take long over this rung, or never resume the generator, so

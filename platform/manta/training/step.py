@@ -25,6 +25,10 @@ SMALLEST_IN_BF16 = 24
 has the reason."""
 
 
+SHOWN = 8
+"""Samples whose views of the first step are kept, for the run's page."""
+
+
 class TrainStep:
     """Optimizer step on one rank: views, forward, backward, update.
 
@@ -33,6 +37,10 @@ class TrainStep:
         objective: the objective to train, on `device`.
         total_steps: optimizer steps of the whole run.
         stats: of the dataset.
+
+    Attributes:
+        first_views: of a few samples of the run's first step, on the CPU; None before it, and in a
+            process that has not done it.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class TrainStep:
         self.modality = experiment.modality(stats)
         self.views = self.modality.views(experiment.views, objective.needs)
         self.optimizer = build_optimizer(self.objective, experiment.optimizer)
+        self.first_views: Batch | None = None
         self.precision = resolve_precision(config.precision, device, smallest=self.views.smallest)
 
     def __call__(self, data: Mapping[str, Data], index: Tensor, step: int) -> dict[str, Tensor]:
@@ -84,6 +93,10 @@ class TrainStep:
         scheduled = set_schedules(self.optimizer, self.experiment.optimizer, step, self.total_steps)
         terms: dict[str, Tensor] = {}
         for batch, last in self._micro_batches(data, index, progress):
+            if step == 0 and self.first_views is None:
+                # By places, which copies: a slice would hold the whole batch.
+                shown = torch.arange(min(SHOWN, len(batch)), device=self.device)
+                self.first_views = batch.rows(shown).to("cpu")
             with self._maybe_unsynchronised(last), self.autocast():
                 losses = self.model(batch, progress)
                 (losses["loss"] / config.accumulate).backward()

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from manta.lanes import lane_count
 from manta.splitmix import GOLDEN, mix
 
 _LOWER_53 = (1 << 53) - 1
@@ -41,6 +42,28 @@ class BatchPart:
         numbers = drawn[..., self.rows].contiguous()
         numbers = numbers.pin_memory() if self.device.type == "cuda" else numbers
         return numbers.to(self.device, non_blocking=True)
+
+    @property
+    def lane(self) -> int:
+        """Rows that follow one another and are on one rank, however many ranks there are.
+
+        All of these rows, where they are not those of a rank, but some for a picture.
+        """
+        rows = self.rows.stop - self.rows.start
+        is_rank = self.global_batch % rows == 0 and self.rows.start % rows == 0
+        lanes = lane_count(self.global_batch, self.global_batch // rows) if is_rank else 0
+        return self.global_batch // lanes if lanes else rows
+
+    def partners(self) -> Tensor:
+        """Draw another row of the same lane for each row: `[B]` int64 places among these rows.
+
+        They are the same on any number of ranks that divides the lanes. A lane of one row has no
+        other.
+        """
+        place = torch.arange(self.rows.stop - self.rows.start, device=self.device)
+        inside = place % self.lane
+        steps = 1 + (self.uniform() * (self.lane - 1)).floor().long()
+        return place - inside + (inside + steps) % self.lane
 
     def row_numbers(self) -> RowNumbers:
         """Return numbers of which each row has as many as it likes."""

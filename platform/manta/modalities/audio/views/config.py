@@ -27,6 +27,7 @@ class ViewSpec:
         speed: largest change of speed, and so of pitch, as a share; `speed_prob` its probability.
         gain: largest change of loudness in dB.
         noise: probability of white noise; `snr` the range of the signal above it in dB.
+        mix: largest share of the power that is another clip's.
         crop_mels, crop_time: range of the crop's height and width, as shares of the spectrogram's;
             above 1 the crop reaches over the borders, where the mean level is.
         fade: largest level added at either end, with a straight line between, in deviations.
@@ -41,6 +42,7 @@ class ViewSpec:
     gain: float = 0.0
     noise: float = 0.0
     snr: Range = (5.0, 30.0)
+    mix: float = 0.0
     crop_mels: Range = (1.0, 1.0)
     crop_time: Range = (1.0, 1.0)
     fade: float = 0.0
@@ -63,6 +65,7 @@ class ViewSpec:
             gain=self.gain * strength,
             noise=min(self.noise * strength, 1.0),
             snr=(self.snr[0] - quieter, self.snr[1] - quieter),
+            mix=min(self.mix * strength, 0.9),
             crop_mels=_stretched(self.crop_mels, strength),
             crop_time=_stretched(self.crop_time, strength),
             fade=self.fade * strength,
@@ -105,7 +108,7 @@ _SIMCLR = ViewSpec(
     mask_mels=0.2,
     mask_time=0.2,
 )
-_BYOL_A = ViewSpec(noise=0.5, crop_mels=(0.6, 1.5), crop_time=(0.6, 1.5), fade=1.0)
+_BYOL_A = ViewSpec(mix=0.4, crop_mels=(0.6, 1.5), crop_time=(0.6, 1.5), fade=1.0)
 
 PRESETS: dict[str, Preset[ViewSpec]] = {
     "simclr": _preset(
@@ -115,14 +118,15 @@ PRESETS: dict[str, Preset[ViewSpec]] = {
         _SIMCLR,
     ),
     "byol": _preset(
-        "Niizumi et al. 2021 and 2023 (BYOL-A): random resized crops of 0.6 to 1.5 of the "
-        "spectrogram and a random linear fade. White noise stands for the mixing with other clips, "
-        "which a rank may not have; batches are not normalised once more after it.",
+        "Niizumi et al. 2021 and 2023 (BYOL-A): each clip mixed with another, random resized crops "
+        "of 0.6 to 1.5 of the spectrogram and a random linear fade. The other clip is of the same "
+        "eighth of the batch, not of earlier batches; none are normalised once more after it.",
         _BYOL_A,
     ),
     "multicrop": _preset(
-        "BYOL-A's crops of long windows, and short windows, after DINO (Caron et al. 2021).",
-        _BYOL_A,
+        "BYOL-A's crops of long windows with noise, and short windows, after DINO (Caron et al. "
+        "2021).",
+        replace(_BYOL_A, mix=0.0, noise=0.5),
     ),
     "plain": _preset("A window, and nothing else.", ViewSpec()),
 }
@@ -157,6 +161,9 @@ class AudioViewsConfig(ViewsConfig):
     snr: tuple[float, float] | None = Field(
         None, description="range of the signal above the noise, in dB"
     )
+    mix: Share | None = Field(
+        None, description="largest share of the power that is another clip's, mixed in"
+    )
     crop_mels: tuple[Scale, Scale] | None = Field(
         None, description="height of crops as a share of the spectrogram's bands"
     )
@@ -177,7 +184,7 @@ class AudioViewsConfig(ViewsConfig):
 
 
 _OVERRIDES = (
-    *("speed", "speed_prob", "gain", "noise", "snr"),
+    *("speed", "speed_prob", "gain", "noise", "snr", "mix"),
     *("crop_mels", "crop_time", "fade", "mask_mels", "mask_time"),
 )
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from manta.batch import Ask
 from manta.modalities.audio.views.config import Range, ViewSpec
-from manta.views import arranged, has_distances, with_windows
+from manta.views import BatchPart, arranged, generator, has_distances, with_windows
 
 _NUMBERS = 17  # uniform numbers for one view of one row
 _WINDOW = (0, 1, 2, 7, 8, 9, 10)
 """Those of them that decide the window: its place, speed and crop."""
+_MIXING = 1
+"""Purpose of the random number stream of what is mixed."""
 TRANSFORM_WIDTH = 10
 """Numbers of `Draws.transform`."""
 _SPEED, _GAIN = 0.1, 6.0
@@ -112,6 +115,28 @@ def draw(
             chain = {"chain": places.spans[view], "shift": places.shifts[view]}
             draws[view] = replace(draws[view], place=draws[root].place, **chain)
     return draws
+
+
+class Partner(NamedTuple):
+    """What is mixed into one view of B rows.
+
+    Attributes:
+        place: `[B]` int64, of the other clip among these rows.
+        share: `[B]` float64, of the power that is the other clip's.
+    """
+
+    place: Tensor
+    share: Tensor
+
+
+def draw_partners(specs: Sequence[ViewSpec], part: BatchPart) -> list[Partner | None]:
+    """Draw what is mixed into each view, by a random stream of its own; None for nothing."""
+    stream = generator(part.seed, part.step, _MIXING)
+    part = replace(part, stream=stream)
+    return [
+        Partner(part.partners(), spec.mix * part.uniform()) if spec.mix > 0 else None
+        for spec in specs
+    ]
 
 
 def _drawn(spec: ViewSpec, u: Tensor) -> Draws:

@@ -20,6 +20,18 @@ def add_noise(waves: Tensor, keys: Tensor, noisy: Tensor, snr: Tensor) -> Tensor
     return waves + amount * normal(keys, waves.shape[1]).to(waves.dtype)
 
 
+def blend_waves(waves: Tensor, place: Tensor, share: Tensor) -> Tensor:
+    """Return waves with other ones of them, at `place: [B]`, which make up a share of the power."""
+    other = share.to(waves.dtype).unsqueeze(1)
+    return (1 - other).sqrt() * waves + other.sqrt() * waves[place]
+
+
+def blend_levels(levels: Tensor, place: Tensor, share: Tensor) -> Tensor:
+    """Return the log levels of such a mixture, of those of its parts: powers are added."""
+    other = share.to(levels.dtype).view(-1, 1, 1)
+    return torch.logaddexp(levels + (1 - other).log(), levels[place] + other.log())
+
+
 def normal(keys: Tensor, length: int) -> Tensor:
     """Return `[B, length]` float32 of mean 0 and deviation 1, a hash of `keys: [B]`."""
     pairs = (length + 1) // 2

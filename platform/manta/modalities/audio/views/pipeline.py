@@ -15,8 +15,21 @@ from manta.modalities.audio.decoder import LEAF
 from manta.modalities.audio.features import Features
 from manta.modalities.audio.picture import painted, spectrogram
 from manta.modalities.audio.views.config import AudioViewsConfig, ViewSpec, specify
-from manta.modalities.audio.views.draws import TRANSFORM_WIDTH, Draws, draw
-from manta.modalities.audio.views.kernels import add_fade, add_noise, crop, hide
+from manta.modalities.audio.views.draws import (
+    TRANSFORM_WIDTH,
+    Draws,
+    Partner,
+    draw,
+    draw_partners,
+)
+from manta.modalities.audio.views.kernels import (
+    add_fade,
+    add_noise,
+    blend_levels,
+    blend_waves,
+    crop,
+    hide,
+)
 from manta.modalities.audio.windows import cut
 from manta.ragged import Data, Ragged
 from manta.views import ALL_BUT_FIELDS, VIEWS, BatchPart, Samples, ViewPipeline
@@ -27,7 +40,7 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
     """Windows, speed, gain and noise of waves; crops, fades and masks of their spectrograms.
 
     Everything happens on the device of the waves, in float32, without waiting for the device. Clips
-    are not mixed with one another: the other one may be on another rank.
+    are mixed with others of the same lane of the batch, which are on the same rank.
 
     Args:
         config: the user's.
@@ -75,9 +88,11 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
             device=part.device,
             asks=self.needs.asks,
         )
+        partners = draw_partners(self.specs, part)
         views = []
-        for spec, one, ask in zip(self.specs, drawn, self.needs.asks, strict=True):
-            view, box = self._view(waves, spec, one)
+        each = zip(self.specs, drawn, partners, self.needs.asks, strict=True)
+        for spec, one, partner, ask in each:
+            view, box = self._view(waves, spec, one, partner)
             # Masks follow in the same stream, so the order of the views is part of a run.
             mask = self.mask(self._tokens(spec), part, ask=ask)
             transform = one.placed(waves.lengths).transform
@@ -101,7 +116,9 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
         stacked = torch.stack([torch.from_numpy(picture) for picture in pictures])
         return stacked.permute(0, 3, 1, 2).float().div_(255)
 
-    def _view(self, waves: Ragged, spec: ViewSpec, drawn: Draws) -> tuple[Tensor, Tensor]:
+    def _view(
+        self, waves: Ragged, spec: ViewSpec, drawn: Draws, partner: Partner | None
+    ) -> tuple[Tensor, Tensor]:
         """Return a view of rows, and its box in samples."""
         speed = drawn.speed if spec.speed > 0 else None
         span, starts = drawn.span, drawn.starts(waves.lengths)
@@ -112,7 +129,10 @@ class AudioViews(ViewPipeline[AudioViewsConfig]):
         if spec.noise > 0:
             clip = add_noise(clip, drawn.keys, drawn.noisy, drawn.snr)
         tools = self._tools(waves.device)
-        view = tools.scaled(tools.levels(clip))
+        levels = tools.levels(clip)
+        if partner is not None:
+            levels = (blend_waves if tools.bands is None else blend_levels)(levels, *partner)
+        view = tools.scaled(levels)
         ends = starts + span
         if tools.bands is not None:
             view = _distorted(view, spec, drawn)
