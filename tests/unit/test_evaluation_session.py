@@ -26,8 +26,8 @@ def test_evaluators_have_the_settings_of_the_run_or_their_defaults() -> None:
     knn, rank = evaluators_named(["knn", "rank"], own)
     assert (knn.config.k, rank.config.name) == (7, "rank")
     everything = {one.config.name for one in evaluators_named(["all"], own)}
-    # Segmentation has settings without defaults, and no recipe here that gives them.
-    assert everything == set(EVALUATORS) - {"segmentation"}
+    # These have settings without defaults, and no recipe here that gives them.
+    assert everything == set(EVALUATORS) - {"forecast", "segmentation", "similarity"}
     with pytest.raises(ConfigError, match="'segmentation' needs images, masks; name it in a rec"):
         evaluators_named(["segmentation"])
     with pytest.raises(ConfigError, match="did you mean 'linear'"):

@@ -230,7 +230,13 @@ def encoder_access(exported: ExportedEncoder, bank: SplitRows, queries: SplitRow
     exported.to(device)
     preprocess = exported.preprocess
     return EncoderAccess(
-        exported.encoder, preprocess.ready, image_side(decoder), device, rows, preprocess.modality
+        exported.encoder,
+        preprocess.ready,
+        image_side(decoder),
+        device,
+        rows,
+        preprocess.modality,
+        decoder,
     )
 
 

@@ -151,7 +151,9 @@ def embed_splits(
     return _assembled(
         parts,
         {
-            name: EncoderAccess(encoder, prepare, image_side(decoder), device, rows, modality.name)
+            name: EncoderAccess(
+                encoder, prepare, image_side(decoder), device, rows, modality.name, decoder
+            )
             for name, encoder in encoders.items()
         },
         bank,

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from manta.encoders import Encoder
+from manta.evaluators._access import EncoderAccess as EncoderAccess
 from manta.evaluators._groups import count_present
 from manta.evaluators._labels import (
     MOST_CLASSES,
     LabelCounts,
     LabelledRows,
     LabelNumbers,
-    RowReader,
 )
 from manta.evaluators._metrics import Metric, MetricFigure
-from manta.ragged import Data, Leaves, moved
 from manta.registry import Registry
 
 
@@ -100,39 +98,6 @@ Scores = Mapping[str, float | Tensor]
 """Named numbers. Where one is a mean over queries (or episodes), the `[Q]` scores that it is the
 mean of, bool where they say which queries were answered correctly: intervals and paired tests are
 made of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderAccess:
-    """An encoder itself, and the rows to try it on.
-
-    Attributes:
-        encoder: in evaluation mode, on `device`. Whoever trains or changes it does so to a copy.
-        prepare: decoded rows on `device` -> the encoder's input.
-        size: side of decoded images in pixels; 0 where samples are no images.
-        rows: reads them.
-        modality: of the samples.
-    """
-
-    encoder: Encoder
-    prepare: Callable[[Leaves], Data]
-    size: int
-    device: torch.device
-    rows: RowReader
-    modality: str = "image"
-
-    def prepared(self, data: Leaves) -> Data:
-        """Return the encoder's input for decoded rows on any device."""
-        return self.prepare(moved(data, self.device))
-
-    def embed(self, data: Leaves) -> Tensor:
-        """Return `[B, D]` float32 on `device` for decoded rows, without gradients."""
-        with torch.no_grad():
-            return self.encoder.embed(self.prepared(data)).float()
-
-    def prepared_images(self, images: Tensor) -> Tensor:
-        """Return the encoder's input for uint8 `[B, 3, S, S]` on any device."""
-        return cast(Tensor, self.prepared({"image": images}))
 
 
 C = TypeVar("C", bound=EvaluatorConfig)
