@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -107,6 +107,8 @@ class ViewNeeds:
             have the first.
         mask: of every view; None for no masks, and with `asks`, which have masks of their own.
         asks: one for each view, in the order of `Batch.views`.
+        token_lengths: of an encoder of ragged rows, which gives how many tokens each row of a view
+            has, `[B]` int64; needed with a mask of rows with lengths of their own.
     """
 
     preset: str = "simclr"
@@ -117,6 +119,7 @@ class ViewNeeds:
     strengths: tuple[float, ...] | None = None
     mask: Mask | None = None
     asks: tuple[Ask, ...] = ()
+    token_lengths: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         values: dict[str, Any]

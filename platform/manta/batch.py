@@ -49,7 +49,8 @@ class View:
         flip: `[B]` bool, mirrored after the crop; or None.
         mask: `[B, T]` bool, True for a token hidden from the encoder; or None. Of rows of one size
             each hides equally many if the mask's kind says so, as "uniform" does. Of ragged rows T
-            is the longest one's tokens, and nothing is hidden after the end of a row.
+            is the longest one's tokens, or more in a part of a batch; nothing is hidden after the
+            end of a row.
         transform: `[B, P]` float32, the parameters of the transformation in the pipeline's order,
             each of the order of 1; or None.
         facts: what else the pipeline knows of the view, by name, such as times or actions.

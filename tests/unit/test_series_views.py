@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from manta.batch import Batch, View, ViewNeeds
+from manta.encoders.patchtst import PatchTST, PatchTSTArgs
 from manta.errors import ConfigError
 from manta.modalities.series.stretch import cut
 from manta.modalities.series.views import PRESETS, SeriesViews, SeriesViewsConfig, ViewSpec
@@ -233,6 +235,29 @@ def test_masks_follow_the_grid_and_the_length_of_a_view() -> None:
     batch = run(pipeline(40, needs), dense())
     tokens = [view.mask.sum(1).tolist() for view in batch if view.mask is not None]
     assert tokens == [[4] * B, [2] * B]
+
+
+@pytest.mark.parametrize(("length", "stretch"), [(None, True), (40, False)])
+def test_masks_of_rows_with_their_own_lengths_are_of_the_tokens_that_each_has(
+    length: int | None, stretch: bool
+) -> None:
+    encoder = PatchTST(C, None, PatchTSTArgs(patch=4, dim=4, heads=1, depth=1))
+    encoder.learn_hidden()
+    needs = ViewNeeds("plain", 1, mask_ratio=0.5, mask_grid=(1,))
+    needs = dataclasses.replace(needs, token_lengths=encoder.token_lengths)
+    views = pipeline(length, needs, stretch=stretch)
+    (view,) = run(views, ragged())
+    assert view.mask is not None
+    data: Any = view.data
+    tokens = -(-data.lengths // 4)
+    assert view.mask.shape == (B, int(tokens.max()))
+    hidden = (tokens / 2).round().clamp(min=1)
+    assert torch.equal(view.mask.sum(1), hidden.long())
+    assert not (view.mask & (torch.arange(view.mask.shape[1]) >= tokens.unsqueeze(1))).any()
+    assert torch.isfinite(encoder.tokens(data, hide=view.mask)).all()
+    half = run(views, ragged(), slice(5, B)).views[0].mask
+    assert half is not None
+    assert torch.equal(half, view.mask[5:, : half.shape[1]])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from manta.batch import View, ViewNeeds
+from manta.batch import Ask, View, ViewNeeds
 from manta.errors import ConfigError
 from manta.modalities.series.decoder import LEAF
 from manta.modalities.series.picture import plot
@@ -53,12 +53,13 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
                 "this objective masks tokens, which the encoder lacks; set encoder.name=patchtst"
             )
         (self.length,) = spec.size
-        if needs.masks and self.length is None:
+        length = self.length if config.stretch else None
+        if needs.masks and length is None and needs.token_lengths is None:
             raise ConfigError(
                 "this objective masks tokens of rows of one length, and these have their own; set "
-                "data.length"
+                "data.length and views.stretch=true"
             )
-        self.specs = specify(config, needs, length=self.length if config.stretch else None)
+        self.specs = specify(config, needs, length=length)
         self.needs, self.spec, self.longest, self.unit = needs, spec, longest, tuple(unit)
         sizes = dict.fromkeys(one.length for one in self.specs if one.length != self.length)
         self.local_specs = tuple(spec.resized(size) for size in sizes if size is not None)
@@ -88,7 +89,7 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
             view, box = self._view(values, i, window, draws)
             spec = self.specs[i]
             # Masks follow in the same stream, so the order of the views is part of a run.
-            mask = self.mask(self._tokens(spec), part, ask=ask)
+            mask = self._masked(view, spec, ask, part)
             views.append(View(view, spec.role, box, draws.reversed(i), mask))
         return views
 
@@ -142,11 +143,18 @@ class SeriesViews(ViewPipeline[SeriesViewsConfig]):
             return Ragged(view[there], widths), box
         return view.transpose(1, 2).contiguous(), box
 
-    def _tokens(self, spec: ViewSpec) -> tuple[int, ...]:
-        """Return the grid of a view's tokens; (0,) where the objective masks nothing."""
+    def _masked(
+        self, view: Tensor | Ragged, spec: ViewSpec, ask: Ask, part: BatchPart
+    ) -> Tensor | None:
+        """Draw the hidden tokens of a view, `[B, T]`; None where it has no mask."""
+        if ask.mask is None:
+            return None
+        if isinstance(view, Ragged) and self.needs.token_lengths is not None:
+            lengths = self.needs.token_lengths(view)
+            return self.mask(int(lengths.max()), part, lengths, ask=ask)
         # Shorter views have as many fewer tokens.
         (whole,) = self.needs.mask_grid or (0,)
-        return (whole * (spec.length or 0) // (self.length or 1),)
+        return self.mask(whole * (spec.length or 0) // (self.length or 1), part, ask=ask)
 
 
 def _padded(data: Mapping[str, Data]) -> tuple[Tensor, Tensor]:
