@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from manta.batch import Batch, ViewNeeds
+from manta.batch import Ask, Batch, Mask, Next, Same, ViewNeeds
 from manta.errors import ConfigError
 from manta.modalities.text import Text, TextConfig
 from manta.modalities.text.learning import VocabularyLearner
@@ -135,6 +135,34 @@ def test_hidden_tokens_are_within_their_row() -> None:
     there = torch.arange(view.mask.shape[1]) < view.data.lengths.unsqueeze(1)
     assert not (view.mask & ~there).any()
     assert view.mask[3].sum() == 15
+
+
+def test_views_are_placed_from_others_and_a_target_is_clean() -> None:
+    asks = (
+        Ask("target"),
+        Ask(after=0, gap=Same(), mask=Mask("span", 0.4, {"length": 2})),
+        Ask(length=0.3),
+        Ask(after=2, gap=Next(2), length=0.3),
+    )
+    target, same, first, later = made(views_of(ViewNeeds(asks=asks, mask_grid=(32,)), **FULL))
+    assert (target.role, same.role) == ("target", "global")
+    hidden = modality().vocabulary.mask
+    for row, twin, box in zip(rows(target), rows(same), target.box.long().tolist(), strict=True):
+        place = next(place for place, whole in enumerate(ORIGINAL) if row[0] in whole)
+        assert row == ORIGINAL[place][box[0] : box[1]]
+        assert len(twin) == len(row)
+        assert sum(a in (b, hidden) for a, b in zip(twin, row, strict=True)) >= len(row) // 2
+    assert torch.equal(target.box, same.box)
+    assert target.mask is None
+    assert same.mask is not None
+    assert same.mask.any()
+    assert (later.box - first.box)[[0, 3, 5], 0].tolist() == [2, 2, 2]
+
+
+def test_views_of_one_window_leave_out_the_same_tokens() -> None:
+    needs = ViewNeeds(asks=(Ask(), Ask(after=0, gap=Same())))
+    a, b = made(views_of(needs, preset="plain", delete=0.3, shuffle=2, crop=(0.5, 1)))
+    assert rows(a) == rows(b) != ORIGINAL
 
 
 def test_a_view_is_shown_by_its_words() -> None:

@@ -7,7 +7,14 @@ from manta.views._base import VIEWS, Samples, ViewPipeline
 from manta.views.asked import ALL_BUT_FIELDS, Feature, check_asks
 from manta.views.config import Intent, ViewsConfig
 from manta.views.draws import BatchPart, RowNumbers, draw_masks, generator
-from manta.views.placing import Arrangement, arranged, has_distances, same_windows, with_windows
+from manta.views.placing import (
+    Arrangement,
+    arranged,
+    crop_windows,
+    has_distances,
+    same_windows,
+    with_windows,
+)
 from manta.views.presets import Preset, specified
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "ViewsConfig",
     "arranged",
     "check_asks",
+    "crop_windows",
     "draw_masks",
     "generator",
     "has_distances",

@@ -83,6 +83,37 @@ def arranged(asks: Sequence[Ask], widths: Tensor, numbers: Tensor | None) -> Arr
     return Arrangement(tuple(roots), spans, shifts)
 
 
+def crop_windows(
+    crops: Sequence[tuple[float, float]],
+    numbers: Tensor,
+    lengths: Tensor,
+    asks: Sequence[Ask],
+    distances: Tensor | None,
+) -> list[tuple[Tensor, Tensor]]:
+    """Return first place and width of each row's crop, `[B]` int64 each, for every view.
+
+    Args:
+        crops: of each view, least and largest share of the row.
+        numbers: `[2, V, B]` uniform in [0, 1), of the widths and of the places.
+        lengths: `[B]` of the rows.
+        asks: of the views; empty where none is placed from another.
+        distances: `[V, B]` numbers of the distances between views; None where none is drawn.
+    """
+    each = []
+    for view, (low, high) in enumerate(crops):
+        share = low + (high - low) * numbers[0, view]
+        each.append((share * lengths).round().clamp_(min=1).minimum(lengths.double()))
+    places = arranged(asks, torch.stack(each), distances)
+    windows = []
+    for view, widths in enumerate(each):
+        room = (lengths - places.spans[view] + 1).clamp(min=1)
+        starts = (numbers[1, places.roots[view]] * room).floor() + places.shifts[view]
+        # A chain that is longer than the row ends where the row does.
+        starts = starts.round().minimum(lengths - widths)
+        windows.append((starts.long(), widths.long()))
+    return windows
+
+
 def distance(gap: Gap, numbers: Tensor) -> Tensor:
     """Return how far windows begin after others, by uniform numbers in [0, 1)."""
     if isinstance(gap, Same):

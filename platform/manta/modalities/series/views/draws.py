@@ -16,7 +16,7 @@ from torch import Tensor
 
 from manta.batch import Ask
 from manta.modalities.series.views.config import MOST_SEGMENTS, ViewSpec
-from manta.views import arranged, has_distances, with_windows
+from manta.views import crop_windows, has_distances, with_windows
 
 _SCALARS = 11
 _NUMBERS = _SCALARS + MOST_SEGMENTS - 1 + MOST_SEGMENTS  # uniform numbers for one view of one row
@@ -53,20 +53,8 @@ class Draws:
 
     def windows(self, lengths: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return first place and width of each row's crop, `[B]` int64 each, for every view."""
-        each = []
-        for view, spec in enumerate(self.specs):
-            low, high = spec.crop
-            share = low + (high - low) * self.numbers[0, view]
-            each.append((share * lengths).round().clamp_(min=1).minimum(lengths.double()))
-        places = arranged(self.asks, torch.stack(each), self.distances)
-        windows = []
-        for view, widths in enumerate(each):
-            room = (lengths - places.spans[view] + 1).clamp(min=1)
-            starts = (self.numbers[1, places.roots[view]] * room).floor() + places.shifts[view]
-            # A chain that is longer than the row ends where the row does.
-            starts = starts.round().minimum(lengths - widths)
-            windows.append((starts.long(), widths.long()))
-        return windows
+        crops = [spec.crop for spec in self.specs]
+        return crop_windows(crops, self.numbers, lengths, self.asks, self.distances)
 
     def happens(self, view: int, place: int, probability: float) -> Tensor:
         """Return `[B]` bool, True with the probability, by the number at a place."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from manta.batch import Role, ViewNeeds
-from manta.views import Preset, ViewsConfig, specified
+from manta.views import Preset, ViewsConfig, same_windows, specified
 
 SMALLEST_CROP = 0.05
 """Least share of a row to which `strength` shrinks crops."""
@@ -55,6 +55,14 @@ class ViewSpec:
             replace=min(self.replace * strength, _MOST),
             shuffle=self.shuffle * strength,
         )
+
+    def clean(self) -> ViewSpec:
+        """Return the window alone, for a target."""
+        return ViewSpec("target", self.crop)
+
+    def in_window_of(self, other: ViewSpec) -> ViewSpec:
+        """Return this view in the very window of another, token by token."""
+        return replace(self, crop=other.crop, delete=other.delete, shuffle=other.shuffle)
 
 
 def _preset(about: str, *views: ViewSpec) -> Preset[ViewSpec]:
@@ -123,7 +131,7 @@ _OVERRIDES = ("delete", "mask", "span", "replace", "shuffle")
 
 
 def specify(config: TextViewsConfig, needs: ViewNeeds) -> tuple[ViewSpec, ...]:
-    """Return one spec for each view that the objective needs, globals first.
+    """Return one spec for each view that the objective asks for.
 
     Each is the preset, then overrides, then strength.
 
@@ -136,4 +144,10 @@ def specify(config: TextViewsConfig, needs: ViewNeeds) -> tuple[ViewSpec, ...]:
         given = {name: getattr(config, name) for name in _OVERRIDES} | {"crop": crop}
         return replace(view, **{name: value for name, value in given.items() if value is not None})
 
-    return specified(config, needs, PRESETS, adapted)
+    specs = list(specified(config, needs, PRESETS, adapted, ViewSpec.clean))
+    for view, (ask, of) in enumerate(zip(needs.asks, same_windows(needs.asks), strict=True)):
+        if ask.length is not None:
+            specs[view] = replace(specs[view], crop=(ask.length, ask.length))
+        if of != view:
+            specs[view] = specs[view].in_window_of(specs[of])
+    return tuple(specs)

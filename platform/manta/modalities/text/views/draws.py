@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
+from manta.batch import Ask
 from manta.modalities.text.views.config import ViewSpec
-from manta.views import BatchPart
-from manta.views.draws import RowNumbers
+from manta.views import (
+    BatchPart,
+    RowNumbers,
+    crop_windows,
+    has_distances,
+    same_windows,
+    with_windows,
+)
 
 DELETE, SPAN, REPLACE, TOKEN, SHUFFLE = range(1, 6)
 """Purposes of a token's numbers, which are drawn apart."""
@@ -24,32 +32,44 @@ class Draws:
     """Random numbers of one view of B rows, on the rows' device.
 
     Attributes:
-        numbers: `[3, B]` float64, uniform.
+        count: `[B]` float64 uniform, by which the number of masked stretches is rounded.
         tokens: of each row's tokens.
+        order: likewise, by which they are moved and left out; views of one window have the same.
     """
 
     spec: ViewSpec
-    numbers: Tensor
+    count: Tensor
     tokens: RowNumbers
-
-    def window(self, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Return first place and width of each row's crop, `[B]` int64 each."""
-        low, high = self.spec.crop
-        share = low + (high - low) * self.numbers[0]
-        widths = (share * lengths).round().clamp_(min=1).minimum(lengths.double())
-        starts = (self.numbers[1] * (lengths - widths + 1)).floor()
-        return starts.long(), widths.long()
+    order: RowNumbers
 
     def spans(self, lengths: Tensor) -> Tensor:
         """Return `[B]` int64, how many stretches of rows of `lengths` are masked."""
         mean = self.spec.mask * lengths / lengths.clamp(max=self.spec.span)
-        return (mean + self.numbers[2]).floor().long()
+        return (mean + self.count).floor().long()
 
     def uniform(self, purpose: int, length: int) -> Tensor:
         """Return `[B, length]` numbers in (0, 1), of each token by its place in the row."""
-        return self.tokens.uniform(length, purpose)
+        numbers = self.order if purpose in (DELETE, SHUFFLE) else self.tokens
+        return numbers.uniform(length, purpose)
 
 
-def draw(specs: Sequence[ViewSpec], part: BatchPart) -> list[Draws]:
-    """Draw the numbers of each view for the part's rows."""
-    return [Draws(spec, part.uniform(3), part.row_numbers()) for spec in specs]
+class Placed(NamedTuple):
+    """A view's numbers, and its window: first place and width, `[B]` int64 each."""
+
+    drawn: Draws
+    starts: Tensor
+    widths: Tensor
+
+
+def draw(
+    specs: Sequence[ViewSpec], asks: Sequence[Ask], lengths: Tensor, part: BatchPart
+) -> list[Placed]:
+    """Draw the numbers of each view for the part's rows, which have `lengths: [B]`."""
+    numbers = with_windows(part.uniform(3, len(specs)), asks, (0, 1))
+    distances = part.uniform(len(specs)) if has_distances(asks) else None
+    windows = crop_windows([spec.crop for spec in specs], numbers, lengths, asks, distances)
+    tokens = [part.row_numbers() for _ in specs]
+    return [
+        Placed(Draws(spec, numbers[2, view], tokens[view], tokens[of]), *windows[view])
+        for view, (spec, of) in enumerate(zip(specs, same_windows(asks), strict=True))
+    ]

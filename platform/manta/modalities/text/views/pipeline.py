@@ -13,12 +13,12 @@ from manta.errors import ConfigError
 from manta.modalities.text.decoder import LEAF
 from manta.modalities.text.picture import written
 from manta.modalities.text.views.config import TextViewsConfig, specify
-from manta.modalities.text.views.draws import Draws, draw
+from manta.modalities.text.views.draws import Placed, draw
 from manta.modalities.text.views.kernels import kept, mask_spans, replace, shuffle, window
 from manta.modalities.text.vocabulary import Vocabulary
 from manta.ragged import Data, Ragged
 from manta.spec import Spec
-from manta.views import VIEWS, BatchPart, Samples, ViewPipeline
+from manta.views import ALL_BUT_FIELDS, VIEWS, BatchPart, Samples, ViewPipeline
 
 
 @VIEWS.register("text")
@@ -37,11 +37,12 @@ class TextViews(ViewPipeline[TextViewsConfig]):
 
     Config = TextViewsConfig
     rows_are_independent = True
+    honours = ALL_BUT_FIELDS
 
     def __init__(
         self, config: TextViewsConfig, needs: ViewNeeds, vocabulary: Vocabulary, spec: Spec
     ) -> None:
-        if needs.mask is not None and needs.mask_grid is None:
+        if needs.masks and needs.mask_grid is None:
             raise ConfigError(
                 "this objective masks tokens, which the encoder lacks; set encoder.name=transformer"
             )
@@ -61,11 +62,13 @@ class TextViews(ViewPipeline[TextViewsConfig]):
         text = cast(Ragged, data[LEAF])
         ids = text.padded()[0].long()
         views = []
-        for spec, drawn in zip(self.specs, draw(self.specs, part), strict=True):
-            view, box = self._view(ids, text.lengths, drawn)
+        placed = draw(self.specs, self.needs.asks, text.lengths, part)
+        for ask, one in zip(self.needs.asks, placed, strict=True):
+            view = self._view(ids, one)
+            box = torch.stack([one.starts, one.starts + one.widths], dim=1).float()
             # Masks follow in the same stream, so the order of the views is part of a run.
-            hidden = self.mask(int(view.lengths.max()), part, view.lengths)
-            views.append(View(view, spec.role, box, mask=hidden))
+            hidden = self.mask(int(view.lengths.max()), part, view.lengths, ask=ask)
+            views.append(View(view, one.drawn.spec.role, box, mask=hidden))
         return views
 
     @torch.no_grad()
@@ -80,11 +83,10 @@ class TextViews(ViewPipeline[TextViewsConfig]):
         pictures = [torch.from_numpy(written(self.vocabulary.read(row.tolist()))) for row in each]
         return torch.stack(pictures).permute(0, 3, 1, 2).float().div_(255)
 
-    def _view(self, ids: Tensor, lengths: Tensor, drawn: Draws) -> tuple[Ragged, Tensor]:
-        """Return a view of padded rows, and its box."""
+    def _view(self, ids: Tensor, placed: Placed) -> Ragged:
+        """Return a view of padded rows."""
+        drawn, starts, widths = placed
         spec = drawn.spec
-        starts, widths = drawn.window(lengths)
-        box = torch.stack([starts, starts + widths], dim=1).float()
         rows = window(ids, starts, int(widths.max()))
         if spec.mask > 0:
             rows = mask_spans(rows, widths, drawn, self.vocabulary.mask)
@@ -93,4 +95,4 @@ class TextViews(ViewPipeline[TextViewsConfig]):
         if spec.shuffle > 0:
             rows = shuffle(rows, widths, drawn)
         stay = kept(widths, drawn, rows.shape[1])
-        return Ragged(rows[stay], stay.sum(1)), box
+        return Ragged(rows[stay], stay.sum(1))
