@@ -89,10 +89,15 @@ def print_metrics(
     note: str = "",
     intervals: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
-    """Print trained beside untrained, 95% intervals where they are known, and what it is."""
-    from manta.evaluators import UNTRAINED, describe_metric
+    """Print trained beside untrained and the floor, 95% intervals, and what it is.
+
+    Columns of which nothing is known are left out. What loses to its floor is said.
+    """
+    from manta.evaluators import BESIDE, FLOOR, UNTRAINED, describe_metric, lost_to_floor
 
     columns = ["trained", "95%", "untrained"] if intervals else ["trained", "untrained"]
+    has_floor = any(name.startswith(FLOOR) for name in metrics)
+    columns += ["floor"] if has_floor else []
     table = Table(box=None, header_style="bold")
     for column in ("", *columns):  # as wide as they are: only the description gives way
         longest = {"": max(map(len, metrics), default=0), "95%": len("0.000-0.000")}
@@ -103,14 +108,20 @@ def print_metrics(
     if has_room:
         table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
     for name, value in metrics.items():
-        if not name.startswith(UNTRAINED):
-            other = metrics.get(f"{UNTRAINED}{name}")
+        if not name.startswith(BESIDE):
+            others = [metrics.get(f"{prefix}{name}") for prefix in (UNTRAINED, FLOOR)]
             between = [_between(intervals.get(name))] if intervals else []
-            untrained = "" if other is None else f"{other:.4g}"
+            beside = ["" if other is None else f"{other:.4g}" for other in others]
             title = describe_metric(name).about.title
-            cells = [name, f"{value:.4g}", *between, untrained]
+            cells = [name, f"{value:.4g}", *between, *beside[: 1 + has_floor]]
             table.add_row(*cells, *([title] if has_room else []))
     out.print(table)
+    for name in lost_to_floor(metrics):
+        floor = metrics[f"{FLOOR}{name}"]
+        line(
+            f"{name} loses to its floor: {metrics[name]:.4g} against {floor:.4g} of features "
+            "that nothing has learned"
+        )
     if note:
         line(note, style="dim")
 

@@ -93,6 +93,16 @@ def test_a_card_without_settings_has_no_empty_list() -> None:
     assert "not a score. |\n\n## Limits" in text
 
 
+def test_the_floor_stands_beside_and_what_loses_to_it_is_said() -> None:
+    metrics = EVALUATION["metrics"] | {"floor_knn_top1": 0.95}
+    text = card(evaluation=EVALUATION | {"metrics": metrics, "floor": "colour histograms"})
+    assert "The floor is what the same evaluators find in colour histograms, which" in text
+    assert "\n\n| metric | trained | untrained | floor | what it is |  |\n| --- |" in text
+    assert "| `knn_top1` | 0.9346 | 0.4 | 0.95 | kNN top-1 accuracy |" in text
+    assert "| `rankme` | 41.25 |  |  | Effective" in text
+    assert "\nIt loses to its floor by `knn_top1`.\n\nSettings of the evaluators:" in text
+
+
 def test_it_says_what_the_model_was_made_from_and_how() -> None:
     text = card()
     assert text.startswith("# birds: resnet18 by simclr\n")

@@ -92,10 +92,12 @@ def test_a_run_trains_evaluates_and_leaves_what_the_report_wants(task, tmp_path)
     assert result["epochs"] == pytest.approx(5 / 6)
     assert {"knn_top1", "random_knn_top1", "rankme", "random_rankme"} <= set(result["metrics"])
     assert 0.3 < result["metrics"]["random_knn_top1"] <= 1
+    assert 0.1 < result["metrics"]["floor_knn_top1"] < result["metrics"]["random_knn_top1"]
     assert result["metrics_pending"] == 0
     evaluation = json.loads((tmp_path / "run/evaluation.json").read_text())
     assert (evaluation["step"], evaluation["bank_rows"], evaluation["query_rows"]) == (5, 192, 64)
     assert evaluation["metrics"] == result["metrics"]
+    assert evaluation["floor"] == "colour histograms"
     views = np.load(tmp_path / "run/artifacts/views.npz")
     assert views["source"].shape == (8, SIZE, SIZE, 3)
     assert {"view_0", "view_1"} <= set(views.files)

@@ -129,6 +129,19 @@ def test_results_stand_with_their_settings(run: Path) -> None:
     }
 
 
+def test_the_floor_stands_beside_and_what_loses_to_it_is_said(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run", images=20, steps=30)
+    assert "The floor" not in Page(write_report(folder)).text
+    evaluation = json.loads((folder / "evaluation.json").read_text())
+    evaluation["metrics"] |= {"floor_knn_top1": 0.99, "floor_linear_top1": 0.5}
+    evaluation |= {"floor": "colour histograms"}
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    text = Page(write_report(folder)).text
+    assert "Metric Floor Untrained Trained Change" in text
+    assert "find in colour histograms, which nothing has learned." in text
+    assert "Loses to its floor kNN top-1 accuracy is 0.944, the floor's 0.990." in text
+
+
 def test_facts(run: Path) -> None:
     known = {fact.title: (fact.value, fact.note) for fact in facts(read(run))}
     assert known["Encoder"] == ("resnet10t", "4.9 M parameters")

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 Row = tuple[str, Any]
 WIDTH = 12
 """Characters of the first column in a shell."""
+_BESIDE = ("random_", "floor_")
+"""Prefixes of the untrained encoder's metrics and of the floor's."""
 
 
 def as_text(title: str, rows: Iterable[Row]) -> str:
@@ -46,13 +48,14 @@ def _html(value: Any) -> str:
 
 
 def metric_rows(metrics: Mapping[str, float]) -> list[Row]:
-    """Return a row for each metric, with the untrained encoder's number beside it."""
+    """Return a row for each metric, with the untrained encoder's number and the floor beside it."""
     rows: list[Row] = []
     for name, value in metrics.items():
-        if name.startswith("random_"):
+        if name.startswith(_BESIDE):
             continue
-        untrained = metrics.get(f"random_{name}")
-        beside = "" if untrained is None else f" (untrained {untrained:.4g})"
+        both = {"untrained": metrics.get(f"random_{name}"), "floor": metrics.get(f"floor_{name}")}
+        known = [f"{whose} {one:.4g}" for whose, one in both.items() if one is not None]
+        beside = f" ({', '.join(known)})" if known else ""
         rows.append((name, f"{value:.4g}{beside}"))
     return rows
 
@@ -66,14 +69,17 @@ def metric_table(
         intervals: ends of the 95% interval by metric; without them there are no such columns.
 
     Returns:
-        Columns `trained`, `low` and `high` (NaN where there is no interval), and `untrained`.
+        Columns `trained`, `low` and `high` (NaN where there is no interval), `untrained`, and where
+        there is one `floor`.
     """
     import pandas as pd
 
-    names = [name for name in metrics if not name.startswith("random_")]
+    names = [name for name in metrics if not name.startswith(_BESIDE)]
     columns: dict[str, list[float | None]] = {"trained": [metrics[name] for name in names]}
     if intervals is not None:
         ends = [intervals.get(name) or (None, None) for name in names]
         columns |= {"low": [low for low, _ in ends], "high": [high for _, high in ends]}
     columns["untrained"] = [metrics.get(f"random_{name}") for name in names]
+    if any(name.startswith("floor_") for name in metrics):
+        columns["floor"] = [metrics.get(f"floor_{name}") for name in names]
     return pd.DataFrame(columns, index=pd.Index(names, name="metric"), dtype=float)

@@ -24,7 +24,8 @@ class Evaluation:
         data: what it was evaluated on.
         folder: path or URL of `evaluation.html` and `evaluation.json`.
         metrics: by name: accuracies as fractions of 1, ranks as numbers; with `random_` before the
-            name, of the encoder before training.
+            name, of the encoder before training, and with `floor_`, of features that nothing has
+            learned.
         intervals: low and high end of the 95% interval, for accuracies that count queries.
         skipped: evaluators that did not run, and what they need.
         summary: what `manta evaluate --summary` writes, settings and numbers of rows included.
@@ -86,7 +87,8 @@ class Evaluation:
 
         Returns:
             A data frame with the columns `trained`, `low`, `high` (the 95% interval, NaN where
-            there is none) and `untrained` (NaN unless the model is a run).
+            there is none), `untrained` (NaN unless the model is a run) and `floor` (NaN of what
+            says nothing of features that no encoder has made).
         """
         return metric_table(self.metrics, self.intervals)
 

@@ -30,7 +30,8 @@ class Run:
         folder: path or URL of everything that it left.
         status: "finished", "running", "interrupted", "failed" or "stopped".
         metrics: final evaluation by name: accuracies as fractions of 1, ranks as numbers; with
-            `random_` before the name, of the encoder before training. Empty before there is one.
+            `random_` before the name, of the encoder before training, and with `floor_`, of
+            features that nothing has learned. Empty before there is one.
         summary: what `manta train --summary` writes, with the steps, rates and times; for a run
             that has not finished, what is known.
         model_uri: of the registered model, such as `models:/manta-dcl-resnet10t@candidate`, or

@@ -18,6 +18,7 @@ from manta.data.read import read_rows
 from manta.data.samples import modality_of
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import TrackingError
+from manta.evaluation.floor import FLOOR
 from manta.evaluation.online import SAMPLES
 from manta.evaluation.own_rows import Training, scored_rows
 from manta.evaluation.session import (
@@ -64,9 +65,9 @@ def evaluate_model(
         preparation: of images, where it is not to be that of pretraining.
 
     Returns:
-        name, metrics (with `random_` for the untrained encoder), intervals (95%, of what counts
-        queries), evaluators (settings and names of metrics of each), skipped, rows, and page: where
-        it lies.
+        name, metrics (with `random_` for the untrained encoder, `floor_` for features that nothing
+        has learned), intervals (95%, of what counts queries), floor (what those are), evaluators
+        (settings and names of metrics of each), skipped, rows, and page: where it lies.
 
     Raises:
         MantaError: anything that the user can mend.
@@ -93,6 +94,8 @@ def evaluate_model(
         results = {
             name: session.evaluate(folder, chosen) for name, folder in subject.folders.items()
         }
+        if (floor := session.floor(results[""].features, chosen)) is not None:
+            results[FLOOR] = floor
         note = _note(data, bank, results[""], session.classes.missing)
         scored = scored_rows(session.queries, len(results[""].features.queries))
         statement = {
@@ -103,6 +106,7 @@ def evaluate_model(
             **_modality(session.queries.manifest.modality),
             **_numbers(results),
             **_conditions(chosen, results[""]),
+            **_floor(session, results),
             "note": f"{note}; {scored}",
             "model": _model_facts(subject.folders[""]),
         }
@@ -177,6 +181,12 @@ def _note(
 def _modality(name: str) -> dict[str, str]:
     """Return what a statement says of its samples: nothing of images, as earlier ones did."""
     return {} if name == "image" else {"modality": name}
+
+
+def _floor(session: EvaluationSession, results: Mapping[str, EvaluationResult]) -> dict[str, str]:
+    """Return what the floor's features are, where there are numbers of them."""
+    floor = modality_of(session.bank.manifest).floor()
+    return {"floor": floor.title} if floor is not None and FLOOR in results else {}
 
 
 def _model_facts(folder: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from typing import Any
@@ -21,6 +21,7 @@ from manta.encoders import Encoder
 from manta.errors import DataError, MantaError
 from manta.evaluation.augmented import Augment, chosen_rows, embed_views
 from manta.evaluation.features import image_side
+from manta.evaluation.floor import FLOOR, floor_scores, in_place_of
 from manta.evaluation.rows import JointGroups, Reader, SplitRows, decoded, most_classes, read_alone
 from manta.evaluators import (
     EncoderAccess,
@@ -31,7 +32,7 @@ from manta.evaluators import (
     means,
     missing_input,
 )
-from manta.modalities import Modality
+from manta.modalities import Floor, Modality
 from manta.ragged import Data, Leaves, moved, rows_of
 
 SAMPLES = 400
@@ -46,7 +47,8 @@ class Measured:
     """What evaluators gave.
 
     Attributes:
-        metrics: numbers; those of the encoder named "" have no prefix, those of others `<name>_`.
+        metrics: numbers; those of the encoder named "" have no prefix, those of others, and of the
+            floor, `<name>_`.
         skipped: why an evaluator gave nothing, by its name: "needs labels", "failed: ...".
         failures: what those raised that failed, by their names.
     """
@@ -66,6 +68,8 @@ class SplitFeatures:
         index: `[Q]` of the query rows.
         thumbnails: `[S, h, w, 3]` uint8 pictures of some query rows.
         sampled: `[S]` positions of those among the query rows.
+        floor: features that nothing has learned; None where none were asked for.
+        floor_title: what those are; empty where there are none.
     """
 
     features: dict[str, Features]
@@ -73,6 +77,8 @@ class SplitFeatures:
     index: NDArray[np.int64]
     thumbnails: NDArray[np.uint8]
     sampled: NDArray[np.int64]
+    floor: Features | None = None
+    floor_title: str = ""
 
     def measure(self, evaluators: Iterable[Evaluator[Any]]) -> Measured:
         """Return every evaluator's numbers.
@@ -85,6 +91,11 @@ class SplitFeatures:
             for evaluator in chosen:
                 metrics = self._scores_of(evaluator, name, features, measured)
                 measured.metrics.update({f"{prefix}{key}": one for key, one in metrics.items()})
+        if self.floor is not None:
+            scores, failures = floor_scores(self.floor, chosen, self.accesses[""].modality)
+            for own in scores.values():
+                measured.metrics.update({f"{FLOOR}_{key}": one for key, one in means(own).items()})
+            measured.skipped.update({f"{name}, floor": why for name, why in failures.items()})
         return measured
 
     def _scores_of(
@@ -119,6 +130,7 @@ def embed_splits(
     read: Reader | None = None,
     augment: Augment | None = None,
     views: tuple[int, int] | None = None,
+    floor: Floor | None = None,
 ) -> SplitFeatures | None:
     """Embed both sets of rows with every encoder, decoding each row once.
 
@@ -132,12 +144,13 @@ def embed_splits(
             the encoder itself.
         augment: makes the views of `Features.views`; without it there are none.
         views: `(rows, views)` that evaluators require; the rows are drawn from the queries.
+        floor: features that nothing has learned, to measure them too.
     """
     distributed = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
     rank, world = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
     decoder = modality.decoder()
     read = read or partial(decoded, decoder=decoder, executor=executor)
-    embedder = _Embedder(encoders, prepare, augment, device, read, rank, world, modality)
+    embedder = _Embedder(encoders, prepare, augment, device, read, rank, world, modality, floor)
     with evaluating(*encoders.values()):
         parts = {
             "bank": embedder.embed(bank),
@@ -158,6 +171,7 @@ def embed_splits(
         },
         bank,
         queries,
+        floor,
     )
 
 
@@ -205,14 +219,15 @@ class _Embedder:
     rank: int
     world: int
     modality: Modality[Any]
+    floor: Floor | None = None
 
     def embed(
         self, rows: SplitRows, *, samples: int = 0, views: tuple[int, int] | None = None
     ) -> Parts:
         """Return features of every encoder, labels, indexes, and a few pictures.
 
-        Tensors by name: `features:<encoder>`, `views:<encoder>`, "index", "labels", "images", and
-        "sampled": which rows the pictures are of.
+        Tensors by name: `features:<encoder>`, the floor's among them, `views:<encoder>`, "index",
+        "labels", "images", and "sampled": which rows the pictures are of.
         """
         names = ("index", "labels", "images", "sampled", *map(_key, self.encoders))
         parts: Parts = {name: [] for name in names}
@@ -226,6 +241,8 @@ class _Embedder:
             prepared = self.prepare(moved(batch.data, self.device))
             for name, encoder in self.encoders.items():
                 parts[_key(name)].append(encoder.embed(prepared).float().cpu())
+            if self.floor is not None:
+                parts.setdefault(_key(FLOOR), []).append(self.floor(batch.data))
             parts["index"].append(batch.index)
             if batch.labels is not None:
                 parts["labels"].append(rows.class_of(batch.labels))
@@ -268,6 +285,7 @@ def _assembled(
     accesses: dict[str, EncoderAccess],
     bank_rows: SplitRows,
     query_rows: SplitRows,
+    floor: Floor | None = None,
 ) -> SplitFeatures:
     """Return the features of all ranks."""
     read = [torch.cat(parts[split]["index"] or [torch.empty(0)]) for split in ("bank", "queries")]
@@ -297,7 +315,12 @@ def _assembled(
     index, pictures, sampled = (
         torch.cat(parts["queries"][key]).numpy() for key in ("index", "images", "sampled")
     )
-    return SplitFeatures(features, accesses, index, pictures, np.flatnonzero(sampled))
+    found = SplitFeatures(features, accesses, index, pictures, np.flatnonzero(sampled))
+    own_bank, own_queries = joined("bank", _key(FLOOR)), joined("queries", _key(FLOOR))
+    if floor is None or own_bank is None or own_queries is None:
+        return found
+    of_floor = in_place_of(next(iter(features.values())), floor, own_bank, own_queries)
+    return replace(found, floor=of_floor, floor_title=floor.title)
 
 
 def _key(encoder: str, what: str = "features") -> str:

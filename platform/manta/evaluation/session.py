@@ -10,11 +10,12 @@ from typing import Any
 from manta.cluster import connect
 from manta.config import EvaluationConfig
 from manta.data import Holdout, IngestProgress, Manifest, open_dataset
-from manta.errors import ConfigError
+from manta.errors import ConfigError, DataError
 from manta.evaluation import untrained
 from manta.evaluation.augmented import required_views
 from manta.evaluation.classes import CommonClasses, common_classes
 from manta.evaluation.features import FeatureStore, encoder_access, readable_rows
+from manta.evaluation.floor import floor_scores, kept_floor
 from manta.evaluation.labels import count_labels, label_notes, lacking
 from manta.evaluation.own_rows import Training, split_of
 from manta.evaluation.rows import SplitRows
@@ -209,6 +210,26 @@ class EvaluationSession:
                 self.observer.notify(f"left out: {name} ({error})")
                 skipped[name] = str(error)
         return EvaluationResult(features, by_evaluator, skipped)
+
+    def floor(
+        self, features: Features, evaluators: Iterable[Evaluator[Any]]
+    ) -> EvaluationResult | None:
+        """Return the scores of features that nothing has learned, on the rows of `features`.
+
+        What cannot be had costs no number of an encoder: it is said. None where there are none.
+        """
+        try:
+            own = kept_floor(self.store.root, self.bank, self.queries, features)
+        except DataError as error:
+            self.observer.notify(f"the floor is left out: {error}")
+            return None
+        if own is None:
+            return None
+        modality = self.bank.manifest.modality
+        by_evaluator, failures = floor_scores(own, evaluators, modality)
+        for name, why in failures.items():
+            self.observer.notify(f"{name} of the floor {why}")
+        return EvaluationResult(own, by_evaluator, failures)
 
 
 def bank_and_queries(

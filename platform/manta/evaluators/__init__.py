@@ -14,7 +14,10 @@ from manta.evaluators._base import (
     evaluate_all,
     means,
     missing_input,
+    missing_modality,
+    of_floor,
 )
+from manta.evaluators._floor import lost_to_floor
 from manta.evaluators._intervals import Gain, interval, paired_gain
 from manta.evaluators._labels import MOST_CLASSES, LabelCounts, LabelledData, RowReader
 from manta.evaluators._lookup import (
@@ -23,10 +26,12 @@ from manta.evaluators._lookup import (
     describe_evaluator,
     describe_metric,
 )
-from manta.evaluators._metrics import UNTRAINED, Better, Kind, Metric, MetricFigure
+from manta.evaluators._metrics import BESIDE, FLOOR, UNTRAINED, Better, Kind, Metric, MetricFigure
 
 __all__ = [
+    "BESIDE",
     "EVALUATORS",
+    "FLOOR",
     "MOST_CLASSES",
     "UNTRAINED",
     "Better",
@@ -52,7 +57,10 @@ __all__ = [
     "describe_metric",
     "evaluate_all",
     "interval",
+    "lost_to_floor",
     "means",
     "missing_input",
+    "missing_modality",
+    "of_floor",
     "paired_gain",
 ]

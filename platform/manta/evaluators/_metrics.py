@@ -25,6 +25,11 @@ Kind = Literal["fraction", "factor", "number", "setting"]
 UNTRAINED = "random_"
 """Prefix of a metric of the untrained encoder."""
 
+FLOOR = "floor_"
+"""Prefix of a metric of features that nothing has learned, such as colour histograms."""
+BESIDE = (UNTRAINED, FLOOR)
+"""Prefixes of metrics that are shown beside those of the encoder that is evaluated."""
+
 _PLACEHOLDER = re.compile(r"\{(\w+)(?::([dg]))?\}")
 _FORMS = {"d": r"\d+", "g": r"[\d.e+-]+", None: r".+"}
 

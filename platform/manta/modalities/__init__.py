@@ -2,6 +2,7 @@
 
 from manta.modalities._base import MODALITIES, THUMBNAIL, Modality, Stats, default_modality, noun_of
 from manta.modalities._decoder import BadSample, Decoder, Draw, NoReader, Picture
+from manta.modalities._floor import Floor
 from manta.modalities._frames import SignalFrames
 from manta.modalities._inspect import DecodingInspector, Inspected, Inspector, Learner
 from manta.modalities._noun import IMAGES, Noun
@@ -14,6 +15,7 @@ __all__ = [
     "Decoder",
     "DecodingInspector",
     "Draw",
+    "Floor",
     "Inspected",
     "Inspector",
     "Learner",

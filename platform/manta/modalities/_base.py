@@ -14,6 +14,7 @@ import numpy as np
 from manta.errors import ConfigError
 from manta.leaves import Columns, Stack, take
 from manta.modalities._decoder import Decoder, Picture
+from manta.modalities._floor import Floor
 from manta.modalities._frames import SignalFrames
 from manta.modalities._inspect import DecodingInspector, Inspector, Learner
 from manta.modalities._noun import ROWS, Noun
@@ -132,6 +133,13 @@ class Modality(ABC, Generic[D]):
     @abstractmethod
     def preprocess_from(cls, description: Mapping[str, Any]) -> Preprocess:
         """Return the preprocessing whose `describe` gave the description."""
+
+    def floor(self) -> Floor | None:
+        """Return features that nothing has learned, which results are shown beside.
+
+        They are made of what `decoder` gives; None where the modality has none.
+        """
+        return None
 
     @abstractmethod
     def picture(self, row: Columns) -> Picture:

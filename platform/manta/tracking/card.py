@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from manta.config import Experiment
-from manta.evaluators import UNTRAINED, Metric, describe_metric
+from manta.evaluators import BESIDE, FLOOR, UNTRAINED, Metric, describe_metric, lost_to_floor
 from manta.modalities import Noun, noun_of
 from manta.objectives import OBJECTIVES
 from manta.secrets import without_secrets
@@ -49,15 +49,29 @@ def model_card(
         evaluation=evaluation,
         labelled=evaluation.get("labelled", True),
         metrics=[
-            (name, value, metrics.get(UNTRAINED + name), _about(name, noun_of(modality.name)))
+            (
+                name,
+                value,
+                metrics.get(UNTRAINED + name),
+                metrics.get(FLOOR + name),
+                _about(name, noun_of(modality.name)),
+            )
             for name, value in metrics.items()
-            if not name.startswith(UNTRAINED)
+            if not name.startswith(BESIDE)
         ],
+        floor=_floor_of(evaluation),
+        lost=lost_to_floor(metrics),
         evaluators=[
             (name, [item for item in settings.items() if item[0] not in _NOT_SETTINGS])
             for name, settings in evaluation.get("settings", {}).items()
         ],
     )
+
+
+def _floor_of(evaluation: Mapping[str, Any]) -> str:
+    """Return what the floor's features are; empty where there are no numbers of them."""
+    has_floor = any(name.startswith(FLOOR) for name in evaluation.get("metrics", {}))
+    return str(evaluation.get("floor") or "features") if has_floor else ""
 
 
 def _about(metric: str, noun: Noun) -> Metric:

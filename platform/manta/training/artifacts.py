@@ -83,6 +83,7 @@ def save_evaluation(
             "query_rows": len(trained.queries),
             "labelled": bool(counts.labelled_bank and counts.labelled_queries),
             "labels": counts.labelled,
+            **({"floor": splits.floor_title} if splits.floor is not None else {}),
         },
         "evaluation.json",
     )

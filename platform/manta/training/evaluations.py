@@ -104,7 +104,7 @@ class RunEvaluations:
 
         Args:
             final: use as many rows as the configuration allows, and embed with the untrained
-                encoder too.
+                encoder and the floor too.
         """
         encoders = {"": self.step.objective.exported}
         # The untrained encoder's numbers stay the same, so only one evaluation during training
@@ -123,6 +123,7 @@ class RunEvaluations:
             read=self.supply.read,
             augment=augmentation(self.modality.preprocess(self.experiment.views)),
             views=required_views(evaluators),
+            floor=self.modality.floor() if final else None,
         )
 
     def _untrained(self) -> Encoder:

@@ -17,6 +17,7 @@ from manta.modalities.audio.picture import spectrogram
 from manta.spec import Spec
 
 if TYPE_CHECKING:
+    from manta.modalities.audio.floor import LogMelStatistics
     from manta.modalities.audio.preprocess import AudioPreprocess
     from manta.modalities.audio.views import AudioViewsConfig
     from manta.views import ViewsConfig
@@ -69,6 +70,11 @@ class Audio(Modality[AudioConfig]):
 
         known = AudioPreprocess.ARGUMENTS
         return AudioPreprocess(**{name: description[name] for name in known})
+
+    def floor(self) -> LogMelStatistics:
+        from manta.modalities.audio.floor import LogMelStatistics
+
+        return LogMelStatistics(self.data)
 
     def picture(self, row: Columns) -> Picture:
         """Return the spectrogram of a decoded row, and its length as caption."""

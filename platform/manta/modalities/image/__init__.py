@@ -19,6 +19,7 @@ from manta.spec import Spec
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from manta.modalities.image.floor import ColourHistogram
     from manta.modalities.image.preprocess import ImagePreprocess
     from manta.modalities.image.views import ImageViewsConfig
     from manta.ragged import Leaves
@@ -75,6 +76,11 @@ class Image(Modality[ImageConfig]):
 
     def inspector(self) -> ImageInspector:
         return ImageInspector()
+
+    def floor(self) -> ColourHistogram:
+        from manta.modalities.image.floor import ColourHistogram
+
+        return ColourHistogram()
 
     def picture(self, row: Columns) -> Picture:
         import torch

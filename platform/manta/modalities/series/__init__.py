@@ -23,6 +23,7 @@ from manta.modalities.series.picture import plot
 from manta.spec import Spec
 
 if TYPE_CHECKING:
+    from manta.modalities.series.floor import RawValues
     from manta.modalities.series.preprocess import SeriesPreprocess
     from manta.views import ViewsConfig
 
@@ -147,6 +148,12 @@ class Series(Modality[SeriesConfig]):
             for key, value in description["decoder"].items()
         }
         return SeriesPreprocess(SeriesDecoder(**decoder), description["length"])
+
+    def floor(self) -> RawValues:
+        from manta.modalities.series.floor import RawValues
+
+        length = self.common_length or self.data.length or self.longest
+        return RawValues(length, self.channels, self.data.normalise)
 
     def picture(self, row: Columns) -> Picture:
         """Return a line plot of a decoded row, and its length as caption."""

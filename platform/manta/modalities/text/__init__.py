@@ -19,6 +19,7 @@ from manta.spec import Spec
 if TYPE_CHECKING:
     from torch import Generator
 
+    from manta.modalities.text.floor import WeightedWords
     from manta.modalities.text.preprocess import TextPreprocess
     from manta.ragged import Leaves
     from manta.views import ViewsConfig
@@ -86,6 +87,11 @@ class Text(Modality[TextConfig]):
 
         text = Vocabulary.from_record(description["tokenizer"]).text
         return TextPreprocess(text, description["tokens"])
+
+    def floor(self) -> WeightedWords:
+        from manta.modalities.text.floor import WeightedWords
+
+        return WeightedWords()
 
     def picture(self, row: Columns) -> Picture:
         """Return the words of a decoded row, which its caption has as well."""

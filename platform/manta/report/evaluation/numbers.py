@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from manta.evaluators import UNTRAINED, Kind, Metric, describe_evaluator, describe_metric
+from manta.evaluators import (
+    BESIDE,
+    FLOOR,
+    UNTRAINED,
+    Kind,
+    Metric,
+    describe_evaluator,
+    describe_metric,
+)
 from manta.modalities import IMAGES, Noun, noun_of
 from manta.report.parts import words as words
 from manta.report.parts.facts import Fact
@@ -21,12 +29,13 @@ _FEW = 6
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Metric's value and the untrained encoder's, each with its 95% interval where it is known.
+    """Metric's value, the untrained encoder's and the floor's, with 95% intervals where known.
 
     Attributes:
         value: NaN where it could not be had.
         untrained: None where there is no untrained encoder.
         noun: what the samples that were scored are called.
+        floor: of features that nothing has learned; None where there is none.
     """
 
     name: str
@@ -35,6 +44,8 @@ class Number:
     interval: Interval | None = None
     untrained_interval: Interval | None = None
     noun: Noun = IMAGES
+    floor: float | None = None
+    floor_interval: Interval | None = None
 
     @property
     def meaning(self) -> Metric:
@@ -83,10 +94,11 @@ def numbers(found: Mapping[str, Any]) -> dict[str, Number]:
             intervals[name],
             intervals.get(UNTRAINED + name),
             noun,
+            values.get(FLOOR + name),
+            intervals.get(FLOOR + name),
         )
         for name, value in values.items()
-        if not (name.startswith(UNTRAINED) and name.removeprefix(UNTRAINED) in values)
-        and not _is_half(name, values)
+        if not _is_beside(name, values) and not _is_half(name, values)
     }
 
 
@@ -264,6 +276,11 @@ def _interval(values: Mapping[str, float], known: Mapping[str, Any], name: str) 
     return (low, high) if math.isfinite(low) and math.isfinite(high) and low < high else None
 
 
+def _is_beside(name: str, values: Mapping[str, float]) -> bool:
+    """Return whether it is the untrained encoder's or the floor's number of another metric."""
+    return any(name.startswith(one) and name.removeprefix(one) in values for one in BESIDE)
+
+
 def _is_half(name: str, values: Mapping[str, float]) -> bool:
     return name.endswith("_ci95") and name.removesuffix("_ci95") in values
 
@@ -277,13 +294,15 @@ def _count(value: Any) -> str:
 
 
 def _in_words(number: Number) -> dict[str, Any]:
-    """Return a number, the untrained encoder's and their difference, as templates take them."""
+    """Return a number, those beside it and what training did, as templates take them."""
     kind = number.meaning.kind
     return {
         "value": shown(number.value, kind),
         "interval": between(number.interval),
         "untrained": "" if number.untrained is None else shown(number.untrained, kind),
         "untrained_interval": between(number.untrained_interval),
+        "floor": "" if number.floor is None else shown(number.floor, kind),
+        "floor_interval": between(number.floor_interval),
         "change": change(number),
         "effect": number.effect,
     }

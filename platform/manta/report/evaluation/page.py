@@ -11,11 +11,12 @@ from typing import Any
 
 from manta.evaluators import describe_evaluator
 from manta.files import Place
-from manta.modalities import noun_of
+from manta.modalities import Noun, noun_of
 from manta.report.evaluation import numbers as words_of
 from manta.report.evaluation import samples as images_of
 from manta.report.evaluation.figures import figures
 from manta.report.parts.charts import plot_script, plotly_library
+from manta.report.parts.floor import floor_words
 from manta.report.parts.template import render
 from manta.secrets import without_secrets
 
@@ -31,7 +32,8 @@ def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
             name, data, digest, bank_rows, query_rows, labelled, note, date: what was measured, on
             what;
             metrics: name -> number, NaN or None where it could not be had; `random_<name>` is the
-                untrained encoder's;
+                untrained encoder's, and `floor_<name>` of features that nothing has learned;
+            floor: what those features are;
             intervals: name -> the ends of its 95% interval;
             evaluators: name -> settings and the names of its metrics; layers stand in the order of
                 `metrics`;
@@ -42,6 +44,16 @@ def write_evaluation(found: Mapping[str, Any], page: Path) -> Path:
     """
     Place.of(page).write(render("evaluation.html", _context(found)).encode())
     return page
+
+
+def _floor(found: Mapping[str, Any], noun: Noun) -> dict[str, str] | None:
+    """Return what the page says of the floor; None where there is none."""
+    metrics = {
+        str(name): value
+        for name, value in (found.get("metrics") or {}).items()
+        if isinstance(value, int | float)
+    }
+    return floor_words(metrics, str(found.get("floor") or ""), noun)
 
 
 def _context(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +72,7 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
         "note": note[:1].upper() + note[1:] + ("." if note and note[-1] not in ".!?" else ""),
         "labelled": found.get("labelled", True),
         "paired": any(number.untrained is not None for number in known.values()),
+        "floor": _floor(found, noun),
         "headline": words_of.headline(known),
         "noun": noun,
         "facts": words_of.facts(found),

@@ -24,6 +24,8 @@ def bars(
 ) -> Chart | None:
     """Return horizontal bars, the first on top, each number above the untrained encoder's.
 
+    A tick across them is the floor's.
+
     None where no number is finite.
     """
     drawn = [
@@ -35,14 +37,21 @@ def bars(
         return None
     labels, numbers = [label for label, _ in drawn], [number for _, number in drawn]
     paired = any(number.untrained is not None for number in numbers)
-    figure = bar_figure(len(drawn) * (_ROW_OF_TWO if paired else _ROW) + (70 if paired else 40))
+    has_floor = any(real(number.floor) for number in numbers)
+    legend = 70 if paired or has_floor else 40
+    figure = bar_figure(len(drawn) * (_ROW_OF_TWO if paired else _ROW) + legend)
     own = [number.value for number in numbers], [number.interval for number in numbers]
-    figure.add_trace(bar_trace("trained" if paired else "", labels, *own, LIGHT.series[0]))
+    figure.add_trace(
+        bar_trace("trained" if paired or has_floor else "", labels, *own, LIGHT.series[0])
+    )
     if paired:
         values = [number.untrained for number in numbers]
         intervals = [number.untrained_interval for number in numbers]
         figure.add_trace(bar_trace("untrained", labels, values, intervals, LIGHT.faint))
-    figure.update_layout(showlegend=paired, yaxis_autorange="reversed")
+    floors = {label: number.floor for label, number in drawn if real(number.floor)}
+    if floors:
+        figure.add_trace(_ticks(floors))
+    figure.update_layout(showlegend=paired or bool(floors), yaxis_autorange="reversed")
     add_ends(figure, {label: number.value for label, number in drawn})
     return Chart(title, caption, figure, wide=wide, name=name)
 
@@ -91,6 +100,23 @@ def bar_trace(
         hovertemplate=f"%{{customdata}}<extra>{name}</extra>",
         marker={"color": colour},
         error_x=_whiskers(values, intervals, LIGHT.ink),
+    )
+
+
+def _ticks(values: Mapping[str, float | None]) -> go.Scatter:
+    """Return a tick across a row of bars at each value: the floor's."""
+    return go.Scatter(
+        mode="markers",
+        name="floor",
+        y=list(values),
+        x=list(values.values()),
+        customdata=[_hover(value, None) for value in values.values()],
+        hovertemplate="%{customdata}<extra>floor</extra>",
+        marker={
+            "symbol": "line-ns",
+            "size": 22,
+            "line": {"width": 2, "color": LIGHT.ink},
+        },
     )
 
 

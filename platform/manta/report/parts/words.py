@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 UNTRAINED = "random_"
 """Prefix of the untrained encoder's metrics: `manta.evaluators.UNTRAINED`, without PyTorch."""
 
+FLOOR = "floor_"
+"""Prefix of the metrics of features that nothing has learned: `manta.evaluators.FLOOR`."""
+BESIDE = (UNTRAINED, FLOOR)
+
 HEADLINES = ("knn_top1", "linear_top1")
 """Metrics that a page opens with where they are known."""
 
@@ -66,7 +70,7 @@ def title(metric: str) -> str:
         return LOGGED[metric]
     described = about(metric)
     if described.declared:
-        return described.about.title + (", untrained" if described.untrained else "")
+        return ", ".join(filter(None, [described.about.title, described.whose]))
     return metric.removeprefix("schedule/").removeprefix("loss/").replace("_", " ")
 
 

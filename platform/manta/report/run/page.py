@@ -16,7 +16,15 @@ from manta.report.run.curves import curve_groups
 from manta.report.run.neighbours import neighbour_rows
 from manta.report.run.plots import view_rows
 from manta.report.run.record import RunRecord, read
-from manta.report.run.summary import callout, facts, headline, measured_on, results, why_missing
+from manta.report.run.summary import (
+    callout,
+    facts,
+    floor,
+    headline,
+    measured_on,
+    results,
+    why_missing,
+)
 from manta.secrets import without_secrets
 from manta.words import in_shell
 
@@ -55,6 +63,7 @@ def _context(run: RunRecord, home: str) -> dict[str, Any]:
         "facts": facts(run),
         "results": results(run),
         "measured_on": measured_on(run),
+        "floor": floor(run),
         "curves": groups,
         "plots": plot_script(charts),
         "plotly": plotly_library() if charts else "",

@@ -63,7 +63,7 @@ class Panel:
 def panels(run: RunRecord) -> dict[str, list[Panel]]:
     """Return the panels of each figure; a figure without data is left out."""
     names = set(run.curves)
-    scores = sorted(n for n in names if words.is_fraction(n) and not n.startswith("random_"))
+    scores = sorted(n for n in names if words.is_fraction(n) and not n.startswith(words.BESIDE))
     terms = sorted(n for n in names if n.startswith("loss/"))
     schedules = ["lr", "weight_decay", *sorted(n for n in names if n.startswith("schedule/"))]
     figures = {

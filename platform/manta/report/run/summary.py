@@ -10,6 +10,7 @@ import numpy as np
 from manta.evaluators import describe_evaluator
 from manta.report.parts import words
 from manta.report.parts.facts import Fact
+from manta.report.parts.floor import floor_words
 from manta.report.run.record import RunRecord
 from manta.secrets import without_secrets
 
@@ -34,7 +35,7 @@ def headline(run: RunRecord) -> Headline | None:
     """Return the metric by which the run selects, or else the most telling one."""
     numbers = _numbers(run)
     selected = run.setting("evaluation.select")
-    own = [name for name in numbers if not name.startswith(words.UNTRAINED)]
+    own = [name for name in numbers if not name.startswith(words.BESIDE)]
     metric = selected if selected in own else words.most_telling(own)
     if metric is None:
         return None
@@ -119,7 +120,7 @@ def results(run: RunRecord) -> list[dict[str, Any]]:
     settings: dict[str, Any] = run.evaluation.get("settings") or {}
     groups: dict[str, list[dict[str, str | bool]]] = {}
     for metric, value in numbers.items():
-        if metric.startswith(words.UNTRAINED):
+        if metric.startswith(words.BESIDE):
             continue
         untrained = numbers.get(f"{words.UNTRAINED}{metric}")
         described = words.about(metric)
@@ -128,6 +129,7 @@ def results(run: RunRecord) -> list[dict[str, Any]]:
             "note": run.noun.said(described.about.note),
             "trained": words.number(value, metric),
             "untrained": words.number(untrained, metric),
+            "floor": words.number(numbers.get(f"{words.FLOOR}{metric}"), metric),
             "change": words.change(value, untrained, metric),
             "better": described.about.kind == "fraction" and _is_better(metric, value, untrained),
         }
@@ -136,6 +138,11 @@ def results(run: RunRecord) -> list[dict[str, Any]]:
         {"evaluator": name, "rows": rows, "settings": _settings(settings.get(name))}
         for name, rows in groups.items()
     ]
+
+
+def floor(run: RunRecord) -> dict[str, str] | None:
+    """Return what the page says of the floor; None where there is none."""
+    return floor_words(_numbers(run), str(run.evaluation.get("floor") or ""), run.noun)
 
 
 def _start(start: Any) -> tuple[str, str]:

@@ -1,0 +1,29 @@
+"""Metrics beside their floor: what features give that nothing has learned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from manta.evaluators._lookup import describe_metric
+from manta.evaluators._metrics import BESIDE, FLOOR
+
+
+def lost_to_floor(metrics: Mapping[str, float]) -> list[str]:
+    """Return the names of metrics by which the floor is the better one.
+
+    Left out are those of which there are many, one for each layer or severity, those of which
+    neither way is better, and deviations (`_std`): what scores badly everywhere deviates little.
+    """
+    lost = []
+    for name, value in metrics.items():
+        floor = metrics.get(f"{FLOOR}{name}")
+        if name.startswith(BESIDE) or floor is None:
+            continue
+        about = describe_metric(name).about
+        if about.one_of_many or name.endswith("_std") or about.better not in ("higher", "lower"):
+            continue
+        if math.isfinite(floor) and math.isfinite(value):
+            ahead = floor - value if about.better == "higher" else value - floor
+            lost += [name] if ahead > 0 else []
+    return lost
