@@ -16,6 +16,7 @@ from torch import Tensor
 from manta import printing
 from manta.api.display import metric_rows, metric_table
 from manta.data import Holdout, ingest, open_dataset
+from manta.data.samples import modality_of
 from manta.evaluation.floor import floor_scores, in_place_of, kept_floor
 from manta.evaluation.rows import SplitRows
 from manta.evaluators import Evaluator, EvaluatorConfig, Features, Scores, build, lost_to_floor
@@ -28,6 +29,7 @@ from manta.modalities.audio import Audio, AudioConfig
 from manta.modalities.audio.mel import Bands
 from manta.modalities.image.floor import ColourHistogram
 from manta.modalities.series.floor import MOST, RawValues
+from manta.modalities.text.floor import WeightedWords
 from manta.ragged import Ragged
 from manta.report.evaluation.page import write_evaluation
 from manta.report.parts.floor import floor_words
@@ -74,6 +76,21 @@ def test_raw_values_are_the_rows_stretched_to_one_length() -> None:
     assert torch.equal(both[0], floor({"series": row})[0])
     assert (both[1, 0], both[1, 5], both[1, 6]) == (0, 2, 5)
     assert RawValues(100_000, 4, "row")({"series": torch.zeros(1, 10, 4)}).shape == (1, MOST)
+
+
+def test_rare_tokens_weigh_more_and_the_order_of_tokens_counts() -> None:
+    floor = WeightedWords()
+    ids = [torch.tensor(row, dtype=torch.int32) for row in ([0, 1], [1, 0], [0, 1], [0], [5])]
+    counts = floor({"text": ragged(*ids)})
+    assert (counts > 0).sum(1).tolist() == [3, 3, 3, 1, 1], "two tokens and a pair"
+    assert torch.equal(counts[0], counts[2])
+    assert not torch.equal(counts[0], counts[1])
+    assert torch.equal(floor({"text": ragged(ids[1])})[0], counts[1])
+    bank, queries = floor.fitted(counts[:4], counts[4:])
+    torch.testing.assert_close(bank.norm(dim=1), torch.ones(4))
+    common, rare = bank[1][counts[3] > 0], bank[1][(counts[1] > 0) & (counts[0] == 0)]
+    assert common < rare
+    assert queries.count_nonzero() == 1
 
 
 def test_values_as_they_come_are_scaled_by_the_bank_alone() -> None:
@@ -130,9 +147,10 @@ def test_what_was_made_once_is_read_again(tmp_path: Path, monkeypatch: Any) -> N
     holdout = Holdout(manifest, 0.1)
     bank, queries = (SplitRows(manifest, holdout, part, 40) for part in ("bank", "queries"))
     features = Features(torch.zeros(40, 2), torch.zeros(40, 2))
+    modality = modality_of(manifest)
 
     def kept(like: Features = features) -> Features:
-        found = kept_floor(str(tmp_path / "f"), bank, queries, like, executor="local")
+        found = kept_floor(str(tmp_path / "f"), modality, bank, queries, like, executor="local")
         assert found is not None
         return found
 
@@ -148,7 +166,9 @@ def test_what_was_made_once_is_read_again(tmp_path: Path, monkeypatch: Any) -> N
     with pytest.raises(Exception, match="some rows cannot be read any more"):
         kept(Features(torch.zeros(39, 2), torch.zeros(40, 2)))
     monkeypatch.setattr(MODALITIES["image"], "floor", lambda _: None)
-    assert kept_floor(str(tmp_path / "f"), bank, queries, features, executor="local") is None
+    assert (
+        kept_floor(str(tmp_path / "f"), modality, bank, queries, features, executor="local") is None
+    )
 
 
 METRICS = {"knn_top1": 0.4, "random_knn_top1": 0.3, "floor_knn_top1": 0.6, "linear_top1": 0.7}

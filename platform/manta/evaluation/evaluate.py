@@ -29,7 +29,7 @@ from manta.evaluation.session import (
 )
 from manta.evaluation.subject import UNTRAINED, Subject, subject_of
 from manta.evaluators import Evaluator, counted, interval, means
-from manta.modalities import BadSample
+from manta.modalities import BadSample, Modality
 from manta.models.samples import modality_taken
 from manta.report.evaluation.page import write_evaluation
 from manta.runs.folder import RunFolder
@@ -94,8 +94,9 @@ def evaluate_model(
         results = {
             name: session.evaluate(folder, chosen) for name, folder in subject.folders.items()
         }
-        if (floor := session.floor(results[""].features, chosen)) is not None:
-            results[FLOOR] = floor
+        modality = subject.modality or modality_of(session.bank.manifest)
+        if (own := session.floor(modality, results[""].features, chosen)) is not None:
+            results[FLOOR] = own
         note = _note(data, bank, results[""], session.classes.missing)
         scored = scored_rows(session.queries, len(results[""].features.queries))
         statement = {
@@ -106,7 +107,7 @@ def evaluate_model(
             **_modality(session.queries.manifest.modality),
             **_numbers(results),
             **_conditions(chosen, results[""]),
-            **_floor(session, results),
+            **_floor(modality, results),
             "note": f"{note}; {scored}",
             "model": _model_facts(subject.folders[""]),
         }
@@ -183,9 +184,9 @@ def _modality(name: str) -> dict[str, str]:
     return {} if name == "image" else {"modality": name}
 
 
-def _floor(session: EvaluationSession, results: Mapping[str, EvaluationResult]) -> dict[str, str]:
+def _floor(modality: Modality[Any], results: Mapping[str, EvaluationResult]) -> dict[str, str]:
     """Return what the floor's features are, where there are numbers of them."""
-    floor = modality_of(session.bank.manifest).floor()
+    floor = modality.floor()
     return {"floor": floor.title} if floor is not None and FLOOR in results else {}
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from manta.data import LabelledBatch
-from manta.data.samples import modality_of
 from manta.data.stream import Executor
 from manta.errors import DataError
 from manta.evaluation.rows import SplitRows, decoded
@@ -28,7 +28,7 @@ from manta.evaluators import (
     of_floor,
 )
 from manta.files import Place
-from manta.modalities import Floor
+from manta.modalities import Floor, Modality
 
 FLOOR = "floor"
 """Its name among encoders; with `_` the prefix of its metrics."""
@@ -67,6 +67,7 @@ def in_place_of(features: Features, floor: Floor, bank: Tensor, queries: Tensor)
 
 def kept_floor(
     root: str,
+    modality: Modality[Any],
     bank: SplitRows,
     queries: SplitRows,
     features: Features,
@@ -75,11 +76,11 @@ def kept_floor(
 ) -> Features | None:
     """Return the floor's features of the rows that `features` are of.
 
-    Samples are decoded as the bank's modality does by default, whatever the model, so that every
-    model is shown beside the same floor. What was made once is read again.
+    What was made once is read again.
 
     Args:
         root: URL of the folder with features; every part of it may be deleted at any time.
+        modality: of the samples, with the settings by which they are decoded.
 
     Returns:
         None where the modality has no floor.
@@ -87,13 +88,13 @@ def kept_floor(
     Raises:
         DataError: a row cannot be read any more.
     """
-    modality = modality_of(bank.manifest)
     floor = modality.floor()
     if floor is None:
         return None
     read = partial(decoded, decoder=modality.decoder(), rank=0, world=1, executor=executor)
-    own = _kept(root, bank, bank, floor, read)
-    other = _kept(root, bank, queries, floor, read)
+    made_by = [floor.title, FLOOR_VERSION, modality.data.model_dump_json()]
+    made_by += [json.dumps(modality.stats, sort_keys=True, default=str)]
+    own, other = (_kept(root, made_by, rows, floor, read) for rows in (bank, queries))
     if (len(own), len(other)) != (len(features.bank), len(features.queries)):
         raise DataError("some rows cannot be read any more, and it would be of others")
     return in_place_of(features, floor, own, other)
@@ -101,15 +102,14 @@ def kept_floor(
 
 def _kept(
     root: str,
-    bank: SplitRows,
+    made_by: Sequence[Any],
     rows: SplitRows,
     floor: Floor,
     read: Callable[[SplitRows], Iterator[LabelledBatch]],
 ) -> Tensor:
     """Return the floor's features `[N, D]` of some rows, from where they are kept."""
-    made_by = [floor.title, bank.manifest.digest, FLOOR_VERSION]
-    made_by += [f"{package} {version(package)}" for package in ("manta-ssl", "torch", "pillow")]
-    code = hashlib.sha256(f"{made_by}".encode()).hexdigest()[:8]
+    versions = [f"{package} {version(package)}" for package in ("manta-ssl", "torch", "pillow")]
+    code = hashlib.sha256(f"{[*made_by, *versions]}".encode()).hexdigest()[:8]
     selection = hashlib.sha256(rows.indexes.tobytes()).hexdigest()[:16]
     kept = Place.of(f"{root}/{FLOOR}-{rows.manifest.digest[:16]}-{code}/{selection}.safetensors")
     if kept.exists():

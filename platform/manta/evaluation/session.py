@@ -31,7 +31,7 @@ from manta.evaluators import (
     evaluate_all,
     missing_input,
 )
-from manta.modalities import noun_of
+from manta.modalities import Modality, noun_of
 from manta.models.actors import cluster_pool
 from manta.models.samples import check_data, dataset_of
 from manta.runs.folder import RunFolder, default_cache
@@ -212,21 +212,23 @@ class EvaluationSession:
         return EvaluationResult(features, by_evaluator, skipped)
 
     def floor(
-        self, features: Features, evaluators: Iterable[Evaluator[Any]]
+        self,
+        modality: Modality[Any],
+        features: Features,
+        evaluators: Iterable[Evaluator[Any]],
     ) -> EvaluationResult | None:
         """Return the scores of features that nothing has learned, on the rows of `features`.
 
-        What cannot be had costs no number of an encoder: it is said. None where there are none.
+        `modality` has the settings by which samples are decoded. What cannot be had costs no number of an encoder: it is said. None where there are none.
         """
         try:
-            own = kept_floor(self.store.root, self.bank, self.queries, features)
+            own = kept_floor(self.store.root, modality, self.bank, self.queries, features)
         except DataError as error:
             self.observer.notify(f"the floor is left out: {error}")
             return None
         if own is None:
             return None
-        modality = self.bank.manifest.modality
-        by_evaluator, failures = floor_scores(own, evaluators, modality)
+        by_evaluator, failures = floor_scores(own, evaluators, modality.name)
         for name, why in failures.items():
             self.observer.notify(f"{name} of the floor {why}")
         return EvaluationResult(own, by_evaluator, failures)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from manta.config import EvaluationConfig
 from manta.encoders.saved import DESCRIPTION
 from manta.errors import RunError
+from manta.modalities import Modality
 from manta.models.find import CHECKPOINT, checkpoint_of, model_folder, run_folder
 from manta.models.restore import export
 from manta.runs.build import untrained_encoder
@@ -38,6 +40,7 @@ class Subject:
         evaluation: the run's own settings, or the defaults.
         tracker: the store that has the model.
         run_id, step: its run in MLflow and the step of its weights, if it is a run of Manta's.
+        modality: with the settings of that run; None for another model.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Subject:
     tracker: Tracker
     run_id: str | None = None
     step: int | None = None
+    modality: Modality[Any] | None = None
 
 
 @contextmanager
@@ -91,7 +95,8 @@ def _saved(model: str, runs: str) -> Iterator[Subject]:
             start = save_encoder(untrained, scratch, config=experiment.encoder).folder
             folders = {"": folder, UNTRAINED: start}
             name, run_id = f"{run.name} at step {step}", facts.get("run_id")
-            yield Subject(name, exact, folders, experiment.evaluation, tracker, run_id, step)
+            modality, own = experiment.modality(stats), experiment.evaluation
+            yield Subject(name, exact, folders, own, tracker, run_id, step, modality)
 
 
 def _pinned(model: str, run: RunFolder) -> tuple[str, int]:

@@ -15,9 +15,8 @@ from manta.evaluators._base import (
     means,
     missing_input,
     missing_modality,
-    of_floor,
 )
-from manta.evaluators._floor import lost_to_floor
+from manta.evaluators._floor import lost_to_floor, of_floor
 from manta.evaluators._intervals import Gain, interval, paired_gain
 from manta.evaluators._labels import MOST_CLASSES, LabelCounts, LabelledData, RowReader
 from manta.evaluators._lookup import (

@@ -207,17 +207,6 @@ def missing_input(
     return "the encoder itself" if needs_encoder and access is None else None
 
 
-def of_floor(evaluator: Evaluator[Any]) -> bool:
-    """Return whether it says something of features that nothing has learned.
-
-    Not where it tries an encoder or augmented views, and where all that it tells is how healthy
-    features are.
-    """
-    if isinstance(evaluator, EncoderEvaluator) or evaluator.required_views() is not None:
-        return False
-    return not evaluator.metrics or not all(one.health for one in evaluator.metrics.values())
-
-
 def missing_modality(evaluator: Evaluator[Any], modality: str) -> str | None:
     """Return of what the samples would have to be, as "samples of image"; None: these will do."""
     fitting = evaluator.modalities

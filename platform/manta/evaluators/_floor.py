@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
+from manta.evaluators._base import EncoderEvaluator, Evaluator
 from manta.evaluators._lookup import describe_metric
 from manta.evaluators._metrics import BESIDE, FLOOR
+
+
+def of_floor(evaluator: Evaluator[Any]) -> bool:
+    """Return whether it says something of features that nothing has learned.
+
+    Not where it tries an encoder or augmented views, and where all that it tells is how healthy
+    features are.
+    """
+    if isinstance(evaluator, EncoderEvaluator) or evaluator.required_views() is not None:
+        return False
+    return not evaluator.metrics or not all(one.health for one in evaluator.metrics.values())
 
 
 def lost_to_floor(metrics: Mapping[str, float]) -> list[str]:
