@@ -95,8 +95,8 @@ def evaluate_model(
             name: session.evaluate(folder, chosen) for name, folder in subject.folders.items()
         }
         modality = subject.modality or modality_of(session.bank.manifest)
-        if (own := session.floor(modality, results[""].features, chosen)) is not None:
-            results[FLOOR] = own
+        if (floor := session.floor(modality, results[""].features, chosen)) is not None:
+            results[FLOOR] = floor
         note = _note(data, bank, results[""], session.classes.missing)
         scored = scored_rows(session.queries, len(results[""].features.queries))
         statement = {

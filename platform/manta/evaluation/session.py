@@ -219,7 +219,10 @@ class EvaluationSession:
     ) -> EvaluationResult | None:
         """Return the scores of features that nothing has learned, on the rows of `features`.
 
-        `modality` has the settings by which samples are decoded. What cannot be had costs no number of an encoder: it is said. None where there are none.
+        What cannot be had costs no number of an encoder: it is said. None where there are none.
+
+        Args:
+            modality: with the settings by which samples are decoded.
         """
         try:
             own = kept_floor(self.store.root, modality, self.bank, self.queries, features)
