@@ -79,7 +79,7 @@ WAVE = EncoderConfig(
 )
 LENGTH, FRAME = 128, 8
 """Values of a digit as a sequence, and those of a frame, half a line of its pixels."""
-OF_SEQUENCES = ("hubert",)
+OF_SEQUENCES = ("data2vec", "hubert")
 
 
 def backbones(name: str) -> tuple[tuple[EncoderConfig, ...], Spec]:

@@ -1,4 +1,4 @@
-"""HuBERT on clips: units lie beside frames, its equation, what it refuses, two ranks."""
+"""HuBERT and data2vec on their data: equations, what they refuse, unequal rows on two ranks."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import modality_kit
 import numpy as np
 import pytest
 import torch
+from modality_kit import SAMPLES, Samples, tones
 from objective_kit import config_of, progress_at
 from torch import Tensor
 
-from conformance.two_ranks import RankCase, assert_two_ranks_are_one
+from conformance.two_ranks import RankCase, on_two_ranks, two_steps
 from manta import encoders, objectives
 from manta.batch import Batch, DataFacts, View
 from manta.encoders import EncoderConfig
@@ -184,7 +186,119 @@ def test_other_encoders_and_rows_without_places_are_refused(tmp_path: Path) -> N
         objective(unmasked, progress_at(0))
 
 
+WAVES = Samples(lambda: AUDIO, tones, (WAVE,))
+"""Clips as waveforms, of which a frame is 80 samples."""
+KINDS = {"waves": WAVES, "spectrograms": SAMPLES["audio"], "text": SAMPLES["text"]}
+
+
+def data2vec(kind: str, **settings: Any) -> Objective[Any]:
+    """Build the objective around a teacher that is unlike the student."""
+    objective = modality_kit.objective_of("data2vec", KINDS[kind], **settings)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in objective.teacher.parameters():
+        noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+        parameter.data.add_(0.05 * noise)
+    return objective
+
+
+def rows_at(kind: str, objective: Objective[Any], rows: slice, step: int) -> Batch:
+    return modality_kit.batch_of(KINDS[kind], objective, rows, step)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("settings", [{}, {"mask_length": 3, "top_layers": 2}], ids=str)
+def test_latents_of_hidden_tokens_are_predicted(kind: str, settings: dict[str, Any]) -> None:
+    objective = data2vec(kind, **settings)
+    assert not objective.teacher.training
+    batch = rows_at(kind, objective, slice(0, ROWS), 0)
+    (view,) = batch.views
+    assert view.mask is not None
+    prefix = objective.encoder.prefix_tokens
+    tokens = objective.encoder.tokens(view.data, hide=view.mask)[:, prefix:]
+    predicted = objective.predictor(tokens.flatten(0, 1)).view_as(tokens).detach().numpy()
+    layers = [layer.numpy() for layer in objective.teacher.layers(view.data)]
+    lengths = [view.mask.shape[1]] * ROWS
+    if isinstance(view.data, Ragged):
+        lengths = view.data.lengths.tolist()
+        assert len(set(lengths)) > 1
+    rows = []
+    for row, length in enumerate(lengths):
+        target = np.zeros((length, tokens.shape[2]))
+        for layer in layers[-settings.get("top_layers", 1) :]:
+            values = layer[row, :length]
+            scaled = (values - values.mean(0)) / np.sqrt(values.var(0) + 1e-5)
+            target += scaled / settings.get("top_layers", 1)
+        error = np.square(predicted[row, :length] - target).mean(1)
+        hidden = view.mask[row, :length].numpy()
+        assert hidden.any()
+        assert not view.mask[row, length:].any()
+        rows.append(error[hidden].mean())
+    terms = objective(batch, progress_at(0))
+    assert terms["loss"].item() == pytest.approx(np.mean(rows), rel=1e-9)
+    assert terms["target_std"] > 0.1
+
+
+def test_several_masks_have_one_target() -> None:
+    objective = data2vec("waves", masks=3, mask_length=2)
+    batch = rows_at("waves", objective, slice(0, ROWS), 0)
+    first, *others = batch.views
+    assert len(others) == 2
+    for other in others:
+        assert torch.equal(first.tensor, other.tensor)
+        assert not torch.equal(first.mask, other.mask)
+    each = [
+        objective(Batch([view], batch.index), progress_at(0))["loss"].item() for view in batch.views
+    ]
+    loss = objective(batch, progress_at(0))["loss"].item()
+    assert loss == pytest.approx(np.mean(each), rel=1e-9)
+
+
+def test_a_hidden_tokens_number_is_told_too() -> None:
+    objective = data2vec("text", language=0.5)
+    batch = rows_at("text", objective, slice(0, ROWS), 0)
+    (view,) = batch.views
+    assert isinstance(view.data, Ragged)
+    assert view.mask is not None
+    terms = objective(batch, progress_at(0))
+    tokens = objective.encoder.tokens(view.data, hide=view.mask)
+    logits = objective.words(tokens).detach().numpy()
+    rows = []
+    for row, ids in enumerate(torch.split(view.data.values, view.data.lengths.tolist())):
+        each = []
+        for place in np.flatnonzero(view.mask[row].numpy()):
+            scores = logits[row, place]
+            each.append(np.log(np.exp(scores).sum()) - scores[int(ids[place])])
+        rows.append(np.mean(each))
+    assert terms["language"].item() == pytest.approx(np.mean(rows), rel=1e-9)
+    expected = terms["latents"].item() + 0.5 * terms["language"].item()
+    assert terms["loss"].item() == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(AssertionError, match=r"objective\.language: only token numbers can"):
+        data2vec("waves", language=0.5)
+
+
+def test_data2vec_refuses_what_it_cannot_hide() -> None:
+    facts = DataFacts(ROWS, Spec.image(32))
+    images = encoders.build(EncoderConfig(name="test_resnet"), Spec.image(32))
+    with pytest.raises(ConfigError, match="needs an encoder whose tokens can be hidden"):
+        objectives.build(config_of("data2vec"), images, facts)
+    with pytest.raises(AssertionError, match=r"top_layers 3 is more than the encoder's 2 blocks"):
+        data2vec("waves", top_layers=3)
+
+
 def test_two_ranks_are_one(tmp_path: Path) -> None:
-    """Their clips have unequal numbers of frames with a unit."""
-    cases = [RankCase(partial(hubert, units()), batch_of, ROWS)]
-    assert_two_ranks_are_one(cases, tmp_path)
+    """Their clips and sentences have unequal numbers of tokens."""
+    language = partial(data2vec, "text", language=0.5)
+    cases = [
+        RankCase("hubert", partial(hubert, units()), batch_of, ROWS),
+        RankCase("data2vec", language, partial(rows_at, "text"), ROWS),
+    ]
+    for case, records in zip(cases, on_two_ranks(cases, tmp_path), strict=True):
+        alone = two_steps(case, 0, 1)
+        mean = torch.stack([record["losses"] for record in records]).mean(0)
+        # Views are made in float32, whose last bit depends on how many rows there are.
+        torch.testing.assert_close(mean, alone["losses"], rtol=1e-4, atol=1e-5)
+        names = sorted(alone.keys() - {"losses"})
+        whole = torch.cat([alone[name].flatten() for name in names])
+        for record in records:
+            parts = torch.cat([record[name].flatten() for name in names])
+            assert float((parts - whole).norm() / whole.norm()) < 1e-3
