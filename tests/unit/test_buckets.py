@@ -142,5 +142,6 @@ def test_images_have_no_buckets() -> None:
 def test_runs_from_before_there_were_buckets_resume() -> None:
     recipe = {"data": {"source": "digits"}, "objective": {"name": "dcl"}}
     assert from_mapping(recipe).fingerprint() == "d4bf06ef060c"
-    recipe["data"]["buckets"] = True
-    assert from_mapping(recipe).fingerprint() != "d4bf06ef060c"
+    series = recipe | {"data": {"source": "x", "modality": "series"}}
+    bucketed = recipe | {"data": series["data"] | {"buckets": True}}
+    assert from_mapping(series).fingerprint() != from_mapping(bucketed).fingerprint()

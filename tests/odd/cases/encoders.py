@@ -129,6 +129,7 @@ ARGUMENTS = [
     refused("fp16", "write bf16", "train.precision=fp16"),
     refused("sixteen", "write bf16", "train.precision=16"),
     refused("tf32", "write float32", "train.precision=tf32"),
+    refused("image_buckets", "images have no lengths", "data.buckets=true"),
     built("bf16_mixed", "train.precision=bf16-mixed", output="precision: bf16"),
     built("amp", "train.precision=amp", output="precision: auto"),
     refused("summary_nowhere", "mkdir -p", "--summary", "missing/out.json"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from manta.leaves import Columns
 from manta.modalities import MODALITIES, THUMBNAIL, Modality, Picture
@@ -45,6 +45,13 @@ class ImageConfig(DataConfig):
     decode_size: int | None = Field(
         None, ge=8, description="side of the decoded image; None: set by image_size"
     )
+
+    @field_validator("buckets")
+    @classmethod
+    def _have_no_lengths(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("images have no lengths to sort rows by; leave it out")
+        return value
 
     @property
     def canonical_size(self) -> int:
