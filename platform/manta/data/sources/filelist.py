@@ -207,9 +207,10 @@ class FileList(Source):
                 if count == 1
                 else f"none of its {count:,} files is"
             )
+            hint = "; of sentences say --modality text" if " " in first else ""
             raise DataError(
                 f"{place.url}: {what} there; {shown(first)} was looked for in {folders[-1].url}; "
-                "give absolute paths, or put the list into the folder where they begin"
+                f"give absolute paths, or put the list into the folder where they begin{hint}"
             )
 
     def _label(self, row: Entry) -> Label:
