@@ -17,7 +17,7 @@ from torch import Tensor
 
 from manta.encoders import Encoder
 from manta.errors import ConfigError, DataError
-from manta.evaluators import EncoderAccess, build
+from manta.evaluators import EncoderAccess, build, lost_to_floor, of_encoder
 from manta.evaluators.similarity import (
     SimilarityConfig,
     pearson,
@@ -99,6 +99,7 @@ def test_files_of_the_usual_forms(
     assert found["similarity_spearman"] == pytest.approx(1)
     assert found["similarity_pearson"] == pytest.approx(stats.pearsonr(COSINES, people)[0])
     assert found["similarity_pairs"] == 4
+    assert found["floor_similarity_spearman"] == 0  # digits are no words
 
 
 def test_columns_are_named_and_parquet_is_read(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_pairs_may_be_files_of_images(tmp_path: Path) -> None:
     assert len(list(read_pairs(config, "image"))) == 3
     found = scored(config, modality="image", decoder=ImageDecoder(8), leaf="image")
     assert found["similarity_spearman"] == pytest.approx(1)
-    assert "similarity_tfidf" not in found
+    assert not any(name.startswith("floor_") for name in found)
 
 
 def test_scores_are_those_of_scipy_and_their_spread_is_the_jackknife() -> None:
@@ -158,6 +159,13 @@ def test_scores_are_those_of_scipy_and_their_spread_is_the_jackknife() -> None:
         assert scores.std() == pytest.approx(jackknife.std(), rel=0.06)
         assert not ours(x, np.ones(80)).any()
         assert ours(x, x).mean() == pytest.approx(1)
+
+
+def test_floors_that_an_evaluator_gives_belong_to_no_encoder() -> None:
+    numbers = {"similarity_spearman": 0.5, "floor_similarity_spearman": 0.6}
+    assert of_encoder("", numbers) == numbers
+    assert of_encoder("random", numbers) == {"random_similarity_spearman": 0.5}
+    assert lost_to_floor(numbers) == ["similarity_spearman"]
 
 
 def test_tfidf_is_that_of_scikit_learn() -> None:

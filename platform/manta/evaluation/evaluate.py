@@ -28,7 +28,7 @@ from manta.evaluation.session import (
     evaluators_named,
 )
 from manta.evaluation.subject import UNTRAINED, Subject, subject_of
-from manta.evaluators import Evaluator, counted, interval, means
+from manta.evaluators import Evaluator, counted, interval, means, of_encoder
 from manta.modalities import BadSample, Modality
 from manta.models.samples import modality_taken
 from manta.report.evaluation.page import write_evaluation
@@ -125,12 +125,9 @@ def _numbers(results: Mapping[str, EvaluationResult]) -> dict[str, dict[str, Any
     metrics: dict[str, float] = {}
     intervals: dict[str, list[float]] = {}
     for name, result in results.items():
-        prefix = f"{name}_" if name else ""
-        metrics |= {f"{prefix}{key}": value for key, value in means(result.scores).items()}
-        intervals |= {
-            f"{prefix}{key}": list(interval(scores))
-            for key, scores in counted(result.scores).items()
-        }
+        metrics |= of_encoder(name, means(result.scores))
+        scores = of_encoder(name, counted(result.scores))
+        intervals |= {key: list(interval(one)) for key, one in scores.items()}
     return {"metrics": metrics, "intervals": intervals}
 
 

@@ -31,6 +31,7 @@ from manta.evaluators import (
     evaluate_all,
     means,
     missing_input,
+    of_encoder,
 )
 from manta.modalities import Floor, Modality
 from manta.ragged import Data, Leaves, moved, rows_of
@@ -87,10 +88,9 @@ class SplitFeatures:
         """
         chosen, measured = list(evaluators), Measured()
         for name, features in self.features.items():
-            prefix = f"{name}_" if name else ""
             for evaluator in chosen:
                 metrics = self._scores_of(evaluator, name, features, measured)
-                measured.metrics.update({f"{prefix}{key}": one for key, one in metrics.items()})
+                measured.metrics.update(of_encoder(name, metrics))
         if self.floor is not None:
             scores, failures = floor_scores(self.floor, chosen, self.accesses[""].modality)
             for own in scores.values():

@@ -16,7 +16,7 @@ from manta.evaluators._base import (
     missing_input,
     missing_modality,
 )
-from manta.evaluators._floor import lost_to_floor, of_floor
+from manta.evaluators._floor import lost_to_floor, of_encoder, of_floor
 from manta.evaluators._intervals import Gain, interval, paired_gain
 from manta.evaluators._labels import MOST_CLASSES, LabelCounts, LabelledData, RowReader
 from manta.evaluators._lookup import (
@@ -60,6 +60,7 @@ __all__ = [
     "means",
     "missing_input",
     "missing_modality",
+    "of_encoder",
     "of_floor",
     "paired_gain",
 ]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from manta.evaluators._base import EncoderEvaluator, Evaluator
 from manta.evaluators._lookup import describe_metric
 from manta.evaluators._metrics import BESIDE, FLOOR
+
+N = TypeVar("N")
 
 
 def of_floor(evaluator: Evaluator[Any]) -> bool:
@@ -20,6 +22,18 @@ def of_floor(evaluator: Evaluator[Any]) -> bool:
     if isinstance(evaluator, EncoderEvaluator) or evaluator.required_views() is not None:
         return False
     return not evaluator.metrics or not all(one.health for one in evaluator.metrics.values())
+
+
+def of_encoder(name: str, numbers: Mapping[str, N]) -> dict[str, N]:
+    """Return an encoder's numbers by the names that they have among all: `<name>_` before them.
+
+    Floors that an evaluator gives by itself (`floor_*`) depend on no encoder, and are those of the
+    one without a name.
+    """
+    if not name:
+        return dict(numbers)
+    own = {key: value for key, value in numbers.items() if not key.startswith(FLOOR)}
+    return {f"{name}_{key}": value for key, value in own.items()}
 
 
 def lost_to_floor(metrics: Mapping[str, float]) -> list[str]:

@@ -38,7 +38,7 @@ from manta.evaluators._base import (
     Features,
     Scores,
 )
-from manta.evaluators._metrics import Metric
+from manta.evaluators._metrics import FLOOR, Metric
 from manta.modalities import BadSample
 from manta.ragged import Leaves, joined
 
@@ -97,11 +97,6 @@ METRICS = {
         short="Pearson",
         better="higher",
     ),
-    "similarity_tfidf": Metric(
-        "Rank correlation of shared words",
-        "Spearman's, of cosines of tf-idf vectors: what needs no encoder.",
-        short="tf-idf",
-    ),
     "similarity_pairs": Metric(
         "Pairs with a score", "Of which both sides could be read.", kind="setting"
     ),
@@ -112,9 +107,9 @@ METRICS = {
 class Similarity(EncoderEvaluator[SimilarityConfig]):
     """Correlation of cosines with people's scores of pairs: `similarity_spearman`.
 
-    `similarity_pearson` is the linear one. Of sentences `similarity_tfidf` is what the cosines of
-    their words alone give, weighted by how rare they are. `similarity_pairs` were scored; pairs
-    without a score, or with a side that cannot be read, are left out.
+    `similarity_pearson` is the linear one. Of sentences `floor_similarity_spearman` is what the
+    cosines of their words alone give, weighted by how rare they are. `similarity_pairs` were
+    scored; pairs without a score, or with a side that cannot be read, are left out.
     """
 
     Config = SimilarityConfig
@@ -145,7 +140,9 @@ class Similarity(EncoderEvaluator[SimilarityConfig]):
         }
         if access.modality == "text":
             words = tfidf_cosines([pair.sides for pair in pairs])
-            scores["similarity_tfidf"] = torch.from_numpy(spearman(words, people))
+            for name, correlated in (("spearman", spearman), ("pearson", pearson)):
+                floor = torch.from_numpy(correlated(words, people))
+                scores[f"{FLOOR}similarity_{name}"] = floor
         return scores
 
 
