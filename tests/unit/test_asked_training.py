@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from manta.config import from_mapping
 from manta.encoders import Encoder, EncoderConfig
 from manta.encoders.patchtst import PatchTST
 from manta.objectives import Objective, ObjectiveConfig
+from manta.objectives.data2vec import Data2Vec, Data2VecConfig
 from manta.ragged import Ragged
 from manta.spec import Spec
 from manta.training.step import TrainStep
@@ -66,7 +68,7 @@ class Twin(Objective[TwinConfig]):
         return ((each * hidden).sum(1) / hidden.sum(1)).mean()
 
 
-def losses(accumulate: int, length: int | None) -> list[float]:
+def losses(accumulate: int, length: int | None, *, method: str = "twin") -> list[float]:
     """Return the losses of three steps on rows of unequal lengths."""
     config = from_mapping(
         {
@@ -80,20 +82,29 @@ def losses(accumulate: int, length: int | None) -> list[float]:
     torch.manual_seed(0)
     spec = Spec("sequence", 1, (length,))
     encoder = encoders.build(EncoderConfig(name="patchtst", args=ARGS), spec)
-    objective = Twin(TwinConfig(), encoder, DataFacts(ROWS, spec)).train()
+    facts = DataFacts(ROWS, spec)
+    objective: Objective[Any] = (
+        Twin(TwinConfig(), encoder, facts)
+        if method == "twin"
+        else Data2Vec(Data2VecConfig(masks=3, mask_length=2), encoder, facts)
+    )
     step = TrainStep(
-        config, objective, device=torch.device("cpu"), total_steps=9, stats=cast(Any, STATS)
+        config, objective.train(), device=torch.device("cpu"), total_steps=9, stats=STATS
     )
     values = torch.randn(int(LENGTHS.sum()), 1, generator=torch.Generator().manual_seed(1))
     data = {"series": Ragged(values, LENGTHS)}
     terms = [step(data, torch.arange(ROWS), number)["loss"] for number in range(3)]
     assert step.first_views is not None
-    assert [view.role for view in step.first_views] == ["target", "global", "global"]
+    roles = {"twin": ["target", "global", "global"], "data2vec": ["global"] * 3}
+    assert [view.role for view in step.first_views] == roles[method]
     return [float(loss) for loss in terms]
 
 
-def test_micro_batches_of_asked_views_have_the_losses_of_the_whole_batch() -> None:
-    for length in (None, 30):
-        whole = losses(1, length)
-        assert whole[0] != whole[1]
-        torch.testing.assert_close(torch.tensor(losses(2, length)), torch.tensor(whole))
+@pytest.mark.parametrize("method", ["twin", "data2vec"])
+@pytest.mark.parametrize("length", [None, 30])
+def test_micro_batches_of_asked_views_have_the_losses_of_the_whole_batch(
+    method: str, length: int | None
+) -> None:
+    whole = losses(1, length, method=method)
+    assert whole[0] != whole[1]
+    torch.testing.assert_close(torch.tensor(losses(2, length, method=method)), torch.tensor(whole))

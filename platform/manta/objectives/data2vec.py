@@ -5,6 +5,7 @@ Baevski et al. 2022 and 2023 (data2vec, data2vec 2.0), in the form of Pantagruel
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, cast
 
 import torch
@@ -105,11 +106,15 @@ class Data2Vec(Objective[Data2VecConfig]):
         mask = Mask("uniform", config.mask_ratio)
         if config.mask_length > 1:
             mask = Mask("span", config.mask_ratio, {"length": config.mask_length})
-        grid = cast(TokenEncoder, self.encoder).grid
-        if config.masks == 1:
-            return ViewNeeds(preset="plain", global_views=1, mask_grid=grid, mask=mask)
         again = [Ask(after=0, gap=Same(), mask=mask)] * (config.masks - 1)
-        return ViewNeeds(preset="plain", mask_grid=grid, asks=(Ask(mask=mask), *again))
+        needs = ViewNeeds(
+            preset="plain",
+            mask_grid=cast(TokenEncoder, self.encoder).grid,
+            token_lengths=getattr(self.encoder, "token_lengths", None),
+        )
+        if not again:
+            return replace(needs, global_views=1, mask=mask)
+        return replace(needs, asks=(Ask(mask=mask), *again))
 
     def train(self, mode: bool = True) -> Data2Vec:
         """Set the mode of all but the teacher, which drops nothing out."""

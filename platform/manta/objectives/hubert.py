@@ -92,6 +92,7 @@ class HuBERT(Objective[HuBERTConfig]):
             global_views=1,
             mask=Mask("span", settings={"start": config.mask_start, "length": config.mask_length}),
             mask_grid=cast(TokenEncoder, self.encoder).grid,
+            token_lengths=getattr(self.encoder, "token_lengths", None),
         )
 
     def forward(self, batch: Batch, progress: Progress) -> dict[str, Tensor]:
