@@ -147,6 +147,20 @@ def test_a_vocabulary_is_given_as_a_file_or_the_folder_of_a_dataset(tmp_path: Pa
     assert Text(config, learnt()).vocabulary == vocabulary
 
 
+def test_a_dataset_with_another_vocabulary_than_the_one_that_is_named_is_refused(
+    tmp_path: Path,
+) -> None:
+    place = tmp_path / "tokenizer.json"
+    place.write_text(text().vocabulary.text)
+    config = TextConfig(source="x", vocabulary=str(place))
+    Text(config, learnt()).check_learnt()
+    Text(config, {}).check_learnt()
+    with pytest.raises(ConfigError, match=r"not that of the dataset, .* leave it out"):
+        Text(config, learnt(350)).check_learnt()
+    place.unlink()
+    Text(config, learnt(350)).check_learnt()  # what the dataset has is all that there is
+
+
 def test_a_vocabulary_that_is_none_is_refused_in_one_line(tmp_path: Path) -> None:
     wrong = tmp_path / "tokenizer.json"
     wrong.write_text('{"no": "tokenizer"}')

@@ -113,6 +113,13 @@ class Modality(ABC, Generic[D]):
         """
         return None
 
+    def check_learnt(self) -> None:
+        """Check that what an ingest learnt is what the settings name, before a run begins.
+
+        Raises:
+            ConfigError: they name something else.
+        """
+
     def views(self, config: ViewsConfig, needs: ViewNeeds) -> ViewPipeline[Any]:
         """Return the pipeline from decoded rows to the views of an objective.
 

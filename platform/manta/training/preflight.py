@@ -50,6 +50,7 @@ def built(
         ConfigError: they cannot be built, do not go together, or cannot take the views.
     """
     modality = experiment.modality(stats)
+    modality.check_learnt()
     spec = modality.spec
     config = experiment.encoder
     encoder = encoders.build(config, spec)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from manta.errors import ConfigError
+from manta.files import Place
 from manta.leaves import Columns, Packed
 from manta.modalities import MODALITIES, Modality, Picture
 from manta.modalities.text.config import TextConfig
@@ -75,6 +77,16 @@ class Text(Modality[TextConfig]):
             return GivenVocabulary.of(self.data.vocabulary)
         size, rows = self.data.vocabulary_size, self.data.vocabulary_rows
         return VocabularyLearner(size, rows, self.data.lowercase)
+
+    def check_learnt(self) -> None:
+        given = self.data.vocabulary
+        if given is None or KEY not in self.stats or not Place.of(given).exists():
+            return
+        if vocabulary_at(given).digest != self.stats[KEY]["digest"]:
+            raise ConfigError(
+                f"data.vocabulary={given} is not that of the dataset, which was ingested with "
+                "another one; ingest its source again with it, or leave it out"
+            )
 
     def preprocess(self, config: ViewsConfig) -> TextPreprocess:
         from manta.modalities.text.preprocess import TextPreprocess
