@@ -19,12 +19,14 @@ class Options:
         data: folder of the data.
         scratch: for runs and ingested data.
         only: names of tasks; empty: all.
+        local: whether runs are of the worker's loop alone, where a part can do that.
     """
 
     seeds: int
     data: Path
     scratch: Path
     only: tuple[str, ...] = ()
+    local: bool = False
 
     def wants(self, task: str) -> bool:
         return not self.only or task in self.only

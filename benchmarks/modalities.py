@@ -25,7 +25,7 @@ PREFIX = "_modalities_"
 PARTS = sorted(
     path.stem.removeprefix(PREFIX)
     for path in Path(__file__).parent.glob(f"{PREFIX}*.py")
-    if path.stem != f"{PREFIX}row"
+    if path.stem.removeprefix(PREFIX) not in ("row", "local")
 )
 
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--data", default="../shared/data", help="folder of the data")
     parser.add_argument("--only", default="", help="names of tasks, with commas")
     parser.add_argument("--out", default="", help="JSON file; by default modalities-PART.json")
+    parser.add_argument("--local", action="store_true", help="the loop alone, without Ray")
     parser.add_argument("--scratch", default="", help="folder of the runs; by default removed")
     words = parser.parse_args()
     out = Path(words.out or f"modalities-{words.part}.json")
@@ -49,6 +50,7 @@ def main() -> None:
             seeds=words.seeds,
             data=Path(words.data).resolve(),
             scratch=Path(words.scratch or removed).resolve(),
+            local=words.local,
             only=tuple(filter(None, words.only.split(","))),
         )
         for row in part.rows(options):
