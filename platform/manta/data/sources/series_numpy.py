@@ -46,6 +46,8 @@ Unit = tuple[Array, int, int]
 class SeriesNumPy(SeriesFiles):
     """Series as `[N, T]`, `[N, C, T]` or `[N, T, C]`, the longer of the last two being time.
 
+    An array of one axis is one recording.
+
     In an archive `X` and `y`, or `X_train`, `y_train`, `X_test` and so on; beside `X.npy` the
     labels are in `y.npy`. `data.column` names another array.
     """
@@ -69,13 +71,13 @@ class SeriesNumPy(SeriesFiles):
         part = self.chosen_part()
         for array in self._arrays:
             if part in (None, array.part):
-                count = len(_load(array.place, array.name))
+                count = len(_rows_of(array))
                 for start in range(0, count, _ROWS):
                     yield array, start, min(start + _ROWS, count)
 
     def read(self, unit: Unit) -> Iterator[Sample]:
         array, first, last = unit
-        values = _load(array.place, array.name)
+        values = _rows_of(array)
         labels = self._labels(array, len(values))
         windows = Windows.of(self.options)
         stem = f"{array.place.name}:{array.name}" if array.name else array.place.name
@@ -139,6 +141,21 @@ class SeriesNumPy(SeriesFiles):
             found = _load(array.place, array.labels)
         flat = np.asarray(found).reshape(-1)
         return flat.tolist() if len(flat) == count else None
+
+
+def _rows_of(array: Array) -> Any:
+    """Return the rows of an array; one axis is one recording.
+
+    Raises:
+        DataError: it cannot be read, or holds no real numbers.
+    """
+    values = _load(array.place, array.name)
+    if values.ndim == 0 or values.dtype.kind not in "fiub":
+        raise DataError(
+            f"{array.place.url} {array.name} holds {values.dtype} of shape {values.shape}, and "
+            "series are numbers [N, T], [N, C, T] or [N, T, C]"
+        )
+    return values[None] if values.ndim == 1 else values
 
 
 def _load(place: Place, name: str) -> Any:
