@@ -30,7 +30,7 @@ TS2VEC = {
     "BasicMotions": 0.975,
     "JapaneseVowels": 0.984,
 }
-"""Accuracies in the tables of Yue et al. 2022, appendix: an SVM on features of the whole row."""
+"""Accuracies of Yue et al. 2022, appendix, from memory: an SVM on features of the whole row."""
 MONTHS = (8640, 2880, 2880)
 CONTEXT, HORIZONS = 512, (24, 168)
 PUBLISHED = {
@@ -38,7 +38,8 @@ PUBLISHED = {
     48: {"PatchTST, self-supervised": 0.354, "TS2Vec": 0.629},
     168: {"PatchTST, self-supervised": 0.419, "TS2Vec": 0.755},
 }
-"""Squared errors in Nie et al. 2023, table 6, of all seven channels."""
+"""Squared errors in Nie et al. 2023, table 6, of all seven channels; TS2Vec's from memory but the
+first."""
 
 
 @dataclass(frozen=True)
