@@ -76,6 +76,8 @@ def test_sentences_are_refused_where_nothing_is_to_be_read(tmp_path: Path) -> No
     one = saved(tmp_path)
     with pytest.raises(BadSample, match="has no text"):
         one(cast(Any, ["ok", "  "]))
+    with pytest.raises(BadSample, match="not UTF-8"):
+        one(cast(Any, ["half \ud83d of a pair"]))
     with pytest.raises(TypeError, match="give a list"):
         one(cast(Any, "one sentence"))
 

@@ -54,7 +54,8 @@ class TextDecoder:
 
     def ids(self, text: str) -> Ids:
         """Return the numbers of a text's tokens, as in an evaluation."""
-        row: Ids = self(text.encode(), None)[LEAF]
+        # Half of a pair, which is no text, is refused as what it is in bytes.
+        row: Ids = self(text.encode("utf-8", "surrogatepass"), None)[LEAF]
         return row
 
     def _text(self, data: bytes, place: float) -> str:

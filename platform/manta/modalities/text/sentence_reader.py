@@ -72,6 +72,6 @@ def _sentences(data: Any) -> list[str]:
 
 
 def _read(sentence: str) -> str:
-    """Return a sentence in which control characters are blanks, as in training."""
+    """Return a sentence without the mark of its encoding, control characters as blanks."""
     controls = dict.fromkeys([*range(32), *range(127, 160)], " ")
-    return sentence.translate(controls).strip()
+    return sentence.removeprefix("\ufeff").translate(controls).strip()
