@@ -197,7 +197,8 @@ def test_json_lines_have_keys(tmp_path: Path) -> None:
     ]
     assert found[2].data == b"\xed\xa0\x80"  # no UTF-8: the inspector sets it aside
     assert [one.reason for one in found[3:]] == ["not a JSON object"] * 2
-    assert len(samples(place, split="val", column="body.text")) == 1
+    (own, *broken) = samples(place, split="val", column="body.text")
+    assert (own.path, [one.reason for one in broken]) == ("j.jsonl#3", ["not a JSON object"] * 2)
     with pytest.raises(DataError, match="no key 'txt'"):
         samples(place, column="txt")
 

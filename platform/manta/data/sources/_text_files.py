@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,8 +16,6 @@ from manta.data.sources._text import TextFiles, text_sample
 from manta.data.sources._words import FOLDERS
 from manta.errors import DataError
 from manta.files import Place
-
-_COLUMN = "split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,18 @@ class TextRow:
     reason: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TextUnit:
+    """File to read.
+
+    Attributes:
+        values: those of the column of splits whose rows are read; None: all rows are.
+    """
+
+    file: Listed
+    values: frozenset[str] | None = None
+
+
 class TextRows(TextFiles):
     """Source of files with a text, or several, in each row."""
 
@@ -55,21 +66,22 @@ class TextRows(TextFiles):
     def split_column(self, place: Place) -> str | None:
         """Return the column of a file that tells the part of each row, if there is one."""
 
-    def units(self) -> Iterator[Listed]:
-        files = self._candidates()
-        for file in files[:1]:
-            self.split_column(file.place)  # refuses a column that is not there, in one line
-        yield from files
+    def units(self) -> Iterator[TextUnit]:
+        is_of_files = bool(TextFiles.parts(self))
+        part = None if is_of_files else self.chosen_part()
+        files = self.chosen_files() if is_of_files else self.listed
+        self.split_column(files[0].place)  # refuses a column that is not there, in one line
+        for file in files:
+            yield TextUnit(file, None if part is None else self._values(file, part))
 
-    def read(self, unit: Listed) -> Iterator[Sample]:
-        part = None if TextFiles.parts(self) else self.chosen_part()
+    def read(self, unit: TextUnit) -> Iterator[Sample]:
         try:
-            column = self.split_column(unit.place)
-            for row in self.rows(unit.place):
-                if part is None or self._part_of(column, row) == part:
-                    yield from self._samples(unit, row)
+            for row in self.rows(unit.file.place):
+                is_read = unit.values is None or (row.split or "") in unit.values
+                if is_read or row.reason is not None:
+                    yield from self._samples(unit.file, row)
         except DataError as error:
-            yield Sample(unit.name, None, None, " ".join(str(error).split()))
+            yield Sample(unit.file.name, None, None, " ".join(str(error).split()))
 
     def parts(self) -> dict[str, list[str]]:
         """Return the parts that files tell, or a column such as `split`."""
@@ -79,26 +91,29 @@ class TextRows(TextFiles):
         """Return what was understood of the parts."""
         return [] if super().parts() else list(self._row_parts.notes)
 
-    def _candidates(self) -> list[Listed]:
-        return self.chosen_files() if TextFiles.parts(self) else self.listed
-
     @cached_property
     def _row_parts(self) -> RowParts:
         """Return the parts that columns tell."""
         values: set[tuple[str, str]] = set()
         for file in self.listed:
-            try:
+            with suppress(DataError):  # reading the file gives the reason
                 column = self.split_column(file.place)
-                rows = iter(()) if column is None else self.rows(file.place)
-                values.update((column or _COLUMN, row.split or "") for row in rows)
-            except DataError:
-                continue  # reading the file gives the reason
+                if column is not None:
+                    rows = (row for row in self.rows(file.place) if row.reason is None)
+                    values.update((column, row.split or "") for row in rows)
         return divide_rows(values, self.options.split)
 
-    def _part_of(self, column: str | None, row: TextRow) -> str | None:
-        if column is None or row.reason is not None:
-            return TRAIN
-        return self._row_parts.told.get((column, row.split or ""))
+    def _values(self, file: Listed, part: str) -> frozenset[str] | None:
+        """Return the values of a file's column of splits to read; None: all rows are read.
+
+        A file without such a column holds training rows.
+        """
+        column = None
+        with suppress(DataError):  # reading the file gives the reason
+            column = self.split_column(file.place)
+        if column is None and part == TRAIN:
+            return None
+        return self._row_parts.values(column or "", part)
 
     def _samples(self, file: Listed, row: TextRow) -> Iterator[Sample]:
         path = f"{file.name}#{row.number}"

@@ -11,7 +11,7 @@ from manta.data.names import shown
 from manta.data.sources._base import Label, SourceOptions
 from manta.data.sources._lists import DELIMITED, SAMPLE, best_separator, in_words, text_of_list
 from manta.data.sources._row_parts import column_of_parts
-from manta.data.sources._text import bounded_lines, encoding_of
+from manta.data.sources._text import LONGEST, bounded_lines, encoding_of
 from manta.data.sources._text_rows import Row, text_rows
 from manta.data.sources._values import word_label
 from manta.data.sources._words import (
@@ -29,7 +29,7 @@ from manta.files import Place
 FIRST, LAST = "first", "last"
 """What `data.labels` may say of a table without a header, and of lines."""
 _LONG_LABEL = 60
-_SHOWN = 12
+_SHOWN, _LOOKED_AT = 12, 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class TextForm:
         label, split, group: places of these columns, if there are any.
         skipped: rows of the header.
         notes: on what was understood.
+        last: of the places of columns that are read.
     """
 
     names: list[str]
@@ -53,6 +54,7 @@ class TextForm:
     group: int | None = None
     skipped: int = 0
     notes: tuple[str, ...] = ()
+    last: int = 0
 
     def wrong(self, cells: list[str]) -> str | None:
         """Return why a row cannot be read: it has more or fewer cells than the others."""
@@ -60,15 +62,10 @@ class TextForm:
         has = len(cells)
         while has > width and not cells[has - 1]:
             has -= 1  # separators at the end of a line
-        if has > width or has <= max(self._needed):
+        if has > width or has <= self.last:
             cells_of = f"{has} cell{'s'[: has - 1]}"
             return f"has {cells_of}, and the {'header' if self.skipped else 'others'} {width}"
         return None
-
-    @property
-    def _needed(self) -> tuple[int, ...]:
-        asked = (self.label, self.split, self.group)
-        return (*self.texts, *(place for place in asked if place is not None))
 
     def label_of(self, cells: Sequence[str]) -> Label:
         """Return the label of a row that is not wrong."""
@@ -91,8 +88,7 @@ def form_of(place: Place, options: SourceOptions) -> TextForm:
     """
     encoding = encoding_of(options)
     separator = _separator(place, encoding)
-    first = islice(text_rows(place, separator, encoding), SAMPLE)
-    rows = [cells for _, cells in first if isinstance(cells, list)]
+    rows = _first_rows(place, separator, encoding)
     if not rows:
         raise DataError(f"{place.url} has no rows; give a table that has some")
     header = _header(rows, options)
@@ -124,6 +120,7 @@ def form_of(place: Place, options: SourceOptions) -> TextForm:
         group=None if group is None else places[group],
         skipped=1 if header else 0,
         notes=(*notes, *unclear),
+        last=max(places[name] for name in (*texts, label, told, group) if name is not None),
     )
 
 
@@ -132,10 +129,22 @@ def body_of(place: Place, form: TextForm) -> islice[Row]:
     return islice(text_rows(place, form.separator, form.encoding), form.skipped, None)
 
 
+def _first_rows(place: Place, separator: str, encoding: str | None) -> list[list[str]]:
+    """Return the first rows, fewer where they are long."""
+    rows, size = [], 0
+    for _, cells in islice(text_rows(place, separator, encoding), SAMPLE):
+        if isinstance(cells, list):
+            rows.append(cells)
+            size += sum(map(len, cells))
+        if size > LONGEST:
+            break
+    return rows
+
+
 def _separator(place: Place, encoding: str | None) -> str:
     with text_of_list(place, encoding=encoding) as text:
         first = (line for _, line in bounded_lines(text) if line and line.strip())
-        lines = [line.rstrip("\n") for line in islice(first, SAMPLE)]
+        lines = [line[:_LOOKED_AT].rstrip("\n") for line in islice(first, SAMPLE)]
     usual = DELIMITED.get(place.suffix, "\t")
     return best_separator(lines, usual) or usual
 

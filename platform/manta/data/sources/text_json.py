@@ -58,7 +58,7 @@ class TextJSON(TextRows):
 
     def notes(self) -> list[str]:
         """Return which keys of the first file are read, and what was understood of the parts."""
-        texts, label, _ = self._keys(self._candidates()[0].place)
+        texts, label, _ = self._keys(self.listed[0].place)
         labels = [] if label is None else [f"labels: {label}"]
         return [f"text: {', '.join(texts)}", *labels, *super().notes()]
 

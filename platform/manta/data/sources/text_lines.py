@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from manta.data.names import first_names, shown
@@ -33,6 +33,18 @@ _OTHERS = re.compile(
     r"\.(zip|rar|7z|gz|bz2|xz|zst|tar|tgz|xlsx?|ods|pdf|docx?|html?|xml|json|h5|hdf5|np[yz]|mat|"
     r"pkl|pt|parquet|pq|parq|arrow|feather|ipc|tab)"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LineUnit:
+    """Some files to read.
+
+    Attributes:
+        are_documents: whether each is a row.
+    """
+
+    files: list[Listed]
+    are_documents: bool
 
 
 @SOURCES.register("text_lines")
@@ -65,17 +77,21 @@ class TextLines(TextFiles):
             for file in super().list_files()
         ]
 
-    def units(self) -> Iterator[list[Listed]]:
+    def units(self) -> Iterator[LineUnit]:
         self._refuse_columns()
-        yield from chunks(self._files, FILES_PER_UNIT if self._are_documents else 1)
+        of_files = self._are_documents
+        for files in chunks(self._files, FILES_PER_UNIT if of_files else 1):
+            yield LineUnit(files, of_files)
 
-    def read(self, unit: list[Listed]) -> Iterator[Sample]:
-        for file in unit:
+    def read(self, unit: LineUnit) -> Iterator[Sample]:
+        by_folder = (None, FOLDERS) if unit.are_documents else (FOLDERS,)
+        for file in unit.files:
+            folder = _class_of(file) if self.options.labels in by_folder else None
+            label = None if folder is None else shown(folder)
             try:
-                yield from (self._document if self._are_documents else self._lines)(file)
+                yield from (self._document if unit.are_documents else self._lines)(file, label)
             except (DataError, OSError) as error:
-                reason = " ".join(str(error).split())
-                yield Sample(file.name, None, self._folder_of(file), reason)
+                yield Sample(file.name, None, label, " ".join(str(error).split()))
 
     def notes(self) -> list[str]:
         """Return what a row is, and which files were left out."""
@@ -116,17 +132,16 @@ class TextLines(TextFiles):
                 ".tsv, or leave data.column out"
             )
 
-    def _document(self, file: Listed) -> Iterator[Sample]:
+    def _document(self, file: Listed, label: Label) -> Iterator[Sample]:
         with text_of_list(file.place, encoding=encoding_of(self.options)) as text:
             content = text.read(LONGEST + 1)
-        label = self._folder_of(file)
         if len(content) > LONGEST:
             yield Sample(file.name, None, label, TOO_LONG)
         else:
             yield text_sample(file.name, content, label)
 
-    def _lines(self, file: Listed) -> Iterator[Sample]:
-        cut, label = cut_of(self.options, file.place), self._folder_of(file)
+    def _lines(self, file: Listed, label: Label) -> Iterator[Sample]:
+        cut = cut_of(self.options, file.place)
         with text_of_list(file.place, encoding=encoding_of(self.options)) as text:
             for number, line in bounded_lines(text):
                 path, words, reason = f"{file.name}#{number}", (line or "").strip(), None
@@ -140,13 +155,6 @@ class TextLines(TextFiles):
                     yield Sample(path, None, label, reason)
                 else:
                     yield text_sample(path, words, label)
-
-    def _folder_of(self, file: Listed) -> Label:
-        """Return the label that a file's folder gives it."""
-        if self.options.labels == FOLDERS or (self._are_documents and self.options.labels is None):
-            folder = _class_of(file)
-            return None if folder is None else shown(folder)
-        return None
 
 
 def _class_of(file: Listed) -> str | None:

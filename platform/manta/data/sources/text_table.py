@@ -55,7 +55,7 @@ class TextTable(TextRows):
 
     def notes(self) -> list[str]:
         """Return what was understood of the columns of the first file, and of the parts."""
-        return [*self._form(self._candidates()[0].place).notes, *super().notes()]
+        return [*self._form(self.listed[0].place).notes, *super().notes()]
 
     def _form(self, place: Place) -> TextForm:
         return form_of(place, self.options)
