@@ -22,6 +22,9 @@ _KINDS = (
 _MP3_FRAME = 1152
 """Samples of an MP3 frame; a decoder's count of samples is off by a few frames."""
 
+_OGG_HEADER = 27
+"""Bytes before the sizes of a page's segments; the last of them is how many segments there are."""
+
 
 class Sound(Protocol):
     """An opened sound.
@@ -115,6 +118,8 @@ def _coded(data: bytes, kind: str) -> _Coded:
     absent = missing()
     if absent:
         raise NoReader(f"{kind} ({absent})")
+    if kind == "Ogg" and not _has_its_last_page(data):
+        raise BadSample("truncated: the last page of Ogg is cut off")
     soundfile = importlib.import_module("soundfile")
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
@@ -123,6 +128,15 @@ def _coded(data: bytes, kind: str) -> _Coded:
     if file.frames <= 0:  # an Ogg file that is cut off has no known length
         raise BadSample(f"truncated or broken: {kind}")
     return _Coded(file, file.samplerate, file.channels, file.frames)
+
+
+def _has_its_last_page(data: bytes) -> bool:
+    """Return whether an Ogg file ends with the page that begins last; Opus is read up to it."""
+    page = data[data.rfind(b"OggS") :]
+    if len(page) < _OGG_HEADER:
+        return False
+    segments = page[_OGG_HEADER : _OGG_HEADER + page[_OGG_HEADER - 1]]
+    return len(page) >= _OGG_HEADER + page[_OGG_HEADER - 1] + sum(segments)
 
 
 def _refusal(data: bytes) -> str:
