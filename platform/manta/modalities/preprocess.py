@@ -31,21 +31,23 @@ class Signature(NamedTuple):
 
 
 class Reader(NamedTuple):
-    """What reads a stranger's samples for an exported graph, where these are no tensors.
+    """What reads a stranger's samples for an exported graph, where it takes more than tensors.
 
     Attributes:
         code: a Python file with MLflow's `_load_pyfunc`, which imports nothing of Manta.
         files: what the code finds beside the graph, by name.
         packages: names in package indexes of what it imports.
-        taken: MLflow's name of what it is given, such as "string".
+        taken: MLflow's name of what it is given, such as "string"; None: tensors as the graph.
         examples: of these.
+        settings: whole numbers that may be given with the samples, and their defaults.
     """
 
     code: Path
     files: Mapping[str, str]
     packages: tuple[str, ...]
-    taken: str
-    examples: tuple[Any, ...]
+    taken: str | None = None
+    examples: tuple[Any, ...] = ()
+    settings: Mapping[str, int] = {}
 
 
 class Preprocess(nn.Module, ABC):
@@ -99,5 +101,5 @@ class Preprocess(nn.Module, ABC):
         """Return the constructor's arguments as plain data."""
 
     def reader(self) -> Reader | None:
-        """Return what reads samples that are no tensors; None where `signature` tells all."""
+        """Return what reads samples for a graph; None where `signature` tells all."""
         return None

@@ -237,15 +237,20 @@ def _save(exported: ExportedEncoder, folder: Path, *, logged: LoggedModel, run_i
 def _add_reader(model: Model, folder: Path, reader: Reader) -> None:
     """Let a model's pyfunc take what the reader reads, which then calls the graph."""
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     flavor = model.flavors["python_function"]
     for name, content in reader.files.items():
         (folder / flavor["data"] / name).write_text(content)
     flavor["loader_module"] = reader.code.stem
     signature: ModelSignature = model.signature
-    inputs = Schema([ColSpec(reader.taken)])
-    model.signature = ModelSignature(inputs=inputs, outputs=signature.outputs)
+    inputs = signature.inputs if reader.taken is None else Schema([ColSpec(reader.taken)])
+    named = reader.settings.items()
+    settings = [ParamSpec(name, DataType.long, default) for name, default in named]
+    params = ParamSchema(settings) if settings else None
+    model.signature = ModelSignature(inputs=inputs, outputs=signature.outputs, params=params)
+    if reader.taken is None:
+        return
     # The example is of what the graph takes; MLflow has no public way to write another one.
     for name in ("input_example.json", "serving_input_example.json"):
         (folder / name).unlink(missing_ok=True)

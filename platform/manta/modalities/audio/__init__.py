@@ -14,6 +14,7 @@ from manta.modalities.audio.config import AudioConfig
 from manta.modalities.audio.decoder import LEAF, AudioDecoder
 from manta.modalities.audio.inspect import AudioInspector
 from manta.modalities.audio.picture import spectrogram
+from manta.modalities.audio.wave_reader import resampled
 from manta.spec import Spec
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from manta.modalities.audio.views import AudioViewsConfig
     from manta.views import ViewsConfig
 
-__all__ = ["Audio", "AudioConfig", "AudioDecoder", "AudioInspector"]
+__all__ = ["Audio", "AudioConfig", "AudioDecoder", "AudioInspector", "resampled"]
 
 
 @MODALITIES.register("audio")

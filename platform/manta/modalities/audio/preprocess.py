@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import torch
@@ -11,12 +13,13 @@ from torch import Tensor
 
 from manta.batch import ViewNeeds
 from manta.modalities import Decoder
+from manta.modalities.audio import wave_reader
 from manta.modalities.audio.config import AudioConfig
 from manta.modalities.audio.decoder import LEAF, AudioDecoder
 from manta.modalities.audio.features import Features
 from manta.modalities.audio.mel import Bands
 from manta.modalities.audio.views import AudioViews, AudioViewsConfig
-from manta.modalities.preprocess import Preprocess, Signature
+from manta.modalities.preprocess import Preprocess, Reader, Signature
 from manta.ragged import Data, Ragged
 
 
@@ -120,6 +123,11 @@ class AudioPreprocess(Preprocess):
     def describe(self) -> dict[str, Any]:
         """Return the spec, and the constructor's arguments as plain data."""
         return {**self.spec.describe(), **{name: getattr(self, name) for name in self.ARGUMENTS}}
+
+    def reader(self) -> Reader:
+        settings = json.dumps({"rate": self.rate, "longest": self.longest})
+        code, files = Path(wave_reader.__file__), {wave_reader.SETTINGS: settings}
+        return Reader(code, files, ("scipy",), settings={"rate": self.rate})
 
 
 def _chirps(rows: int, length: int, rate: int) -> Tensor:
