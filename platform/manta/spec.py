@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:  # configurations and decode tasks import this module without torch
     import torch
@@ -12,7 +12,10 @@ if TYPE_CHECKING:  # configurations and decode tasks import this module without 
 
     from manta.ragged import Data
 
-Form = Literal["grid", "sequence", "ids"]
+Form: TypeAlias = str
+"""Kind of input: one of those below, or the word of a subclass of `Spec`."""
+ANY_FORM: Form = "any"
+"""What an encoder names in `takes` that can be built for every form."""
 _PIECES = 8
 """Length of a sequence in an example, where the sequences have any."""
 
@@ -21,19 +24,25 @@ _PIECES = 8
 class Spec:
     """Form and sizes of what an encoder takes.
 
+    A modality whose input is of another kind has a subclass with a form of its own, and an
+    `example` of it.
+
     Attributes:
         form: "grid": a tensor `[B, channels, *size]`, such as an image or a spectrogram;
             "sequence": a tensor `[B, channels, length]`, or ragged rows `[length, channels]` where
-            the length is None; "ids": ragged rows of token numbers below `vocabulary`.
+            the length is None; "ids": ragged rows of token numbers below `vocabulary`; "parts": a
+            mapping of such inputs by name, such as a molecule's atoms and bonds.
         channels: of a grid or a sequence.
         size: sides of a grid, or the one length of a sequence; None for any.
         vocabulary: how many token numbers there are.
+        parts: names and specs of several inputs.
     """
 
     form: Form = "grid"
     channels: int = 3
     size: tuple[int | None, ...] = ()
     vocabulary: int = 0
+    parts: tuple[tuple[str, Spec], ...] = ()
 
     @classmethod
     def image(cls, side: int) -> Spec:
@@ -46,16 +55,20 @@ class Spec:
         if "form" not in description:
             return cls.image(int(description["image_size"]))
         known = {**description, "size": tuple(description["size"])}
-        return cls(**{name: known[name] for name in cls.__slots__ if name in known})
+        parts = description.get("parts", {})
+        known["parts"] = tuple((name, cls.from_description(one)) for name, one in parts.items())
+        return cls(**{one.name: known[one.name] for one in fields(cls) if one.name in known})
 
     def describe(self) -> dict[str, Any]:
         """Return the spec as plain data."""
-        return {
+        description = {
             "form": self.form,
             "channels": self.channels,
             "size": list(self.size),
             "vocabulary": self.vocabulary,
         }
+        parts = {name: one.describe() for name, one in self.parts}
+        return description | ({"parts": parts} if parts else {})
 
     @property
     def is_image(self) -> bool:
@@ -87,6 +100,8 @@ class Spec:
                 return torch.zeros(shape)
             return torch.randn(shape, generator=generator)
 
+        if self.parts:
+            return {name: one.example(rows, generator=generator) for name, one in self.parts}
         sides = [side or _PIECES for side in self.size]
         if self.form == "ids":
             # Unequal lengths: an encoder that ignores them should fail here and not in training.
@@ -102,8 +117,7 @@ class Spec:
         """Return words such as "grids of 3 x 32 x 32"."""
         if self.form == "ids":
             return f"token numbers below {self.vocabulary}"
+        if self.parts:
+            return "; ".join(f"{name}: {one}" for name, one in self.parts)
         sides = " x ".join("any" if side is None else str(side) for side in self.size)
-        return f"{self.form}s of {self.channels} x {sides}"
-
-
-FORMS: tuple[Form, ...] = get_args(Form)
+        return f"{self.form.removesuffix('s')}s of {self.channels} x {sides}"

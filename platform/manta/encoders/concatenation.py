@@ -13,7 +13,7 @@ from manta.encoders._build import build
 from manta.encoders._config import ENCODERS, EncoderConfig
 from manta.encoders._protocols import Encoder
 from manta.errors import ConfigError
-from manta.spec import FORMS, Spec
+from manta.spec import ANY_FORM, Form, Spec
 
 NAME = "concatenation"
 
@@ -32,7 +32,7 @@ class Concatenation(Encoder):
     A part without trainable parameters stays in evaluation mode.
     """
 
-    takes = FORMS
+    takes: tuple[Form, ...] = (ANY_FORM,)
 
     def __init__(self, parts: Sequence[Encoder]) -> None:
         super().__init__()

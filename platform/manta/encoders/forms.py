@@ -1,4 +1,4 @@
-"""What a registered encoder takes: grids, sequences or token numbers."""
+"""What a registered encoder takes: grids, sequences, token numbers or a modality's own kind."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from typing import Any, cast
 from manta.encoders._config import ENCODERS, EncoderConfig, EncoderFactory
 from manta.encoders._protocols import Encoder
 from manta.errors import ConfigError
-from manta.spec import Form, Spec
+from manta.spec import ANY_FORM, Form, Spec
 
-_WORDS: dict[Form, str] = {"grid": "grids", "sequence": "sequences", "ids": "token numbers"}
-_ANYTHING: tuple[Form, ...] = tuple(_WORDS)
+_WORDS: dict[Form, str] = {
+    "grid": "grids",
+    "sequence": "sequences",
+    "ids": "token numbers",
+    "parts": "several inputs",
+}
+_ANYTHING: tuple[Form, ...] = (ANY_FORM,)
 
 
 def forms_of(factory: EncoderFactory) -> tuple[Form, ...]:
@@ -32,13 +37,13 @@ def check_takes(name: str, takes: tuple[Form, ...], spec: Spec) -> None:
     Raises:
         ConfigError: one line that names encoders which do.
     """
-    if spec.form in takes:
+    if spec.form in takes or ANY_FORM in takes:
         return
     # Only those that say so themselves: to build every encoder for a message takes too long.
     others = [one for one, factory in ENCODERS.items() if spec.form in _stated(factory)]
     advice = f"try {' or '.join(f'encoder.name={one}' for one in others[:3])}"
     raise ConfigError(
-        f"encoder.name={name} takes {' or '.join(_WORDS[form] for form in takes)}, and "
+        f"encoder.name={name} takes {' or '.join(_WORDS.get(form, form) for form in takes)}, and "
         f"data.modality gives {spec}; {advice if others else 'register an encoder that takes them'}"
     )
 
