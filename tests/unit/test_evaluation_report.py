@@ -259,7 +259,7 @@ def test_mistakes_are_counted() -> None:
         ("cat", "2", 1, 6),
         ("dog", "cat", 1, 5),
     ]
-    assert len(found["pairs"][0]["images"]) == 3
+    assert len(found["pairs"][0]["tiles"]) == 3
 
 
 def test_samples_are_named_by_class() -> None:
@@ -273,7 +273,7 @@ def test_samples_are_named_by_class() -> None:
     assert ", taken for " in made["labels"][wrong[0]]
     assert near["agreement"] > 0.5
     assert near["rows"][0]["name"] == "zero"
-    assert near["rows"][0]["tiles"][0]["alt"].startswith("Image zero")
+    assert near["rows"][0]["tiles"][0].alt.startswith("Image zero")
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from manta.errors import TrackingError
 from manta.evaluation.floor import FLOOR
 from manta.evaluation.online import SAMPLES
 from manta.evaluation.own_rows import Training, scored_rows
+from manta.evaluation.pictures import kept_words_and_sounds
 from manta.evaluation.session import (
     EvaluationResult,
     EvaluationSession,
@@ -208,12 +209,13 @@ def _samples(session: EvaluationSession, result: EvaluationResult) -> dict[str, 
     files = read_rows(queries.manifest, rows[places]).data
     modality = modality_of(queries.manifest)
     try:
-        pictures = np.stack([modality.picture_of(file).pixels for file in files])
+        pictures = [modality.picture_of(file) for file in files]
     except BadSample:
         return None
     labels = result.features.query_labels
     return {
-        "thumbnails": pictures,
+        "thumbnails": np.stack([one.pixels for one in pictures]),
+        **kept_words_and_sounds(pictures),
         "features": result.features.queries[places].numpy(),
         "labels": None if labels is None else labels[places].numpy(),
         "classes": session.classes.names,

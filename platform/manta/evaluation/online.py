@@ -33,14 +33,14 @@ from manta.evaluators import (
     missing_input,
     of_encoder,
 )
-from manta.modalities import Floor, Modality
+from manta.modalities import Floor, Modality, Picture
 from manta.ragged import Data, Leaves, moved, rows_of
 
 SAMPLES = 400
 """Held-out rows whose pictures are kept for the report."""
 
-Parts = dict[str, list[Tensor]]
-"""Tensors of one batch after the other, by what they are."""
+Parts = dict[str, list[Any]]
+"""Tensors of one batch after the other, by what they are; of rows to look at, pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class SplitFeatures:
         features: by encoder name.
         accesses: by encoder name; the encoders themselves.
         index: `[Q]` of the query rows.
-        thumbnails: `[S, h, w, 3]` uint8 pictures of some query rows.
+        pictures: of some query rows.
         sampled: `[S]` positions of those among the query rows.
         floor: features that nothing has learned; None where none were asked for.
         floor_title: what those are; empty where there are none.
@@ -76,10 +76,15 @@ class SplitFeatures:
     features: dict[str, Features]
     accesses: dict[str, EncoderAccess]
     index: NDArray[np.int64]
-    thumbnails: NDArray[np.uint8]
+    pictures: list[Picture]
     sampled: NDArray[np.int64]
     floor: Features | None = None
     floor_title: str = ""
+
+    @property
+    def thumbnails(self) -> NDArray[np.uint8]:
+        """`[S, h, w, 3]` uint8, the pixels of the pictures."""
+        return np.stack([one.pixels for one in self.pictures])
 
     def measure(self, evaluators: Iterable[Evaluator[Any]]) -> Measured:
         """Return every evaluator's numbers.
@@ -226,10 +231,10 @@ class _Embedder:
     ) -> Parts:
         """Return features of every encoder, labels, indexes, and a few pictures.
 
-        Tensors by name: `features:<encoder>`, the floor's among them, `views:<encoder>`, "index",
-        "labels", "images", and "sampled": which rows the pictures are of.
+        By name: `features:<encoder>`, the floor's among them, `views:<encoder>`, "index", "labels",
+        "pictures", and "sampled": which rows the pictures are of.
         """
-        names = ("index", "labels", "images", "sampled", *map(_key, self.encoders))
+        names = ("index", "labels", "pictures", "sampled", *map(_key, self.encoders))
         parts: Parts = {name: [] for name in names}
         augmented = None
         if views is not None and self.augment is not None:
@@ -248,7 +253,7 @@ class _Embedder:
                 parts["labels"].append(rows.class_of(batch.labels))
             if samples_left:
                 shown = rows_of(batch.data, slice(samples_left))
-                parts["images"].append(self.modality.pictures(shown))
+                parts["pictures"] += self.modality.pictured(shown)
             parts["sampled"].append(torch.arange(len(batch.index)) < samples_left)
             samples_left = max(samples_left - len(batch.index), 0)
             if augmented is not None:
@@ -312,9 +317,8 @@ def _assembled(
             most_classes(bank_rows, query_rows),
             *groups.fields,
         )
-    index, pictures, sampled = (
-        torch.cat(parts["queries"][key]).numpy() for key in ("index", "images", "sampled")
-    )
+    index, sampled = (torch.cat(parts["queries"][key]).numpy() for key in ("index", "sampled"))
+    pictures = parts["queries"]["pictures"]
     found = SplitFeatures(features, accesses, index, pictures, np.flatnonzero(sampled))
     own_bank, own_queries = joined("bank", _key(FLOOR)), joined("queries", _key(FLOOR))
     if floor is None or own_bank is None or own_queries is None:

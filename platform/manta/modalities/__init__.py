@@ -1,6 +1,14 @@
 """What a sample is: one folder for each modality, found by its name in `data.modality`."""
 
-from manta.modalities._base import MODALITIES, THUMBNAIL, Modality, Stats, default_modality, noun_of
+from manta.modalities._base import (
+    MODALITIES,
+    THUMBNAIL,
+    Modality,
+    Stats,
+    default_modality,
+    is_captioned,
+    noun_of,
+)
 from manta.modalities._decoder import BadSample, Decoder, Draw, NoReader, Picture
 from manta.modalities._floor import Floor
 from manta.modalities._frames import SignalFrames
@@ -26,5 +34,6 @@ __all__ = [
     "SignalFrames",
     "Stats",
     "default_modality",
+    "is_captioned",
     "noun_of",
 ]

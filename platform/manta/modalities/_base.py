@@ -56,6 +56,7 @@ class Modality(ABC, Generic[D]):
         suffixes: of its files, with the dot, in lower case.
         columns: names by which a table's column of samples is recognised.
         searchable: settings of `data` that a search space may have.
+        captioned: pages show captions in place of pictures.
     """
 
     Config: ClassVar[type[DataConfig]]
@@ -66,6 +67,7 @@ class Modality(ABC, Generic[D]):
     suffixes: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]] = ()
     searchable: ClassVar[tuple[str, ...]] = ()
+    captioned: ClassVar[bool] = False
 
     def __init__(self, data: D, stats: Stats) -> None:
         self.data = data
@@ -171,13 +173,16 @@ class Modality(ABC, Generic[D]):
         """
         import torch
 
+        shape = (0, THUMBNAIL, THUMBNAIL, 3)
+        shown = [torch.from_numpy(np.array(one.pixels)) for one in self.pictured(data)]
+        return torch.stack(shown) if shown else torch.empty(shape, dtype=torch.uint8)
+
+    def pictured(self, data: Leaves) -> list[Picture]:
+        """Return what pages show of decoded rows: pictures with their captions and sounds."""
         from manta.ragged import as_columns, count_rows
 
         columns = as_columns(data)
-        rows = [self.picture(take(columns, slice(i, i + 1))) for i in range(count_rows(data))]
-        shape = (0, THUMBNAIL, THUMBNAIL, 3)
-        shown = [torch.from_numpy(np.array(one.pixels)) for one in rows]
-        return torch.stack(shown) if shown else torch.empty(shape, dtype=torch.uint8)
+        return [self.picture(take(columns, slice(i, i + 1))) for i in range(count_rows(data))]
 
     def sampled(self, rows: int, generator: Generator) -> Leaves:
         """Return random rows, as the decoder gives them, to try an objective on."""
@@ -199,6 +204,11 @@ def default_modality(name: str | None) -> Modality[Any] | None:
 
 
 MODALITIES: Registry[type[Modality[Any]]] = Registry("modalities", "manta.modalities")
+
+
+def is_captioned(modality: str | None) -> bool:
+    """Return whether pages show the captions of samples in place of pictures."""
+    return modality is not None and modality in MODALITIES and MODALITIES[modality].captioned
 
 
 def noun_of(modality: str | None) -> Noun:

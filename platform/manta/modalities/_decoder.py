@@ -79,8 +79,10 @@ class Picture:
 
     Attributes:
         pixels: uint8 `[64, 64, 3]`.
-        caption: what stands below it; empty for none.
+        caption: what stands below it, or in its place; empty for none.
+        sound: a short WAV that a page plays; empty for none.
     """
 
     pixels: Array
     caption: str = ""
+    sound: bytes = b""

@@ -12,6 +12,7 @@ import torch
 from manta.config import Experiment
 from manta.data import RankBatch
 from manta.evaluation.online import Measured, SplitFeatures
+from manta.evaluation.pictures import kept_words_and_sounds
 from manta.ragged import rows_of
 from manta.runs.folder import RunFolder
 from manta.training.step import TrainStep
@@ -60,6 +61,7 @@ def save_evaluation(
     trained = splits.features[""]
     rows = splits.sampled
     samples: dict[str, Any] = {"thumbnails": splits.thumbnails, "index": splits.index[rows]}
+    samples |= kept_words_and_sounds(splits.pictures)
     for name, features in splits.features.items():
         samples[f"{name}_features" if name else "features"] = features.queries.numpy()[rows]
     if trained.query_labels is not None:

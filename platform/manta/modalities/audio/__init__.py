@@ -14,6 +14,7 @@ from manta.modalities.audio.config import AudioConfig
 from manta.modalities.audio.decoder import LEAF, AudioDecoder
 from manta.modalities.audio.inspect import AudioInspector
 from manta.modalities.audio.picture import spectrogram
+from manta.modalities.audio.player import playable
 from manta.modalities.audio.wave_reader import resampled
 from manta.spec import Spec
 
@@ -78,8 +79,9 @@ class Audio(Modality[AudioConfig]):
         return LogMelStatistics(self.data)
 
     def picture(self, row: Columns) -> Picture:
-        """Return the spectrogram of a decoded row, and its length as caption."""
+        """Return the spectrogram of a decoded row, its length as caption, and its sound."""
         column = row[LEAF]
         wave = column.values if isinstance(column, Packed) else column[0]
         rate = self.data.sample_rate
-        return Picture(spectrogram(np.asarray(wave), rate), f"{len(wave) / rate:.2f} s")
+        clip, caption = np.asarray(wave), f"{len(wave) / rate:.2f} s"
+        return Picture(spectrogram(clip, rate), caption, playable(clip, rate))

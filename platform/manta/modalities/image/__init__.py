@@ -104,6 +104,9 @@ class Image(Modality[ImageConfig]):
 
         return shrunk(dense(data, "image"), longest)
 
+    def pictured(self, data: Leaves) -> list[Picture]:
+        return [Picture(pixels) for pixels in self.pictures(data).numpy()]
+
     def preprocess(self, config: ViewsConfig) -> ImagePreprocess:
         from manta.modalities.image.preprocess import ImagePreprocess
         from manta.modalities.image.views import IMAGENET_MEAN, IMAGENET_STD

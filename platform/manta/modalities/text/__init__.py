@@ -42,6 +42,7 @@ class Text(Modality[TextConfig]):
     suffixes = (".txt",)
     columns = ("text", "sentence", "sentences", "content", "document", "review", "question")
     searchable: ClassVar[tuple[str, ...]] = ("tokens",)
+    captioned = True
 
     @property
     def is_complete(self) -> bool:

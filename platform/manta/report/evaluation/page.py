@@ -11,7 +11,7 @@ from typing import Any
 
 from manta.evaluators import describe_evaluator
 from manta.files import Place
-from manta.modalities import Noun, noun_of
+from manta.modalities import Noun, is_captioned, noun_of
 from manta.report.evaluation import numbers as words_of
 from manta.report.evaluation import samples as images_of
 from manta.report.evaluation.figures import figures
@@ -65,9 +65,9 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
     }
     bank_rows = found.get("bank_rows")
     drawn = figures(known, settings, bank_rows if isinstance(bank_rows, int) else None, noun)
-    pictures = images_of.pictures(found.get("samples"))
+    pictures = images_of.pictures(found.get("samples"), as_text=is_captioned(found.get("modality")))
     note = without_secrets(str(found.get("note") or "")).strip()
-    return {
+    context = {
         "name": without_secrets(str(found.get("name") or "An encoder")),
         "note": note[:1].upper() + note[1:] + ("." if note and note[-1] not in ".!?" else ""),
         "labelled": found.get("labelled", True),
@@ -88,3 +88,4 @@ def _context(found: Mapping[str, Any]) -> dict[str, Any]:
         "mistakes": images_of.mistakes(pictures) if pictures else None,
         "plotly": plotly_library() if drawn else "",
     }
+    return context | {"sounds": pictures.looks.played if pictures else {}}

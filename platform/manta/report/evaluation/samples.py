@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from manta.modalities import IMAGES, Noun
-from manta.report.parts import embedding, images
+from manta.report.parts import embedding
 from manta.report.parts.embedding_map import embedding_map
 from manta.report.parts.samples import Array, Samples
+from manta.report.parts.tiles import Looks, Tile
 
 _MOST = 1_500
 _PAIRS, _SHOWN = 6, 8
@@ -31,6 +32,7 @@ class Pictures:
         labels, predictions: `[S]` int64, or None where they are not known; below 0 where there is
             none.
         classes: names of labels from 0.
+        looks: what the images look and sound like.
     """
 
     thumbnails: Array
@@ -38,6 +40,7 @@ class Pictures:
     labels: Array | None
     classes: list[str] | None
     predictions: Array | None
+    looks: Looks
 
     def named(self, label: int) -> str:
         """Return a label's class, or its number."""
@@ -54,7 +57,7 @@ class Pictures:
         return wrong
 
 
-def pictures(samples: Mapping[str, Any] | None) -> Pictures | None:
+def pictures(samples: Mapping[str, Any] | None, *, as_text: bool = False) -> Pictures | None:
     """Return the images to show, evenly thinned where a page cannot hold all.
 
     None without images or features.
@@ -72,7 +75,9 @@ def pictures(samples: Mapping[str, Any] | None) -> Pictures | None:
 
     classes = samples.get("classes")
     names = None if classes is None else [str(name) for name in classes]
-    return Pictures(thumbnails[kept], features[kept], part("labels"), names, part("predictions"))
+    looks = Looks.of(samples, as_text=as_text).taken(kept)
+    predictions = part("predictions")
+    return Pictures(looks.thumbnails, features[kept], part("labels"), names, predictions, looks)
 
 
 def chart(shown: Pictures, noun: Noun = IMAGES) -> dict[str, Any]:
@@ -82,9 +87,17 @@ def chart(shown: Pictures, noun: Noun = IMAGES) -> dict[str, Any]:
     """
     # Stands for the untrained encoder's: the map of features that are all alike is left out.
     nothing = np.zeros_like(shown.features)
-    context = embedding_map(
-        Samples(shown.thumbnails, shown.features, nothing, shown.labels, shown.classes), noun
+    looks = shown.looks
+    samples = Samples(
+        shown.thumbnails,
+        shown.features,
+        nothing,
+        shown.labels,
+        shown.classes,
+        looks.captions,
+        looks.as_text,
     )
+    context = embedding_map(samples, noun)
     if not context["maps"]:
         return context
     rows, wrong = range(context["total"]), shown.wrong
@@ -120,6 +133,7 @@ def neighbours(shown: Pictures, noun: Noun = IMAGES) -> dict[str, Any]:
         "rows": rows,
         "trouble": None,
         "agreement": agreement,
+        "as_text": shown.looks.as_text,
         "shown": int(nearest.shape[1]),
         "total": len(shown.thumbnails),
     }
@@ -140,13 +154,14 @@ def mistakes(shown: Pictures) -> dict[str, Any] | None:
     most_frequent = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:_PAIRS]
     for (label, taken), count in most_frequent:
         members = rows[(shown.labels[rows] == label) & (shown.predictions[rows] == taken)][:_SHOWN]
+        alt = f"{shown.named(label)}, taken for {shown.named(taken)}"
         shown_pairs.append(
             {
                 "label": shown.named(label),
                 "taken": shown.named(taken),
                 "count": count,
                 "of": sizes[label],
-                "images": [images.data_uri(shown.thumbnails[row]) for row in members.tolist()],
+                "tiles": [shown.looks.tile(row, alt) for row in members.tolist()],
             }
         )
     return {
@@ -157,7 +172,7 @@ def mistakes(shown: Pictures) -> dict[str, Any] | None:
     }
 
 
-def _tile(shown: Pictures, row: int, query: int | None, noun: Noun) -> dict[str, Any]:
+def _tile(shown: Pictures, row: int, query: int | None, noun: Noun) -> Tile:
     """Return an image; beside a query, with whether it has the same label."""
     agrees = None
     if query is not None and shown.labels is not None:
@@ -165,11 +180,8 @@ def _tile(shown: Pictures, row: int, query: int | None, noun: Noun) -> dict[str,
         agrees = bool(label == other) if label >= 0 and other >= 0 else None
     name = _name(shown, row)
     same = {True: ", the same class", False: ", another class", None: ""}[agrees]
-    return {
-        "image": images.data_uri(shown.thumbnails[row]),
-        "alt": f"{noun.singular.capitalize()} {name}".strip() + same,
-        "agrees": agrees,
-    }
+    alt = f"{noun.singular.capitalize()} {name}".strip() + same
+    return shown.looks.tile(row, alt, agrees)
 
 
 def _name(shown: Pictures, row: int) -> str:

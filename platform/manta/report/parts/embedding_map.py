@@ -35,6 +35,8 @@ def embedding_map(samples: Samples | None, noun: Noun = IMAGES) -> dict[str, Any
         "columns": columns,
         "rows": len(rows),
         "labels": None if labels is None else list(map(samples.named, labels.tolist())),
+        "captions": samples.captions,
+        "as_text": samples.as_text,
         "legend": [(samples.named(label), colour) for label, colour in _legend(samples.labels)],
         "total": total,
     }

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from manta.modalities import IMAGES, Noun
-from manta.report.parts import embedding, images
+from manta.report.parts import embedding
 from manta.report.parts.samples import Array, Samples
+from manta.report.parts.tiles import Looks, Tile
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One image among the neighbours.
-
-    Attributes:
-        image: a URI that holds it.
-        agrees: whether it has the query's label; None where there are no labels.
-    """
-
-    image: str
-    alt: str
-    agrees: bool | None
-
-
-def neighbour_rows(samples: Samples | None, noun: Noun = IMAGES) -> dict[str, Any]:
+def neighbour_rows(
+    samples: Samples | None, noun: Noun = IMAGES, looks: Looks | None = None
+) -> dict[str, Any]:
     """Return queries with their neighbours by both encoders, and how often labels agree.
 
     `trouble` says why there are none, and is empty without samples.
@@ -34,6 +22,7 @@ def neighbour_rows(samples: Samples | None, noun: Noun = IMAGES) -> dict[str, An
     if samples is None or trouble:
         return {"rows": [], "trouble": trouble}
     labels = samples.labels
+    looks = looks or Looks(samples.thumbnails, samples.captions, samples.as_text)
     queries = embedding.queries(samples)
     sides: dict[str, Array] = {"trained": embedding.neighbours(samples.features, queries)}
     if embedding.trouble(samples.random_features) is None:
@@ -45,7 +34,11 @@ def neighbour_rows(samples: Samples | None, noun: Noun = IMAGES) -> dict[str, An
         }
         agreement = shares if all(map(math.isfinite, shares.values())) else {}
     return {
-        "rows": [_row(samples, row, int(query), sides, noun) for row, query in enumerate(queries)],
+        "rows": [
+            _row(samples, looks, row, int(query), sides, noun) for row, query in enumerate(queries)
+        ],
+        "as_text": looks.as_text,
+        "sounds": looks.played,
         "trouble": None,
         "sides": list(sides),
         "agreement": agreement,
@@ -55,15 +48,15 @@ def neighbour_rows(samples: Samples | None, noun: Noun = IMAGES) -> dict[str, An
 
 
 def _row(
-    samples: Samples, row: int, query: int, sides: dict[str, Array], noun: Noun
+    samples: Samples, looks: Looks, row: int, query: int, sides: dict[str, Array], noun: Noun
 ) -> dict[str, Any]:
     label = "" if samples.labels is None else f", label {samples.named(samples.labels[query])}"
-    image = images.data_uri(samples.thumbnails[query])
-    tiles = {side: _tiles(samples, query, nearest[row]) for side, nearest in sides.items()}
-    return {"query": Tile(image, f"Query {noun.singular} {row + 1}{label}", None), "sides": tiles}
+    own = looks.tile(query, f"Query {noun.singular} {row + 1}{label}")
+    tiles = {side: _tiles(samples, looks, query, nearest[row]) for side, nearest in sides.items()}
+    return {"query": own, "sides": tiles}
 
 
-def _tiles(samples: Samples, query: int, nearest: Array) -> list[Tile]:
+def _tiles(samples: Samples, looks: Looks, query: int, nearest: Array) -> list[Tile]:
     tiles = []
     for rank, row in enumerate(nearest.tolist(), start=1):
         alt, agrees = f"Neighbour {rank}", None
@@ -73,5 +66,5 @@ def _tiles(samples: Samples, query: int, nearest: Array) -> list[Tile]:
             if label >= 0 and other >= 0:
                 agrees = bool(label == other)
                 alt += f", {'same' if agrees else 'different'} label"
-        tiles.append(Tile(images.data_uri(samples.thumbnails[row]), alt, agrees))
+        tiles.append(looks.tile(row, alt, agrees))
     return tiles

@@ -68,7 +68,7 @@ def _context(run: RunRecord, home: str) -> dict[str, Any]:
         "plots": plot_script(charts),
         "plotly": plotly_library() if charts else "",
         "views": _views(run),
-        "neighbours": neighbour_rows(run.samples, run.noun),
+        "neighbours": neighbour_rows(run.samples, run.noun, run.looks),
         "map": embedding_map(run.samples, run.noun),
         "missing": why_missing(run),
         "config": without_secrets(run.config_text).strip(),

@@ -14,8 +14,9 @@ import yaml
 
 from manta.errors import RunError
 from manta.metric_log import MetricRecord, read_metrics
-from manta.modalities import Noun, noun_of
+from manta.modalities import Noun, is_captioned, noun_of
 from manta.report.parts.samples import Array, Samples
+from manta.report.parts.tiles import Looks
 
 _ANY_OF = ("run.json", "experiment.yaml", "metrics.jsonl")
 """A folder with one of these is a run's."""
@@ -45,6 +46,7 @@ class RunRecord:
         seconds: time spent between logged steps, or None with fewer than two.
         views: `source`, `view_0`, ... each `[n, h, w, 3]` uint8, in this order; empty where there
             are none.
+        looks: what the samples look and sound like; None without samples.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class RunRecord:
     seconds: float | None
     samples: Samples | None
     views: dict[str, Array]
+    looks: Looks | None = None
 
     def setting(self, path: str) -> Any:
         """Return a configuration value by dotted path, or None."""
@@ -67,8 +70,7 @@ class RunRecord:
     @property
     def noun(self) -> Noun:
         """What the run's samples are called."""
-        modality = self.setting("data.modality")
-        return noun_of(modality if isinstance(modality, str) else None)
+        return noun_of(_modality_of(self.config))
 
     @property
     def name(self) -> str:
@@ -91,17 +93,22 @@ def read(run_dir: Path) -> RunRecord:
         config = yaml.safe_load(config_text)
     except yaml.YAMLError:
         config = None
+    config = config if isinstance(config, dict) else {}
     records = _records(run_dir / "metrics.jsonl")
+    arrays = _arrays(run_dir / "artifacts" / "samples.npz")
+    as_text = is_captioned(_modality_of(config))
+    samples = _samples(arrays, as_text=as_text)
     return RunRecord(
         path=run_dir,
-        config=config if isinstance(config, dict) else {},
+        config=config,
         config_text=config_text,
         run=_mapping(run_dir / "run.json"),
         evaluation=_mapping(run_dir / "evaluation.json"),
         curves=_curves(records),
         seconds=_seconds(records),
-        samples=_samples(_arrays(run_dir / "artifacts" / "samples.npz")),
+        samples=samples,
         views=_views(_arrays(run_dir / "artifacts" / "views.npz")),
+        looks=None if samples is None else Looks.of(arrays, as_text=as_text),
     )
 
 
@@ -160,19 +167,29 @@ def _arrays(path: Path) -> dict[str, Array]:
         return {}
 
 
-def _samples(arrays: dict[str, Array]) -> Samples | None:
+def _modality_of(config: dict[str, Any]) -> str | None:
+    """Return the name of a configuration's modality, as far as it says it."""
+    data = config.get("data")
+    name = data.get("modality") if isinstance(data, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _samples(arrays: dict[str, Array], *, as_text: bool) -> Samples | None:
     if (
         not {"thumbnails", "features", "random_features"} <= arrays.keys()
         or len(arrays["thumbnails"]) == 0
     ):
         return None
     labels, names = arrays.get("labels"), arrays.get("classes")
+    looks = Looks.of(arrays, as_text=as_text)
     return Samples(
         arrays["thumbnails"],
         arrays["features"],
         arrays["random_features"],
         labels,
         None if names is None else names.tolist(),
+        looks.captions,
+        looks.as_text,
     )
 
 

@@ -19,6 +19,7 @@ if (maps) {
   const peek = document.getElementById("peek");
   const picture = peek.querySelector("i");
   const caption = peek.querySelector("span");
+  picture.hidden = SHEET.words;
   picture.style.backgroundImage = `url(${SHEET.image})`;
   picture.style.backgroundSize = `${SHEET.columns * 100}% ${SHEET.rows * 100}%`;
 
@@ -45,7 +46,8 @@ if (maps) {
     const column = index % SHEET.columns, row = Math.floor(index / SHEET.columns);
     const share = (place, count) => count > 1 ? place / (count - 1) * 100 : 0;
     picture.style.backgroundPosition = `${share(column, SHEET.columns)}% ${share(row, SHEET.rows)}%`;
-    caption.textContent = SHEET.labels ? `label ${SHEET.labels[index]}` : "";
+    const told = [SHEET.labels ? `label ${SHEET.labels[index]}` : "", SHEET.captions ? SHEET.captions[index] : ""];
+    caption.textContent = told.filter(Boolean).join(SHEET.words ? ": " : ", ");
     const frame = maps.getBoundingClientRect();
     const spot = points[chart][index].getBoundingClientRect();
     const left = spot.left - frame.left + 14;
