@@ -7,8 +7,8 @@ import wave
 
 import numpy as np
 
-from manta.modalities.audio.decoder import resampled
 from manta.modalities.audio.wav import Wave
+from manta.modalities.audio.wave_reader import resampled
 
 RATE, SECONDS = 8_000, 2.0
 """Samples a second, and the longest part of a clip, from its middle: a page has room for many."""
