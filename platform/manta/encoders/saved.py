@@ -76,9 +76,15 @@ def load_saved(folder: str | Path) -> LoadedEncoder:
     return LoadedEncoder(encoder, preprocess, modality)
 
 
+def description_in(folder: str | Path) -> dict[str, Any]:
+    """Return what is written of the encoder in a folder that `load_saved` reads."""
+    description: dict[str, Any] = json.loads((Path(folder) / DESCRIPTION).read_text())
+    return description
+
+
 def saved_config(folder: str | Path) -> EncoderConfig:
     """Return the config of the encoder in a folder that `load_saved` reads."""
-    return _config(json.loads((Path(folder) / DESCRIPTION).read_text()))
+    return _config(description_in(folder))
 
 
 def _config(description: dict[str, Any]) -> EncoderConfig:

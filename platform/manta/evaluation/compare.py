@@ -11,7 +11,7 @@ from manta.evaluation.own_rows import Training, scored_rows
 from manta.evaluation.session import EvaluationSession, Observer, evaluators_named
 from manta.evaluators import counted, interval, means, paired_gain
 from manta.models.find import model_folder
-from manta.models.samples import modality_taken
+from manta.models.samples import Taken
 from manta.runs.store import default_store
 from manta.tracking import Tracker
 
@@ -52,7 +52,7 @@ def compare_models(
             runs,
             observer or Observer(),
             trainings=trainings,
-            modality=modality_taken(folders[models[0]]),
+            taken=Taken.by(folders[models[0]]),
         )
         session.check(chosen)
         session.observer.notify(f"evaluating {', '.join(models)}")

@@ -31,7 +31,7 @@ from manta.evaluation.session import (
 from manta.evaluation.subject import UNTRAINED, Subject, subject_of
 from manta.evaluators import Evaluator, counted, interval, means, of_encoder
 from manta.modalities import BadSample, Modality
-from manta.models.samples import modality_taken
+from manta.models.samples import Taken
 from manta.report.evaluation.page import write_evaluation
 from manta.runs.folder import RunFolder
 from manta.serving.adapt import Preparation
@@ -86,7 +86,7 @@ def evaluate_model(
             observer,
             subject.evaluation,
             trainings,
-            modality=modality_taken(subject.folders[""]),
+            taken=Taken.by(subject.folders[""]),
         )
         session.check(chosen)
         observer.notify(f"evaluating {subject.name}")

@@ -19,7 +19,7 @@ from manta.evaluators import (
     evaluate_all,
 )
 from manta.models.find import model_folder
-from manta.models.samples import modality_taken
+from manta.models.samples import Taken
 from manta.runs.store import default_store
 from manta.tracking import Evidence, ModelAnswers, Tracker, promote
 from manta.tracking.promotion import CHAMPION
@@ -81,8 +81,8 @@ def _evaluate(
     """Return which queries each model answers correctly, all on the same rows."""
     evaluator = _evaluator(metric)
     with model_folder(models[0], tracker, runs) as folder:
-        modality = modality_taken(folder)
-    session = EvaluationSession.start(data, bank, runs, observer, modality=modality)
+        taken = Taken.by(folder)
+    session = EvaluationSession.start(data, bank, runs, observer, taken=taken)
     for rows in (session.bank, session.queries):
         if not rows.manifest.labelled:
             raise DataError(

@@ -33,7 +33,7 @@ from manta.evaluators import (
 )
 from manta.modalities import Modality, noun_of
 from manta.models.actors import cluster_pool
-from manta.models.samples import check_data, dataset_of
+from manta.models.samples import IMAGES, Taken, check_data, dataset_of
 from manta.runs.folder import RunFolder, default_cache
 from manta.runs.store import Notify
 from manta.serving import load_exported, save_weights
@@ -106,7 +106,7 @@ class EvaluationSession:
         limits: EvaluationConfig | None = None,
         trainings: Sequence[Training] = (),
         *,
-        modality: str = "image",
+        taken: Taken = IMAGES,
     ) -> EvaluationSession:
         """Return a session on `data`; starts Ray, or joins it.
 
@@ -114,10 +114,10 @@ class EvaluationSession:
             bank: data that probes learn from, all of it; with None, `data` is split by
                 `limits.holdout`, or as a run was that was trained on it.
             trainings: of the models; what was trained on of the rows to score is said.
-            modality: of the samples that the models take.
+            taken: what the models take.
         """
         for source in {data, bank} - {None}:
-            check_data(str(source), modality)
+            check_data(str(source), taken)
         observer.notify("starting Ray")
         connect(cpus=2)
         bank_rows, queries = bank_and_queries(
@@ -127,7 +127,7 @@ class EvaluationSession:
             limits or EvaluationConfig(),
             observer.ingest,
             trainings,
-            modality=modality,
+            taken=taken,
         )
         for warning in filter(None, (one.warning(queries) for one in trainings)):
             observer.notify(warning)
@@ -245,7 +245,7 @@ def bank_and_queries(
     progress: IngestProgress | None = None,
     trainings: Sequence[Training] = (),
     *,
-    modality: str = "image",
+    taken: Taken = IMAGES,
 ) -> tuple[SplitRows, SplitRows]:
     """Return the rows that probes learn from, and those that they are scored on.
 
@@ -253,17 +253,17 @@ def bank_and_queries(
         bank: data that probes learn from, all of it; with None, `data` is split by
             `limits.holdout`, or as a run was that was trained on it.
         trainings: of the models.
-        modality: of the samples that the models take.
+        taken: what the models take.
 
     Raises:
         ConfigError: the two are the same data, or have no class in common, or other samples.
     """
-    manifest = open_dataset(dataset_of(data, modality, cache, progress=progress))
+    manifest = open_dataset(dataset_of(data, taken, cache, progress=progress))
     if bank is None:
         splits = split_of(manifest, limits, trainings)
         bank_rows = SplitRows(manifest, splits, "bank", limits.bank_rows)
         return bank_rows, SplitRows(manifest, splits, "queries", limits.query_rows)
-    source = open_dataset(dataset_of(bank, modality, cache, progress=progress))
+    source = open_dataset(dataset_of(bank, taken, cache, progress=progress))
     if source.digest == manifest.digest:
         noun = noun_of(manifest.modality).plural
         raise ConfigError(

@@ -16,6 +16,8 @@ class DataConfig(BaseModel):
 
     of_source: ClassVar[tuple[str, ...]] = ()
     """Settings of a modality's own that its sources take."""
+    of_samples: ClassVar[tuple[str, ...]] = ()
+    """Those of them that say what a sample is, whatever the file: a model's hold for all data."""
 
     modality: str = Field("image", description="what a sample is; see `manta list modalities`")
 

@@ -6,7 +6,7 @@ from manta.cluster import connect
 from manta.data import IngestProgress
 from manta.models.actors import PoolRequest, cluster_pool
 from manta.models.find import model_folder
-from manta.models.samples import check_data, dataset_of, modality_taken
+from manta.models.samples import Taken, check_data, dataset_of
 from manta.runs.folder import default_cache
 from manta.runs.store import Notify, default_store
 from manta.serving.embed import EmbedProgress, EmbedReport, embed
@@ -36,13 +36,13 @@ def embed_data(
     """
     with model_folder(model, Tracker(runs_dir=default_store(runs)), runs) as folder:
         # Features are of interest for every part of the data, unlike training.
-        modality, everything = modality_taken(folder), "all"
-        check_data(data, modality, split=everything)
+        taken, everything = Taken.by(folder), "all"
+        check_data(data, taken, split=everything)
         notify("starting Ray")
         connect(cpus=2)
         actors = cluster_pool(pool)
         cache = default_cache(runs)
-        dataset = dataset_of(data, modality, cache, split=everything, progress=ingest_progress)
+        dataset = dataset_of(data, taken, cache, split=everything, progress=ingest_progress)
         notify(f"embedding by {model} with {actors.least} to {actors.most} actor(s)")
         return embed(
             model,

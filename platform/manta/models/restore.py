@@ -56,4 +56,7 @@ def export(experiment: Experiment, encoder: Encoder, stats: Stats | None = None)
     Args:
         stats: of the dataset.
     """
-    return ExportedEncoder(encoder, experiment.modality(stats).preprocess(experiment.views))
+    preprocess = experiment.modality(stats).preprocess(experiment.views)
+    given = {name: getattr(experiment.data, name) for name in experiment.data.of_samples}
+    source = {name: value for name, value in given.items() if value is not None}
+    return ExportedEncoder(encoder, preprocess, source=source)

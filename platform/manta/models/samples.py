@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from manta.data import IngestProgress, SourceOptions, check_source, is_ingested, open_dataset
-from manta.data import prepare as prepare_source
-from manta.encoders.saved import DESCRIPTION
+from manta.data import (
+    IngestProgress,
+    SourceOptions,
+    check_source,
+    is_ingested,
+    open_dataset,
+    prepare,
+)
+from manta.encoders.saved import description_in
 from manta.errors import ConfigError
-from manta.modalities import default_modality, noun_of
+from manta.modalities import MODALITIES, Modality, noun_of
 
 
-def modality_taken(folder: str | Path) -> str:
-    """Return the name of the modality whose samples the saved encoder in a folder takes."""
-    description = json.loads((Path(folder) / DESCRIPTION).read_text())
-    return str(description.get("modality", "image"))
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a model takes.
+
+    Attributes:
+        modality: of its samples.
+        settings: names and values of `data` by which sources made the samples that it was trained
+            on, such as the window that recordings were cut into.
+    """
+
+    modality: str = "image"
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def by(cls, folder: str | Path) -> Taken:
+        """Return what the saved encoder in a folder takes."""
+        description = description_in(folder)
+        modality = str(description.get("modality", "image"))
+        return cls(modality, tuple(description.get("source", {}).items()))
+
+    def options(self, split: str | None) -> SourceOptions:
+        """Return how a source of such samples is read."""
+        # Images are what sources of files hold where nothing is said.
+        modality = None if self.modality == "image" else self.modality
+        return SourceOptions(split, modality=modality, settings=self.settings)
+
+    def samples(self) -> Modality[Any] | None:
+        """Return the modality with these settings, and else its own; None stands for images."""
+        if self.modality == "image":
+            return None
+        kind = MODALITIES[self.modality]
+        return kind(kind.Config(source="", **dict(self.settings)), {})
 
 
-def check_data(data: str, modality: str, *, split: str | None = None) -> None:
-    """Check, before anything is started, that a location has samples of a modality.
+IMAGES = Taken()
+
+
+def check_data(data: str, taken: Taken, *, split: str | None = None) -> None:
+    """Check, before anything is started, that a location has samples that a model takes.
 
     Args:
         split: part of the source that is meant; None: its own choice.
@@ -29,14 +67,14 @@ def check_data(data: str, modality: str, *, split: str | None = None) -> None:
         DataError: there is nothing, or nothing that can be read.
     """
     if is_ingested(data):
-        _check_samples(data, modality)
+        _check_samples(data, taken)
     else:
-        check_source(data, _options(modality, split))
+        check_source(data, taken.options(split))
 
 
 def dataset_of(
     data: str,
-    modality: str,
+    taken: Taken,
     cache: str,
     *,
     split: str | None = None,
@@ -44,28 +82,19 @@ def dataset_of(
 ) -> str:
     """Return the location of the dataset of `data`, ingesting it below `cache` if needed.
 
-    Args:
-        modality: of the samples that are wanted; with its own settings where `data` is no dataset.
-
     Raises:
-        ConfigError: `data` has other samples.
+        ConfigError: `data` has other samples than the model takes.
         DataError: it cannot be read.
     """
-    options, own = _options(modality, split), None if modality == "image" else modality
-    location = prepare_source(
-        data, cache, progress, options=options, modality=default_modality(own)
+    location = prepare(
+        data, cache, progress, options=taken.options(split), modality=taken.samples()
     )
-    _check_samples(location, modality)
+    _check_samples(location, taken)
     return location
 
 
-def _options(modality: str, split: str | None) -> SourceOptions:
-    # Images are what sources of files hold where nothing is said.
-    return SourceOptions(split, modality=None if modality == "image" else modality)
-
-
-def _check_samples(location: str, modality: str) -> None:
-    held = open_dataset(location).modality
+def _check_samples(location: str, taken: Taken) -> None:
+    held, modality = open_dataset(location).modality, taken.modality
     if held != modality:
         raise ConfigError(
             f"{location} holds {noun_of(held).plural} (data.modality={held}), and the model takes "

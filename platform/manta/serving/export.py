@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from manta.encoders import Encoder, EncoderConfig, load_saved
 from manta.encoders.concatenation import config_of
-from manta.encoders.saved import DESCRIPTION, WEIGHTS, saved_state, weighted
+from manta.encoders.saved import DESCRIPTION, WEIGHTS, description_in, saved_state, weighted
 from manta.errors import RunError
 from manta.modalities import MODALITIES
 from manta.modalities.preprocess import Preprocess
@@ -26,14 +28,21 @@ class ExportedEncoder(nn.Module):
     """Encoder with its preprocessing inside, in evaluation mode.
 
     `torch.export` accepts it with every axis free that is -1 in the signature.
+
+    Args:
+        source: settings of `data` by which sources made the samples that it was trained on, such as
+            the window that recordings were cut into.
     """
 
     def __init__(
         self,
         encoder: Encoder,
         preprocess: Preprocess,
+        *,
+        source: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self.source = dict(source or {})
         self.preprocess = preprocess
         self.encoder = encoder
         self.embed_dim = encoder.embed_dim
@@ -90,7 +99,7 @@ def save_encoder(
         "modality": preprocess.modality,
         "spec": preprocess.spec.describe(),
         "timm": by_timm,
-    }
+    } | ({"source": exported.source} if exported.source else {})
     (folder / DESCRIPTION).write_text(json.dumps(description, indent=2) + "\n")
     _verify(encoder, folder, by_timm=by_timm, spec=preprocess.spec)
     return SavedEncoder(folder, by_timm)
@@ -112,7 +121,8 @@ def load_exported(folder: str | Path) -> ExportedEncoder:
         RunError: the folder holds no encoder that Manta saved, or the weights do not fit.
     """
     encoder, described, modality = load_saved(folder)
-    return ExportedEncoder(encoder, MODALITIES[modality].preprocess_from(described))
+    preprocess = MODALITIES[modality].preprocess_from(described)
+    return ExportedEncoder(encoder, preprocess, source=description_in(folder).get("source"))
 
 
 def rebuild(folder: str | Path) -> Encoder:

@@ -34,6 +34,7 @@ class SeriesConfig(DataConfig):
     """Settings of the series: where they come from and how they reach a worker."""
 
     of_source: ClassVar[tuple[str, ...]] = ("window", "stride", "time", "id")
+    of_samples: ClassVar[tuple[str, ...]] = ("window", "stride")
 
     modality: Literal["series"] = Field("series", description="what a sample is: a series")
     length: int | None = Field(

@@ -14,6 +14,7 @@ class TextConfig(DataConfig):
     """Settings of the sentences: where they come from and how they reach a worker."""
 
     of_source: ClassVar[tuple[str, ...]] = ("encoding", "row")
+    of_samples: ClassVar[tuple[str, ...]] = ("row",)
 
     modality: Literal["text"] = Field("text", description="what a sample is: a sentence")
     tokens: int = Field(
