@@ -135,7 +135,12 @@ CASES = [(TCN, EQUAL, True), (TCN, EQUAL, False), (TCN, UNEQUAL, True), (PATCHES
 
 def test_two_ranks_are_one_of_equal_and_unequal_lengths(tmp_path: Path) -> None:
     cases = [
-        RankCase(partial(objective_of, config, lengths), partial(batch_of, lengths, stretch), ROWS)
+        RankCase(
+            config.name,
+            partial(objective_of, config, lengths),
+            partial(batch_of, lengths, stretch),
+            ROWS,
+        )
         for config, lengths, stretch in CASES
     ]
     assert_two_ranks_are_one(cases, tmp_path)

@@ -225,6 +225,9 @@ def _cells(encoder: Encoder, x: Data) -> tuple[int, ...]:
     if not isinstance(x, Tensor):
         raise ConfigError("objective.name=ts2vec takes samples of one part; choose another one")
     sides = tuple(x.shape[2:])
+    counted = getattr(encoder, "token_lengths", None)
+    if counted is not None and len(sides) == 1:
+        return (int(counted(x)[0]),)
     if isinstance(encoder, HidingEncoder) and isinstance(encoder, TokenEncoder):
         return tuple(
             -(-side // patch) for side, patch in zip(sides, encoder.patch_size, strict=True)
