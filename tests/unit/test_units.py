@@ -22,6 +22,7 @@ from manta.materials import (
     UnitsMaterial,
     units,
 )
+from manta.modalities.audio import Audio, AudioConfig
 
 ROWS, KINDS = 300, 4
 
@@ -176,3 +177,44 @@ def test_more_units_than_frames_are_refused(tmp_path: Path) -> None:
 def test_its_stand_in_has_a_unit_for_each_row(tmp_path: Path) -> None:
     assert UnitsMaterial(ToyFrames(), 5).stand_in(tmp_path / "units", 12)
     assert SampleSequences(tmp_path / "units").lengths(torch.arange(12)).tolist() == [1] * 12
+
+
+@dataclass(frozen=True)
+class PlacedFrames(ToyFrames):
+    """The same, a frame every 160 samples."""
+
+    step: float = 160.0
+
+
+@pytest.mark.parametrize(
+    ("frames", "most", "sentence"),
+    [
+        (
+            PlacedFrames(),
+            11.0,
+            r"^data: units have their places in whole clips, and of longer",
+        ),
+        (ToyFrames(), 9.0, r"^units of this model have no places in clips"),
+        (PlacedFrames(), 9.0, None),
+    ],
+)
+def test_units_that_views_are_laid_beside_have_places(
+    tmp_path: Path, frames: Any, most: float, sentence: str | None
+) -> None:
+    """Of clips longer than the ten seconds of `data.longest` a drawn part is decoded."""
+    workshop: Any = HereWorkshop(tmp_path, sorted)
+    workshop.modality = Audio(AudioConfig(source="x"), {"seconds": {"least": 0.1, "most": most}})
+    material, place = UnitsMaterial(frames, KINDS, placed=True), Place.of(tmp_path / "units")
+    if sentence is not None:
+        with pytest.raises(ConfigError, match=sentence):
+            material.make(workshop, Target("units", place))
+        assert not workshop.worked, "it is said before anything is computed"
+        return
+    material.make(workshop, Target("units", place))
+    sequences = SampleSequences(tmp_path / "units")
+    assert sequences.step == 160.0
+    numbers = torch.tensor([[-1.0, 0.0, 2.9, 3.0]])
+    row = sequences[torch.tensor([3])].values.tolist()
+    assert len(row) == 3
+    assert sequences.at(torch.tensor([3]), numbers).tolist() == [[-1, row[0], row[2], -1]]
+    assert "placed" not in repr(material), "runs that want places share what was made with others"
