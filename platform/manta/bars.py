@@ -19,25 +19,37 @@ from manta.modalities import noun_of
 POLL_SECONDS = 0.5
 
 
+class _IngestCounter:
+    """Counter of rows that draws itself from its first call on: a `NamingProgress`."""
+
+    noun = "images"
+
+    def __init__(self, console: Console, bar: Progress) -> None:
+        self._console, self._bar = console, bar
+        self._task = bar.add_task("ingest", total=None, aside="", noun=self.noun)
+
+    def __call__(self, rows: int, quarantined: int) -> None:
+        if self._console.is_terminal and not self._bar.live.is_started:
+            self._bar.start()
+        aside = f"{quarantined:,} set aside" if quarantined else ""
+        self._bar.update(self._task, completed=rows, aside=aside, noun=self.noun)
+
+
 @contextlib.contextmanager
-def ingest_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Yield a callback `(rows, quarantined)` that draws a counter from its first call on."""
+def ingest_bar(console: Console) -> Iterator[_IngestCounter]:
+    """Yield a callback `(rows, quarantined)` that draws a counter from its first call on.
+
+    Its attribute `noun` is what the rows are called.
+    """
     bar = Progress(
         TextColumn("ingest"),
-        TextColumn("{task.completed:,.0f} images"),
+        TextColumn("{task.completed:,.0f} {task.fields[noun]}"),
         TextColumn("{task.fields[aside]}"),
         console=console,
         transient=True,
     )
-    task = bar.add_task("ingest", total=None, aside="")
-
-    def update(rows: int, quarantined: int) -> None:
-        if console.is_terminal and not bar.live.is_started:
-            bar.start()
-        bar.update(task, completed=rows, aside=f"{quarantined:,} set aside" if quarantined else "")
-
     try:
-        yield update
+        yield _IngestCounter(console, bar)
     finally:
         _end(bar)
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from manta.config import Experiment
-from manta.data import SourceOptions, open_dataset, prepared
+from manta.data import SourceOptions, check_source, open_dataset, prepared
 from manta.data.ingest import ingest
+from manta.errors import DataError
 from manta.modalities.audio import Audio, AudioConfig
 from manta.runs.resumed_data import prepare_resumed
 from manta.training.estimate import estimate
@@ -83,3 +85,40 @@ def test_a_table_of_clips_is_what_a_run_and_its_estimate_take(tmp_path: Path) ->
     assert (plan["rows"], plan["steps"]) == (8, 2)  # steps without the clips held out
     where = (data.source, cache, {}, "run 'x'", print)
     assert prepare_resumed(*where, options=options, modality=experiment.modality()) == location
+
+
+def test_what_is_said_of_clips_names_clips(tmp_path: Path) -> None:
+    options = SourceOptions(modality="audio")
+    with pytest.raises(DataError, match="; give a file or a folder of clips, a table of"):
+        check_source(str(tmp_path / "nope"), options)
+    with pytest.raises(DataError, match="; give a folder of images, Parquet, tars, a file list"):
+        check_source(str(tmp_path / "nope"))
+    table = pa.table({"a": [1.5], "b": [2.5]})
+    pq.write_table(table, tmp_path / "none.parquet")
+    with pytest.raises(DataError, match=r"has no column of clips \(columns: a, b\)"):
+        ingest(
+            str(tmp_path / "none.parquet"),
+            str(tmp_path / "none"),
+            options=options,
+            executor="local",
+        )
+    clips = pa.table({"audio": [wav(0.5), wav(0.5), None]})
+    pq.write_table(clips, tmp_path / "clips.parquet")
+    counted: list[int] = []
+
+    class Bar:
+        noun = "images"
+
+        def __call__(self, rows: int, quarantined: int) -> None:
+            counted.append(rows)
+
+    bar = Bar()
+    audio = Audio(settings(tmp_path / "clips.parquet"), {})
+    report = ingest(
+        str(tmp_path / "clips.parquet"), str(tmp_path / "out"), options=options, modality=audio,
+        progress=bar, executor="local",
+    )  # fmt: skip
+    assert (bar.noun, report.rows, report.quarantined) == ("clips", 2, 1)
+    assert counted
+    listed = pq.read_table(tmp_path / "out" / "quarantine.parquet").to_pylist()
+    assert [row["reason"] for row in listed] == ["the clip column is null"]

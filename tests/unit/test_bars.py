@@ -47,6 +47,10 @@ def test_rows_are_counted_on_a_terminal_only() -> None:
         update(1200, 3)
     assert "1,200 images" in text(console)
     assert "3 set aside" in text(console)
+    with ingest_bar(console) as update:
+        update.noun = "clips"
+        update(1300, 3)
+    assert "1,300 clips" in text(console)
     console = screen(terminal=False)
     with ingest_bar(console) as update:
         update(1200, 3)

@@ -60,16 +60,24 @@ def bar_html(title: str, done: float, total: float | None, note: str) -> str:
     return f"<div><code>{escape(title)}</code> {bar}{counted} {escape(note)}</div>"
 
 
+class IngestBar:
+    """Counter of the rows that were ingested and set aside: a `NamingProgress`."""
+
+    noun = "images"
+
+    def __init__(self) -> None:
+        self.bar = CellBar("ingest")
+
+    def __call__(self, rows: int, quarantined: int) -> None:
+        self.bar.update(rows, None, f"{quarantined:,} set aside" if quarantined else self.noun)
+
+
 class CellBars:
     """The callbacks of `Reporter` in a notebook."""
 
     def __init__(self) -> None:
-        self._ingest, self._embed = CellBar("ingest"), CellBar("embed")
+        self.ingest, self._embed = IngestBar(), CellBar("embed")
         self._study = CellBar("trials")
-
-    def ingest(self, rows: int, quarantined: int) -> None:
-        """Show the images that were ingested and set aside."""
-        self._ingest.update(rows, None, f"{quarantined:,} set aside" if quarantined else "images")
 
     def embed(self, done: int, rows: int) -> None:
         """Show the rows that were embedded."""
@@ -111,7 +119,7 @@ class CellBars:
 
     def close(self) -> None:
         """Remove what is drawn."""
-        for bar in (self._ingest, self._embed, self._study):
+        for bar in (self.ingest.bar, self._embed, self._study):
             bar.close()
 
 

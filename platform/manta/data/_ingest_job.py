@@ -9,7 +9,7 @@ import pickle
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pyarrow as pa
 import ray
@@ -24,7 +24,22 @@ from manta.files import Place
 from manta.modalities import Inspector
 
 IngestProgress = Callable[[int, int], None]
-"""Callback that takes the number of rows written and of images quarantined so far."""
+"""Callback that takes the number of rows written and of samples quarantined so far."""
+
+
+@runtime_checkable
+class NamingProgress(Protocol):
+    """Such a callback that names the samples.
+
+    Attributes:
+        noun: what they are called, in the plural; an ingest sets it before its first call.
+    """
+
+    noun: str
+
+    def __call__(self, rows: int, quarantined: int) -> None: ...
+
+
 _WRITES_AT_ONCE = 4
 """Shards being written, at most: each holds its images in memory while it is written."""
 _LIST_CPUS = _WRITE_CPUS = 0.25

@@ -154,6 +154,8 @@ def read_unit(
         if taken <= skip:
             continue
         row = _verified(sample, inspector, measure=measured < _MEASURED_ROWS)
+        if sample.data is None and sample.reason:
+            row["reason"] = source.called.said(sample.reason)
         if source.options.labels != "none":
             label = sample.label
             row["label"] = as_text(label) if declared is None else within(label, declared)

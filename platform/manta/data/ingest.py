@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from manta.data._group_column import check_group, count_groups, refuse_no_group
-from manta.data._ingest_job import IngestJob, IngestProgress, IngestReport
+from manta.data._ingest_job import IngestJob, IngestProgress, IngestReport, NamingProgress
 from manta.data._label_column import stored_values
 from manta.data._learning import learnt_of
 from manta.data._measures import inspector_of, mark_of, modality_of, name_of, of_dataset
@@ -48,7 +48,7 @@ from manta.data.understanding import (
 from manta.errors import DataError
 from manta.failures import one_line_errors
 from manta.files import Place
-from manta.modalities import Learner, Modality
+from manta.modalities import Learner, Modality, noun_of
 
 
 def ingest(
@@ -90,6 +90,8 @@ def ingest(
         "options": adapter.options.to_json(),
     } | ({} if mark_of(modality) == "image" else {"modality": mark_of(modality)})
     inspector = inspector_of(modality, bounds)
+    if isinstance(progress, NamingProgress):
+        progress.noun = noun_of(name_of(modality)).plural
     learner = modality.learner() if modality is not None else None
     if is_dataset(place.url):
         finished = open_dataset(place.url)

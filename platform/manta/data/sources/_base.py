@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from manta.data.sources._layout import ALL, TRAIN
 from manta.errors import DataError
 from manta.files import Place
+from manta.modalities import Noun, noun_of
 from manta.modalities.config import DataConfig
 from manta.registry import Registry
 
@@ -117,6 +118,11 @@ class Source(ABC):
     def __init__(self, place: Place) -> None:
         self.place = place
 
+    @property
+    def called(self) -> Noun:
+        """What its samples are called."""
+        return noun_of(self.options.modality or self.modality)
+
     @classmethod
     @abstractmethod
     def claim(cls, place: Place) -> int:
@@ -220,7 +226,7 @@ def _adapter(text: str, modality: str | None = None) -> Source:
         return SOURCES[text](Place(text))
     place = Place.of(text)
     if not place.is_glob and not place.exists():
-        place = _parts_of_stem(place, text)
+        place = _parts_of_stem(place, text, modality)
     surest, name = _surest(place, modality)
     if surest == 0:
         fix = _FIXES.get(place.suffix)
@@ -253,7 +259,7 @@ def _claims(place: Place, modalities: Collection[str | None]) -> list[tuple[int,
     return [(cls.claim(place), name) for name, cls in SOURCES.items() if cls.modality in modalities]
 
 
-def _parts_of_stem(place: Place, text: str) -> Place:
+def _parts_of_stem(place: Place, text: str, modality: str | None) -> Place:
     """Return the files of which a location is the stem, as archives of series name their parts.
 
     Such as `GunPoint_TRAIN.ts` and `GunPoint_TEST.ts`.
@@ -263,9 +269,11 @@ def _parts_of_stem(place: Place, text: str) -> Place:
     """
     pattern = Place(f"{place.url}_[Tt][RrEe]*.ts")
     if not pattern.is_glob or not pattern.glob():
-        raise DataError(
-            f"nothing at {text}; give a folder of images, Parquet, tars, a file list, or 'digits'"
-        )
+        kinds = "a folder of images, Parquet, tars, a file list, or 'digits'"
+        if modality not in (None, "image"):
+            plural = noun_of(modality).plural
+            kinds = f"a file or a folder of {plural}, a table of them, or an ingested dataset"
+        raise DataError(f"nothing at {text}; give {kinds}")
     return pattern
 
 

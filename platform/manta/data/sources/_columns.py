@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +25,7 @@ from manta.data.sources._words import (
     usual,
 )
 from manta.errors import DataError, did_you_mean
+from manta.modalities import Noun, noun_of
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 _DEPTH = 3
@@ -88,7 +90,9 @@ def choose(schema: Any, options: SourceOptions, where: str, main: Main | None = 
     _refuse_doubled(schema, options, where)
     leaves = dict(_leaves(schema, ""))
     features = _features(schema)
-    image, other_images = (main or _image)(leaves, features, options.column, where)
+    image, other_images = (main or partial(_image, noun_of(options.modality)))(
+        leaves, features, options.column, where
+    )
     group = options.group_column
     if group is not None and group not in leaves:
         raise DataError(f"{where} has no column {group!r}{did_you_mean(group, leaves)}")
@@ -194,15 +198,15 @@ def _refuse_doubled(schema: Any, options: SourceOptions, where: str) -> None:
 
 
 def _image(
-    leaves: dict[str, Any], features: Any, asked: str | None, where: str
+    noun: Noun, leaves: dict[str, Any], features: Any, asked: str | None, where: str
 ) -> tuple[str, tuple[str, ...]]:
     if asked is not None:
         if asked not in leaves:
             raise NoImages(f"{where} has no column {asked!r}{did_you_mean(asked, leaves)}")
         if not may_be_image(leaves[asked]):
             raise DataError(
-                f"column {asked} of {where} holds {leaves[asked]}, not images; choose another one "
-                "by data.column"
+                f"column {asked} of {where} holds {leaves[asked]}, not {noun.plural}; choose "
+                "another one by data.column"
             )
         return asked, ()
     sure = [path for path, kind in leaves.items() if holds_images(kind)]
@@ -215,7 +219,7 @@ def _image(
     if len(sure) > 1:
         count = _NUMBERS[len(sure)] if len(sure) < len(_NUMBERS) else str(len(sure))
         raise DataError(
-            f"{where} has {count} image columns: {', '.join(sure)}; choose one, as in "
+            f"{where} has {count} {noun.singular} columns: {', '.join(sure)}; choose one, as in "
             f"data.column={sure[0]}"
         )
     unsure = {path: kind for path, kind in leaves.items() if may_be_image(kind)}
@@ -225,8 +229,8 @@ def _image(
     if fitting:
         return fitting[0], ()
     raise NoImages(
-        f"{where} has no column of images (columns: {', '.join(leaves) or 'none'}); give its name "
-        "by data.column"
+        f"{where} has no column of {noun.plural} (columns: {', '.join(leaves) or 'none'}); give "
+        "its name by data.column"
     )
 
 

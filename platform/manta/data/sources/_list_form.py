@@ -26,6 +26,7 @@ from manta.data.sources._words import (
 )
 from manta.errors import DataError, did_you_mean
 from manta.files import Place
+from manta.modalities import noun_of
 
 _RECORDS = 50
 _NUMBERS = re.compile(r"[-+.\d]+(?:\s+[-+.\d]+)+")
@@ -206,8 +207,9 @@ def _path_column(
     if named:
         return names.index(named[0])
     if len(images) > 1 and has_header:
+        kind = noun_of(options.modality).singular
         raise DataError(
-            f"{place.url} has {len(images)} columns of image files: {', '.join(fitting)}; choose "
+            f"{place.url} has {len(images)} columns of {kind} files: {', '.join(fitting)}; choose "
             f"one, as in data.column={fitting[0]}"
         )
     return images[0] if images else 0
@@ -246,7 +248,8 @@ def _other_columns(
     notes = [*unclear]
     others = [names[column] for column in images if column != path]
     if others:
-        notes.append(f"images: {names[path]} (also: {', '.join(others)}; data.column chooses)")
+        plural = noun_of(options.modality).plural
+        notes.append(f"{plural}: {names[path]} (also: {', '.join(others)}; data.column chooses)")
     if options.labels in (NO_LABELS, FOLDERS):
         return None, split, tuple(notes)
     if options.labels is not None:

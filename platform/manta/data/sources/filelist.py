@@ -103,7 +103,7 @@ class FileList(Source):
             if len(form.columns) > 1 and not form.notes and form.label is not None:
                 label = form.label if isinstance(form.label, str) else form.columns[form.label]
                 path = form.path if isinstance(form.path, str) else form.columns[form.path]
-                notes.append(f"columns: {path} (images), {label} (labels)")
+                notes.append(f"columns: {path} ({self.called.plural}), {label} (labels)")
             notes.extend(form.notes)
             notes.extend(self._row_parts.notes)
             notes.extend(self._named_parts(place))
