@@ -17,7 +17,7 @@ import torch
 from modality_kit import ROWS, SAMPLES, batch_of, objective_of
 from objective_kit import progress_at
 
-from conformance.two_ranks import RankCase, Record, on_two_ranks, two_steps
+from conformance.two_ranks import RankCase, Record, assert_are_one, on_two_ranks, two_steps
 from manta.batch import Batch
 from manta.objectives import Objective
 
@@ -116,17 +116,4 @@ def loss_of(objective: Objective[Any], batch: Batch) -> float:
 
 @every_cell
 def test_two_ranks_are_the_global_batch(cell: Cell, together: dict[Cell, list[Record]]) -> None:
-    expected = alone(cell)
-    mean = torch.stack([record["losses"] for record in together[cell]]).mean(0)
-    # Views are made in float32, whose last bit depends on how many rows there are.
-    torch.testing.assert_close(mean, expected["losses"], rtol=1e-4, atol=1e-5)
-    whole = flat(expected)
-    for record in together[cell]:
-        assert record.keys() == expected.keys()
-        assert float((flat(record) - whole).norm() / whole.norm()) < 1e-3
-
-
-def flat(record: Record) -> torch.Tensor:
-    """Return all gradients of a record, end to end."""
-    keys = sorted(record.keys() - {"losses"})
-    return torch.cat([record[key].flatten() for key in keys])
+    assert_are_one(together[cell], alone(cell), str(cell))

@@ -97,12 +97,17 @@ def on_two_ranks(cases: Sequence[RankCase], folder: Path) -> list[list[Record]]:
 def assert_two_ranks_are_one(cases: Sequence[RankCase], folder: Path) -> None:
     """Check that two ranks have the losses and gradients of the whole batch."""
     for case, records in zip(cases, on_two_ranks(cases, folder), strict=True):
-        alone = two_steps(case, 0, 1)
-        mean = torch.stack([record["losses"] for record in records]).mean(0)
-        # Views are made in float32, whose last bit depends on how many rows there are.
-        torch.testing.assert_close(mean, alone["losses"], rtol=1e-4, atol=1e-5, msg=case.name)
-        names = sorted(alone.keys() - {"losses"})
-        whole = torch.cat([alone[name].flatten() for name in names])
-        for record in records:
-            parts = torch.cat([record[name].flatten() for name in names])
-            assert float((parts - whole).norm() / whole.norm()) < 1e-3, case.name
+        assert_are_one(records, two_steps(case, 0, 1), case.name)
+
+
+def assert_are_one(records: Sequence[Record], alone: Record, name: str) -> None:
+    """Check that the ranks' records are that of one process with the whole batch."""
+    mean = torch.stack([record["losses"] for record in records]).mean(0)
+    # Views are made in float32, whose last bit depends on how many rows there are.
+    torch.testing.assert_close(mean, alone["losses"], rtol=1e-4, atol=1e-5, msg=name)
+    names = sorted(alone.keys() - {"losses"})
+    whole = torch.cat([alone[key].flatten() for key in names])
+    for record in records:
+        assert record.keys() == alone.keys(), name
+        parts = torch.cat([record[key].flatten() for key in names])
+        assert float((parts - whole).norm() / whole.norm()) < 1e-3, name
