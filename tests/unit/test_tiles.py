@@ -16,11 +16,13 @@ import torch
 from manta.evaluation import pictures
 from manta.evaluation.pictures import kept_words_and_sounds
 from manta.leaves import Packed
-from manta.modalities import Picture, default_modality, is_captioned
+from manta.modalities import Picture, default_modality, is_captioned, noun_of
 from manta.modalities.audio import Audio, AudioConfig
 from manta.report import write_report
 from manta.report.evaluation.page import write_evaluation
+from manta.report.explore import EmbeddedImages, _context
 from manta.report.parts import tiles
+from manta.report.parts.template import render
 from manta.report.parts.tiles import Looks
 from page_reader import Page
 from synthetic_evaluation import full, samples
@@ -124,3 +126,19 @@ def test_clips_are_heard_on_the_page_of_a_run(tmp_path: Path) -> None:
     assert "Click one to hear it." in page.text
     plain = Page(write_report(make_run(tmp_path / "plain", images=20, steps=30)))
     assert "SOUNDS" not in plain.source
+
+
+def explored(*, as_text: bool) -> EmbeddedImages:
+    rows = 24
+    vectors = np.random.default_rng(0).normal(size=(rows, 4)).astype(np.float32)
+    paths, thumbnails = [f"{row}.txt" for row in range(rows)], np.stack([PIXELS[:48, :48]] * rows)
+    words, noun = WORDS[:rows], noun_of("text")
+    return EmbeddedImages(np.arange(rows), paths, vectors, thumbnails, None, noun, words, as_text)
+
+
+def test_the_page_of_embeddings_knows_the_words() -> None:
+    manifest = {"model": "m", "embedded": 24, "width": 4, "layer": None, "unreadable": 0}
+    context = _context("out", manifest | {"digest": "d"}, explored(as_text=True))
+    assert (context["data"]["captions"], context["data"]["words"]) == (WORDS[:24], True)
+    page = render("explore.html", context)
+    assert "sentence 3 \\u003cb\\u003e" in page, "markup in a sentence is text"

@@ -45,6 +45,8 @@ class EmbeddedImages:
         images: `[S, 48, 48, 3]` uint8, as thumbnails.
         labels: names of the classes, or None without labels.
         noun: what the rows are called.
+        captions: what is said of each; None where nothing is.
+        as_text: captions stand in place of pictures.
     """
 
     index: Rows
@@ -53,6 +55,8 @@ class EmbeddedImages:
     images: npt.NDArray[np.uint8]
     labels: list[str] | None
     noun: Noun
+    captions: list[str] | None = None
+    as_text: bool = False
 
 
 def write_explorer(out: str, page: Path, *, images: int = IMAGES) -> Path:
@@ -95,12 +99,16 @@ def draw_sample(out: str, dataset: str, digest: str, images: int) -> EmbeddedIma
     index = np.asarray(rows["index"])
     encoded = read_rows(manifest, index, labels=True)
     modality = modality_of(manifest)
-    pictures = np.stack([modality.picture_of(data, SIDE).pixels for data in encoded.data])
+    shown = [modality.picture_of(data, SIDE) for data in encoded.data]
+    pictures = np.stack([one.pixels for one in shown])
+    captions = [one.caption for one in shown] if any(one.caption for one in shown) else None
     vectors = np.stack(rows["embedding"].to_numpy()).astype(np.float32)
     labels = None
     if encoded.labels is not None:
         labels = [_class_name(value, manifest.classes) for value in encoded.labels]
-    return EmbeddedImages(index, rows["path"].to_pylist(), vectors, pictures, labels, noun)
+    as_text = modality.captioned and captions is not None
+    paths = rows["path"].to_pylist()
+    return EmbeddedImages(index, paths, vectors, pictures, labels, noun, captions, as_text)
 
 
 def _evenly(length: int, count: int) -> Rows:
@@ -162,6 +170,8 @@ def _data(shown: EmbeddedImages) -> dict[str, Any]:
         "cosines": _cosines(shown.vectors, nearest),
         "paths": shown.paths,
         "labels": shown.labels,
+        "captions": shown.captions,
+        "words": shown.as_text,
     }
 
 

@@ -1,6 +1,6 @@
 "use strict";
 {
-  const { points, near, cosines, paths, labels, clusters, colours, columns, side, sheet } = DATA;
+  const { points, near, cosines, paths, labels, captions, words, clusters, colours, columns, side, sheet } = DATA;
   const canvas = document.getElementById("map");
   const peek = document.getElementById("peek");
   const panel = document.getElementById("near");
@@ -9,8 +9,16 @@
 
   const spot = (row) => points[row].map((value, axis) => (MARGIN + (1 - 2 * MARGIN) * (axis ? 1 - value : value)) * size);
 
+  const said = (row) => captions ? captions[row] : "";
+
   // One picture holds all thumbnails; an element shows its own part of it.
   function show(element, row) {
+    if (words) {
+      element.classList.add("words");
+      element.textContent = said(row);
+      return;
+    }
+    if (captions) element.title = said(row);
     const rows = Math.ceil(points.length / columns);
     const part = (place, count) => (count > 1 ? (100 * place) / (count - 1) : 0) + "%";
     element.style.backgroundImage = `url(${sheet})`;
@@ -90,7 +98,8 @@
     if (row === null) return;
     const [x, y] = spot(row);
     show(peek.firstElementChild, row);
-    peek.lastElementChild.textContent = labels ? labels[row] : paths[row].split("/").pop();
+    const name = labels ? labels[row] : paths[row].split("/").pop();
+    peek.lastElementChild.textContent = [name, words ? "" : said(row)].filter(Boolean).join(", ");
     peek.style.left = Math.min(x + 12, size - 110) + "px";
     peek.style.top = Math.min(y + 12, size - 120) + "px";
   });
