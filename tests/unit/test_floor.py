@@ -88,9 +88,13 @@ def test_rare_tokens_weigh_more_and_the_order_of_tokens_counts() -> None:
     assert torch.equal(floor({"text": ragged(ids[1])})[0], counts[1])
     bank, queries = floor.fitted(counts[:4], counts[4:])
     torch.testing.assert_close(bank.norm(dim=1), torch.ones(4))
-    common, rare = bank[1][counts[3] > 0], bank[1][(counts[1] > 0) & (counts[0] == 0)]
-    assert common < rare
-    assert queries.count_nonzero() == 1
+    # Rows 0 and 1 share both tokens, which are in three and four rows, and not the pair: that is
+    # rarer in row 1, so that rows 0 and 2 are alike and row 3 is nearer to row 0 than to row 1.
+    cosines = bank @ bank.T
+    torch.testing.assert_close(cosines[0, 2], torch.tensor(1.0))
+    assert cosines[3, 1] < cosines[3, 0] < cosines[1, 0] < 1
+    torch.testing.assert_close(queries @ bank.T, torch.zeros(1, 4), atol=1e-6, rtol=0)
+    torch.testing.assert_close(queries.norm(dim=1), torch.ones(1))
 
 
 def test_values_as_they_come_are_scaled_by_the_bank_alone() -> None:

@@ -32,7 +32,7 @@ from manta.modalities import Floor, Modality
 
 FLOOR = "floor"
 """Its name among encoders; with `_` the prefix of its metrics."""
-FLOOR_VERSION = 1
+FLOOR_VERSION = 2
 """Version of what this code makes of a row; with a new one, nothing that was kept is read."""
 
 
