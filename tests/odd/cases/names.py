@@ -88,7 +88,7 @@ COMMANDS = [
     Command("names/embed", crowded, ["embed", "first", "--data", "digits", "--out", "out"],
             error="no run named 'first'"),
     Command("names/embed_data", crowded, ["embed", "first", "--data", "nothing", "--out", "out"],
-            error="nothing at nothing"),
+            error="no run named 'first'"),  # a model says how data are read, so it comes first
     Command("names/ingest", crowded, ["ingest", "nothing", "out.manta"],
             error="nothing at nothing"),
     Command("names/ingest_dry", crowded, ["ingest", "[v2]", "--dry-run", "out.manta"],
