@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Whole files, each on one of WORKERS processes: what a file starts, it starts once.
 WORKERS ?= 2
-PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=15
 POSTGRES := ls /usr/lib/postgresql/*/bin/postgres $$(command -v postgres) >/dev/null 2>&1
 DEMO := demo-$(shell date +%Y%m%d-%H%M%S)
 

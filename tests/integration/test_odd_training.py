@@ -17,15 +17,8 @@ from manta.data.read import read_rows
 from odd.case import Case, all_cases, tree
 
 pytestmark = pytest.mark.filterwarnings("default")
-SAMPLE = (
-    "folders/parts_merged",
-    "folders/link_loop",
-    "file_names/not_utf8",
-    "hf_disk/cut_off",
-    "labels/minus_one",
-    "tables/photographs_and_their_table",
-    "tars/other_formats",
-)
+SAMPLE = ("folders/parts_merged", "tables/photographs_and_their_table", "tars/other_formats")
+FURTHER = ("folders/link_loop", "file_names/not_utf8", "hf_disk/cut_off", "labels/minus_one")
 CASES: dict[str, Case] = {case.name: case for case in all_cases("CASES")}
 SMALL = {
     "data": {"image_size": 16},
@@ -43,7 +36,9 @@ def runs(tmp_path_factory, migrated, ray_cluster):
     return folder
 
 
-@pytest.mark.parametrize("name", SAMPLE)
+@pytest.mark.parametrize(
+    "name", [*SAMPLE, *(pytest.param(name, marks=pytest.mark.long) for name in FURTHER)]
+)
 def test_odd_data_are_trained_on_and_evaluated(name, runs, tmp_path):
     case = CASES[name]
     (tmp_path / "data").mkdir()
