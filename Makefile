@@ -33,12 +33,12 @@ demo: setup ## pretrain on scikit-learn's digits, evaluate, register, write the 
 	@echo "Your images   $(BIN)/manta train jobs/recipes/photos.yaml data.source=./photos"
 
 test: lint types chromium postgres ## lint, types, import contract, tests (a quarter of an hour on two cores)
-	$(PYTEST) tests/conformance tests/unit tests/odd tests/package
+	$(PYTEST) -m "not long" tests/conformance tests/unit tests/odd tests/package
 	$(PYTEST) -m "not long" tests/integration $$(command -v chromium >/dev/null && echo tests/browser) \
 	  $$($(POSTGRES) || echo "--ignore=tests/integration/test_postgres.py --ignore=tests/integration/test_promotion.py")
 
 test-long: setup ## tests that kill, interrupt and wait (a quarter of an hour more)
-	$(PYTEST) -m long tests/integration
+	$(PYTEST) -m long tests/conformance tests/integration
 
 test-docs: setup ## README and every tutorial, followed to the letter; the site (about six minutes)
 	$(PYTEST) --dist loadgroup tests/docs

@@ -24,7 +24,7 @@ from manta.objectives import OBJECTIVES, Communicator, Exchange
 from manta.training.batchnorm import synchronise
 
 ROWS, START = 8, TOTAL_STEPS // 2
-WORLDS = (2, 4)
+WORLDS = (2, pytest.param(4, marks=pytest.mark.long))  # four take two minutes of two cores
 UNGATHERED = "simclr without its gather"
 SHARED = "a gradient that two gathers share"
 
