@@ -104,6 +104,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
 
 
+@pytest.mark.long  # docs/tutorials/your-modality.md, which is followed too, has entry points
 def test_a_source_and_an_objective_of_a_package_are_trained_with(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 
 import mlflow
+import pytest
 import torch
 from command import TINY, manta
 
@@ -21,6 +22,7 @@ from manta.training.start import opened_start, tags
 SHORT = ["digits", *TINY, "train.epochs=0.2"]
 
 
+@pytest.mark.long
 def test_a_second_run_starts_at_the_features_of_the_first(tmp_path):
     manta(tmp_path, "train", *SHORT, "--name", "first")
     again = [*SHORT, "encoder.start=first", "train.seed=5"]
