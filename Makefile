@@ -32,15 +32,15 @@ demo: setup ## pretrain on scikit-learn's digits, evaluate, register, write the 
 	@echo "Browse runs   $(BIN)/mlflow ui --backend-store-uri sqlite:///manta-runs/mlflow.db"
 	@echo "Your images   $(BIN)/manta train jobs/recipes/photos.yaml data.source=./photos"
 
-test: lint types chromium postgres ## lint, types, import contract, tests (a quarter of an hour on two cores)
+test: lint types chromium postgres ## lint, types, import contract, tests (25 minutes on two cores)
 	$(PYTEST) -m "not long" tests/conformance tests/unit tests/odd tests/package
 	$(PYTEST) -m "not long" tests/integration $$(command -v chromium >/dev/null && echo tests/browser) \
 	  $$($(POSTGRES) || echo "--ignore=tests/integration/test_postgres.py --ignore=tests/integration/test_promotion.py")
 
-test-long: setup ## tests that kill, interrupt and wait (a quarter of an hour more)
+test-long: setup ## tests that kill, interrupt and wait (20 minutes more)
 	$(PYTEST) -m long tests/conformance tests/integration
 
-test-docs: setup ## README and every tutorial, followed to the letter; the site (about six minutes)
+test-docs: setup ## README and every tutorial, followed to the letter; the site (about ten minutes)
 	$(PYTEST) --dist loadgroup tests/docs
 
 docs: setup ## the documentation's site, in build/site: python -m http.server --directory build/site
