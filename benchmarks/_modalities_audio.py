@@ -10,10 +10,9 @@ The recipes are as they ship. Temperature and fade were chosen on theo, with ano
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
-from _modalities_row import Options, Row
+from _modalities_row import Options, Row, Trial
 
 RECIPES = ("dcl-audio",)
 UNHEARD, EACH = "one speaker unheard", "each speaker left out"
@@ -44,35 +43,9 @@ def rows(options: Options) -> Iterator[Row]:
 
 def of_task(options: Options, recipe: str, task: str) -> Iterator[Row]:
     """Yield the accuracies of a recipe on speakers that its probes have not heard."""
-    import manta
-
-    begun = time.perf_counter()
-    data = options.data / "fsdd/recordings.parquet"
-    settings = {
-        "data.group": "speaker",
-        "evaluation": EVALUATION[task],
-        "tracking.register_model": False,
-    }
-    metrics = []
-    for seed in range(options.seeds):
-        run = manta.train(
-            recipe,
-            data=data,
-            name=f"{recipe}-{task.split()[0]}-{seed}",
-            runs=options.scratch / "runs",
-            overrides={**settings, "train.seed": seed},
-            progress=False,
-        )
-        metrics.append(run.metrics)
-    for measure, title in MEASURES[task].items():
-        yield Row(
-            f"spoken digits, {task}",
-            recipe,
-            title,
-            [one[measure] for one in metrics],
-            [one[f"random_{measure}"] for one in metrics],
-            metrics[0][f"floor_{measure}"],
-            "log-mel statistics",
-            settings=settings,
-            seconds=time.perf_counter() - begun,
-        )
+    changes = {"data.group": "speaker", "evaluation": EVALUATION[task]}
+    trial = Trial(recipe, task, changes)
+    runs = trial.runs(options, options.data / "fsdd/recordings.parquet")
+    metrics = [run.metrics for run in runs]
+    for key, title in MEASURES[task].items():
+        yield trial.row(title, key, metrics, (f"floor_{key}", "log-mel statistics"))

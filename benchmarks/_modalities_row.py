@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from manta.api.run_result import Run
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,60 @@ class Row:
             self.verdict,
         )
         return f"| {' | '.join(cells)} |"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A recipe on a task, of which there is a run for each seed.
+
+    Attributes:
+        changes: of the recipe's settings; seed and name come with each run.
+    """
+
+    recipe: str
+    task: str
+    changes: Mapping[str, Any]
+    begun: float = field(default_factory=time.perf_counter)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"tracking.register_model": False, **self.changes}
+
+    def runs(self, options: Options, data: Path) -> Iterator[Run]:
+        """Train with each seed; yield the runs."""
+        import manta
+
+        for seed in range(options.seeds):
+            yield manta.train(
+                self.recipe,
+                data=data,
+                name=f"{self.recipe}-{self.task.split()[0]}-{seed}",
+                runs=options.scratch / "runs",
+                overrides={**self.settings, "train.seed": seed},
+                progress=False,
+            )
+
+    def row(
+        self, title: str, key: str, metrics: Sequence[Mapping[str, float]], floor: tuple[str, str]
+    ) -> Row:
+        """Return the row of a metric.
+
+        Args:
+            title: of the measure.
+            key: of the metric in each seed's.
+            floor: key of the metric that learns nothing, and what it is.
+        """
+        return Row(
+            self.task,
+            self.recipe,
+            title,
+            [one[key] for one in metrics],
+            [one[f"random_{key}"] for one in metrics],
+            metrics[0][floor[0]],
+            floor[1],
+            settings=self.settings,
+            seconds=time.perf_counter() - self.begun,
+        )
 
 
 HEAD = """| task | method | measure | trained | untrained | floor | published | |

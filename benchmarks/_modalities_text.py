@@ -11,10 +11,9 @@ The recipes are as they ship, with the same settings for both tasks.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
-from _modalities_row import Options, Row
+from _modalities_row import Options, Row, Trial
 
 LINES = {"data.labels": "first", "data.encoding": "latin-1"}
 PLAIN = {"data.labels": None, "data.encoding": "utf-8"}
@@ -33,76 +32,31 @@ def of_questions(options: Options, recipe: str) -> Iterator[Row]:
     """Yield the accuracies on TREC."""
     import manta
 
-    begun, folder = time.perf_counter(), options.data / "text"
-    settings = {
-        **LINES,
-        "evaluation": {"holdout": 0.1, "evaluators": [{"name": "knn", "k": 20}]},
-        "tracking.register_model": False,
-    }
-    metrics = []
-    for seed in range(options.seeds):
-        run = manta.train(
-            recipe,
-            data=folder / "TREC.train.all",
-            name=f"{recipe}-TREC-{seed}",
+    train, test = (options.data / f"text/TREC.{part}.all" for part in ("train", "test"))
+    evaluation = {"holdout": 0.1, "evaluators": [{"name": "knn", "k": 20}]}
+    trial = Trial(recipe, "TREC", {**LINES, "evaluation": evaluation})
+    metrics = [
+        manta.evaluate(
+            run,
+            test,
+            bank=train,
+            evaluators=["knn", "linear"],
             runs=options.scratch / "runs",
-            overrides={**settings, "train.seed": seed},
             progress=False,
-        )
-        metrics.append(
-            manta.evaluate(
-                run,
-                folder / "TREC.test.all",
-                bank=folder / "TREC.train.all",
-                evaluators=["knn", "linear"],
-                runs=options.scratch / "runs",
-                progress=False,
-            ).metrics
-        )
-    for measure, title in (("knn_top1", "kNN"), ("linear_top1", "linear probe")):
-        yield Row(
-            "TREC",
-            recipe,
-            title,
-            [one[measure] for one in metrics],
-            [one[f"random_{measure}"] for one in metrics],
-            metrics[0][f"floor_{measure}"],
-            "tf-idf",
-            settings=settings,
-            seconds=time.perf_counter() - begun,
-        )
+        ).metrics
+        for run in trial.runs(options, train)
+    ]
+    for key, title in (("knn_top1", "kNN"), ("linear_top1", "linear probe")):
+        yield trial.row(title, key, metrics, (f"floor_{key}", "tf-idf"))
 
 
 def of_pairs(options: Options, recipe: str) -> Iterator[Row]:
     """Yield the rank correlation on SICK."""
-    import manta
-
-    begun, folder = time.perf_counter(), options.data / "text"
+    folder = options.data / "text"
     pairs = {"name": "similarity", "pairs": str(folder / "SICK_test_annotated.txt")}
-    settings = {
-        **PLAIN,
-        "evaluation": {"holdout": 0.02, "evaluators": [pairs]},
-        "tracking.register_model": False,
-    }
-    metrics = []
-    for seed in range(options.seeds):
-        run = manta.train(
-            recipe,
-            data=folder / "clinc_wiki_sents.txt",
-            name=f"{recipe}-SICK-{seed}",
-            runs=options.scratch / "runs",
-            overrides={**settings, "train.seed": seed},
-            progress=False,
-        )
-        metrics.append(run.metrics)
-    yield Row(
-        "SICK-R",
-        recipe,
-        "Spearman of cosines",
-        [one["similarity_spearman"] for one in metrics],
-        [one["random_similarity_spearman"] for one in metrics],
-        metrics[0]["similarity_tfidf"],
-        "tf-idf",
-        settings=settings,
-        seconds=time.perf_counter() - begun,
+    trial = Trial(
+        recipe, "SICK-R", {**PLAIN, "evaluation": {"holdout": 0.02, "evaluators": [pairs]}}
     )
+    metrics = [run.metrics for run in trial.runs(options, folder / "clinc_wiki_sents.txt")]
+    floor = ("floor_similarity_spearman", "tf-idf")
+    yield trial.row("Spearman of cosines", "similarity_spearman", metrics, floor)

@@ -63,20 +63,14 @@ ENCODERS = (  # in the order in which they are offered
 )
 
 
-WAVE = EncoderConfig(
-    name="wave",
-    args={
-        "channels": 16,
-        "kernels": [4, 2, 2],
-        "strides": [2, 2, 2],
-        "dim": 32,
-        "depth": 2,
-        "heads": 2,
-        "positions": 5,
-        "groups": 4,
-        "dropout": 0.0,
-    },
-)
+def wave_of(kernels: list[int], strides: list[int]) -> EncoderConfig:
+    """Return a small encoder of waves that drops nothing out."""
+    small = {"channels": 16, "dim": 32, "depth": 2, "heads": 2, "positions": 5, "groups": 4}
+    args = small | {"kernels": kernels, "strides": strides, "dropout": 0.0}
+    return EncoderConfig(name="wave", args=args)
+
+
+WAVE = wave_of([4, 2, 2], [2, 2, 2])
 LENGTH, FRAME = 128, 8
 """Values of a digit as a sequence, and those of a frame, half a line of its pixels."""
 OF_SEQUENCES = ("data2vec", "hubert")

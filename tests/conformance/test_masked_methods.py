@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from modality_kit import SAMPLES, Samples, tones
-from objective_kit import config_of, progress_at
+from objective_kit import config_of, progress_at, wave_of
 from torch import Tensor
 
 from conformance.two_ranks import RankCase, assert_two_ranks_are_one
@@ -33,20 +33,7 @@ from manta.spec import Spec
 ROWS, RATE, STEP, UNITS = 8, 4000, 40, 12
 AUDIO = Audio(AudioConfig(source="x", sample_rate=RATE, seconds=0.32, mels=None), {})
 LENGTHS = torch.linspace(400, 2400, ROWS).long()
-WAVE = EncoderConfig(
-    name="wave",
-    args={
-        "channels": 16,
-        "kernels": [8, 4, 4],
-        "strides": [5, 4, 4],
-        "dim": 32,
-        "depth": 2,
-        "heads": 2,
-        "positions": 5,
-        "groups": 4,
-        "dropout": 0.0,
-    },
-)
+WAVE = wave_of([8, 4, 4], [5, 4, 4])
 
 
 def clips() -> Ragged:

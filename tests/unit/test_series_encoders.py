@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from manta import encoders
-from manta.encoders import DenseEncoder, Encoder, EncoderConfig, TokenEncoder
+from manta.encoders import DenseEncoder, Encoder, EncoderConfig, HidingEncoder, TokenEncoder
 from manta.encoders.fitting import check_fits
 from manta.encoders.patchtst import PatchTST
 from manta.errors import ConfigError
@@ -193,3 +193,16 @@ def test_settings_are_refused_in_one_line() -> None:
         encoders.build(EncoderConfig(name="tcn"), Spec.image(32))
     with pytest.raises(ConfigError, match="no weights of tcn"):
         encoders.build(EncoderConfig(name="tcn", pretrained=True), spec)
+
+
+@pytest.mark.parametrize("name", ["patchtst", "wave"])
+def test_a_mask_of_a_larger_batch_goes_on_where_all_rows_have_ended(name: str) -> None:
+    encoder = make(name).eval()
+    assert isinstance(encoder, HidingEncoder)
+    encoder.learn_hidden()
+    tokens = encoder.tokens(rows()).shape[1]
+    hide = torch.arange(tokens).remainder(3).eq(0).repeat(len(LENGTHS), 1)
+    wider = torch.nn.functional.pad(hide, (0, 4), value=True)
+    torch.testing.assert_close(
+        encoder.tokens(rows(), hide=wider), encoder.tokens(rows(), hide=hide)
+    )

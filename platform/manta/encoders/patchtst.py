@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from manta.encoders._blocks import Block
+from manta.encoders._blocks import Block, BlockEncoder, Encoded, Sequences, left
 from manta.encoders._config import ENCODERS, EncoderConfig
-from manta.encoders._protocols import Encoder
-from manta.encoders._sequences import SequenceArgs, args_of, mean_pooled, padded, sines
+from manta.encoders._sequences import SequenceArgs, args_of, padded, sines
 from manta.ragged import Ragged
 from manta.spec import Form, Spec
 
@@ -37,7 +36,7 @@ class PatchTSTArgs(SequenceArgs):
         return self
 
 
-class PatchTST(Encoder):
+class PatchTST(BlockEncoder):
     """Tokens of patches that do not overlap, with fixed sines as positions, and their mean.
 
     Ours: the channels of a patch make one token, where the paper passes each channel by itself;
@@ -57,39 +56,11 @@ class PatchTST(Encoder):
         self.dropout = nn.Dropout(args.dropout)
         self.blocks = nn.ModuleList(Block(args) for _ in range(args.depth))
         self.norm = nn.LayerNorm(args.dim)
-        self.hidden_token: nn.Parameter | None = None
         self.embed_dim = args.dim
-
-    def embed(self, x: Tensor | Ragged) -> Tensor:
-        tokens, there = self._encoded(x)
-        return mean_pooled(tokens.transpose(1, 2), there)
 
     def patches(self, x: Tensor | Ragged) -> Tensor:
         """Return the raw values of each patch, `[N, T, C * patch]`."""
         return self._patches(x)[0]
-
-    def learn_hidden(self) -> None:
-        """Add the learnt vector that `hide` puts in the place of patches."""
-        if self.hidden_token is None:
-            token = torch.empty(self.embed_dim, device=self.entry.weight.device)
-            self.hidden_token = nn.Parameter(nn.init.trunc_normal_(token, std=0.02))
-
-    def tokens(
-        self, x: Tensor | Ragged, keep: Tensor | None = None, hide: Tensor | None = None
-    ) -> Tensor:
-        return self._encoded(x, keep, hide)[0]
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        return tokens.mean(1)
-
-    def layers(self, x: Tensor | Ragged, hide: Tensor | None = None) -> list[Tensor]:
-        """Return the tokens after each block, `[N, T, D]`, before the last norm."""
-        tokens, there = self._embedded(x, hide)
-        outputs = []
-        for block in self.blocks:
-            tokens = block(tokens, there)
-            outputs.append(tokens)
-        return outputs
 
     def token_lengths(self, x: Tensor | Ragged) -> Tensor:
         """Return `[N]` int64, the tokens of each row that have a value."""
@@ -97,26 +68,11 @@ class PatchTST(Encoder):
             return -(-x.lengths // self.patch_size[0])
         return torch.full((len(x),), -(-x.shape[2] // self.patch_size[0]), device=x.device)
 
-    def _encoded(
-        self, x: Tensor | Ragged, keep: Tensor | None = None, hide: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        tokens, there = self._embedded(x, hide)
-        if keep is not None:
-            tokens = tokens.gather(1, keep.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
-            there = None if there is None else there.gather(1, keep)
-        for block in self.blocks:
-            tokens = block(tokens, there)
-        return self.norm(tokens), there
-
-    def _embedded(self, x: Tensor | Ragged, hide: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _embedded(self, x: Sequences, keep: Tensor | None, hide: Tensor | None) -> Encoded:
         patches, there = self._patches(x)
-        tokens = self.entry(patches)
-        if hide is not None:
-            if self.hidden_token is None:
-                raise RuntimeError("call learn_hidden() before tokens are hidden")
-            tokens = torch.where(hide.unsqueeze(2), self.hidden_token.to(tokens.dtype), tokens)
+        tokens = self._hidden(self.entry(patches), hide)
         positions = sines(tokens.shape[1], self.embed_dim, tokens.device)
-        return self.dropout(tokens + positions.to(tokens.dtype)), there
+        return left(self.dropout(tokens + positions.to(tokens.dtype)), there, keep)
 
     def _patches(self, x: Tensor | Ragged) -> tuple[Tensor, Tensor | None]:
         values, there = padded(x)

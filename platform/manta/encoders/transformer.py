@@ -6,13 +6,13 @@ import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from manta.encoders._blocks import Block
+from manta.encoders._blocks import Block, BlockEncoder, Encoded, Sequences, left
 from manta.encoders._config import ENCODERS, EncoderConfig
-from manta.encoders._protocols import Encoder
-from manta.encoders._sequences import SequenceArgs, args_of, mean_pooled, sines
+from manta.encoders._sequences import SequenceArgs, args_of, sines
 from manta.errors import ConfigError
 from manta.ragged import Ragged
 from manta.spec import Form, Spec
@@ -44,7 +44,7 @@ class TransformerArgs(SequenceArgs):
         return self
 
 
-class Transformer(Encoder):
+class Transformer(BlockEncoder):
     """Tokens with positions, blocks with norms before their layers, and a pool over each row.
 
     A row is given as ragged numbers, or in a tensor `[N, T]` in which a negative number stands
@@ -71,78 +71,35 @@ class Transformer(Encoder):
         self.positions = self._positions(longest, args)
         first = torch.empty(args.dim) if args.pool == "first" else None
         self.first = None if first is None else nn.Parameter(first)
-        self.hidden_token: nn.Parameter | None = None
+        self.prefix_tokens = 0 if self.first is None else 1
         self._initialise()
 
-    @property
-    def prefix_tokens(self) -> int:
-        return 0 if self.first is None else 1
-
-    def embed(self, x: Tensor | Ragged) -> Tensor:
-        tokens, there = self._encoded(x)
-        return tokens[:, 0] if self.first is not None else mean_pooled(tokens.mT, there)
-
-    def learn_hidden(self) -> None:
-        """Add the learnt vector that `hide` puts in the place of tokens."""
-        if self.hidden_token is None:
-            token = torch.empty(self.embed_dim, device=self.entry.weight.device)
-            self.hidden_token = nn.Parameter(nn.init.normal_(token, std=_STD))
-
-    def tokens(
-        self, x: Tensor | Ragged, keep: Tensor | None = None, hide: Tensor | None = None
-    ) -> Tensor:
-        return self._encoded(x, keep, hide)[0]
+    def embed(self, x: Sequences) -> Tensor:
+        return super().embed(x) if self.first is None else self.tokens(x)[:, 0]
 
     def pool(self, tokens: Tensor) -> Tensor:
-        return tokens[:, 0] if self.first is not None else tokens.mean(1)
-
-    def layers(self, x: Tensor | Ragged, hide: Tensor | None = None) -> list[Tensor]:
-        """Return the tokens after each block, `[N, T, D]`, before the last norm.
-
-        Where a row has ended they mean nothing.
-        """
-        tokens, there = self._embedded(x, None, hide)
-        outputs = []
-        for block in self.blocks:
-            tokens = block(tokens, there)
-            outputs.append(tokens[:, self.prefix_tokens :])
-        return outputs
+        return super().pool(tokens) if self.first is None else tokens[:, 0]
 
     def token_lengths(self, x: Tensor | Ragged) -> Tensor:
         """Return `[N]` int64, the tokens of each row."""
         return x.lengths if isinstance(x, Ragged) else (x >= 0).sum(1)
 
-    def _encoded(
-        self, x: Tensor | Ragged, keep: Tensor | None = None, hide: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        tokens, there = self._embedded(x, keep, hide)
-        for block in self.blocks:
-            tokens = block(tokens, there)
-        return self.norm(tokens), there
+    def _drawn_hidden(self, token: Tensor) -> Tensor:
+        return nn.init.normal_(token, std=_STD)
 
-    def _embedded(
-        self, x: Tensor | Ragged, keep: Tensor | None, hide: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _embedded(self, x: Sequences, keep: Tensor | None, hide: Tensor | None) -> Encoded:
         """Return what the first block is given, and `[N, P + T]` bool where there is a token."""
         ids = x.padded(_ENDED)[0] if isinstance(x, Ragged) else x
         # Of a row without a token the first place counts: attention to nothing is no number.
         there = (ids >= 0) | (torch.arange(ids.shape[1], device=ids.device) == 0)
-        tokens = self.entry(ids.clamp(min=0))
-        if hide is not None:
-            if self.hidden_token is None:
-                raise RuntimeError("call learn_hidden() before tokens are hidden")
-            # A mask that was made for a larger batch goes on where these rows have all ended.
-            is_hidden = hide[:, : ids.shape[1]].unsqueeze(2)
-            tokens = torch.where(is_hidden, self.hidden_token.to(tokens.dtype), tokens)
+        tokens = self._hidden(self.entry(ids.clamp(min=0)), hide)
         tokens = tokens + self._placed(ids.shape[1]).to(tokens.dtype)
-        if keep is not None:
-            tokens = tokens.gather(1, keep.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
-            there = there.gather(1, keep)
-        if self.first is not None:
+        tokens, seen = left(tokens, there, keep)
+        if self.first is not None and seen is not None:
             first = self.first.to(tokens.dtype).expand(tokens.shape[0], 1, -1)
             tokens = torch.cat([first, tokens], dim=1)
-            there = torch.cat([torch.ones_like(there[:, :1]), there], dim=1)
-        return self.dropout(self.norm_in(tokens)), there
+            seen = F.pad(seen, (1, 0), value=True)
+        return self.dropout(self.norm_in(tokens)), seen
 
     def _positions(self, longest: int | None, args: TransformerArgs) -> nn.Parameter | None:
         if args.positions == "sines":

@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from manta.encoders._blocks import Block
+from manta.encoders._blocks import Block, BlockEncoder, Encoded, Sequences, left
 from manta.encoders._config import ENCODERS, EncoderConfig
-from manta.encoders._protocols import Encoder
 from manta.encoders._sequences import SequenceArgs, args_of, kept, mean_pooled, padded
 from manta.ragged import Ragged
 from manta.spec import Form, Spec
@@ -143,7 +142,7 @@ class _PostBlock(Block):
         return cast(Tensor, self.norm2(x + self.dropout(self.mlp(x))))
 
 
-class Wave(Encoder):
+class Wave(BlockEncoder):
     """Frames of a wave by convolutions, a transformer over them, and their mean.
 
     Ours: a wave is continued by silence, by what the last frame needs, so that it has one frame for
@@ -172,13 +171,8 @@ class Wave(Encoder):
         self.norm = nn.LayerNorm(args.dim)
         self.is_pre = args.order == "pre"
         self.dropout = nn.Dropout(args.dropout)
-        self.hidden_token: nn.Parameter | None = None
         self.embed_dim = args.dim
         self.apply(_initialised)
-
-    def embed(self, x: Tensor | Ragged) -> Tensor:
-        tokens, there = self._encoded(x)
-        return mean_pooled(tokens.mT, there)
 
     def patches(self, x: Tensor | Ragged) -> Tensor:
         """Return the values from where each frame begins to the next one, `[N, T, C * stride]`."""
@@ -189,29 +183,6 @@ class Wave(Encoder):
         parted = whole.reshape(*whole.shape[:2], frames, stride)
         return parted.transpose(1, 2).flatten(2)
 
-    def learn_hidden(self) -> None:
-        """Add the learnt vector that `hide` puts in the place of frames."""
-        if self.hidden_token is None:
-            token = torch.empty(self.embed_dim, device=self.positions.bias.device)
-            self.hidden_token = nn.Parameter(nn.init.uniform_(token))
-
-    def tokens(
-        self, x: Tensor | Ragged, keep: Tensor | None = None, hide: Tensor | None = None
-    ) -> Tensor:
-        return self._encoded(x, keep, hide)[0]
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        return tokens.mean(1)
-
-    def layers(self, x: Tensor | Ragged, hide: Tensor | None = None) -> list[Tensor]:
-        """Return the frames after each block, `[N, T, D]`, before a norm that is the last."""
-        tokens, there = self._embedded(x, None, hide)
-        outputs = []
-        for block in self.blocks:
-            tokens = block(tokens, there)
-            outputs.append(tokens)
-        return outputs
-
     def token_lengths(self, x: Tensor | Ragged) -> Tensor:
         """Return `[N]` int64, the frames of each row."""
         (stride,) = self.patch_size
@@ -219,34 +190,22 @@ class Wave(Encoder):
             return torch.div(x.lengths, stride, rounding_mode="floor").clamp(min=1)
         return torch.full((len(x),), max(x.shape[2] // stride, 1), device=x.device)
 
-    def _encoded(
-        self, x: Tensor | Ragged, keep: Tensor | None = None, hide: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        tokens, there = self._embedded(x, keep, hide)
-        for block in self.blocks:
-            tokens = block(tokens, there)
-        return (self.norm(tokens) if self.is_pre else tokens), there
+    def _ended(self, tokens: Tensor) -> Tensor:
+        return super()._ended(tokens) if self.is_pre else tokens
 
-    def _embedded(
-        self, x: Tensor | Ragged, keep: Tensor | None, hide: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def _drawn_hidden(self, token: Tensor) -> Tensor:
+        return nn.init.uniform_(token)
+
+    def _embedded(self, x: Sequences, keep: Tensor | None, hide: Tensor | None) -> Encoded:
         """Return frames with their positions, and where there are any."""
         tokens, there = self._frames(x)
-        tokens = self.dropout(self.entry(tokens))
-        if hide is not None:
-            if self.hidden_token is None:
-                raise RuntimeError("call learn_hidden() before tokens are hidden")
-            # A mask that was made for a larger batch goes on where these rows have all ended.
-            is_hidden = hide[:, : tokens.shape[1]].unsqueeze(2)
-            tokens = torch.where(is_hidden, self.hidden_token.to(tokens.dtype), tokens)
+        tokens = self._hidden(self.dropout(self.entry(tokens)), hide)
         around = kept(tokens.mT, there)
         if keep is not None:  # positions must not tell what is hidden
             visible = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
             around = kept(around, visible.scatter(1, keep, True))
         tokens = tokens + self.positions(around).mT
-        if keep is not None:
-            tokens = tokens.gather(1, keep.unsqueeze(2).expand(-1, -1, tokens.shape[2]))
-            there = None if there is None else there.gather(1, keep)
+        tokens, there = left(tokens, there, keep)
         tokens = tokens if self.is_pre else self.norm(tokens)
         return self.dropout(tokens), there
 
